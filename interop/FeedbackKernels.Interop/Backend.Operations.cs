@@ -1,0 +1,423 @@
+namespace FeedbackKernels.Interop;
+
+// One partial file for the operations: the checked entry of each, then what a backend implements.
+public abstract partial class Backend
+{
+    /// <summary>
+    /// Forward convolution with its epilogue: y[n,p,q,k] = sum over r,s,c of x[n, p*u-z+r, q*u-z+s, c] * W[r,s,c,k].
+    /// </summary>
+    /// <param name="shape">Sizes.</param>
+    /// <param name="x">Input, NHWC.</param>
+    /// <param name="w">Forward weights, [R][S][C][K].</param>
+    /// <param name="y">Output, NPQK; overlaps no operand but may be the epilogue's residual.</param>
+    /// <param name="epilogue">What is done to y before it leaves the cache.</param>
+    public void ConvForward(in ConvShape shape, BufferView x, BufferView w, BufferView y, in ConvEpilogue epilogue = default)
+    {
+        RequireShape(shape);
+        Require(x, shape.InputLength);
+        Require(w, shape.WeightLength);
+        Require(y, shape.OutputLength);
+        RequireApart(y, shape.OutputLength, x, shape.InputLength);
+        RequireApart(y, shape.OutputLength, w, shape.WeightLength);
+        RequireIfPresent(epilogue.Scale, shape.K);
+        RequireIfPresent(epilogue.Bias, shape.K);
+        RequireIfPresent(epilogue.Residual, shape.OutputLength);
+        if (!epilogue.Statistics.IsAbsent) RequireStatistics(epilogue.Statistics, shape.K);
+        ConvForwardCore(shape, x, w, y, epilogue);
+    }
+
+    /// <summary>
+    /// Feedback convolution: dx[n,h,w,c] = sum over r,s,k of dy[n,p,q,k] * B[r,s,k,c] with h = p*u-z+r, w = q*u-z+s.
+    /// </summary>
+    /// <param name="shape">Sizes of the forward convolution.</param>
+    /// <param name="dy">Error at the output, NPQK.</param>
+    /// <param name="weights">B, or W read transposed, as <paramref name="layout"/> says.</param>
+    /// <param name="layout">How the weights lie in memory. Equal weights give the same bits in either layout.</param>
+    /// <param name="dx">Error at the input, NHWC; overlaps no operand.</param>
+    /// <param name="accumulate">Adds to dx instead of overwriting it.</param>
+    public void ConvFeedback(
+        in ConvShape shape, BufferView dy, BufferView weights, FeedbackLayout layout, BufferView dx, bool accumulate = false)
+    {
+        RequireShape(shape);
+        Require(dy, shape.OutputLength);
+        Require(weights, shape.WeightLength);
+        Require(dx, shape.InputLength);
+        RequireApart(dx, shape.InputLength, dy, shape.OutputLength);
+        RequireApart(dx, shape.InputLength, weights, shape.WeightLength);
+        ConvFeedbackCore(shape, dy, weights, layout, dx, accumulate);
+    }
+
+    /// <summary>Weight gradient: dW[r,s,c,k] = sum over n,p,q of x[n, p*u-z+r, q*u-z+s, c] * dy[n,p,q,k].</summary>
+    /// <param name="shape">Sizes.</param>
+    /// <param name="x">Input, NHWC.</param>
+    /// <param name="dy">Error at the output, NPQK.</param>
+    /// <param name="dw">Gradient, [R][S][C][K]; overlaps no operand.</param>
+    public void ConvWeightGradient(in ConvShape shape, BufferView x, BufferView dy, BufferView dw)
+    {
+        RequireShape(shape);
+        Require(x, shape.InputLength);
+        Require(dy, shape.OutputLength);
+        Require(dw, shape.WeightLength);
+        RequireApart(dw, shape.WeightLength, x, shape.InputLength);
+        RequireApart(dw, shape.WeightLength, dy, shape.OutputLength);
+        ConvWeightGradientCore(shape, x, dy, dw);
+    }
+
+    /// <summary>One weight-mirror update of B from W; see <see cref="MirrorStep"/>. Nothing but B is written.</summary>
+    public void MirrorUpdate(in MirrorStep step, BufferView w, BufferView b)
+    {
+        RequireShape(step.Layer, nameof(step));
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(step.Samples);
+        ArgumentOutOfRangeException.ThrowIfNegative(step.FirstSample);
+        if (!(step.Rate > 0 && step.Rate <= 1))
+            throw new ArgumentOutOfRangeException(nameof(step), step.Rate, "the rate lies above 0 and is at most 1");
+        int length = MirrorStep.SampleLength(step.Layer, step.Form);
+        if (step.Noise.Length != length)
+            throw new ArgumentException($"the noise has samples of {step.Noise.Length} numbers, wanted {length}", nameof(step));
+        Require(w, step.Layer.WeightLength);
+        Require(b, step.Layer.WeightLength);
+        RequireApart(b, step.Layer.WeightLength, w, step.Layer.WeightLength);
+        MirrorUpdateCore(step, w, b);
+    }
+
+    /// <summary>
+    /// b = alpha * wᵀ + beta * r per tap, where w is [R][S][C][K] and b and r are [R][S][K][C]: a transposition (beta 0), a
+    /// blend, or the closed form of Kolen-Pollack, B = Wᵀ + r_t * R.
+    /// </summary>
+    /// <param name="shape">Sizes of the layer; its N is not used.</param>
+    /// <param name="alpha">Factor on wᵀ.</param>
+    /// <param name="w">Forward layout.</param>
+    /// <param name="beta">Factor on r; r is not read when it is 0.</param>
+    /// <param name="r">Feedback layout; may be <paramref name="b"/> itself, absent when beta is 0.</param>
+    /// <param name="b">Feedback layout.</param>
+    public void TransposedCombine(in ConvShape shape, float alpha, BufferView w, float beta, BufferView r, BufferView b)
+    {
+        RequireShape(shape);
+        Require(w, shape.WeightLength);
+        Require(b, shape.WeightLength);
+        if (beta != 0) Require(r, shape.WeightLength);
+        RequireApart(b, shape.WeightLength, w, shape.WeightLength);
+        TransposedCombineCore(shape, alpha, w, beta, r, b);
+    }
+
+    /// <summary>
+    /// Sign symmetry: b = scale * sign(wᵀ), or abs(magnitudes) * sign(wᵀ) * scale where magnitudes are given. sign(0) is 0.
+    /// </summary>
+    public void SignTransposed(in ConvShape shape, BufferView w, BufferView magnitudes, float scale, BufferView b)
+    {
+        RequireShape(shape);
+        Require(w, shape.WeightLength);
+        RequireIfPresent(magnitudes, shape.WeightLength);
+        Require(b, shape.WeightLength);
+        RequireApart(b, shape.WeightLength, w, shape.WeightLength);
+        SignTransposedCore(shape, w, magnitudes, scale, b);
+    }
+
+    /// <summary>
+    /// Mean and variance of each channel over rows, and the running statistics. The variance is computed from deviations,
+    /// so a mean far from zero costs no accuracy.
+    /// </summary>
+    /// <param name="rows">N*P*Q.</param>
+    /// <param name="channels">K.</param>
+    /// <param name="x">[rows][channels].</param>
+    /// <param name="statistics">Where they go.</param>
+    public void BatchNormStatistics(long rows, int channels, BufferView x, in BatchStatistics statistics)
+    {
+        RequireRows(rows, channels);
+        Require(x, rows * channels);
+        RequireStatistics(statistics, channels);
+        BatchNormStatisticsCore(rows, channels, x, statistics);
+    }
+
+    /// <summary>
+    /// The affine map that a batch norm is once its statistics are known: scale = gamma / sqrt(variance + epsilon),
+    /// bias = beta - mean * scale. Serves training (batch statistics) and evaluation (running statistics).
+    /// </summary>
+    public void BatchNormFold(
+        int channels, BufferView gamma, BufferView beta, BufferView mean, BufferView variance, float epsilon, BufferView scale, BufferView bias)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(channels);
+        Require(gamma, channels);
+        Require(beta, channels);
+        Require(mean, channels);
+        Require(variance, channels);
+        Require(scale, channels);
+        Require(bias, channels);
+        BatchNormFoldCore(channels, gamma, beta, mean, variance, epsilon, scale, bias);
+    }
+
+    /// <summary>
+    /// y = activation(x * scale[channel] + bias[channel] + residual): the batch norm, the residual join and the ReLU in one
+    /// pass.
+    /// </summary>
+    /// <param name="rows">N*P*Q.</param>
+    /// <param name="channels">K.</param>
+    /// <param name="x">[rows][channels].</param>
+    /// <param name="scale">K factors.</param>
+    /// <param name="bias">K summands.</param>
+    /// <param name="residual">Optional, of x's shape.</param>
+    /// <param name="activation">None or Relu.</param>
+    /// <param name="y">May be x or the residual.</param>
+    public void ChannelAffine(
+        long rows, int channels, BufferView x, BufferView scale, BufferView bias, BufferView residual, Activation activation, BufferView y)
+    {
+        RequireRows(rows, channels);
+        Require(x, rows * channels);
+        Require(scale, channels);
+        Require(bias, channels);
+        RequireIfPresent(residual, rows * channels);
+        Require(y, rows * channels);
+        if (activation == Activation.Sigmoid)
+            throw new ArgumentOutOfRangeException(nameof(activation), activation, "wanted None or Relu");
+        ChannelAffineCore(rows, channels, x, scale, bias, residual, activation, y);
+    }
+
+    /// <summary>
+    /// Backward pass of a batch norm in training, with the ReLU after it (and the residual join) or before it.
+    /// With dz = dy, masked where the ReLU after was off: dBeta = sum dz, dGamma = sum dz * xhat,
+    /// dx = scale * (dz - dBeta / rows - xhat * dGamma / rows), masked where the ReLU before was off.
+    /// </summary>
+    /// <param name="rows">N*P*Q.</param>
+    /// <param name="channels">K.</param>
+    /// <param name="x">Input of the batch norm.</param>
+    /// <param name="state">From its forward pass.</param>
+    /// <param name="relu">Where the ReLU stands.</param>
+    /// <param name="y">Output after the ReLU; needed where a residual was added before it, otherwise recomputed from x.</param>
+    /// <param name="dy">Error at the output.</param>
+    /// <param name="dx">Error at the input; may be x or dy.</param>
+    /// <param name="dGamma">K sums.</param>
+    /// <param name="dBeta">K sums.</param>
+    /// <param name="dResidual">Optional: dz, the error of the residual branch; may be dy.</param>
+    public void BatchNormBackward(
+        long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy,
+        BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual)
+    {
+        RequireRows(rows, channels);
+        Require(x, rows * channels);
+        Require(state.Mean, channels);
+        Require(state.Variance, channels);
+        Require(state.Scale, channels);
+        Require(state.Bias, channels);
+        RequireIfPresent(y, rows * channels);
+        Require(dy, rows * channels);
+        Require(dx, rows * channels);
+        Require(dGamma, channels);
+        Require(dBeta, channels);
+        RequireIfPresent(dResidual, rows * channels);
+        if (!dResidual.IsAbsent && dResidual.Address == dx.Address)
+            throw new ArgumentException("is also 'dx'", nameof(dResidual));
+        BatchNormBackwardCore(rows, channels, x, state, relu, y, dy, dx, dGamma, dBeta, dResidual);
+    }
+
+    /// <summary>db[k] = sum over rows of dy[row][k].</summary>
+    public void BiasGradient(long rows, int channels, BufferView dy, BufferView db)
+    {
+        RequireRows(rows, channels);
+        Require(dy, rows * channels);
+        Require(db, channels);
+        BiasGradientCore(rows, channels, dy, db);
+    }
+
+    /// <summary>y = activation(x); y may be x.</summary>
+    public void ActivationForward(Activation activation, long length, BufferView x, BufferView y)
+    {
+        Require(x, length);
+        Require(y, length);
+        ActivationForwardCore(activation, length, x, y);
+    }
+
+    /// <summary>dx = dy * activation'(x), from the activation's output y; dx may be dy.</summary>
+    public void ActivationBackward(Activation activation, long length, BufferView y, BufferView dy, BufferView dx)
+    {
+        Require(y, length);
+        Require(dy, length);
+        Require(dx, length);
+        ActivationBackwardCore(activation, length, y, dy, dx);
+    }
+
+    /// <summary>
+    /// Maximum of each window, and its place: positions[i] = h*W+w within the image. The first of equal values wins; a NaN
+    /// in a window is its maximum.
+    /// </summary>
+    public void MaxPoolForward(in PoolShape shape, BufferView x, BufferView y, BufferView positions)
+    {
+        Require(x, shape.InputLength);
+        Require(y, shape.OutputLength);
+        Require(positions, shape.OutputLength, ElementType.Int32);
+        RequireApart(y, shape.OutputLength, x, shape.InputLength);
+        MaxPoolForwardCore(shape, x, y, positions);
+    }
+
+    /// <summary>dx = the errors of the windows whose maximum stood there.</summary>
+    public void MaxPoolBackward(in PoolShape shape, BufferView dy, BufferView positions, BufferView dx)
+    {
+        Require(dy, shape.OutputLength);
+        Require(positions, shape.OutputLength, ElementType.Int32);
+        Require(dx, shape.InputLength);
+        RequireApart(dx, shape.InputLength, dy, shape.OutputLength);
+        MaxPoolBackwardCore(shape, dy, positions, dx);
+    }
+
+    /// <summary>Mean of each window over the pixels that are not padding.</summary>
+    public void AveragePoolForward(in PoolShape shape, BufferView x, BufferView y)
+    {
+        Require(x, shape.InputLength);
+        Require(y, shape.OutputLength);
+        RequireApart(y, shape.OutputLength, x, shape.InputLength);
+        AveragePoolForwardCore(shape, x, y);
+    }
+
+    /// <summary>dx = sum over the windows that see a pixel of dy / pixels in the window.</summary>
+    public void AveragePoolBackward(in PoolShape shape, BufferView dy, BufferView dx)
+    {
+        Require(dy, shape.OutputLength);
+        Require(dx, shape.InputLength);
+        RequireApart(dx, shape.InputLength, dy, shape.OutputLength);
+        AveragePoolBackwardCore(shape, dy, dx);
+    }
+
+    /// <summary>
+    /// Loss of each row and, where wanted, the gradient of their mean. The target t of the labelled class is
+    /// 1 - smoothing + smoothing / classes, of every other smoothing / classes.
+    /// </summary>
+    /// <param name="kind">Softmax or sigmoid.</param>
+    /// <param name="rows">N.</param>
+    /// <param name="classes">K.</param>
+    /// <param name="logits">[N][K].</param>
+    /// <param name="labels">[N], Int32, each in [0, classes); the caller has checked them.</param>
+    /// <param name="smoothing">0 to below 1.</param>
+    /// <param name="losses">[N].</param>
+    /// <param name="dLogits">Optional [N][K], divided by N; may be logits.</param>
+    public void CrossEntropy(
+        LossKind kind, int rows, int classes, BufferView logits, BufferView labels, float smoothing, BufferView losses, BufferView dLogits)
+    {
+        RequireRows(rows, classes);
+        Require(logits, (long)rows * classes);
+        Require(labels, rows, ElementType.Int32);
+        Require(losses, rows);
+        RequireIfPresent(dLogits, (long)rows * classes);
+        if (!(smoothing >= 0 && smoothing < 1))
+            throw new ArgumentOutOfRangeException(nameof(smoothing), smoothing, "wanted 0 to below 1");
+        CrossEntropyCore(kind, rows, classes, logits, labels, smoothing, losses, dLogits);
+    }
+
+    /// <summary>One step of SGD in one pass over parameter, gradient and velocity; see <see cref="SgdStep"/>.</summary>
+    public void SgdUpdate(long length, BufferView parameter, BufferView gradient, BufferView velocity, in SgdStep step)
+    {
+        Require(parameter, length);
+        Require(gradient, length);
+        Require(velocity, length);
+        SgdUpdateCore(length, parameter, gradient, velocity, step);
+    }
+
+    /// <summary>
+    /// The same step on feedback weights with the transposed forward gradient: Kolen-Pollack (Akrout et al. 2019, eqs.
+    /// 16-17). b and velocity are [R][S][K][C], dw is [R][S][C][K].
+    /// </summary>
+    public void SgdUpdateTransposed(in ConvShape shape, BufferView b, BufferView dw, BufferView velocity, in SgdStep step)
+    {
+        RequireShape(shape);
+        Require(b, shape.WeightLength);
+        Require(dw, shape.WeightLength);
+        Require(velocity, shape.WeightLength);
+        SgdUpdateTransposedCore(shape, b, dw, velocity, step);
+    }
+
+    /// <summary>values = value everywhere.</summary>
+    public void Fill(BufferView values, float value)
+    {
+        Require(values, 1);
+        FillCore(values.Length, values, value);
+    }
+
+    /// <summary>Normal numbers of the stream of a key.</summary>
+    public void FillGaussian(BufferView values, in RandomKey key, float standardDeviation)
+    {
+        Require(values, 1);
+        FillGaussianCore(values, key, standardDeviation);
+    }
+
+    /// <summary>W against Bᵀ: inner product and squared norms.</summary>
+    public WeightAlignment Align(in ConvShape shape, BufferView w, BufferView b)
+    {
+        RequireShape(shape);
+        Require(w, shape.WeightLength);
+        Require(b, shape.WeightLength);
+        return AlignCore(shape, w, b);
+    }
+
+    /// <summary>Two tensors of one layout: inner product and squared norms.</summary>
+    public WeightAlignment Compare(long length, BufferView a, BufferView b)
+    {
+        Require(a, length);
+        Require(b, length);
+        return CompareCore(length, a, b);
+    }
+
+    private static void RequireStatistics(in BatchStatistics statistics, int channels)
+    {
+        Require(statistics.Mean, channels);
+        Require(statistics.Variance, channels);
+        RequireIfPresent(statistics.RunningMean, channels);
+        RequireIfPresent(statistics.RunningVariance, channels);
+        if (!(statistics.Momentum >= 0 && statistics.Momentum <= 1))
+            throw new ArgumentOutOfRangeException(nameof(statistics), statistics.Momentum, "the momentum lies between 0 and 1");
+    }
+
+    internal abstract void ConvForwardCore(in ConvShape shape, BufferView x, BufferView w, BufferView y, in ConvEpilogue epilogue);
+
+    internal abstract void ConvFeedbackCore(
+        in ConvShape shape, BufferView dy, BufferView weights, FeedbackLayout layout, BufferView dx, bool accumulate);
+
+    internal abstract void ConvWeightGradientCore(in ConvShape shape, BufferView x, BufferView dy, BufferView dw);
+
+    internal abstract void MirrorUpdateCore(in MirrorStep step, BufferView w, BufferView b);
+
+    internal abstract void TransposedCombineCore(
+        in ConvShape shape, float alpha, BufferView w, float beta, BufferView r, BufferView b);
+
+    internal abstract void SignTransposedCore(in ConvShape shape, BufferView w, BufferView magnitudes, float scale, BufferView b);
+
+    internal abstract void BatchNormStatisticsCore(long rows, int channels, BufferView x, in BatchStatistics statistics);
+
+    internal abstract void BatchNormFoldCore(
+        int channels, BufferView gamma, BufferView beta, BufferView mean, BufferView variance, float epsilon, BufferView scale, BufferView bias);
+
+    internal abstract void ChannelAffineCore(
+        long rows, int channels, BufferView x, BufferView scale, BufferView bias, BufferView residual, Activation activation, BufferView y);
+
+    internal abstract void BatchNormBackwardCore(
+        long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy,
+        BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual);
+
+    internal abstract void BiasGradientCore(long rows, int channels, BufferView dy, BufferView db);
+
+    internal abstract void ActivationForwardCore(Activation activation, long length, BufferView x, BufferView y);
+
+    internal abstract void ActivationBackwardCore(Activation activation, long length, BufferView y, BufferView dy, BufferView dx);
+
+    internal abstract void MaxPoolForwardCore(in PoolShape shape, BufferView x, BufferView y, BufferView positions);
+
+    internal abstract void MaxPoolBackwardCore(in PoolShape shape, BufferView dy, BufferView positions, BufferView dx);
+
+    internal abstract void AveragePoolForwardCore(in PoolShape shape, BufferView x, BufferView y);
+
+    internal abstract void AveragePoolBackwardCore(in PoolShape shape, BufferView dy, BufferView dx);
+
+    internal abstract void CrossEntropyCore(
+        LossKind kind, int rows, int classes, BufferView logits, BufferView labels, float smoothing, BufferView losses, BufferView dLogits);
+
+    internal abstract void SgdUpdateCore(
+        long length, BufferView parameter, BufferView gradient, BufferView velocity, in SgdStep step);
+
+    internal abstract void SgdUpdateTransposedCore(
+        in ConvShape shape, BufferView b, BufferView dw, BufferView velocity, in SgdStep step);
+
+    internal abstract void FillCore(long length, BufferView values, float value);
+
+    internal abstract void FillGaussianCore(BufferView values, in RandomKey key, float standardDeviation);
+
+    internal abstract WeightAlignment AlignCore(in ConvShape shape, BufferView w, BufferView b);
+
+    internal abstract WeightAlignment CompareCore(long length, BufferView a, BufferView b);
+}

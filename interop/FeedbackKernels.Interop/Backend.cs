@@ -1,0 +1,116 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+namespace FeedbackKernels.Interop;
+
+/// <summary>
+/// The operations of training without weight transport, over buffers in this backend's memory. The public methods check
+/// every argument before anything is written, the same way for every backend.
+/// A backend serves one caller at a time. Buffers may be longer than an operation needs: a layer planned for a batch
+/// also runs a smaller one.
+/// </summary>
+/// <remarks>
+/// Errors common to all operations: <see cref="ArgumentNullException"/> for an absent buffer that is needed,
+/// <see cref="ArgumentException"/> for one that is too short, of the wrong element type, or overlapping another where
+/// that is not allowed, <see cref="ObjectDisposedException"/> for one whose memory has been given back.
+/// </remarks>
+public abstract partial class Backend : IDisposable
+{
+    /// <summary>Short name, as on the command line.</summary>
+    public abstract string Name { get; }
+
+    /// <summary>What it runs on: instruction set and threads, or the device.</summary>
+    public abstract string Description { get; }
+
+    /// <summary>Whether buffers lie in memory that the host addresses.</summary>
+    public abstract bool HostAddressable { get; }
+
+    /// <summary>Which kernel would serve a convolution, and why.</summary>
+    public abstract ConvPlan Explain(in ConvShape shape, ConvPass pass);
+
+    /// <summary>Gives back threads and memory of the backend itself. Its buffers are disposed by their owners.</summary>
+    public void Dispose()
+    {
+        Dispose(true);
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Releases what the backend holds.</summary>
+    protected virtual void Dispose(bool disposing)
+    {
+    }
+
+    internal abstract SafeHandle AllocateMemory(long bytes);
+
+    /// <summary>Allocates a buffer of zeros. The caller disposes it.</summary>
+    public DeviceBuffer Allocate(long length, string name, ElementType type = ElementType.Float32)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
+        var storage = new BufferStorage(HostAddressable);
+        storage.Bind(AllocateMemory(checked(length * type.Size())));
+        return new DeviceBuffer(storage, 0, type, length, name, owner: true);
+    }
+
+    /// <summary>Copies from the host.</summary>
+    public void Upload<T>(ReadOnlySpan<T> source, BufferView destination) where T : unmanaged
+    {
+        Require(destination, source.Length, ElementTypes.Of<T>());
+        UploadBytes(MemoryMarshal.AsBytes(source), destination.Address);
+    }
+
+    /// <summary>Copies to the host, after everything queued before has ended.</summary>
+    public void Download<T>(BufferView source, Span<T> destination) where T : unmanaged
+    {
+        Require(source, destination.Length, ElementTypes.Of<T>());
+        DownloadBytes(source.Address, MemoryMarshal.AsBytes(destination));
+    }
+
+    /// <summary>Copies to a new array on the host.</summary>
+    public float[] Download(BufferView source)
+    {
+        var result = new float[source.Length];
+        Download<float>(source, result);
+        return result;
+    }
+
+    internal abstract void UploadBytes(ReadOnlySpan<byte> source, nint destination);
+
+    internal abstract void DownloadBytes(nint source, Span<byte> destination);
+
+    private protected static void Require(
+        BufferView view, long length, ElementType type = ElementType.Float32, [CallerArgumentExpression(nameof(view))] string? name = null)
+    {
+        if (view.IsAbsent) throw new ArgumentNullException(name);
+        if (view.Type != type) throw new ArgumentException($"holds {view.Type}, wanted {type}", name);
+        if (view.Length < length) throw new ArgumentException($"has {view.Length} elements, wanted at least {length}", name);
+    }
+
+    private protected static void RequireIfPresent(
+        BufferView view, long length, [CallerArgumentExpression(nameof(view))] string? name = null)
+    {
+        if (!view.IsAbsent) Require(view, length, ElementType.Float32, name);
+    }
+
+    private protected static void RequireShape(in ConvShape shape, [CallerArgumentExpression(nameof(shape))] string? name = null)
+    {
+        if (shape.N == 0) throw new ArgumentException("is the default value, which has no sizes", name);
+    }
+
+    private protected static void RequireRows(long rows, int channels)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(rows);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(channels);
+    }
+
+    /// <summary>Refuses a result that would overwrite an operand which is still being read.</summary>
+    private protected static void RequireApart(
+        BufferView result, long resultLength, BufferView operand, long operandLength,
+        [CallerArgumentExpression(nameof(result))] string? resultName = null,
+        [CallerArgumentExpression(nameof(operand))] string? operandName = null)
+    {
+        long resultEnd = result.Address + resultLength * result.Type.Size();
+        long operandEnd = operand.Address + operandLength * operand.Type.Size();
+        if (result.Address < operandEnd && operand.Address < resultEnd)
+            throw new ArgumentException($"overlaps '{operandName}'", resultName);
+    }
+}

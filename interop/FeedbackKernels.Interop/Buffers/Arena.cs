@@ -1,0 +1,120 @@
+using System.Runtime.InteropServices;
+
+namespace FeedbackKernels.Interop;
+
+/// <summary>
+/// All memory of a training step in one block. While it is planned, buffers are rented and given back in the order in
+/// which the step will use them, so that buffers whose lives do not overlap share addresses; <see cref="Commit"/>
+/// allocates the block once. A step then allocates nothing.
+/// </summary>
+public sealed class Arena : IDisposable
+{
+    // A cache line, and the widest vector: a buffer that starts on one never splits a load.
+    private const long Alignment = 64;
+
+    private readonly Backend _backend;
+    private readonly BufferStorage _storage;
+    private readonly SortedList<long, long> _free = [];
+    private readonly Dictionary<DeviceBuffer, (long Offset, long Bytes)> _rented = [];
+    private long _end;
+    private bool _committed;
+
+    /// <summary>Starts a plan for a backend's memory.</summary>
+    public Arena(Backend backend)
+    {
+        ArgumentNullException.ThrowIfNull(backend);
+        _backend = backend;
+        _storage = new BufferStorage(backend.HostAddressable);
+    }
+
+    /// <summary>Size of the block in bytes: the largest sum of buffers alive at one time, plus what fragmentation costs.</summary>
+    public long Bytes { get; private set; }
+
+    /// <summary>Plans a buffer. Its contents are undefined until something writes it.</summary>
+    /// <exception cref="InvalidOperationException">The arena has been committed.</exception>
+    public DeviceBuffer Rent(long length, string name, ElementType type = ElementType.Float32)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
+        if (_committed) throw new InvalidOperationException($"cannot rent '{name}': the arena has been committed");
+        long bytes = checked((length * type.Size() + Alignment - 1) / Alignment * Alignment);
+        long offset = TakeBestFit(bytes);
+        var buffer = new DeviceBuffer(_storage, offset, type, length, name, owner: false);
+        _rented.Add(buffer, (offset, bytes));
+        return buffer;
+    }
+
+    /// <summary>Says that from here on the step does not use the buffer any more.</summary>
+    /// <exception cref="ArgumentException">The buffer is not rented from this arena, or has been given back already.</exception>
+    public void Return(DeviceBuffer buffer)
+    {
+        ArgumentNullException.ThrowIfNull(buffer);
+        if (!_rented.Remove(buffer, out (long Offset, long Bytes) block))
+            throw new ArgumentException($"buffer '{buffer.Name}' is not rented from this arena", nameof(buffer));
+        AddFree(block.Offset, block.Bytes);
+    }
+
+    /// <summary>Allocates the block. Every buffer that was rented has an address from here on.</summary>
+    public void Commit()
+    {
+        if (_committed) throw new InvalidOperationException("the arena has been committed already");
+        _committed = true;
+        SafeHandle memory = _backend.AllocateMemory(Math.Max(Bytes, Alignment));
+        _storage.Bind(memory);
+    }
+
+    /// <summary>Gives the block back; every buffer rented from it is dead.</summary>
+    public void Dispose() => _storage.Dispose();
+
+    private long TakeBestFit(long bytes)
+    {
+        long best = -1;
+        foreach ((long offset, long size) in _free)
+        {
+            if (size >= bytes && (best < 0 || size < _free[best])) best = offset;
+        }
+
+        if (best >= 0)
+        {
+            long size = _free[best];
+            _free.Remove(best);
+            if (size > bytes) _free.Add(best + bytes, size - bytes);
+            return best;
+        }
+
+        return TakeFromEnd(bytes);
+    }
+
+    private long TakeFromEnd(long bytes)
+    {
+        // A free block that touches the end grows instead of being left as a hole.
+        long start = _end;
+        if (_free.Count > 0 && _free.Keys[^1] + _free.Values[^1] == _end)
+        {
+            start = _free.Keys[^1];
+            _free.RemoveAt(_free.Count - 1);
+        }
+
+        _end = checked(start + bytes);
+        Bytes = Math.Max(Bytes, _end);
+        return start;
+    }
+
+    private void AddFree(long offset, long bytes)
+    {
+        _free.Add(offset, bytes);
+        int i = _free.IndexOfKey(offset);
+        if (i + 1 < _free.Count && offset + bytes == _free.Keys[i + 1])
+        {
+            bytes += _free.Values[i + 1];
+            _free.RemoveAt(i + 1);
+            _free[offset] = bytes;
+        }
+
+        if (i > 0 && _free.Keys[i - 1] + _free.Values[i - 1] == offset)
+        {
+            long previous = _free.Keys[i - 1];
+            _free.RemoveAt(i);
+            _free[previous] += bytes;
+        }
+    }
+}

@@ -1,0 +1,50 @@
+namespace FeedbackKernels.Interop;
+
+/// <summary>
+/// What an operation is handed: an address in the backend's memory, a length and an element type. A
+/// <see cref="DeviceBuffer"/> converts by itself; a program that owns its memory (TorchSharp, ILGPU, ManagedCuda, a pinned
+/// array) passes <see cref="FromPointer(nint, long, ElementType)"/>. The default value stands for "absent".
+/// </summary>
+public readonly struct BufferView
+{
+    private BufferView(nint address, long length, ElementType type)
+    {
+        Address = address;
+        Length = length;
+        Type = type;
+    }
+
+    /// <summary>Address of the first element; zero when absent.</summary>
+    public nint Address { get; }
+
+    /// <summary>Number of elements.</summary>
+    public long Length { get; }
+
+    /// <summary>The type of one element.</summary>
+    public ElementType Type { get; }
+
+    /// <summary>Whether there is no buffer here.</summary>
+    public bool IsAbsent => Address == 0;
+
+    /// <summary>A view of memory that the caller owns and keeps alive and in place until the operation has ended.</summary>
+    public static BufferView FromPointer(nint address, long length, ElementType type = ElementType.Float32)
+    {
+        ArgumentOutOfRangeException.ThrowIfZero(address);
+        ArgumentOutOfRangeException.ThrowIfNegative(length);
+        return new BufferView(address, length, type);
+    }
+
+    /// <inheritdoc cref="FromPointer(nint, long, ElementType)"/>
+    public static unsafe BufferView FromPointer(float* elements, long length) => FromPointer((nint)elements, length);
+
+    /// <exception cref="ObjectDisposedException">The buffer's memory has been given back.</exception>
+    public static implicit operator BufferView(DeviceBuffer? buffer) =>
+        buffer is null ? default : new BufferView(buffer.Address, buffer.Length, buffer.Type);
+
+    /// <inheritdoc cref="op_Implicit(DeviceBuffer?)"/>
+    public static BufferView FromDeviceBuffer(DeviceBuffer? buffer) => buffer;
+
+    internal unsafe float* Floats => (float*)Address;
+
+    internal unsafe int* Ints => (int*)Address;
+}

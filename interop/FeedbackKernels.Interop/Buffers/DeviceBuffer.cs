@@ -1,0 +1,92 @@
+using System.Runtime.InteropServices;
+
+namespace FeedbackKernels.Interop;
+
+/// <summary>
+/// A run of elements in a backend's memory. A buffer made by <see cref="Backend.Allocate"/> owns its memory and is
+/// disposed by who asked for it; a slice, or a buffer rented from an <see cref="Arena"/>, shares its owner's memory and
+/// dies with it.
+/// </summary>
+public sealed class DeviceBuffer : IDisposable
+{
+    private readonly BufferStorage _storage;
+    private readonly long _byteOffset;
+    private readonly bool _owner;
+
+    internal DeviceBuffer(BufferStorage storage, long byteOffset, ElementType type, long length, string name, bool owner)
+    {
+        _storage = storage;
+        _byteOffset = byteOffset;
+        _owner = owner;
+        Type = type;
+        Length = length;
+        Name = name;
+    }
+
+    /// <summary>What the buffer is for; errors quote it.</summary>
+    public string Name { get; }
+
+    /// <summary>The type of one element.</summary>
+    public ElementType Type { get; }
+
+    /// <summary>Number of elements.</summary>
+    public long Length { get; }
+
+    /// <summary>Address of the first element, in the address space of the backend.</summary>
+    /// <exception cref="ObjectDisposedException">The memory has been given back.</exception>
+    /// <exception cref="InvalidOperationException">The buffer is rented from an arena that is still being planned.</exception>
+    public nint Address => _storage.Base(Name) + (nint)_byteOffset;
+
+    /// <summary>A part of this buffer that shares its memory.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">The part does not lie inside the buffer.</exception>
+    public DeviceBuffer Slice(long offset, long length)
+    {
+        if (offset < 0 || offset > Length)
+            throw new ArgumentOutOfRangeException(nameof(offset), offset, $"buffer '{Name}' has {Length} elements");
+        if (length < 0 || length > Length - offset)
+            throw new ArgumentOutOfRangeException(nameof(length), length, $"buffer '{Name}' has {Length - offset} elements from offset {offset}");
+        return new DeviceBuffer(_storage, _byteOffset + offset * Type.Size(), Type, length, Name, owner: false);
+    }
+
+    /// <summary>The elements themselves, where the backend's memory is host memory (the CPU backends).</summary>
+    /// <exception cref="NotSupportedException">The memory is not addressable by the host: download it instead.</exception>
+    public unsafe Span<T> HostSpan<T>() where T : unmanaged
+    {
+        if (!_storage.HostAddressable)
+            throw new NotSupportedException($"buffer '{Name}' lies in device memory; copy it with Backend.Download");
+        if (ElementTypes.Of<T>() != Type)
+            throw new ArgumentException($"buffer '{Name}' holds {Type}, not {typeof(T).Name}");
+        return new Span<T>((void*)Address, checked((int)Length));
+    }
+
+    /// <summary>Gives the memory back, where this buffer owns it.</summary>
+    public void Dispose()
+    {
+        if (_owner) _storage.Dispose();
+    }
+}
+
+/// <summary>The memory under one or many buffers. Bound late by an arena, at once by an allocation.</summary>
+internal sealed class BufferStorage(bool hostAddressable) : IDisposable
+{
+    private SafeHandle? _memory;
+    private bool _disposed;
+
+    public bool HostAddressable { get; } = hostAddressable;
+
+    public void Bind(SafeHandle memory) => _memory = memory;
+
+    public nint Base(string bufferName)
+    {
+        if (_disposed) throw new ObjectDisposedException(bufferName, $"the memory of buffer '{bufferName}' has been given back");
+        SafeHandle memory = _memory
+            ?? throw new InvalidOperationException($"buffer '{bufferName}' is rented from an arena that has not been committed yet");
+        return memory.DangerousGetHandle();
+    }
+
+    public void Dispose()
+    {
+        _disposed = true;
+        _memory?.Dispose();
+    }
+}

@@ -1,0 +1,26 @@
+namespace FeedbackKernels.Interop;
+
+/// <summary>What one element of a buffer is.</summary>
+public enum ElementType
+{
+    /// <summary>IEEE 754 binary32.</summary>
+    Float32,
+
+    /// <summary>Two's complement 32-bit integer: class labels, pooling positions.</summary>
+    Int32,
+}
+
+internal static class ElementTypes
+{
+    public static int Size(this ElementType type) => type switch
+    {
+        ElementType.Float32 => sizeof(float),
+        ElementType.Int32 => sizeof(int),
+        _ => throw new ArgumentOutOfRangeException(nameof(type), type, "unknown element type"),
+    };
+
+    public static ElementType Of<T>() where T : unmanaged =>
+        typeof(T) == typeof(float) ? ElementType.Float32
+        : typeof(T) == typeof(int) ? ElementType.Int32
+        : throw new ArgumentException($"no buffer holds elements of type {typeof(T).Name}; float and int are the types there are");
+}

@@ -1,0 +1,261 @@
+namespace FeedbackKernels.Interop;
+
+public sealed unsafe partial class CpuBackend
+{
+    /// <inheritdoc/>
+    public override ConvPlan Explain(in ConvShape shape, ConvPass pass)
+    {
+        int columns = pass == ConvPass.Feedback ? shape.C : shape.K;
+        int width = new PanelLayout(columns, _kernels->Tiles.Lanes).Width(0);
+        string tile = $"{_kernels->Tiles.MaxRowsFor(width)}x{width}, {Level}";
+        bool pointwise = shape is { R: 1, S: 1, Stride: 1, Padding: 0 };
+        return pass switch
+        {
+            ConvPass.WeightGradient => new(
+                $"direct weight gradient {tile}", "tiles of C by K, reduced over pixels; border taps left out"),
+            ConvPass.Feedback when shape.Stride > 1 => new(
+                $"direct gather {tile}", $"{shape.Stride * shape.Stride} residue classes of input pixels, each with the taps that reach it"),
+            _ when pointwise => new($"direct gather {tile}", "1x1: all pixels of the batch as one row"),
+            _ => new($"direct gather {tile}", "no im2col: a run of (column, channel) a filter row; border taps left out"),
+        };
+    }
+
+    internal override void ConvForwardCore(in ConvShape shape, BufferView x, BufferView w, BufferView y, in ConvEpilogue epilogue)
+    {
+        var gather = new GatherConvolution
+        {
+            Kernels = _kernels,
+            Input = x.Floats,
+            Output = y.Floats,
+            Layout = new PanelLayout(shape.K, _kernels->Tiles.Lanes),
+            N = shape.N,
+            InputRows = shape.H,
+            InputColumns = shape.W,
+            InputChannels = shape.C,
+            P = shape.P,
+            Q = shape.Q,
+            TapRows = shape.R,
+            TapColumns = shape.S,
+            Step = shape.Stride,
+            OriginRow = shape.Padding,
+            OriginColumn = shape.Padding,
+            InputRowStride = (nint)shape.W * shape.C,
+            InputImageStride = (nint)shape.H * shape.W * shape.C,
+            OutputPixelStride = shape.K,
+            OutputRowStride = (nint)shape.Q * shape.K,
+            OutputImageStride = (nint)shape.P * shape.Q * shape.K,
+            Epilogue = new EpilogueArguments
+            {
+                Scale = epilogue.Scale.Floats,
+                Bias = epilogue.Bias.Floats,
+                Residual = epilogue.Residual.Floats,
+                Activation = epilogue.Activation,
+            },
+        };
+        gather.Panels = Pack(new WeightPacking
+        {
+            Source = w.Floats,
+            Layout = gather.Layout,
+            InputChannels = shape.C,
+            TapRows = shape.R,
+            TapColumns = shape.S,
+            TapRowStride = (nint)shape.S * shape.C * shape.K,
+            TapColumnStride = (nint)shape.C * shape.K,
+            ChannelStride = shape.K,
+            ColumnStride = 1,
+        });
+        gather.Plan();
+        if (!epilogue.Statistics.IsAbsent)
+            gather.ChunkStatistics = _scratch.Floats(ScratchUse.ChunkResults, (long)gather.Chunks * 3 * shape.K);
+        _pool.Run(gather.Items, ref gather);
+        if (epilogue.Statistics.IsAbsent) return;
+
+        int* chunkRows = _scratch.Ints(ScratchUse.ChunkRows, gather.Chunks);
+        for (int i = 0; i < gather.Chunks; i++) chunkRows[i] = gather.ChunkPixels(i);
+        MergeStatistics(gather.ChunkStatistics, chunkRows, gather.Chunks, shape.K, epilogue.Statistics);
+    }
+
+    internal override void ConvFeedbackCore(
+        in ConvShape shape, BufferView dy, BufferView weights, FeedbackLayout layout, BufferView dx, bool accumulate)
+    {
+        for (int row = 0; row < Math.Min(shape.Stride, shape.H); row++)
+        {
+            for (int column = 0; column < Math.Min(shape.Stride, shape.W); column++)
+                FeedbackClass(shape, dy, weights, layout, dx, accumulate, row, column);
+        }
+    }
+
+    /// <summary>
+    /// The input pixels (row + i * stride, column + j * stride): a convolution of stride 1 over dy with every stride-th
+    /// tap, in reverse order. At stride 1 there is one class and it has all taps.
+    /// </summary>
+    private void FeedbackClass(
+        in ConvShape shape, BufferView dy, BufferView weights, FeedbackLayout layout, BufferView dx, bool accumulate, int row, int column)
+    {
+        int u = shape.Stride;
+        FeedbackTaps rows = FeedbackTaps.Of(row, shape.Padding, u, shape.R), columns = FeedbackTaps.Of(column, shape.Padding, u, shape.S);
+        bool transposed = layout == FeedbackLayout.Forward;
+        nint tapColumnFloats = (nint)shape.C * shape.K, tapRowFloats = shape.S * tapColumnFloats;
+        var gather = new GatherConvolution
+        {
+            Kernels = _kernels,
+            Input = dy.Floats,
+            Output = dx.Floats + ((nint)row * shape.W + column) * shape.C,
+            Layout = new PanelLayout(shape.C, _kernels->Tiles.Lanes),
+            N = shape.N,
+            InputRows = shape.P,
+            InputColumns = shape.Q,
+            InputChannels = shape.K,
+            P = (shape.H - row + u - 1) / u,
+            Q = (shape.W - column + u - 1) / u,
+            TapRows = rows.Count,
+            TapColumns = columns.Count,
+            Step = 1,
+            OriginRow = rows.Origin,
+            OriginColumn = columns.Origin,
+            InputRowStride = (nint)shape.Q * shape.K,
+            InputImageStride = (nint)shape.P * shape.Q * shape.K,
+            OutputPixelStride = (nint)u * shape.C,
+            OutputRowStride = (nint)u * shape.W * shape.C,
+            OutputImageStride = (nint)shape.H * shape.W * shape.C,
+            Accumulate = accumulate,
+        };
+        gather.Panels = Pack(new WeightPacking
+        {
+            Source = weights.Floats + rows.Last * tapRowFloats + columns.Last * tapColumnFloats,
+            Layout = gather.Layout,
+            InputChannels = shape.K,
+            TapRows = rows.Count,
+            TapColumns = columns.Count,
+            TapRowStride = -u * tapRowFloats,
+            TapColumnStride = -u * tapColumnFloats,
+            ChannelStride = transposed ? 1 : shape.C,
+            ColumnStride = transposed ? shape.K : 1,
+        });
+        gather.Plan();
+        _pool.Run(gather.Items, ref gather);
+    }
+
+    internal override void ConvWeightGradientCore(in ConvShape shape, BufferView x, BufferView dy, BufferView dw) =>
+        WeightGradientTo(shape, x.Floats, dy.Floats, dw.Floats);
+
+    internal override void MirrorUpdateCore(in MirrorStep step, BufferView w, BufferView b)
+    {
+        // The noise is written to scratch once: both products read it, and making normal numbers twice would cost more
+        // than reading them.
+        ConvShape response = step.ResponseShape;
+        float* noise = _scratch.Floats(ScratchUse.MirrorNoise, response.InputLength);
+        float* answer = _scratch.Floats(ScratchUse.MirrorResponse, response.OutputLength);
+        float* correlation = _scratch.Floats(ScratchUse.MirrorCorrelation, response.WeightLength);
+        var fill = new MirrorNoiseJob { Noise = step.Noise, FirstSample = step.FirstSample, Output = noise };
+        _pool.Run(step.Samples, ref fill);
+        var relu = new ConvEpilogue(Activation: step.ReluResponse ? Activation.Relu : Activation.None);
+        ConvForwardCore(
+            response, BufferView.FromPointer(noise, response.InputLength), w, BufferView.FromPointer(answer, response.OutputLength), relu);
+        WeightGradientTo(response, noise, answer, correlation);
+        TransposedCombineCore(
+            step.Layer, step.CorrelationScale, BufferView.FromPointer(correlation, response.WeightLength), 1 - step.Rate, b, b);
+    }
+
+    private void WeightGradientTo(in ConvShape shape, float* x, float* dy, float* dw)
+    {
+        var gradient = new WeightGradient
+        {
+            Kernels = _kernels,
+            Shape = shape,
+            X = x,
+            Dy = dy,
+            ErrorStride = shape.K,
+            Dw = dw,
+            Layout = new PanelLayout(shape.K, _kernels->Tiles.Lanes),
+        };
+        if (gradient.Layout.PaddedColumns != shape.K)
+        {
+            gradient.ErrorStride = gradient.Layout.PaddedColumns;
+            gradient.Dy = PadRows(dy, shape.OutputLength / shape.K, shape.K, gradient.Layout.PaddedColumns);
+        }
+
+        gradient.Plan();
+        gradient.Partials = _scratch.Floats(ScratchUse.GradientShares, gradient.PartialFloats);
+        _pool.Run(gradient.Items, ref gradient);
+        if (gradient.Shares == 1) return;
+        var sums = new PartialSums
+        {
+            Kernels = _kernels,
+            Total = dw,
+            Partials = gradient.Partials,
+            Count = gradient.Shares - 1,
+            Length = shape.WeightLength,
+        };
+        _pool.Run(sums.Items, ref sums);
+    }
+
+    private float* Pack(WeightPacking packing)
+    {
+        packing.Panels = _scratch.Floats(ScratchUse.Panels, packing.PanelFloats);
+        _pool.Run(packing.Items, ref packing);
+        return packing.Panels;
+    }
+
+    private float* PadRows(float* source, long rows, int columns, int paddedColumns)
+    {
+        var pad = new PadRowsJob
+        {
+            Source = source,
+            Output = _scratch.Floats(ScratchUse.PaddedError, rows * paddedColumns),
+            Rows = rows,
+            Columns = columns,
+            PaddedColumns = paddedColumns,
+        };
+        _pool.Run(pad.Items, ref pad);
+        return pad.Output;
+    }
+
+    /// <summary>
+    /// Along one direction: the taps that reach the input positions of a residue class, counted from the last one down,
+    /// and where the first of them, so reversed, lies for the class's first position: -Origin.
+    /// </summary>
+    private readonly record struct FeedbackTaps(int Count, int Last, int Origin)
+    {
+        public static FeedbackTaps Of(int residue, int padding, int stride, int taps)
+        {
+            // Tap r reaches position h where (h + padding - r) is a multiple of the stride.
+            int first = (residue + padding) % stride;
+            int count = first < taps ? (taps - 1 - first) / stride + 1 : 0;
+            int reach = (residue + padding - first) / stride;
+            return new FeedbackTaps(count, count == 0 ? 0 : first + (count - 1) * stride, count - 1 - reach);
+        }
+    }
+
+    private struct MirrorNoiseJob : IParallelJob
+    {
+        public MirrorNoise Noise;
+        public long FirstSample;
+        public float* Output;
+
+        public readonly void Run(int item, int worker) =>
+            Noise.Fill(new Span<float>(Output + (long)item * Noise.Length, Noise.Length), FirstSample + item);
+    }
+
+    private struct PadRowsJob : IParallelJob
+    {
+        private const int ItemRows = 256;
+
+        public float* Source;
+        public float* Output;
+        public long Rows;
+        public int Columns, PaddedColumns;
+
+        public readonly int Items => checked((int)((Rows + ItemRows - 1) / ItemRows));
+
+        public readonly void Run(int item, int worker)
+        {
+            for (long row = (long)item * ItemRows; row < Math.Min(((long)item + 1) * ItemRows, Rows); row++)
+            {
+                var padded = new Span<float>(Output + row * PaddedColumns, PaddedColumns);
+                new ReadOnlySpan<float>(Source + row * Columns, Columns).CopyTo(padded);
+                padded[Columns..].Clear();
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+using System.Runtime.InteropServices;
+
+namespace FeedbackKernels.Interop;
+
+/// <summary>
+/// The kernels of one SIMD level, as function pointers. Jobs reach them through a pointer, so that a job is plain data
+/// that can be handed to a thread.
+/// </summary>
+internal unsafe struct CpuKernels
+{
+    public SimdLevel Level;
+    public TileSet Tiles;
+    public delegate*<EpilogueArguments*, void> Epilogue;
+    public delegate*<ChannelArguments*, long, long, void> Statistics, Affine, BackwardSums, BackwardApply;
+    public delegate*<MapArguments*, long, void> Add, Copy, Fill, ScaleTo, Combine, Sign, Sgd, Relu, ReluBackward, Sigmoid, SigmoidBackward;
+    public delegate*<PoolArguments*, void> MaxPool, AveragePool, SpreadAverage;
+
+    /// <summary>Allocates the table of a level. The caller frees it.</summary>
+    public static CpuKernels* Create(SimdLevel level)
+    {
+        var table = (CpuKernels*)NativeMemory.AllocZeroed((nuint)sizeof(CpuKernels));
+        *table = level switch
+        {
+            SimdLevel.Avx512 => Of<System.Runtime.Intrinsics.Vector512<float>, Avx512Ops>(level),
+            SimdLevel.Avx2 => Of<System.Runtime.Intrinsics.Vector256<float>, Avx2Ops>(level),
+            SimdLevel.Vector128 => Of<System.Runtime.Intrinsics.Vector128<float>, Vector128Ops>(level),
+            _ => Of<float, ScalarOps>(level),
+        };
+        return table;
+    }
+
+    private static CpuKernels Of<TVector, TOps>(SimdLevel level)
+        where TVector : unmanaged
+        where TOps : unmanaged, IVectorOps<TVector> => new()
+        {
+            Level = level,
+            Tiles = TileSet.For<TVector, TOps>(),
+            Epilogue = &EpilogueKernel<TVector, TOps>.Run,
+            Statistics = &ChannelKernels<TVector, TOps>.Statistics,
+            Affine = &ChannelKernels<TVector, TOps>.Affine,
+            BackwardSums = &ChannelKernels<TVector, TOps>.BackwardSums,
+            BackwardApply = &ChannelKernels<TVector, TOps>.BackwardApply,
+            Add = &MapKernel<TVector, TOps, Maps.Add>.Run,
+            Copy = &MapKernel<TVector, TOps, Maps.Copy>.Run,
+            Fill = &MapKernel<TVector, TOps, Maps.Fill>.Run,
+            ScaleTo = &MapKernel<TVector, TOps, Maps.ScaleTo>.Run,
+            Combine = &MapKernel<TVector, TOps, Maps.Combine>.Run,
+            Sign = &MapKernel<TVector, TOps, Maps.Sign>.Run,
+            Sgd = &MapKernel<TVector, TOps, Maps.Sgd>.Run,
+            Relu = &MapKernel<TVector, TOps, Maps.Relu>.Run,
+            ReluBackward = &MapKernel<TVector, TOps, Maps.ReluBackward>.Run,
+            Sigmoid = &MapKernel<TVector, TOps, Maps.Sigmoid>.Run,
+            SigmoidBackward = &MapKernel<TVector, TOps, Maps.SigmoidBackward>.Run,
+            MaxPool = &PoolKernels<TVector, TOps>.Max,
+            AveragePool = &PoolKernels<TVector, TOps>.Average,
+            SpreadAverage = &PoolKernels<TVector, TOps>.SpreadAverage,
+        };
+}

@@ -1,0 +1,50 @@
+namespace FeedbackKernels.Interop;
+
+/// <summary>What a piece of the CPU backend's working memory is for. Two uses that live at the same time differ.</summary>
+internal enum ScratchUse
+{
+    Panels,
+    ChunkResults,
+    ChunkRows,
+    ChannelVectors,
+    GradientShares,
+    PaddedError,
+    MirrorNoise,
+    MirrorResponse,
+    MirrorCorrelation,
+    DoubleSums,
+}
+
+/// <summary>Working memory that grows to what the largest operation needs and is then reused: a step allocates nothing.</summary>
+internal sealed unsafe class CpuScratch : IDisposable
+{
+    // The tiles read whole vectors: up to two of them past the last column.
+    private const long SlackBytes = 256;
+
+    private readonly NativeMemoryHandle?[] _blocks = new NativeMemoryHandle?[Enum.GetValues<ScratchUse>().Length];
+    private readonly long[] _bytes = new long[Enum.GetValues<ScratchUse>().Length];
+
+    public float* Floats(ScratchUse use, long count) => (float*)Bytes(use, checked(count * sizeof(float)));
+
+    public int* Ints(ScratchUse use, long count) => (int*)Bytes(use, checked(count * sizeof(int)));
+
+    public double* Doubles(ScratchUse use, long count) => (double*)Bytes(use, checked(count * sizeof(double)));
+
+    public void Dispose()
+    {
+        foreach (NativeMemoryHandle? block in _blocks) block?.Dispose();
+    }
+
+    private void* Bytes(ScratchUse use, long bytes)
+    {
+        int i = (int)use;
+        if (_blocks[i] is null || _bytes[i] < bytes)
+        {
+            _blocks[i]?.Dispose();
+            _blocks[i] = new NativeMemoryHandle(bytes + SlackBytes);
+            _bytes[i] = bytes;
+        }
+
+        return (void*)_blocks[i]!.DangerousGetHandle();
+    }
+}

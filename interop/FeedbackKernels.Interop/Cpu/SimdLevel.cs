@@ -1,0 +1,44 @@
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
+
+namespace FeedbackKernels.Interop;
+
+/// <summary>The vector width that the CPU kernels run at. Each level is the same source, instantiated for its vector type.</summary>
+public enum SimdLevel
+{
+    /// <summary>One float at a time.</summary>
+    Scalar,
+
+    /// <summary>4 floats: SSE, NEON, or whatever the runtime maps <see cref="Vector128"/> to.</summary>
+    Vector128,
+
+    /// <summary>8 floats with fused multiply-add.</summary>
+    Avx2,
+
+    /// <summary>16 floats with fused multiply-add and 32 registers.</summary>
+    Avx512,
+}
+
+/// <summary>What this machine can run.</summary>
+public static class SimdLevels
+{
+    /// <summary>The widest level that this machine and this runtime's settings support.</summary>
+    public static SimdLevel Widest =>
+        IsSupported(SimdLevel.Avx512) ? SimdLevel.Avx512
+        : IsSupported(SimdLevel.Avx2) ? SimdLevel.Avx2
+        : IsSupported(SimdLevel.Vector128) ? SimdLevel.Vector128
+        : SimdLevel.Scalar;
+
+    /// <summary>Whether the level can be asked for.</summary>
+    public static bool IsSupported(SimdLevel level) => level switch
+    {
+        SimdLevel.Avx512 => Avx512F.IsSupported && Avx512DQ.IsSupported && Vector512.IsHardwareAccelerated,
+        SimdLevel.Avx2 => Avx2.IsSupported && Fma.IsSupported,
+        SimdLevel.Vector128 => Vector128.IsHardwareAccelerated,
+        SimdLevel.Scalar => true,
+        _ => false,
+    };
+
+    /// <summary>All levels that can be asked for, narrowest first.</summary>
+    public static IEnumerable<SimdLevel> Supported => Enum.GetValues<SimdLevel>().Where(IsSupported);
+}

@@ -1,0 +1,143 @@
+using System.Runtime.CompilerServices;
+
+namespace FeedbackKernels.Interop;
+
+/// <summary>
+/// One tile of a product: C[row][column] = (or +=) sum over a nest of three loops of A[row] * B[column]. Strides are in
+/// floats. The nest lets one kernel serve every convolution without im2col: its loops are filter rows and the run of
+/// (column, channel) in a forward or feedback pass, and images, rows and columns of pixels in a weight gradient.
+/// </summary>
+internal unsafe struct TileArguments
+{
+    /// <summary>Left operand, broadcast: tile row i of a step is A[i * ARow].</summary>
+    public float* A;
+    public nint ARow, AInner, AMiddle, AOuter;
+
+    /// <summary>Right operand, loaded as vectors: contiguous columns.</summary>
+    public float* B;
+    public nint BInner, BMiddle, BOuter;
+
+    /// <summary>Result, contiguous columns.</summary>
+    public float* C;
+    public nint CRow;
+
+    /// <summary>Trip counts of the nest, each at least 1.</summary>
+    public nint Inner, Middle, Outer;
+
+    /// <summary>Whether C is added to.</summary>
+    public bool Accumulate;
+}
+
+/// <summary>A number known to the JIT: a branch on it leaves no trace in the machine code.</summary>
+internal interface IConstant
+{
+    static abstract int Value { get; }
+}
+
+/// <summary>
+/// The register tile: TRows rows by TColumns vectors of accumulators, all in registers through the whole nest. Every
+/// accumulator is a local of its own (an array or a struct of them would live in memory), and the branches on the
+/// constants leave just the rows and columns of the instantiation. At 14x2 on AVX-512 that is 28 accumulators, two
+/// vectors of B and one broadcast: 31 of 32 registers.
+/// </summary>
+internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
+    where TVector : unmanaged
+    where TOps : unmanaged, IVectorOps<TVector>
+    where TRows : unmanaged, IConstant
+    where TColumns : unmanaged, IConstant
+{
+    // Optimised at its first call: code that starts in the lower tier runs twenty times slower until it is replaced.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Run(TileArguments* t)
+    {
+        TVector c0a = TOps.Zero, c0b = TOps.Zero, c1a = TOps.Zero, c1b = TOps.Zero, c2a = TOps.Zero, c2b = TOps.Zero, c3a = TOps.Zero, c3b = TOps.Zero;
+        TVector c4a = TOps.Zero, c4b = TOps.Zero, c5a = TOps.Zero, c5b = TOps.Zero, c6a = TOps.Zero, c6b = TOps.Zero, c7a = TOps.Zero, c7b = TOps.Zero;
+        TVector c8a = TOps.Zero, c8b = TOps.Zero, c9a = TOps.Zero, c9b = TOps.Zero, c10a = TOps.Zero, c10b = TOps.Zero, c11a = TOps.Zero, c11b = TOps.Zero;
+        TVector c12a = TOps.Zero, c12b = TOps.Zero, c13a = TOps.Zero, c13b = TOps.Zero;
+        if (t->Accumulate)
+        {
+            float* row = t->C;
+            nint next = t->CRow;
+            if (TRows.Value > 0) { c0a = TOps.Load(row); if (TColumns.Value > 1) c0b = TOps.Load(row + TOps.Count); }
+            if (TRows.Value > 1) { row += next; c1a = TOps.Load(row); if (TColumns.Value > 1) c1b = TOps.Load(row + TOps.Count); }
+            if (TRows.Value > 2) { row += next; c2a = TOps.Load(row); if (TColumns.Value > 1) c2b = TOps.Load(row + TOps.Count); }
+            if (TRows.Value > 3) { row += next; c3a = TOps.Load(row); if (TColumns.Value > 1) c3b = TOps.Load(row + TOps.Count); }
+            if (TRows.Value > 4) { row += next; c4a = TOps.Load(row); if (TColumns.Value > 1) c4b = TOps.Load(row + TOps.Count); }
+            if (TRows.Value > 5) { row += next; c5a = TOps.Load(row); if (TColumns.Value > 1) c5b = TOps.Load(row + TOps.Count); }
+            if (TRows.Value > 6) { row += next; c6a = TOps.Load(row); if (TColumns.Value > 1) c6b = TOps.Load(row + TOps.Count); }
+            if (TRows.Value > 7) { row += next; c7a = TOps.Load(row); if (TColumns.Value > 1) c7b = TOps.Load(row + TOps.Count); }
+            if (TRows.Value > 8) { row += next; c8a = TOps.Load(row); if (TColumns.Value > 1) c8b = TOps.Load(row + TOps.Count); }
+            if (TRows.Value > 9) { row += next; c9a = TOps.Load(row); if (TColumns.Value > 1) c9b = TOps.Load(row + TOps.Count); }
+            if (TRows.Value > 10) { row += next; c10a = TOps.Load(row); if (TColumns.Value > 1) c10b = TOps.Load(row + TOps.Count); }
+            if (TRows.Value > 11) { row += next; c11a = TOps.Load(row); if (TColumns.Value > 1) c11b = TOps.Load(row + TOps.Count); }
+            if (TRows.Value > 12) { row += next; c12a = TOps.Load(row); if (TColumns.Value > 1) c12b = TOps.Load(row + TOps.Count); }
+            if (TRows.Value > 13) { row += next; c13a = TOps.Load(row); if (TColumns.Value > 1) c13b = TOps.Load(row + TOps.Count); }
+        }
+
+        // Byte strides: rows 0 to 8 are one addressing mode each from a (base + {0, 1, 2, 4, 8} * s1, s3, s5, s3 * 2, s7),
+        // rows 9 to 13 the same from a second base nine rows on.
+        nint s1 = t->ARow * sizeof(float), s3 = 3 * s1, s5 = 5 * s1, s7 = 7 * s1;
+        nint aInner = t->AInner * sizeof(float), bInner = t->BInner * sizeof(float), inner = t->Inner;
+        byte* aOuter = (byte*)t->A, bOuter = (byte*)t->B;
+        nint outer = t->Outer;
+        do
+        {
+            byte* aMiddle = aOuter, bMiddle = bOuter;
+            nint middle = t->Middle;
+            do
+            {
+                byte* a = aMiddle, b = bMiddle;
+                nint step = inner;
+                do
+                {
+                    TVector b0 = TOps.Load((float*)b), b1 = TOps.Zero;
+                    if (TColumns.Value > 1) b1 = TOps.Load((float*)b + TOps.Count);
+                    byte* a9 = a + s1 * 8 + s1;
+                    TVector x;
+                    if (TRows.Value > 0) { x = TOps.Broadcast(*(float*)a); c0a = TOps.MultiplyAdd(x, b0, c0a); if (TColumns.Value > 1) c0b = TOps.MultiplyAdd(x, b1, c0b); }
+                    if (TRows.Value > 1) { x = TOps.Broadcast(*(float*)(a + s1)); c1a = TOps.MultiplyAdd(x, b0, c1a); if (TColumns.Value > 1) c1b = TOps.MultiplyAdd(x, b1, c1b); }
+                    if (TRows.Value > 2) { x = TOps.Broadcast(*(float*)(a + s1 * 2)); c2a = TOps.MultiplyAdd(x, b0, c2a); if (TColumns.Value > 1) c2b = TOps.MultiplyAdd(x, b1, c2b); }
+                    if (TRows.Value > 3) { x = TOps.Broadcast(*(float*)(a + s3)); c3a = TOps.MultiplyAdd(x, b0, c3a); if (TColumns.Value > 1) c3b = TOps.MultiplyAdd(x, b1, c3b); }
+                    if (TRows.Value > 4) { x = TOps.Broadcast(*(float*)(a + s1 * 4)); c4a = TOps.MultiplyAdd(x, b0, c4a); if (TColumns.Value > 1) c4b = TOps.MultiplyAdd(x, b1, c4b); }
+                    if (TRows.Value > 5) { x = TOps.Broadcast(*(float*)(a + s5)); c5a = TOps.MultiplyAdd(x, b0, c5a); if (TColumns.Value > 1) c5b = TOps.MultiplyAdd(x, b1, c5b); }
+                    if (TRows.Value > 6) { x = TOps.Broadcast(*(float*)(a + s3 * 2)); c6a = TOps.MultiplyAdd(x, b0, c6a); if (TColumns.Value > 1) c6b = TOps.MultiplyAdd(x, b1, c6b); }
+                    if (TRows.Value > 7) { x = TOps.Broadcast(*(float*)(a + s7)); c7a = TOps.MultiplyAdd(x, b0, c7a); if (TColumns.Value > 1) c7b = TOps.MultiplyAdd(x, b1, c7b); }
+                    if (TRows.Value > 8) { x = TOps.Broadcast(*(float*)(a + s1 * 8)); c8a = TOps.MultiplyAdd(x, b0, c8a); if (TColumns.Value > 1) c8b = TOps.MultiplyAdd(x, b1, c8b); }
+                    if (TRows.Value > 9) { x = TOps.Broadcast(*(float*)a9); c9a = TOps.MultiplyAdd(x, b0, c9a); if (TColumns.Value > 1) c9b = TOps.MultiplyAdd(x, b1, c9b); }
+                    if (TRows.Value > 10) { x = TOps.Broadcast(*(float*)(a9 + s1)); c10a = TOps.MultiplyAdd(x, b0, c10a); if (TColumns.Value > 1) c10b = TOps.MultiplyAdd(x, b1, c10b); }
+                    if (TRows.Value > 11) { x = TOps.Broadcast(*(float*)(a9 + s1 * 2)); c11a = TOps.MultiplyAdd(x, b0, c11a); if (TColumns.Value > 1) c11b = TOps.MultiplyAdd(x, b1, c11b); }
+                    if (TRows.Value > 12) { x = TOps.Broadcast(*(float*)(a9 + s3)); c12a = TOps.MultiplyAdd(x, b0, c12a); if (TColumns.Value > 1) c12b = TOps.MultiplyAdd(x, b1, c12b); }
+                    if (TRows.Value > 13) { x = TOps.Broadcast(*(float*)(a9 + s1 * 4)); c13a = TOps.MultiplyAdd(x, b0, c13a); if (TColumns.Value > 1) c13b = TOps.MultiplyAdd(x, b1, c13b); }
+                    a += aInner;
+                    b += bInner;
+                }
+                while (--step != 0);
+                aMiddle += t->AMiddle * sizeof(float);
+                bMiddle += t->BMiddle * sizeof(float);
+            }
+            while (--middle != 0);
+            aOuter += t->AOuter * sizeof(float);
+            bOuter += t->BOuter * sizeof(float);
+        }
+        while (--outer != 0);
+
+        {
+            float* row = t->C;
+            nint next = t->CRow;
+            if (TRows.Value > 0) { TOps.Store(c0a, row); if (TColumns.Value > 1) TOps.Store(c0b, row + TOps.Count); }
+            if (TRows.Value > 1) { row += next; TOps.Store(c1a, row); if (TColumns.Value > 1) TOps.Store(c1b, row + TOps.Count); }
+            if (TRows.Value > 2) { row += next; TOps.Store(c2a, row); if (TColumns.Value > 1) TOps.Store(c2b, row + TOps.Count); }
+            if (TRows.Value > 3) { row += next; TOps.Store(c3a, row); if (TColumns.Value > 1) TOps.Store(c3b, row + TOps.Count); }
+            if (TRows.Value > 4) { row += next; TOps.Store(c4a, row); if (TColumns.Value > 1) TOps.Store(c4b, row + TOps.Count); }
+            if (TRows.Value > 5) { row += next; TOps.Store(c5a, row); if (TColumns.Value > 1) TOps.Store(c5b, row + TOps.Count); }
+            if (TRows.Value > 6) { row += next; TOps.Store(c6a, row); if (TColumns.Value > 1) TOps.Store(c6b, row + TOps.Count); }
+            if (TRows.Value > 7) { row += next; TOps.Store(c7a, row); if (TColumns.Value > 1) TOps.Store(c7b, row + TOps.Count); }
+            if (TRows.Value > 8) { row += next; TOps.Store(c8a, row); if (TColumns.Value > 1) TOps.Store(c8b, row + TOps.Count); }
+            if (TRows.Value > 9) { row += next; TOps.Store(c9a, row); if (TColumns.Value > 1) TOps.Store(c9b, row + TOps.Count); }
+            if (TRows.Value > 10) { row += next; TOps.Store(c10a, row); if (TColumns.Value > 1) TOps.Store(c10b, row + TOps.Count); }
+            if (TRows.Value > 11) { row += next; TOps.Store(c11a, row); if (TColumns.Value > 1) TOps.Store(c11b, row + TOps.Count); }
+            if (TRows.Value > 12) { row += next; TOps.Store(c12a, row); if (TColumns.Value > 1) TOps.Store(c12b, row + TOps.Count); }
+            if (TRows.Value > 13) { row += next; TOps.Store(c13a, row); if (TColumns.Value > 1) TOps.Store(c13b, row + TOps.Count); }
+        }
+    }
+}

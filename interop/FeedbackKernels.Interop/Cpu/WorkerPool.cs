@@ -1,0 +1,172 @@
+using System.Diagnostics;
+using System.Runtime.CompilerServices;
+using System.Runtime.ExceptionServices;
+
+namespace FeedbackKernels.Interop;
+
+/// <summary>Work cut into items that do not depend on each other. What an item computes depends on its index alone.</summary>
+internal interface IParallelJob
+{
+    /// <summary>Does item <paramref name="item"/> on worker <paramref name="worker"/>, 0 to threads - 1.</summary>
+    void Run(int item, int worker);
+}
+
+/// <summary>
+/// The threads of the CPU backend. Items are handed out one by one, so a thread that loses its core to another process
+/// holds back one item, not its share. Idle workers spin for a moment, because the next operation of a step is
+/// microseconds away, then sleep. A run allocates nothing.
+/// </summary>
+internal sealed unsafe class WorkerPool : IDisposable
+{
+    // About the time between two operations of a training step; waking a sleeping thread costs as much.
+    private static readonly long SpinTicks = Stopwatch.Frequency / 20_000;
+
+    private readonly Thread[] _workers;
+    private readonly SemaphoreSlim _wake = new(0);
+    private delegate*<void*, int, int, void> _body;
+    private void* _job;
+    private int _count;
+    private int _next;
+    private int _generation;
+    private int _sleepers;
+    // Bit 0: open to workers. The other bits count, in twos, the workers inside.
+    private int _gate;
+    private int _running;
+    private volatile bool _stopping;
+    private ExceptionDispatchInfo? _failure;
+
+    public WorkerPool(int threads)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(threads);
+        _workers = new Thread[threads - 1];
+        for (int i = 0; i < _workers.Length; i++)
+        {
+            int worker = i + 1;
+            _workers[i] = new Thread(() => Work(worker)) { IsBackground = true, Name = $"feedback worker {worker}" };
+            _workers[i].Start();
+        }
+    }
+
+    /// <summary>Threads that work, the caller's included.</summary>
+    public int Threads => _workers.Length + 1;
+
+    /// <summary>Runs items 0 to count - 1 and returns when all are done.</summary>
+    public void Run<TJob>(int count, ref TJob job) where TJob : unmanaged, IParallelJob
+    {
+        if (Interlocked.Exchange(ref _running, 1) != 0)
+            throw new InvalidOperationException("a backend serves one caller at a time; another thread is inside an operation");
+        try
+        {
+            fixed (TJob* pointer = &job)
+            {
+                if (count <= 1 || _workers.Length == 0)
+                {
+                    for (int i = 0; i < count; i++) pointer->Run(i, 0);
+                }
+                else
+                {
+                    _job = pointer;
+                    _body = &Invoke<TJob>;
+                    RunShared(count);
+                }
+            }
+        }
+        finally
+        {
+            Volatile.Write(ref _running, 0);
+        }
+    }
+
+    public void Dispose()
+    {
+        if (_stopping) return;
+        _stopping = true;
+        Interlocked.Increment(ref _generation);
+        _wake.Release(_workers.Length + 1);
+        foreach (Thread worker in _workers) worker.Join();
+        _wake.Dispose();
+    }
+
+    private static void Invoke<TJob>(void* job, int item, int worker) where TJob : unmanaged, IParallelJob =>
+        ((TJob*)job)->Run(item, worker);
+
+    private void RunShared(int count)
+    {
+        _count = count;
+        _next = 0;
+        Interlocked.Exchange(ref _gate, 1);
+        Interlocked.Increment(ref _generation);
+        int sleeping = Interlocked.Exchange(ref _sleepers, 0);
+        if (sleeping > 0) _wake.Release(sleeping);
+
+        TakeItems(0);
+
+        // Close the gate: a worker that has not come in yet is not waited for.
+        Interlocked.And(ref _gate, ~1);
+        var spin = new SpinWait();
+        while (Volatile.Read(ref _gate) != 0) spin.SpinOnce(sleep1Threshold: -1);
+        ExceptionDispatchInfo? failure = Interlocked.Exchange(ref _failure, null);
+        failure?.Throw();
+    }
+
+    private void TakeItems(int worker)
+    {
+        try
+        {
+            int item;
+            while ((item = Interlocked.Increment(ref _next) - 1) < _count) _body(_job, item, worker);
+        }
+#pragma warning disable CA1031 // Whatever it is, the caller of Run gets it, once all workers have come to rest.
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            _failure = ExceptionDispatchInfo.Capture(e);
+            Volatile.Write(ref _next, _count);
+        }
+    }
+
+    private void Work(int worker)
+    {
+        int seen = 0;
+        while (true)
+        {
+            seen = WaitForChange(seen);
+            if (_stopping) return;
+            if (!TryEnter()) continue;
+            TakeItems(worker);
+            Interlocked.Add(ref _gate, -2);
+        }
+    }
+
+    private bool TryEnter()
+    {
+        while (true)
+        {
+            int gate = Volatile.Read(ref _gate);
+            if ((gate & 1) == 0) return false;
+            if (Interlocked.CompareExchange(ref _gate, gate + 2, gate) == gate) return true;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private int WaitForChange(int seen)
+    {
+        long until = Stopwatch.GetTimestamp() + SpinTicks;
+        while (true)
+        {
+            int generation = Volatile.Read(ref _generation);
+            if (generation != seen) return generation;
+            if (Stopwatch.GetTimestamp() < until)
+            {
+                Thread.SpinWait(8);
+                continue;
+            }
+
+            // Registered before the last look: a run that starts in between sees the sleeper and wakes it. A wake-up that
+            // comes for nothing leads round this loop once more.
+            Interlocked.Increment(ref _sleepers);
+            if (Volatile.Read(ref _generation) == seen) _wake.Wait();
+            until = Stopwatch.GetTimestamp() + SpinTicks;
+        }
+    }
+}

@@ -1,0 +1,11 @@
+namespace FeedbackKernels.Interop;
+
+/// <summary>How outputs are held against labels. Both are means over the rows.</summary>
+public enum LossKind
+{
+    /// <summary>-sum over classes of t * log softmax(logits).</summary>
+    SoftmaxCrossEntropy,
+
+    /// <summary>Sum over classes of the binary cross-entropy of sigmoid(logits) with t: the loss of the paper's MLPs.</summary>
+    SigmoidCrossEntropy,
+}

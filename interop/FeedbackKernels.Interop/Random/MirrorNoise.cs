@@ -1,0 +1,132 @@
+using System.Numerics;
+using System.Runtime.CompilerServices;
+
+namespace FeedbackKernels.Interop;
+
+/// <summary>The distribution of mirror noise. All three have mean 0 and variance σ².</summary>
+public enum NoiseKind
+{
+    /// <summary>
+    /// Rows of a Hadamard matrix with random column signs, times σ. One sample looks like independent ±σ; over a cycle of
+    /// 2^m samples (the next power of two from the sample length) the samples' second moment is exactly σ² times the
+    /// identity, so the variance of a correlation with them cancels. Row order, columns and signs are redrawn each cycle.
+    /// </summary>
+    Balanced,
+
+    /// <summary>Independent normal numbers, as in the paper.</summary>
+    Gaussian,
+
+    /// <summary>Independent ±σ.</summary>
+    Sign,
+}
+
+/// <summary>
+/// The noise that one layer's mirror sees: sample g is a vector of <see cref="Length"/> numbers, a function of the seed,
+/// the layer and g alone.
+/// </summary>
+public readonly record struct MirrorNoise
+{
+    /// <summary>Names the noise of one layer.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">The length is not positive, or the standard deviation is not a
+    /// positive finite number.</exception>
+    public MirrorNoise(NoiseKind kind, int length, float standardDeviation, ulong seed, uint layer)
+    {
+        if (!Enum.IsDefined(kind)) throw new ArgumentOutOfRangeException(nameof(kind), kind, "unknown kind of noise");
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
+        // 2^30 columns is the largest power of two whose indices are positive 32-bit integers.
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(length, 1 << 30);
+        if (!(standardDeviation > 0) || !float.IsFinite(standardDeviation))
+            throw new ArgumentOutOfRangeException(nameof(standardDeviation), standardDeviation, "wanted a positive finite number");
+        (Kind, Length, StandardDeviation, Seed, Layer) = (kind, length, standardDeviation, seed, layer);
+    }
+
+    /// <summary>The distribution.</summary>
+    public NoiseKind Kind { get; }
+
+    /// <summary>Numbers in a sample.</summary>
+    public int Length { get; }
+
+    /// <summary>σ.</summary>
+    public float StandardDeviation { get; }
+
+    /// <summary>Seed of the run.</summary>
+    public ulong Seed { get; }
+
+    /// <summary>Number of the layer in its model.</summary>
+    public uint Layer { get; }
+
+    /// <summary>Samples after which balanced noise has an exactly white second moment; 1 for the other kinds.</summary>
+    public int CycleLength => Kind == NoiseKind.Balanced ? (int)BitOperations.RoundUpToPowerOf2((uint)Length) : 1;
+
+    /// <summary>Writes sample <paramref name="sample"/>.</summary>
+    /// <exception cref="ArgumentException"><paramref name="values"/> does not have <see cref="Length"/> elements.</exception>
+    public void Fill(Span<float> values, long sample)
+    {
+        if (values.Length != Length)
+            throw new ArgumentException($"{values.Length} elements, wanted {Length}", nameof(values));
+        switch (Kind)
+        {
+            case NoiseKind.Gaussian:
+                new RandomKey(Seed, RandomPurpose.MirrorNoise, Layer, (uint)sample).FillGaussian(values, StandardDeviation);
+                break;
+            case NoiseKind.Sign:
+                FillSigns(values, (uint)sample);
+                break;
+            default:
+                FillBalanced(values, sample);
+                break;
+        }
+    }
+
+    private void FillSigns(Span<float> values, uint sample)
+    {
+        var key = new RandomKey(Seed, RandomPurpose.MirrorNoise, Layer, sample);
+        for (int i = 0; i < values.Length; i += 128)
+        {
+            PhiloxBlock block = key.Block((uint)i / 128);
+            for (int j = i; j < Math.Min(i + 128, values.Length); j++)
+                values[j] = Signed(StandardDeviation, block[j / 32 % 4] >> (j % 32));
+        }
+    }
+
+    private void FillBalanced(Span<float> values, long sample)
+    {
+        int cycleLength = CycleLength, bits = BitOperations.Log2((uint)cycleLength);
+        uint cycle = (uint)(sample / cycleLength);
+        PhiloxBlock order = new RandomKey(Seed, RandomPurpose.MirrorOrder, Layer, cycle).Block(0);
+        var signs = new RandomKey(Seed, RandomPurpose.MirrorSigns, Layer, cycle);
+        uint row = Permute((uint)(sample % cycleLength), bits, order.X, order.Y);
+        for (int i = 0; i < values.Length; i += 128)
+        {
+            PhiloxBlock block = signs.Block((uint)i / 128);
+            for (int j = i; j < Math.Min(i + 128, values.Length); j++)
+            {
+                // Sylvester's Hadamard matrix: entry (a, b) is the parity of a AND b.
+                uint parity = (uint)BitOperations.PopCount(row & Permute((uint)j, bits, order.Z, order.W));
+                values[j] = Signed(StandardDeviation, parity ^ (block[j / 32 % 4] >> (j % 32)));
+            }
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static float Signed(float magnitude, uint signBit) =>
+        BitConverter.UInt32BitsToSingle(BitConverter.SingleToUInt32Bits(magnitude) | signBit << 31);
+
+    /// <summary>
+    /// A keyed bijection of [0, 2^bits): steps that are each invertible modulo a power of two (an odd multiple plus a
+    /// constant; an exclusive or with the upper half of the bits). It replaces a stored permutation.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static uint Permute(uint x, int bits, uint key0, uint key1)
+    {
+        uint mask = (uint)((1UL << bits) - 1);
+        int half = (bits + 1) / 2;
+        x = (x * (key0 | 1) + key1) & mask;
+        x ^= x >> half;
+        x = (x * (BitOperations.RotateLeft(key1, 7) | 1) + BitOperations.RotateLeft(key0, 13)) & mask;
+        x ^= x >> half;
+        x = (x * 0x9E3779B1 + (key0 ^ key1)) & mask;
+        x ^= x >> half;
+        return x & mask;
+    }
+}

@@ -1,0 +1,99 @@
+namespace FeedbackKernels.Interop;
+
+/// <summary>What a stream of random numbers is for. Two purposes never share a number.</summary>
+public enum RandomPurpose : uint
+{
+    /// <summary>Initial forward weights.</summary>
+    ForwardWeights = 1,
+
+    /// <summary>Initial or fixed feedback weights.</summary>
+    FeedbackWeights = 2,
+
+    /// <summary>Mirror noise, one stream a sample.</summary>
+    MirrorNoise = 3,
+
+    /// <summary>Row order and columns of the Hadamard matrix of balanced mirror noise, one stream a cycle.</summary>
+    MirrorOrder = 4,
+
+    /// <summary>Column signs of balanced mirror noise, one stream a cycle.</summary>
+    MirrorSigns = 5,
+
+    /// <summary>Magnitudes of batch-random sign symmetry, one stream a step.</summary>
+    SignMagnitudes = 6,
+
+    /// <summary>Order of the training samples, one stream an epoch.</summary>
+    SampleOrder = 7,
+
+    /// <summary>Crops and flips, one stream an epoch.</summary>
+    Augmentation = 8,
+
+    /// <summary>Images of the synthetic data set.</summary>
+    SyntheticImages = 9,
+
+    /// <summary>Anything a program or a test draws for itself.</summary>
+    User = 10,
+}
+
+/// <summary>
+/// Names one stream of random numbers: the seed of the run, the purpose, the layer (or 0) and the step, sample, epoch or
+/// cycle that the stream belongs to.
+/// </summary>
+public readonly record struct RandomKey(ulong Seed, RandomPurpose Purpose, uint Layer = 0, uint Step = 0)
+{
+    /// <summary>Block <paramref name="index"/> of the stream: four words.</summary>
+    public PhiloxBlock Block(uint index) => Philox.Block(index, (uint)Purpose, Layer, Step, Seed);
+
+    /// <summary>Fills with normal numbers of mean 0 (Box-Muller, two from two words), from a block of the stream on.</summary>
+    public void FillGaussian(Span<float> values, float standardDeviation, uint firstBlock = 0)
+    {
+        Span<float> four = stackalloc float[4];
+        for (int i = 0; i < values.Length; i += 4)
+        {
+            PhiloxBlock block = Block(firstBlock + (uint)(i / 4));
+            (four[0], four[1]) = Gaussians(block.X, block.Y, standardDeviation);
+            (four[2], four[3]) = Gaussians(block.Z, block.W, standardDeviation);
+            four[..Math.Min(4, values.Length - i)].CopyTo(values[i..]);
+        }
+    }
+
+    /// <summary>Fills with numbers uniform in [low, high).</summary>
+    public void FillUniform(Span<float> values, float low, float high)
+    {
+        for (int i = 0; i < values.Length; i++)
+            values[i] = low + (high - low) * Unit(Block((uint)(i / 4))[i % 4]);
+    }
+
+    /// <summary>Maps a random word to [0, 1), a multiple of 2^-24.</summary>
+    public static float Unit(uint word) => (word >> 8) * (1f / (1 << 24));
+
+    private static (float, float) Gaussians(uint word0, uint word1, float standardDeviation)
+    {
+        // 1 - u lies in (0, 1], where the logarithm is finite.
+        float radius = standardDeviation * MathF.Sqrt(-2f * MathF.Log(1f - Unit(word0)));
+        (float sin, float cos) = MathF.SinCos(2f * MathF.PI * Unit(word1));
+        return (radius * cos, radius * sin);
+    }
+}
+
+/// <summary>Draws numbers one after another from the stream of a key, for code that runs on the host and in order.</summary>
+public struct RandomSequence(RandomKey key)
+{
+    private PhiloxBlock _block;
+    private uint _next;
+
+    /// <summary>The next 32 random bits.</summary>
+    public uint NextWord()
+    {
+        if (_next % 4 == 0) _block = key.Block(_next / 4);
+        return _block[(int)(_next++ % 4)];
+    }
+
+    /// <summary>The next number, uniform in [0, 1).</summary>
+    public float NextUnit() => RandomKey.Unit(NextWord());
+
+    /// <summary>The next integer, uniform in [0, bound). The bias is below bound / 2^32.</summary>
+    public int NextInt(int bound) => (int)((ulong)NextWord() * (uint)bound >> 32);
+
+    /// <summary>The next number, uniform in [low, high).</summary>
+    public float NextFloat(float low, float high) => low + (high - low) * NextUnit();
+}

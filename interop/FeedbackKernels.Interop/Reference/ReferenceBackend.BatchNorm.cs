@@ -1,0 +1,97 @@
+namespace FeedbackKernels.Interop;
+
+public sealed unsafe partial class ReferenceBackend
+{
+    internal override void BatchNormStatisticsCore(long rows, int channels, BufferView x, in BatchStatistics statistics)
+    {
+        for (int k = 0; k < channels; k++)
+        {
+            double sum = 0, squares = 0;
+            for (long row = 0; row < rows; row++) sum += x.Floats[row * channels + k];
+            double mean = sum / rows;
+            for (long row = 0; row < rows; row++)
+            {
+                double deviation = x.Floats[row * channels + k] - mean;
+                squares += deviation * deviation;
+            }
+
+            StatisticsWriter.Store(statistics, k, rows, mean, squares);
+        }
+    }
+
+    internal override void BatchNormFoldCore(
+        int channels, BufferView gamma, BufferView beta, BufferView mean, BufferView variance, float epsilon, BufferView scale, BufferView bias)
+    {
+        for (int k = 0; k < channels; k++)
+        {
+            double factor = gamma.Floats[k] * InverseDeviation(variance.Floats[k], epsilon);
+            float shift = (float)(beta.Floats[k] - mean.Floats[k] * factor);
+            scale.Floats[k] = (float)factor;
+            bias.Floats[k] = shift;
+        }
+    }
+
+    internal override void ChannelAffineCore(
+        long rows, int channels, BufferView x, BufferView scale, BufferView bias, BufferView residual, Activation activation, BufferView y)
+    {
+        for (long i = 0; i < rows * channels; i++)
+        {
+            int k = (int)(i % channels);
+            double value = (double)x.Floats[i] * scale.Floats[k] + bias.Floats[k];
+            if (!residual.IsAbsent) value += residual.Floats[i];
+            y.Floats[i] = (float)Apply(activation, value);
+        }
+    }
+
+    internal override void BatchNormBackwardCore(
+        long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy,
+        BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual)
+    {
+        for (int k = 0; k < channels; k++)
+        {
+            double mean = state.Mean.Floats[k], inverseDeviation = InverseDeviation(state.Variance.Floats[k], state.Epsilon);
+            double scale = state.Scale.Floats[k], bias = state.Bias.Floats[k];
+            double sum = 0, sumNormalised = 0;
+            for (long row = 0; row < rows; row++)
+            {
+                double dz = MaskedError(row * channels + k, x, scale, bias, relu, y, dy);
+                sum += dz;
+                sumNormalised += dz * (x.Floats[row * channels + k] - mean) * inverseDeviation;
+            }
+
+            for (long row = 0; row < rows; row++)
+            {
+                long i = row * channels + k;
+                double dz = MaskedError(i, x, scale, bias, relu, y, dy);
+                double normalised = (x.Floats[i] - mean) * inverseDeviation;
+                double error = scale * (dz - sum / rows - normalised * sumNormalised / rows);
+                if (relu == ReluPosition.Before && !(x.Floats[i] > 0)) error = 0;
+                if (!dResidual.IsAbsent) dResidual.Floats[i] = (float)dz;
+                dx.Floats[i] = (float)error;
+            }
+
+            dGamma.Floats[k] = (float)sumNormalised;
+            dBeta.Floats[k] = (float)sum;
+        }
+    }
+
+    internal override void BiasGradientCore(long rows, int channels, BufferView dy, BufferView db)
+    {
+        for (int k = 0; k < channels; k++)
+        {
+            double sum = 0;
+            for (long row = 0; row < rows; row++) sum += dy.Floats[row * channels + k];
+            db.Floats[k] = (float)sum;
+        }
+    }
+
+    private static double MaskedError(
+        long i, BufferView x, double scale, double bias, ReluPosition relu, BufferView y, BufferView dy)
+    {
+        if (relu != ReluPosition.After) return dy.Floats[i];
+        double output = y.IsAbsent ? x.Floats[i] * scale + bias : y.Floats[i];
+        return output > 0 ? dy.Floats[i] : 0;
+    }
+
+    private static double InverseDeviation(double variance, double epsilon) => 1 / Math.Sqrt(variance + epsilon);
+}

@@ -1,0 +1,131 @@
+namespace FeedbackKernels.Interop;
+
+public sealed unsafe partial class ReferenceBackend
+{
+    internal override void ConvForwardCore(in ConvShape shape, BufferView x, BufferView w, BufferView y, in ConvEpilogue epilogue)
+    {
+        long output = 0;
+        for (int n = 0; n < shape.N; n++)
+            for (int p = 0; p < shape.P; p++)
+                for (int q = 0; q < shape.Q; q++)
+                    for (int k = 0; k < shape.K; k++, output++)
+                    {
+                        double sum = 0;
+                        for (int r = 0; r < shape.R; r++)
+                            for (int s = 0; s < shape.S; s++)
+                            {
+                                long pixel = InputPixel(shape, n, p, q, r, s);
+                                if (pixel < 0) continue;
+                                for (int c = 0; c < shape.C; c++)
+                                    sum += (double)x.Floats[pixel * shape.C + c] * w.Floats[WeightIndex(shape, r, s, c, k)];
+                            }
+
+                        if (!epilogue.Scale.IsAbsent) sum *= epilogue.Scale.Floats[k];
+                        if (!epilogue.Bias.IsAbsent) sum += epilogue.Bias.Floats[k];
+                        if (!epilogue.Residual.IsAbsent) sum += epilogue.Residual.Floats[output];
+                        y.Floats[output] = (float)Apply(epilogue.Activation, sum);
+                    }
+
+        if (!epilogue.Statistics.IsAbsent)
+            BatchNormStatisticsCore((long)shape.N * shape.P * shape.Q, shape.K, y, epilogue.Statistics);
+    }
+
+    internal override void ConvFeedbackCore(
+        in ConvShape shape, BufferView dy, BufferView weights, FeedbackLayout layout, BufferView dx, bool accumulate)
+    {
+        var sums = new double[shape.C];
+        for (int n = 0; n < shape.N; n++)
+            for (int h = 0; h < shape.H; h++)
+                for (int w = 0; w < shape.W; w++)
+                {
+                    long pixel = (((long)n * shape.H) + h) * shape.W + w;
+                    for (int c = 0; c < shape.C; c++) sums[c] = accumulate ? dx.Floats[pixel * shape.C + c] : 0;
+                    for (int r = 0; r < shape.R; r++)
+                        for (int s = 0; s < shape.S; s++)
+                        {
+                            long outputPixel = OutputPixel(shape, n, h, w, r, s);
+                            if (outputPixel < 0) continue;
+                            for (int c = 0; c < shape.C; c++)
+                                for (int k = 0; k < shape.K; k++)
+                                {
+                                    long index = layout == FeedbackLayout.Forward ? WeightIndex(shape, r, s, c, k) : FeedbackIndex(shape, r, s, k, c);
+                                    sums[c] += (double)dy.Floats[outputPixel * shape.K + k] * weights.Floats[index];
+                                }
+                        }
+
+                    for (int c = 0; c < shape.C; c++) dx.Floats[pixel * shape.C + c] = (float)sums[c];
+                }
+    }
+
+    internal override void ConvWeightGradientCore(in ConvShape shape, BufferView x, BufferView dy, BufferView dw)
+    {
+        var sums = new double[shape.WeightLength];
+        AddWeightGradient(shape, x, dy, sums);
+        for (long i = 0; i < shape.WeightLength; i++) dw.Floats[i] = (float)sums[i];
+    }
+
+    internal override void MirrorUpdateCore(in MirrorStep step, BufferView w, BufferView b)
+    {
+        // A patch mirror is the weight-gradient correlation of a 1x1 layer with R*S*C inputs; a full-map mirror is the
+        // layer's own. Either gives the correlation in the layout of W, [R*S*C][K].
+        ConvShape response = step.ResponseShape;
+        using DeviceBuffer noise = Allocate(response.InputLength, "mirror noise");
+        using DeviceBuffer answer = Allocate(response.OutputLength, "mirror response");
+        for (int i = 0; i < step.Samples; i++)
+            step.Noise.Fill(noise.Slice((long)i * step.Noise.Length, step.Noise.Length).HostSpan<float>(), step.FirstSample + i);
+        Activation activation = step.ReluResponse ? Activation.Relu : Activation.None;
+        ConvForwardCore(response, noise, w, answer, new ConvEpilogue(Activation: activation));
+
+        var correlation = new double[response.WeightLength];
+        AddWeightGradient(response, noise, answer, correlation);
+        ConvShape layer = step.Layer;
+        float keep = 1 - step.Rate, scale = step.CorrelationScale;
+        for (int r = 0; r < layer.R; r++)
+            for (int s = 0; s < layer.S; s++)
+                for (int k = 0; k < layer.K; k++)
+                    for (int c = 0; c < layer.C; c++)
+                    {
+                        long i = FeedbackIndex(layer, r, s, k, c);
+                        b.Floats[i] = (float)((double)keep * b.Floats[i] + scale * correlation[WeightIndex(layer, r, s, c, k)]);
+                    }
+    }
+
+    private static void AddWeightGradient(in ConvShape shape, BufferView x, BufferView dy, double[] sums)
+    {
+        for (int n = 0; n < shape.N; n++)
+            for (int p = 0; p < shape.P; p++)
+                for (int q = 0; q < shape.Q; q++)
+                    for (int r = 0; r < shape.R; r++)
+                        for (int s = 0; s < shape.S; s++)
+                        {
+                            long pixel = InputPixel(shape, n, p, q, r, s);
+                            if (pixel < 0) continue;
+                            long outputPixel = (((long)n * shape.P) + p) * shape.Q + q;
+                            for (int c = 0; c < shape.C; c++)
+                                for (int k = 0; k < shape.K; k++)
+                                    sums[WeightIndex(shape, r, s, c, k)] += (double)x.Floats[pixel * shape.C + c] * dy.Floats[outputPixel * shape.K + k];
+                        }
+    }
+
+    private static long WeightIndex(in ConvShape shape, int r, int s, int c, int k) =>
+        ((((long)r * shape.S) + s) * shape.C + c) * shape.K + k;
+
+    private static long FeedbackIndex(in ConvShape shape, int r, int s, int k, int c) =>
+        ((((long)r * shape.S) + s) * shape.K + k) * shape.C + c;
+
+    /// <summary>The input pixel under tap (r, s) of output (p, q), or -1 on the padding.</summary>
+    private static long InputPixel(in ConvShape shape, int n, int p, int q, int r, int s)
+    {
+        int h = p * shape.Stride - shape.Padding + r, w = q * shape.Stride - shape.Padding + s;
+        return h < 0 || h >= shape.H || w < 0 || w >= shape.W ? -1 : (((long)n * shape.H) + h) * shape.W + w;
+    }
+
+    /// <summary>The output pixel whose tap (r, s) lies on input (h, w), or -1 where there is none.</summary>
+    private static long OutputPixel(in ConvShape shape, int n, int h, int w, int r, int s)
+    {
+        int pu = h + shape.Padding - r, qu = w + shape.Padding - s;
+        if (pu < 0 || qu < 0 || pu % shape.Stride != 0 || qu % shape.Stride != 0) return -1;
+        int p = pu / shape.Stride, q = qu / shape.Stride;
+        return p >= shape.P || q >= shape.Q ? -1 : (((long)n * shape.P) + p) * shape.Q + q;
+    }
+}

@@ -1,0 +1,81 @@
+using System.Runtime.InteropServices;
+
+namespace FeedbackKernels.Interop;
+
+/// <summary>
+/// The executable definition of every operation: plain loops in the order of the formulas, double accumulators, one
+/// thread. Every other backend is tested against it.
+/// </summary>
+public sealed unsafe partial class ReferenceBackend : Backend
+{
+    /// <inheritdoc/>
+    public override string Name => "reference";
+
+    /// <inheritdoc/>
+    public override string Description => "plain loops, double accumulation, 1 thread";
+
+    /// <inheritdoc/>
+    public override bool HostAddressable => true;
+
+    /// <inheritdoc/>
+    public override ConvPlan Explain(in ConvShape shape, ConvPass pass) =>
+        new("reference loops", "the definition of the operation; not meant to be fast");
+
+    internal override SafeHandle AllocateMemory(long bytes) => new NativeMemoryHandle(bytes);
+
+    internal override void UploadBytes(ReadOnlySpan<byte> source, nint destination) =>
+        source.CopyTo(new Span<byte>((void*)destination, source.Length));
+
+    internal override void DownloadBytes(nint source, Span<byte> destination) =>
+        new ReadOnlySpan<byte>((void*)source, destination.Length).CopyTo(destination);
+
+    internal override void ActivationForwardCore(Activation activation, long length, BufferView x, BufferView y)
+    {
+        for (long i = 0; i < length; i++) y.Floats[i] = (float)Apply(activation, x.Floats[i]);
+    }
+
+    internal override void ActivationBackwardCore(Activation activation, long length, BufferView y, BufferView dy, BufferView dx)
+    {
+        for (long i = 0; i < length; i++)
+        {
+            double output = y.Floats[i];
+            double slope = activation switch
+            {
+                Activation.Relu => output > 0 ? 1 : 0,
+                Activation.Sigmoid => output * (1 - output),
+                _ => 1,
+            };
+            dx.Floats[i] = (float)(dy.Floats[i] * slope);
+        }
+    }
+
+    internal override void FillCore(long length, BufferView values, float value)
+    {
+        for (long i = 0; i < length; i++) values.Floats[i] = value;
+    }
+
+    internal override void FillGaussianCore(BufferView values, in RandomKey key, float standardDeviation) =>
+        key.FillGaussian(new Span<float>(values.Floats, checked((int)values.Length)), standardDeviation);
+
+    internal override WeightAlignment CompareCore(long length, BufferView a, BufferView b)
+    {
+        double dot = 0, squaredA = 0, squaredB = 0;
+        for (long i = 0; i < length; i++)
+        {
+            double va = a.Floats[i], vb = b.Floats[i];
+            dot += va * vb;
+            squaredA += va * va;
+            squaredB += vb * vb;
+        }
+
+        return new WeightAlignment(dot, squaredA, squaredB);
+    }
+
+    internal static double Apply(Activation activation, double x) => activation switch
+    {
+        // A NaN is neither above 0 nor not: it stays a NaN.
+        Activation.Relu => x > 0 || double.IsNaN(x) ? x : 0,
+        Activation.Sigmoid => 1 / (1 + Math.Exp(-x)),
+        _ => x,
+    };
+}

@@ -1,0 +1,111 @@
+namespace FeedbackKernels.Interop;
+
+/// <summary>
+/// The sizes of one convolution in the project's alphabet. Activations are NHWC and NPQK, forward weights
+/// <c>W[R][S][C][K]</c>, feedback weights <c>B[R][S][K][C]</c>; dilation is 1. A linear layer is the 1x1 case on a 1x1 map.
+/// </summary>
+public readonly record struct ConvShape
+{
+    /// <summary>Checks the sizes and computes <see cref="P"/> and <see cref="Q"/>.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">A size is not positive, the padding is negative, the filter is
+    /// larger than the padded input, or a tensor would have more elements than fit.</exception>
+    public ConvShape(int n, int h, int w, int c, int k, int r, int s, int stride, int padding)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(n);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(h);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(w);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(c);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(k);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(r);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(s);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(stride);
+        ArgumentOutOfRangeException.ThrowIfNegative(padding);
+        if (r > h + 2L * padding)
+            throw new ArgumentOutOfRangeException(nameof(r), r, $"a filter of {r} rows does not fit {h} rows padded by {padding}");
+        if (s > w + 2L * padding)
+            throw new ArgumentOutOfRangeException(nameof(s), s, $"a filter of {s} columns does not fit {w} columns padded by {padding}");
+        (N, H, W, C, K, R, S, Stride, Padding) = (n, h, w, c, k, r, s, stride, padding);
+        P = (int)((h + 2L * padding - r) / stride + 1);
+        Q = (int)((w + 2L * padding - s) / stride + 1);
+        InputLength = ElementCount.Of("N*H*W*C", n, h, w, c);
+        OutputLength = ElementCount.Of("N*P*Q*K", n, P, Q, k);
+        WeightLength = ElementCount.Of("R*S*C*K", r, s, c, k);
+    }
+
+    /// <summary>Images.</summary>
+    public int N { get; }
+
+    /// <summary>Input rows.</summary>
+    public int H { get; }
+
+    /// <summary>Input columns.</summary>
+    public int W { get; }
+
+    /// <summary>Input channels.</summary>
+    public int C { get; }
+
+    /// <summary>Output channels.</summary>
+    public int K { get; }
+
+    /// <summary>Filter rows.</summary>
+    public int R { get; }
+
+    /// <summary>Filter columns.</summary>
+    public int S { get; }
+
+    /// <summary>Output rows.</summary>
+    public int P { get; }
+
+    /// <summary>Output columns.</summary>
+    public int Q { get; }
+
+    /// <summary>Input pixels from one output pixel to the next, in both directions (u).</summary>
+    public int Stride { get; }
+
+    /// <summary>Rows and columns of zeros round the input, on every side (z).</summary>
+    public int Padding { get; }
+
+    /// <summary>Elements of x and dx: N*H*W*C.</summary>
+    public long InputLength { get; }
+
+    /// <summary>Elements of y and dy: N*P*Q*K.</summary>
+    public long OutputLength { get; }
+
+    /// <summary>Elements of W, B, dW: R*S*C*K.</summary>
+    public long WeightLength { get; }
+
+    /// <summary>Floating-point operations of a direct convolution: 2*N*P*Q*K*C*R*S. Taps on the padding count.</summary>
+    public double Flops => 2.0 * OutputLength * C * R * S;
+
+    /// <summary>Inputs of one output: d = R*S*C.</summary>
+    public int FanIn => R * S * C;
+
+    /// <summary>A linear layer: n rows of c inputs to k outputs.</summary>
+    public static ConvShape Linear(int n, int c, int k) => new(n, 1, 1, c, k, 1, 1, 1, 0);
+
+    /// <summary>The same layer for another number of images.</summary>
+    public ConvShape WithBatch(int n) => n == N ? this : new ConvShape(n, H, W, C, K, R, S, Stride, Padding);
+
+    /// <inheritdoc/>
+    public override string ToString() =>
+        $"N{N} {H}x{W}x{C} -> {P}x{Q}x{K}, {R}x{S} stride {Stride} padding {Padding}";
+}
+
+internal static class ElementCount
+{
+    // 2^40 elements are 4 TiB of floats: beyond any machine, and far below where byte offsets would overflow.
+    private const long Most = 1L << 40;
+
+    public static long Of(string name, params ReadOnlySpan<int> sizes)
+    {
+        long product = 1;
+        foreach (int size in sizes)
+        {
+            if (product > Most / size)
+                throw new ArgumentOutOfRangeException(name, string.Join("*", sizes.ToArray()), $"more than {Most} elements");
+            product *= size;
+        }
+
+        return product;
+    }
+}

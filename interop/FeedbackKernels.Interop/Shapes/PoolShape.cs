@@ -1,0 +1,60 @@
+namespace FeedbackKernels.Interop;
+
+/// <summary>The sizes of a pooling: windows of R by S over N images of H by W by C, stride u, padding z.</summary>
+public readonly record struct PoolShape
+{
+    /// <summary>Checks the sizes and computes <see cref="P"/> and <see cref="Q"/>.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">A size is not positive, the window does not fit, or a window could
+    /// lie wholly on the padding.</exception>
+    public PoolShape(int n, int h, int w, int c, int r, int s, int stride, int padding)
+    {
+        // A window that sees nothing but padding has no maximum and no mean.
+        if (padding >= Math.Min(r, s))
+            throw new ArgumentOutOfRangeException(nameof(padding), padding, $"wanted less than the window, {r}x{s}");
+        var conv = new ConvShape(n, h, w, c, c, r, s, stride, padding);
+        (N, H, W, C, R, S, Stride, Padding) = (n, h, w, c, r, s, stride, padding);
+        (P, Q) = (conv.P, conv.Q);
+    }
+
+    /// <summary>Images.</summary>
+    public int N { get; }
+
+    /// <summary>Input rows.</summary>
+    public int H { get; }
+
+    /// <summary>Input columns.</summary>
+    public int W { get; }
+
+    /// <summary>Channels.</summary>
+    public int C { get; }
+
+    /// <summary>Window rows.</summary>
+    public int R { get; }
+
+    /// <summary>Window columns.</summary>
+    public int S { get; }
+
+    /// <summary>Output rows.</summary>
+    public int P { get; }
+
+    /// <summary>Output columns.</summary>
+    public int Q { get; }
+
+    /// <summary>Input pixels from one window to the next.</summary>
+    public int Stride { get; }
+
+    /// <summary>Rows and columns of padding on every side. Padding is never the maximum and never counts in a mean.</summary>
+    public int Padding { get; }
+
+    /// <summary>Elements of x: N*H*W*C.</summary>
+    public long InputLength => (long)N * H * W * C;
+
+    /// <summary>Elements of y: N*P*Q*C.</summary>
+    public long OutputLength => (long)N * P * Q * C;
+
+    /// <summary>One window over the whole map.</summary>
+    public static PoolShape Global(int n, int h, int w, int c) => new(n, h, w, c, h, w, 1, 0);
+
+    /// <summary>The same pooling for another number of images.</summary>
+    public PoolShape WithBatch(int n) => n == N ? this : new PoolShape(n, H, W, C, R, S, Stride, Padding);
+}

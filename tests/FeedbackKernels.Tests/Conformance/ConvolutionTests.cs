@@ -1,0 +1,195 @@
+using CsCheck;
+using FeedbackKernels.Interop;
+
+namespace FeedbackKernels.Tests.Conformance;
+
+[Trait("Category", "Conformance")]
+public class ConvolutionTests
+{
+    // Odd sizes, one-pixel maps, single channels, strides that do not divide, padding larger than needed, channel counts
+    // on both sides of every vector and panel width.
+    private static readonly Gen<ConvShape> Shapes =
+        from n in Gen.Int[1, 3]
+        from r in Gen.Int[1, 5]
+        from s in Gen.Int[1, 5]
+        from stride in Gen.Int[1, 3]
+        from padding in Gen.Int[0, 4]
+        from h in Gen.Int[1, 17]
+        from w in Gen.Int[1, 33]
+        from c in Gen.OneOf(1, 2, 3, 4, 8, 15, 16, 17, 32, 33)
+        from k in Gen.OneOf(1, 3, 4, 8, 10, 16, 17, 31, 32, 48, 65)
+        where r <= h + 2 * padding && s <= w + 2 * padding
+        select new ConvShape(n, h, w, c, k, r, s, stride, padding);
+
+    public static TheoryData<string, string> NamedCases()
+    {
+        var data = new TheoryData<string, string>();
+        foreach (string shape in (string[])[.. ShapeList.Keys])
+        {
+            foreach (string candidate in new Candidates().Select(c => c.Data)) data.Add(candidate, shape);
+        }
+
+        return data;
+    }
+
+    // N H W C K R S stride padding: layers of real nets (small batches), and corners.
+    private static readonly Dictionary<string, ConvShape> ShapeList = new()
+    {
+        ["resnet20 first"] = new(2, 32, 32, 3, 16, 3, 3, 1, 1),
+        ["resnet20 16 channels"] = new(2, 32, 32, 16, 16, 3, 3, 1, 1),
+        ["resnet20 strided"] = new(2, 32, 32, 16, 32, 3, 3, 2, 1),
+        ["resnet20 projection"] = new(2, 16, 16, 32, 64, 1, 1, 2, 0),
+        ["resnet20 64 channels"] = new(2, 8, 8, 64, 64, 3, 3, 1, 1),
+        ["classifier"] = ConvShape.Linear(37, 64, 10),
+        ["resnet18 stem"] = new(1, 31, 29, 3, 64, 7, 7, 2, 3),
+        ["resnet18 7x7 map"] = new(1, 7, 7, 128, 96, 3, 3, 1, 1),
+        ["resnet50 1x1"] = new(2, 14, 14, 64, 256, 1, 1, 1, 0),
+        ["one pixel"] = new(5, 1, 1, 17, 33, 3, 3, 1, 1),
+        ["one channel"] = new(3, 9, 11, 1, 1, 3, 3, 1, 1),
+        ["filter larger than map"] = new(2, 3, 2, 5, 7, 5, 5, 1, 2),
+        ["padding beyond the filter"] = new(2, 4, 4, 3, 5, 2, 2, 1, 4),
+        ["stride beyond the filter"] = new(2, 11, 13, 3, 17, 2, 2, 3, 0),
+        ["odd height, stride 2"] = new(2, 15, 15, 16, 16, 3, 3, 2, 1),
+        ["stride larger than the map"] = new(2, 2, 2, 4, 4, 1, 1, 5, 0),
+        ["long row"] = new(1, 1, 300, 3, 4, 1, 3, 1, 1),
+    };
+
+    [Theory, MemberData(nameof(NamedCases))]
+    public void Named_shapes_equal_the_reference(string candidate, string name)
+    {
+        using Backend backend = Candidates.Create(candidate);
+        AllPassesEqualTheReference(backend, ShapeList[name]);
+    }
+
+    [Theory, ClassData(typeof(Candidates))]
+    public void Random_shapes_equal_the_reference(string candidate)
+    {
+        using Backend backend = Candidates.Create(candidate);
+        Shapes.Sample(shape => AllPassesEqualTheReference(backend, shape), iter: 60, threads: 1);
+    }
+
+    [Theory, ClassData(typeof(Candidates))]
+    public void Random_values_stay_within_rounding(string candidate)
+    {
+        var shape = new ConvShape(2, 13, 14, 48, 40, 3, 3, 1, 1);
+        using Backend backend = Candidates.Create(candidate);
+        Results expected = RunAll(new ReferenceBackend(), shape, Values.Normal), actual = RunAll(backend, shape, Values.Normal);
+        Values.AssertClose(expected.Y, actual.Y, shape.FanIn);
+        Values.AssertClose(expected.Dx, actual.Dx, shape.R * shape.S * shape.K);
+        Values.AssertClose(expected.Dw, actual.Dw, shape.N * shape.P * shape.Q);
+    }
+
+    [Theory, ClassData(typeof(Candidates))]
+    public void Threads_do_not_change_a_bit(string candidate)
+    {
+        var shape = new ConvShape(5, 14, 14, 33, 47, 3, 3, 2, 1);
+        using Backend one = Candidates.Create(candidate, threads: 1), three = Candidates.Create(candidate, threads: 3);
+        Results expected = RunAll(one, shape, Values.Normal);
+        for (int repeat = 0; repeat < 3; repeat++)
+        {
+            Results actual = RunAll(three, shape, Values.Normal);
+            Values.AssertSameBits(expected.Y, actual.Y);
+            Values.AssertSameBits(expected.Dx, actual.Dx);
+            Values.AssertSameBits(expected.Dw, actual.Dw);
+            Values.AssertSameBits(expected.Mean, actual.Mean);
+            Values.AssertSameBits(expected.Variance, actual.Variance);
+        }
+    }
+
+    [Theory, ClassData(typeof(Candidates))]
+    public void Feedback_reads_W_and_its_transpose_to_the_same_bits(string candidate)
+    {
+        var shape = new ConvShape(3, 9, 10, 19, 35, 3, 3, 2, 1);
+        using Backend backend = Candidates.Create(candidate);
+        using var bench = new Workbench(backend);
+        DeviceBuffer dy = bench.Put(Values.Normal(shape.OutputLength, 1)), w = bench.Put(Values.Normal(shape.WeightLength, 2));
+        DeviceBuffer b = bench.Output(shape.WeightLength);
+        DeviceBuffer throughW = bench.Output(shape.InputLength), throughB = bench.Output(shape.InputLength);
+        backend.TransposedCombine(shape, 1, w, 0, default, b);
+        backend.ConvFeedback(shape, dy, w, FeedbackLayout.Forward, throughW);
+        backend.ConvFeedback(shape, dy, b, FeedbackLayout.Feedback, throughB);
+        Values.AssertSameBits(bench.Get(throughW), bench.Get(throughB));
+    }
+
+    [Theory, ClassData(typeof(Candidates))]
+    public void Epilogue_equals_the_reference(string candidate)
+    {
+        using Backend backend = Candidates.Create(candidate);
+        foreach (ConvShape shape in (ConvShape[])[new(2, 9, 10, 5, 19, 3, 3, 1, 1), new(2, 8, 8, 16, 32, 1, 1, 1, 0), ConvShape.Linear(40, 7, 70)])
+        {
+            foreach (Activation activation in Enum.GetValues<Activation>())
+            {
+                float[] expected = RunEpilogue(new ReferenceBackend(), shape, activation), actual = RunEpilogue(backend, shape, activation);
+                if (activation == Activation.Sigmoid) Values.AssertClose(expected, actual, 64);
+                else Values.AssertExact(expected, actual);
+            }
+        }
+    }
+
+    [Theory, ClassData(typeof(Candidates))]
+    public void Statistics_in_the_epilogue_equal_those_of_the_output(string candidate)
+    {
+        var shape = new ConvShape(3, 12, 13, 8, 37, 3, 3, 1, 1);
+        using Backend backend = Candidates.Create(candidate);
+        using var bench = new Workbench(backend);
+        DeviceBuffer x = bench.Put(Values.Normal(shape.InputLength, 1)), w = bench.Put(Values.Normal(shape.WeightLength, 2));
+        // A bias of 1000: sums of squares that were not shifted would have no correct digit left in the variance.
+        DeviceBuffer bias = bench.Put([.. Enumerable.Repeat(1000f, shape.K)]), y = bench.Output(shape.OutputLength);
+        DeviceBuffer mean = bench.Output(shape.K), variance = bench.Output(shape.K);
+        backend.ConvForward(shape, x, w, y, new ConvEpilogue(Bias: bias, Statistics: new BatchStatistics(mean, variance)));
+
+        using var reference = new Workbench(new ReferenceBackend());
+        DeviceBuffer same = reference.Put(bench.Get(y)), wantedMean = reference.Output(shape.K), wantedVariance = reference.Output(shape.K);
+        reference.Backend.BatchNormStatistics(shape.OutputLength / shape.K, shape.K, same, new BatchStatistics(wantedMean, wantedVariance));
+        Values.AssertClose(reference.Get(wantedMean), bench.Get(mean), 1);
+        Values.AssertClose(reference.Get(wantedVariance), bench.Get(variance), 64);
+    }
+
+    private static float[] RunEpilogue(Backend backend, ConvShape shape, Activation activation)
+    {
+        using var bench = new Workbench(backend);
+        DeviceBuffer y = bench.Output(shape.OutputLength);
+        backend.ConvForward(
+            shape,
+            bench.Put(Values.Integers(shape.InputLength, 1)),
+            bench.Put(Values.Integers(shape.WeightLength, 2)),
+            y,
+            new ConvEpilogue(
+                bench.Put(Values.Integers(shape.K, 3)), bench.Put(Values.Integers(shape.K, 4)),
+                bench.Put(Values.Integers(shape.OutputLength, 5)), activation));
+        return bench.Get(y);
+    }
+
+    private static void AllPassesEqualTheReference(Backend backend, ConvShape shape)
+    {
+        Results expected = RunAll(new ReferenceBackend(), shape, (n, s, _) => Values.Integers(n, s));
+        Results actual = RunAll(backend, shape, (n, s, _) => Values.Integers(n, s));
+        // Padding beyond the filter makes outputs that are zero by right.
+        double mostZeros = shape.Padding >= Math.Min(shape.R, shape.S) || shape.Stride > Math.Min(shape.R, shape.S) ? 1 : 0.9;
+        Values.AssertExact(expected.Y, actual.Y, mostZeros);
+        Values.AssertExact(expected.Dx, actual.Dx, mostZeros);
+        Values.AssertExact(expected.DxSum, actual.DxSum, mostZeros);
+        Values.AssertExact(expected.DxTransposed, actual.DxTransposed, mostZeros);
+        Values.AssertExact(expected.Dw, actual.Dw, mostZeros);
+    }
+
+    private static Results RunAll(Backend backend, ConvShape shape, Func<long, uint, float, float[]> values)
+    {
+        using var bench = new Workbench(backend);
+        DeviceBuffer x = bench.Put(values(shape.InputLength, 1, 1)), w = bench.Put(values(shape.WeightLength, 2, 1));
+        DeviceBuffer b = bench.Put(values(shape.WeightLength, 3, 1)), dy = bench.Put(values(shape.OutputLength, 4, 1));
+        DeviceBuffer y = bench.Output(shape.OutputLength), dx = bench.Output(shape.InputLength), dw = bench.Output(shape.WeightLength);
+        DeviceBuffer dxSum = bench.Put(values(shape.InputLength, 5, 1)), dxTransposed = bench.Output(shape.InputLength);
+        DeviceBuffer mean = bench.Output(shape.K), variance = bench.Output(shape.K);
+        backend.ConvForward(shape, x, w, y, new ConvEpilogue(Statistics: new BatchStatistics(mean, variance)));
+        backend.ConvFeedback(shape, dy, b, FeedbackLayout.Feedback, dx);
+        backend.ConvFeedback(shape, dy, b, FeedbackLayout.Feedback, dxSum, accumulate: true);
+        backend.ConvFeedback(shape, dy, w, FeedbackLayout.Forward, dxTransposed);
+        backend.ConvWeightGradient(shape, x, dy, dw);
+        return new Results(
+            bench.Get(y), bench.Get(dx), bench.Get(dxSum), bench.Get(dxTransposed), bench.Get(dw), bench.Get(mean), bench.Get(variance));
+    }
+
+    private sealed record Results(
+        float[] Y, float[] Dx, float[] DxSum, float[] DxTransposed, float[] Dw, float[] Mean, float[] Variance);
+}

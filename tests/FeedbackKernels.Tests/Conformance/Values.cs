@@ -1,0 +1,59 @@
+using FeedbackKernels.Interop;
+
+namespace FeedbackKernels.Tests.Conformance;
+
+/// <summary>Test inputs and the comparisons that go with them.</summary>
+public static class Values
+{
+    /// <summary>
+    /// Integers of few bits: every product and every partial sum of a test-sized reduction is exact in binary32, in any
+    /// order, so a kernel equals the reference bit for bit or is wrong. About one in six is zero.
+    /// </summary>
+    public static float[] Integers(long length, uint stream, int bound = 3)
+    {
+        var numbers = new RandomSequence(new RandomKey(20190, RandomPurpose.User, stream));
+        return [.. Enumerable.Range(0, checked((int)length)).Select(_ => (float)(numbers.NextInt(2 * bound + 1) - bound))];
+    }
+
+    /// <summary>Normal numbers.</summary>
+    public static float[] Normal(long length, uint stream, float standardDeviation = 1)
+    {
+        var values = new float[length];
+        new RandomKey(20191, RandomPurpose.User, stream).FillGaussian(values, standardDeviation);
+        return values;
+    }
+
+    /// <summary>Equal as numbers; and not trusted where nearly everything is zero, because then little was computed.</summary>
+    public static void AssertExact(float[] expected, float[] actual, double mostZeros = 0.9)
+    {
+        Assert.Equal(expected.Length, actual.Length);
+        for (int i = 0; i < expected.Length; i++)
+        {
+            if (expected[i] != actual[i])
+                Assert.Fail($"element {i} of {expected.Length}: expected {expected[i]}, found {actual[i]}");
+        }
+
+        double zeros = expected.Count(v => v == 0) / (double)expected.Length;
+        if (expected.Length >= 64) Assert.True(zeros <= mostZeros, $"{zeros:P0} of the results are zero: the test proves little");
+    }
+
+    /// <summary>
+    /// Within the error of binary32 sums of <paramref name="terms"/> terms: eps * sqrt(terms), times a safety factor, times
+    /// the largest result (rounding errors are random, so they grow with the root; a wrong term is far larger).
+    /// </summary>
+    public static void AssertClose(float[] expected, float[] actual, double terms, double factor = 8)
+    {
+        Assert.Equal(expected.Length, actual.Length);
+        double largest = expected.Max(v => Math.Abs((double)v));
+        double bound = factor * Math.Pow(2, -24) * Math.Sqrt(terms) * Math.Max(largest, 1e-30);
+        for (int i = 0; i < expected.Length; i++)
+        {
+            double error = Math.Abs((double)expected[i] - actual[i]);
+            if (!(error <= bound))
+                Assert.Fail($"element {i} of {expected.Length}: expected {expected[i]:R}, found {actual[i]:R}, bound {bound:G3}");
+        }
+    }
+
+    public static void AssertSameBits(float[] expected, float[] actual) =>
+        Assert.Equal(expected.Select(BitConverter.SingleToUInt32Bits), actual.Select(BitConverter.SingleToUInt32Bits));
+}
