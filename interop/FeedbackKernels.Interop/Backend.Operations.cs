@@ -63,26 +63,31 @@ public abstract partial class Backend
         ConvWeightGradientCore(shape, x, dy, dw);
     }
 
-    /// <summary>One weight-mirror update of B from W; see <see cref="MirrorStep"/>. Nothing but B is written.</summary>
-    public void MirrorUpdate(in MirrorStep step, BufferView w, BufferView b)
+    /// <summary>
+    /// Weight mirror: sends noise through a layer and correlates the response with it; see <see cref="MirrorStep"/>. Nothing
+    /// but the correlation is written: no batch norm, no bias, no statistics take part.
+    /// </summary>
+    /// <param name="step">Layer and noise.</param>
+    /// <param name="w">Forward weights, [R][S][C][K].</param>
+    /// <param name="correlation">Sum of ξᵀη, in the layout of W.</param>
+    /// <param name="accumulate">Adds to the correlation instead of overwriting it: a mirror step in instalments.</param>
+    public void MirrorCorrelate(in MirrorStep step, BufferView w, BufferView correlation, bool accumulate = false)
     {
         RequireShape(step.Layer, nameof(step));
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(step.Samples);
         ArgumentOutOfRangeException.ThrowIfNegative(step.FirstSample);
-        if (!(step.Rate > 0 && step.Rate <= 1))
-            throw new ArgumentOutOfRangeException(nameof(step), step.Rate, "the rate lies above 0 and is at most 1");
         int length = MirrorStep.SampleLength(step.Layer, step.Form);
         if (step.Noise.Length != length)
             throw new ArgumentException($"the noise has samples of {step.Noise.Length} numbers, wanted {length}", nameof(step));
         Require(w, step.Layer.WeightLength);
-        Require(b, step.Layer.WeightLength);
-        RequireApart(b, step.Layer.WeightLength, w, step.Layer.WeightLength);
-        MirrorUpdateCore(step, w, b);
+        Require(correlation, step.Layer.WeightLength);
+        RequireApart(correlation, step.Layer.WeightLength, w, step.Layer.WeightLength);
+        MirrorCorrelateCore(step, w, correlation, accumulate);
     }
 
     /// <summary>
-    /// b = alpha * wᵀ + beta * r per tap, where w is [R][S][C][K] and b and r are [R][S][K][C]: a transposition (beta 0), a
-    /// blend, or the closed form of Kolen-Pollack, B = Wᵀ + r_t * R.
+    /// b = alpha * wᵀ + beta * r per tap, where w is [R][S][C][K] and b and r are [R][S][K][C]: a transposition (beta 0), the
+    /// weight mirror's blend of B with a correlation, or the closed form of Kolen-Pollack, B = Wᵀ + r_t * R.
     /// </summary>
     /// <param name="shape">Sizes of the layer; its N is not used.</param>
     /// <param name="alpha">Factor on wᵀ.</param>
@@ -371,7 +376,7 @@ public abstract partial class Backend
 
     internal abstract void ConvWeightGradientCore(in ConvShape shape, BufferView x, BufferView dy, BufferView dw);
 
-    internal abstract void MirrorUpdateCore(in MirrorStep step, BufferView w, BufferView b);
+    internal abstract void MirrorCorrelateCore(in MirrorStep step, BufferView w, BufferView correlation, bool accumulate);
 
     internal abstract void TransposedCombineCore(
         in ConvShape shape, float alpha, BufferView w, float beta, BufferView r, BufferView b);

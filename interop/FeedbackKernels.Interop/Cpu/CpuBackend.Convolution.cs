@@ -137,27 +137,24 @@ public sealed unsafe partial class CpuBackend
     }
 
     internal override void ConvWeightGradientCore(in ConvShape shape, BufferView x, BufferView dy, BufferView dw) =>
-        WeightGradientTo(shape, x.Floats, dy.Floats, dw.Floats);
+        WeightGradientTo(shape, x.Floats, dy.Floats, dw.Floats, accumulate: false);
 
-    internal override void MirrorUpdateCore(in MirrorStep step, BufferView w, BufferView b)
+    internal override void MirrorCorrelateCore(in MirrorStep step, BufferView w, BufferView correlation, bool accumulate)
     {
         // The noise is written to scratch once: both products read it, and making normal numbers twice would cost more
         // than reading them.
         ConvShape response = step.ResponseShape;
         float* noise = _scratch.Floats(ScratchUse.MirrorNoise, response.InputLength);
         float* answer = _scratch.Floats(ScratchUse.MirrorResponse, response.OutputLength);
-        float* correlation = _scratch.Floats(ScratchUse.MirrorCorrelation, response.WeightLength);
         var fill = new MirrorNoiseJob { Noise = step.Noise, FirstSample = step.FirstSample, Output = noise };
         _pool.Run(step.Samples, ref fill);
         var relu = new ConvEpilogue(Activation: step.ReluResponse ? Activation.Relu : Activation.None);
         ConvForwardCore(
             response, BufferView.FromPointer(noise, response.InputLength), w, BufferView.FromPointer(answer, response.OutputLength), relu);
-        WeightGradientTo(response, noise, answer, correlation);
-        TransposedCombineCore(
-            step.Layer, step.CorrelationScale, BufferView.FromPointer(correlation, response.WeightLength), 1 - step.Rate, b, b);
+        WeightGradientTo(response, noise, answer, correlation.Floats, accumulate);
     }
 
-    private void WeightGradientTo(in ConvShape shape, float* x, float* dy, float* dw)
+    private void WeightGradientTo(in ConvShape shape, float* x, float* dy, float* dw, bool accumulate)
     {
         var gradient = new WeightGradient
         {
@@ -167,6 +164,7 @@ public sealed unsafe partial class CpuBackend
             Dy = dy,
             ErrorStride = shape.K,
             Dw = dw,
+            Accumulate = accumulate,
             Layout = new PanelLayout(shape.K, _kernels->Tiles.Lanes),
         };
         if (gradient.Layout.PaddedColumns != shape.K)

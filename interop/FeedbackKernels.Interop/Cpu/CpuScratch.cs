@@ -11,7 +11,6 @@ internal enum ScratchUse
     PaddedError,
     MirrorNoise,
     MirrorResponse,
-    MirrorCorrelation,
     DoubleSums,
 }
 

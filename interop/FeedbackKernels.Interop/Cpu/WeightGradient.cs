@@ -28,6 +28,9 @@ internal unsafe struct WeightGradient : IParallelJob
     public nint ErrorStride;
     public float* Dw;
 
+    /// <summary>Whether dW is added to.</summary>
+    public bool Accumulate;
+
     /// <summary>Partial sums of the shares but the first, [shares - 1][R*S*C][K].</summary>
     public float* Partials;
     public PanelLayout Layout;
@@ -62,7 +65,7 @@ internal unsafe struct WeightGradient : IParallelJob
         int firstRow = _splitRows ? row : 0, endRow = _splitRows ? row + 1 : Shape.R;
         int firstImage = (int)((long)Shape.N * share / Shares), endImage = (int)((long)Shape.N * (share + 1) / Shares);
         float* dw = share == 0 ? Dw : Partials + (share - 1) * Shape.WeightLength;
-        ClearColumns(dw, panel, firstRow, endRow);
+        if (share > 0 || !Accumulate) ClearColumns(dw, panel, firstRow, endRow);
         for (int image = firstImage; image < endImage; image += _imagesPerBlock)
         {
             int images = Math.Min(_imagesPerBlock, endImage - image);

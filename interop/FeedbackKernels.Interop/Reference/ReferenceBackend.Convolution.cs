@@ -64,30 +64,24 @@ public sealed unsafe partial class ReferenceBackend
         for (long i = 0; i < shape.WeightLength; i++) dw.Floats[i] = (float)sums[i];
     }
 
-    internal override void MirrorUpdateCore(in MirrorStep step, BufferView w, BufferView b)
+    internal override void MirrorCorrelateCore(in MirrorStep step, BufferView w, BufferView correlation, bool accumulate)
     {
-        // A patch mirror is the weight-gradient correlation of a 1x1 layer with R*S*C inputs; a full-map mirror is the
-        // layer's own. Either gives the correlation in the layout of W, [R*S*C][K].
+        // A patch mirror is the weight gradient of a 1x1 layer with R*S*C inputs, a full-map mirror that of the layer
+        // itself, with the response in the error's place. Either has the layout of W, [R*S*C][K].
         ConvShape response = step.ResponseShape;
         using DeviceBuffer noise = Allocate(response.InputLength, "mirror noise");
         using DeviceBuffer answer = Allocate(response.OutputLength, "mirror response");
         for (int i = 0; i < step.Samples; i++)
             step.Noise.Fill(noise.Slice((long)i * step.Noise.Length, step.Noise.Length).HostSpan<float>(), step.FirstSample + i);
-        Activation activation = step.ReluResponse ? Activation.Relu : Activation.None;
-        ConvForwardCore(response, noise, w, answer, new ConvEpilogue(Activation: activation));
+        ConvForwardCore(response, noise, w, answer, new ConvEpilogue(Activation: step.ReluResponse ? Activation.Relu : Activation.None));
+        var sums = new double[response.WeightLength];
+        if (accumulate)
+        {
+            for (int i = 0; i < sums.Length; i++) sums[i] = correlation.Floats[i];
+        }
 
-        var correlation = new double[response.WeightLength];
-        AddWeightGradient(response, noise, answer, correlation);
-        ConvShape layer = step.Layer;
-        float keep = 1 - step.Rate, scale = step.CorrelationScale;
-        for (int r = 0; r < layer.R; r++)
-            for (int s = 0; s < layer.S; s++)
-                for (int k = 0; k < layer.K; k++)
-                    for (int c = 0; c < layer.C; c++)
-                    {
-                        long i = FeedbackIndex(layer, r, s, k, c);
-                        b.Floats[i] = (float)((double)keep * b.Floats[i] + scale * correlation[WeightIndex(layer, r, s, c, k)]);
-                    }
+        AddWeightGradient(response, noise, answer, sums);
+        for (int i = 0; i < sums.Length; i++) correlation.Floats[i] = (float)sums[i];
     }
 
     private static void AddWeightGradient(in ConvShape shape, BufferView x, BufferView dy, double[] sums)

@@ -26,35 +26,36 @@ public class MirrorTests
     }
 
     [Theory, MemberData(nameof(Cases))]
-    public void Update_equals_the_reference(string candidate, NoiseKind noise, MirrorForm form, bool relu)
+    public void Correlation_equals_the_reference(string candidate, NoiseKind noise, MirrorForm form, bool relu)
     {
         using Backend backend = Candidates.Create(candidate);
-        float[] expected = Run(new ReferenceBackend()), actual = Run(backend);
-        Values.AssertClose(expected, actual, 50 * Layer.FanIn);
-
-        float[] Run(Backend on)
+        foreach (bool accumulate in (bool[])[false, true])
         {
-            using var bench = new Workbench(on);
-            DeviceBuffer w = bench.Put(Values.Normal(Layer.WeightLength, 1)), b = bench.Put(Values.Normal(Layer.WeightLength, 2));
-            var stream = new MirrorNoise(noise, MirrorStep.SampleLength(Layer, form), 0.1f, 77, 3);
-            var step = new MirrorStep(Layer, stream, 40, 50, 0.3f, form, relu);
-            on.MirrorUpdate(step, w, b);
-            return bench.Get(b);
+            float[] expected = Run(new ReferenceBackend()), actual = Run(backend);
+            Values.AssertClose(expected, actual, 50 * Layer.FanIn);
+
+            float[] Run(Backend on)
+            {
+                using var bench = new Workbench(on);
+                DeviceBuffer w = bench.Put(Values.Normal(Layer.WeightLength, 1)), correlation = bench.Put(Values.Normal(Layer.WeightLength, 2));
+                var stream = new MirrorNoise(noise, MirrorStep.SampleLength(Layer, form), 0.5f, 77, 3);
+                on.MirrorCorrelate(new MirrorStep(Layer, stream, 40, 50, form, relu), w, correlation, accumulate);
+                return bench.Get(correlation);
+            }
         }
     }
 
     [Theory, ClassData(typeof(Candidates))]
     public void A_whole_cycle_of_balanced_noise_reads_W_exactly(string candidate)
     {
-        // Rate 1 replaces B by the correlation alone; over a cycle the noise's second moment is the identity, so B = W^T.
         using Backend backend = Candidates.Create(candidate);
         using var bench = new Workbench(backend);
-        DeviceBuffer w = bench.Put(Values.Normal(Layer.WeightLength, 1)), b = bench.Put(Values.Normal(Layer.WeightLength, 2));
-        DeviceBuffer transpose = bench.Output(Layer.WeightLength);
+        float[] w = Values.Normal(Layer.WeightLength, 1);
+        DeviceBuffer correlation = bench.Output(Layer.WeightLength);
         var noise = new MirrorNoise(NoiseKind.Balanced, Layer.FanIn, 0.5f, 1, 1);
-        backend.MirrorUpdate(new MirrorStep(Layer, noise, noise.CycleLength, noise.CycleLength, 1), w, b);
-        backend.TransposedCombine(Layer, 1, w, 0, default, transpose);
-        Values.AssertClose(bench.Get(transpose), bench.Get(b), noise.CycleLength);
+        var step = new MirrorStep(Layer, noise, noise.CycleLength, noise.CycleLength);
+        backend.MirrorCorrelate(step, bench.Put(w), correlation);
+        Values.AssertClose(w, [.. bench.Get(correlation).Select(v => (float)(v / step.CorrelationGain))], noise.CycleLength);
     }
 
     [Fact]
@@ -63,9 +64,9 @@ public class MirrorTests
         using var backend = new CpuBackend(2);
         using var bench = new Workbench(backend);
         float[] before = Values.Normal(Layer.WeightLength, 1);
-        DeviceBuffer w = bench.Put(before), b = bench.Put(Values.Normal(Layer.WeightLength, 2));
+        DeviceBuffer w = bench.Put(before), correlation = bench.Output(Layer.WeightLength);
         var noise = new MirrorNoise(NoiseKind.Gaussian, Layer.FanIn, 1, 1, 1);
-        backend.MirrorUpdate(new MirrorStep(Layer, noise, 0, 16, 0.1f), w, b);
+        backend.MirrorCorrelate(new MirrorStep(Layer, noise, 0, 16), w, correlation);
         Values.AssertSameBits(before, bench.Get(w));
     }
 }

@@ -115,11 +115,10 @@ public sealed class ArgumentTests : IDisposable
     {
         var noise = new MirrorNoise(NoiseKind.Gaussian, Shape.FanIn, 1, 1, 1);
         using DeviceBuffer b = _backend.Allocate(Shape.WeightLength, "b");
-        Assert.Throws<ArgumentOutOfRangeException>(() => _backend.MirrorUpdate(new MirrorStep(Shape, noise, 0, 0, 0.1f), _w, b));
-        Assert.Throws<ArgumentOutOfRangeException>(() => _backend.MirrorUpdate(new MirrorStep(Shape, noise, 0, 4, 0), _w, b));
-        Assert.Throws<ArgumentOutOfRangeException>(() => _backend.MirrorUpdate(new MirrorStep(Shape, noise, 0, 4, float.NaN), _w, b));
-        Assert.Throws<ArgumentException>(() => _backend.MirrorUpdate(new MirrorStep(Shape, noise, 0, 4, 0.1f, MirrorForm.FullMap), _w, b));
-        Assert.Throws<ArgumentException>(() => _backend.MirrorUpdate(new MirrorStep(Shape, noise, 0, 4, 0.1f), _w, _w));
+        Assert.Throws<ArgumentOutOfRangeException>(() => _backend.MirrorCorrelate(new MirrorStep(Shape, noise, 0, 0), _w, b));
+        Assert.Throws<ArgumentOutOfRangeException>(() => _backend.MirrorCorrelate(new MirrorStep(Shape, noise, -1, 4), _w, b));
+        Assert.Throws<ArgumentException>(() => _backend.MirrorCorrelate(new MirrorStep(Shape, noise, 0, 4, MirrorForm.FullMap), _w, b));
+        Assert.Throws<ArgumentException>(() => _backend.MirrorCorrelate(new MirrorStep(Shape, noise, 0, 4), _w, _w));
         Assert.Throws<ArgumentOutOfRangeException>(() => new MirrorNoise(NoiseKind.Sign, 0, 1, 1, 1));
         Assert.Throws<ArgumentOutOfRangeException>(() => new MirrorNoise(NoiseKind.Sign, 5, float.NaN, 1, 1));
     }

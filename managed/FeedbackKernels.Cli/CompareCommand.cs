@@ -1,0 +1,67 @@
+using System.CommandLine;
+using FeedbackKernels.Data;
+using FeedbackKernels.Interop;
+using FeedbackKernels.Rules;
+using FeedbackKernels.Runs;
+using FeedbackKernels.Training;
+
+namespace FeedbackKernels.Cli;
+
+/// <summary><c>feedback compare</c>: one model under several rules, everything else the same.</summary>
+internal static class CompareCommand
+{
+    // A minute and a half on two cores, enough for the rules to part.
+    private static readonly RunConfig Standard = new()
+    {
+        Model = "resnet8",
+        Training = new TrainingOptions { Epochs = 6, Batch = 64, Schedule = new LearningRateSchedule(ScheduleKind.OneCycle, 0.1f) },
+    };
+
+    private static readonly FeedbackRule[] StandardRules =
+        [new Backprop(), new WeightMirror(), new KolenPollack(), new SignSymmetry(), new FeedbackAlignment()];
+
+    public static Command Create()
+    {
+        var options = new RunOptions(Standard);
+        var rules = new RuleOptions();
+        var output = new OutputFolder();
+        var names = new Option<FeedbackRule[]>("--rules")
+        {
+            Description = $"Learning rules, separated by commas: {RuleOptions.RuleNames}. [default: {string.Join(',', StandardRules.Select(r => r.Name))}]",
+            HelpName = "names",
+            CustomParser = result => [.. result.Tokens.Single().Value.Split(',').Select(name => RuleOptions.Parse(name, result))],
+        };
+        var command = new Command("compare", "Trains one model under several learning rules, with the same weights to start from and the same images, and shows them side by side.");
+        command.Options.Add(names);
+        foreach (Option option in options.All.Concat(rules.All).Concat(output.All)) command.Options.Add(option);
+        command.SetAction(parsed =>
+        {
+            RunConfig config = options.Read(parsed);
+            RunConfig[] runs = [.. RuleOptions.Given(parsed, names, StandardRules).Select(rule => config with
+            {
+                Rule = rules.Apply(parsed, rule),
+                RuleFor = rules.ApplyExceptions(parsed, config.RuleFor),
+            })];
+            string folder = output.Choose(parsed, $"{config.Model}-compare");
+            DataSet data = DataSet.Open(config.Data, config.Training.Seed, config.LimitTrain, config.LimitTest);
+            using Backend backend = Backends.Create(config.Backend, config.Threads, config.Simd);
+            Tables.PrintBackend(config.Backend, backend);
+            using var interrupt = new Interrupt();
+            var comparison = new Comparison(folder);
+            foreach (RunConfig run in runs)
+            {
+                if (interrupt.Token.IsCancellationRequested) break;
+                Console.WriteLine($"{run.Rule.Name}:");
+                RunConfig complete = options.Complete(parsed, run, data);
+                comparison.Add(ConsoleProgress.Show(
+                    complete.Training.Epochs,
+                    observer => Experiment.Train(complete, data, backend, comparison.FolderFor(complete), observer, interrupt.Token)));
+            }
+
+            Tables.Print(comparison.Runs.Select(r => r.Summary));
+            Console.WriteLine($"report: {comparison.Finish()}");
+            return interrupt.Token.IsCancellationRequested ? Interrupt.ExitCode : 0;
+        });
+        return command;
+    }
+}

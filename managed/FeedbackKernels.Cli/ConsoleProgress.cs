@@ -1,0 +1,95 @@
+using System.Diagnostics;
+using System.Globalization;
+using FeedbackKernels.Training;
+using Spectre.Console;
+
+namespace FeedbackKernels.Cli;
+
+/// <summary>Shows a run on the console: a bar an epoch on a terminal, plain lines elsewhere.</summary>
+internal static class ConsoleProgress
+{
+    /// <summary>Whether output goes to a person's terminal.</summary>
+    public static bool IsTerminal => !Console.IsOutputRedirected && AnsiConsole.Profile.Capabilities.Interactive;
+
+    /// <summary>Carries out a run that reports to an observer.</summary>
+    public static T Show<T>(int epochs, Func<ITrainingObserver, T> run)
+    {
+        if (!IsTerminal) return run(new Lines(epochs));
+        return AnsiConsole.Progress()
+            .AutoClear(false)
+            .Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn { Width = 24 }, new PercentageColumn(), new RemainingTimeColumn())
+            .Start(context => run(new Bars(context, epochs)));
+    }
+
+    private static string Result(EpochReport report, int epochs) => string.Create(
+        CultureInfo.InvariantCulture,
+        $"epoch {report.Epoch}/{epochs}: loss {report.TrainLoss:F3}, train {100 * report.TrainTop1:F2} %, test {100 * report.TestTop1:F2} % (top-5 {100 * report.TestTop5:F2} %), {report.ImagesPerSecond:F0} images/s");
+
+    private static string? Angles(IReadOnlyList<LayerAlignment> layers)
+    {
+        double[] weights = [.. layers.Select(l => l.WeightAngle).Where(double.IsFinite)];
+        double[] deltas = [.. layers.Select(l => l.DeltaAngle).Where(double.IsFinite)];
+        if (deltas.Length == 0) return null;
+        string own = weights.Length == 0 ? "" : string.Create(CultureInfo.InvariantCulture, $"W-B angle mean {weights.Average():F1}°, largest {weights.Max():F1}°; ");
+        return string.Create(CultureInfo.InvariantCulture, $"{own}error angle mean {deltas.Average():F1}°, largest {deltas.Max():F1}°");
+    }
+
+    private sealed class Lines(int epochs) : ITrainingObserver
+    {
+        // Long epochs would leave a log without a sign of life.
+        private static readonly TimeSpan Pause = TimeSpan.FromSeconds(30);
+
+        private long _last = Stopwatch.GetTimestamp();
+
+        public void OnStep(in StepReport report)
+        {
+            if (Stopwatch.GetElapsedTime(_last) < Pause) return;
+            _last = Stopwatch.GetTimestamp();
+            Console.WriteLine(string.Create(
+                CultureInfo.InvariantCulture,
+                $"  epoch {report.Epoch}/{epochs}, step {report.Step}/{report.StepsInEpoch}: loss {report.Loss:F3}, train {100 * report.Top1:F2} %, {report.ImagesPerSecond:F0} images/s"));
+        }
+
+        public void OnEpoch(EpochReport report)
+        {
+            _last = Stopwatch.GetTimestamp();
+            Console.WriteLine(Result(report, epochs));
+        }
+
+        public void OnAlignment(IReadOnlyList<LayerAlignment> layers)
+        {
+            if (Angles(layers) is { } angles) Console.WriteLine($"  {angles}");
+        }
+    }
+
+    private sealed class Bars(ProgressContext context, int epochs) : ITrainingObserver
+    {
+        private ProgressTask? _task;
+        private int _epoch;
+
+        public void OnStep(in StepReport report)
+        {
+            if (report.Epoch != _epoch)
+            {
+                _epoch = report.Epoch;
+                _task = context.AddTask("", maxValue: report.StepsInEpoch);
+            }
+
+            _task!.Value = report.Step;
+            _task.Description = string.Create(
+                CultureInfo.InvariantCulture,
+                $"epoch {report.Epoch}/{epochs}  loss {report.Loss:F3}  train {100 * report.Top1:F1} %  {report.ImagesPerSecond:F0} images/s");
+        }
+
+        public void OnEpoch(EpochReport report)
+        {
+            _task!.Description = Result(report, epochs).EscapeMarkup();
+            _task.StopTask();
+        }
+
+        public void OnAlignment(IReadOnlyList<LayerAlignment> layers)
+        {
+            // The bars have no room for it; alignment.csv and the report have it all.
+        }
+    }
+}

@@ -1,0 +1,48 @@
+using System.CommandLine;
+using System.Globalization;
+using FeedbackKernels.Data;
+using FeedbackKernels.Interop;
+using FeedbackKernels.Models;
+using FeedbackKernels.Rules;
+using FeedbackKernels.Runs;
+using FeedbackKernels.Storage;
+using FeedbackKernels.Training;
+
+namespace FeedbackKernels.Cli;
+
+/// <summary><c>feedback evaluate</c>: the accuracy of a trained model.</summary>
+internal static class EvaluateCommand
+{
+    public static Command Create()
+    {
+        var folder = new Argument<DirectoryInfo>("run") { Description = "Folder of a run, with its config.json and model.safetensors." };
+        var data = new Option<string?>("--data") { Description = $"Other images than the run's: {DataSet.Forms}.", HelpName = "source" };
+        Option<int?> limit = Names.OptionalCount("--limit-test", "Uses the first so many test images.");
+        Option<int> batch = Names.AtLeast("--batch", 1, 128, "Images at a time.");
+        var choice = new BackendOptions(new RunConfig());
+        var command = new Command("evaluate", "Computes the accuracy of a trained model on the test images.")
+        {
+            folder, data, limit, batch, choice.Threads, choice.Backend, choice.Simd,
+        };
+        command.SetAction(parsed =>
+        {
+            string run = parsed.GetValue(folder)!.FullName;
+            if (!Directory.Exists(run)) throw new DirectoryNotFoundException($"directory '{run}' is not there");
+            RunConfig config = RunConfig.Read(Path.Combine(run, "config.json"));
+            DataSet images = DataSet.Open(
+                parsed.GetValue(data) ?? config.Data, config.Training.Seed, config.LimitTrain, parsed.GetValue(limit) ?? config.LimitTest);
+            using Backend backend = Backends.Create(parsed.GetValue(choice.Backend)!, parsed.GetValue(choice.Threads), parsed.GetValue(choice.Simd));
+            using var model = new Model(
+                backend, config.Describe(images.Train), RuleSet.Of(new Backprop()), parsed.GetValue(batch), seed: 0, training: false);
+            Checkpoint.Load(model, Path.Combine(run, "model.safetensors"));
+            Normalisation normalisation = Normalisation.Of(images.Train, config.Training.Normalisation);
+            using var interrupt = new Interrupt();
+            Evaluation result = new Evaluator(model).Run(images.Test, normalisation, interrupt.Token);
+            Tables.PrintBackend(parsed.GetValue(choice.Backend)!, backend);
+            Console.WriteLine(string.Create(
+                CultureInfo.InvariantCulture,
+                $"{config.Model} trained by {config.Rule.Name}, {result.Images} test images of {images.Name}: top-1 {100 * result.Top1:F2} %, top-5 {100 * result.Top5:F2} %, loss {result.Loss:F4}"));
+        });
+        return command;
+    }
+}

@@ -1,0 +1,56 @@
+using System.Globalization;
+using FeedbackKernels.Interop;
+using FeedbackKernels.Runs;
+using Spectre.Console;
+
+namespace FeedbackKernels.Cli;
+
+/// <summary>Tables that commands end with.</summary>
+internal static class Tables
+{
+    private const int WidthWithoutTerminal = 200;
+
+    /// <summary>One line a run.</summary>
+    public static void Print(IEnumerable<RunSummary> runs)
+    {
+        Table table = New("rule", "top-1", "top-5", "train loss", "W-B angle", "error angle", "images/s", "seconds");
+        foreach (RunSummary run in runs)
+        {
+            table.AddRow(
+                run.Rule, Percent(run.TestTop1), Percent(run.TestTop5), Number(run.FinalLoss, "F3"), Degrees(run.WeightAngle),
+                Degrees(run.DeltaAngle), Number(run.ImagesPerSecond, "F0"), Number(run.Seconds, "F0"));
+        }
+
+        Write(table);
+    }
+
+    /// <summary>A table whose first column is text and whose others are numbers.</summary>
+    public static Table New(params string[] columns)
+    {
+        Table table = new Table().Border(ConsoleProgress.IsTerminal ? TableBorder.Rounded : TableBorder.Ascii);
+        for (int i = 0; i < columns.Length; i++)
+        {
+            var column = new TableColumn(columns[i]) { NoWrap = true };
+            table.AddColumn(i == 0 ? column : column.RightAligned());
+        }
+
+        return table;
+    }
+
+    /// <summary>Writes a table, as wide as it needs to be where there is no terminal to say how wide it may be.</summary>
+    public static void Write(Table table)
+    {
+        if (!ConsoleProgress.IsTerminal) AnsiConsole.Profile.Width = WidthWithoutTerminal;
+        AnsiConsole.Write(table);
+    }
+
+    /// <summary>Says what computes.</summary>
+    public static void PrintBackend(string asked, Backend backend) =>
+        Console.WriteLine($"backend {backend.Name}{(asked == backend.Name ? "" : $" ({asked})")}: {backend.Description}");
+
+    private static string Percent(double? share) => share is { } s ? (100 * s).ToString("F2", CultureInfo.InvariantCulture) + " %" : "-";
+
+    private static string Degrees(double? angle) => Number(angle, "F1");
+
+    private static string Number(double? value, string format) => value?.ToString(format, CultureInfo.InvariantCulture) ?? "-";
+}

@@ -1,0 +1,48 @@
+using System.CommandLine;
+using FeedbackKernels.Data;
+using FeedbackKernels.Interop;
+using FeedbackKernels.Rules;
+using FeedbackKernels.Runs;
+
+namespace FeedbackKernels.Cli;
+
+/// <summary><c>feedback train</c>: one model, one rule.</summary>
+internal static class TrainCommand
+{
+    public static Command Create()
+    {
+        var options = new RunOptions(new RunConfig());
+        var rules = new RuleOptions();
+        var output = new OutputFolder();
+        var rule = new Option<FeedbackRule>("--rule")
+        {
+            Description = $"Learning rule: {RuleOptions.RuleNames}. [default: {Backprop.RuleName}]",
+            HelpName = "name",
+            CustomParser = result => RuleOptions.Parse(result.Tokens.Single().Value, result),
+        };
+        var command = new Command("train", "Trains a model under one learning rule and writes a folder with its results.");
+        command.Options.Add(rule);
+        foreach (Option option in options.All.Concat(rules.All).Concat(output.All)) command.Options.Add(option);
+        command.SetAction(parsed =>
+        {
+            RunConfig config = options.Read(parsed);
+            config = config with
+            {
+                Rule = rules.Apply(parsed, RuleOptions.Given(parsed, rule, config.Rule)),
+                RuleFor = rules.ApplyExceptions(parsed, config.RuleFor),
+            };
+            string folder = output.Choose(parsed, $"{config.Model}-{config.Rule.Name}");
+            DataSet data = DataSet.Open(config.Data, config.Training.Seed, config.LimitTrain, config.LimitTest);
+            config = options.Complete(parsed, config, data);
+            using Backend backend = Backends.Create(config.Backend, config.Threads, config.Simd);
+            Tables.PrintBackend(config.Backend, backend);
+            using var interrupt = new Interrupt();
+            FinishedRun run = ConsoleProgress.Show(
+                config.Training.Epochs, observer => Experiment.Train(config, data, backend, folder, observer, interrupt.Token));
+            Tables.Print([run.Summary]);
+            Console.WriteLine($"report: {Path.Combine(run.Folder, "report.html")}");
+            return run.Summary.Cancelled ? Interrupt.ExitCode : 0;
+        });
+        return command;
+    }
+}

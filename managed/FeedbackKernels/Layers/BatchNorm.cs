@@ -1,0 +1,94 @@
+using FeedbackKernels.Interop;
+
+namespace FeedbackKernels.Layers;
+
+/// <summary>The parameters and statistics of a batch norm (Ioffe and Szegedy 2015).</summary>
+public sealed class BatchNorm : IDisposable
+{
+    /// <summary>Added to the variance.</summary>
+    public const float Epsilon = 1e-5f;
+
+    /// <summary>Share of a batch in the running statistics.</summary>
+    public const float Momentum = 0.1f;
+
+    private readonly Backend _backend;
+    private readonly bool _zeroGamma;
+    private readonly DeviceBuffer _mean, _variance, _scale, _bias;
+
+    /// <summary>Allocates parameters and statistics.</summary>
+    /// <param name="backend">Where they live.</param>
+    /// <param name="name">Name in the model.</param>
+    /// <param name="channels">K.</param>
+    /// <param name="zeroGamma">Starts gamma at 0, so that a residual block starts as the identity (Goyal et al. 2017).</param>
+    public BatchNorm(Backend backend, string name, int channels, bool zeroGamma)
+    {
+        ArgumentNullException.ThrowIfNull(backend);
+        _backend = backend;
+        _zeroGamma = zeroGamma;
+        Name = name;
+        Channels = channels;
+        Gamma = new Parameter(backend, $"{name}.weight", [channels], decays: false);
+        Beta = new Parameter(backend, $"{name}.bias", [channels], decays: false);
+        RunningMean = backend.Allocate(channels, $"{name}.running_mean");
+        RunningVariance = backend.Allocate(channels, $"{name}.running_var");
+        _mean = backend.Allocate(channels, $"{name} mean");
+        _variance = backend.Allocate(channels, $"{name} variance");
+        _scale = backend.Allocate(channels, $"{name} scale");
+        _bias = backend.Allocate(channels, $"{name} bias");
+    }
+
+    /// <summary>Name in the model.</summary>
+    public string Name { get; }
+
+    /// <summary>K.</summary>
+    public int Channels { get; }
+
+    /// <summary>Scale.</summary>
+    public Parameter Gamma { get; }
+
+    /// <summary>Shift.</summary>
+    public Parameter Beta { get; }
+
+    /// <summary>Mean that evaluation uses.</summary>
+    public DeviceBuffer RunningMean { get; }
+
+    /// <summary>Variance that evaluation uses.</summary>
+    public DeviceBuffer RunningVariance { get; }
+
+    /// <summary>The norm as a factor a channel, once folded.</summary>
+    public DeviceBuffer Scale => _scale;
+
+    /// <summary>The norm as a summand a channel, once folded.</summary>
+    public DeviceBuffer Bias => _bias;
+
+    /// <summary>What the backward pass needs of the last folded batch.</summary>
+    public BatchNormState State => new(_mean, _variance, _scale, _bias, Epsilon);
+
+    /// <summary>Sets gamma to 1 (or 0), beta to 0, the running statistics to those of a standard normal.</summary>
+    public void Initialise()
+    {
+        _backend.Fill(Gamma.Value, _zeroGamma ? 0 : 1);
+        _backend.Fill(Beta.Value, 0);
+        _backend.Fill(RunningMean, 0);
+        _backend.Fill(RunningVariance, 1);
+    }
+
+    /// <summary>Where the statistics of a training batch go.</summary>
+    public BatchStatistics Statistics(in Pass pass) => pass.UpdateRunningStatistics
+        ? new BatchStatistics(_mean, _variance, RunningMean, RunningVariance, Momentum)
+        : new BatchStatistics(_mean, _variance);
+
+    /// <summary>Computes <see cref="Scale"/> and <see cref="Bias"/> from the batch's statistics in training, from the
+    /// running ones otherwise.</summary>
+    public void Fold(in Pass pass) => _backend.BatchNormFold(
+        Channels, Gamma.Value, Beta.Value, pass.Training ? _mean : RunningMean, pass.Training ? _variance : RunningVariance,
+        Epsilon, _scale, _bias);
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Gamma.Dispose();
+        Beta.Dispose();
+        foreach (DeviceBuffer buffer in (DeviceBuffer[])[RunningMean, RunningVariance, _mean, _variance, _scale, _bias]) buffer.Dispose();
+    }
+}

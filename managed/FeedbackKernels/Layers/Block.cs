@@ -1,0 +1,69 @@
+using FeedbackKernels.Interop;
+
+namespace FeedbackKernels.Layers;
+
+/// <summary>
+/// A piece of a model with an explicit forward and backward pass. Memory is planned before the first pass, in the order
+/// of a step: all blocks forward, then all blocks backward.
+/// </summary>
+public abstract class Block
+{
+    /// <summary>Name in the model.</summary>
+    public abstract string Name { get; }
+
+    /// <summary>Size of what goes in.</summary>
+    public abstract MapShape Input { get; }
+
+    /// <summary>Size of what comes out.</summary>
+    public abstract MapShape Output { get; }
+
+    /// <summary>Units with weights, in the order of the forward pass.</summary>
+    public abstract IEnumerable<ConvUnit> Units { get; }
+
+    /// <summary>What the block computed last.</summary>
+    public abstract DeviceBuffer Result { get; }
+
+    /// <summary>Whether the block learns from an error that the blocks above send down.</summary>
+    internal abstract bool WantsError { get; }
+
+    /// <summary>The layer that cannot send an error to the block's input, or null where all can.</summary>
+    internal abstract ConvLayer? LayerThatSendsNone { get; }
+
+    /// <summary>Plans the forward pass and returns the output, which stays rented until the backward pass (or, in a plan
+    /// for evaluation, until the model returns it).</summary>
+    internal abstract DeviceBuffer PlanForward(MemoryPlan plan, DeviceBuffer x);
+
+    /// <summary>Plans the backward pass: gives back the output and its error, and returns the error at the input where
+    /// that is wanted.</summary>
+    internal abstract DeviceBuffer? PlanBackward(MemoryPlan plan, DeviceBuffer error, bool wantsInputError);
+
+    internal abstract void Forward(in Pass pass);
+
+    internal abstract void Backward(in BackwardPass pass);
+}
+
+/// <summary>The memory of a model for one batch size, while it is planned.</summary>
+internal sealed class MemoryPlan(Arena arena, int images, bool training)
+{
+    private readonly HashSet<DeviceBuffer> _kept = [];
+
+    /// <summary>Whether a backward pass will look at what the forward pass computes.</summary>
+    public bool Training { get; } = training;
+
+    public DeviceBuffer Rent(MapShape shape, string name) => arena.Rent((long)images * shape.Length, name);
+
+    public DeviceBuffer RentInts(MapShape shape, string name) =>
+        arena.Rent((long)images * shape.Length, name, ElementType.Int32);
+
+    /// <summary>A buffer that lives to the end of the step: giving it back does nothing.</summary>
+    public DeviceBuffer Keep(DeviceBuffer buffer)
+    {
+        _kept.Add(buffer);
+        return buffer;
+    }
+
+    public void Return(DeviceBuffer? buffer)
+    {
+        if (buffer is not null && !_kept.Contains(buffer)) arena.Return(buffer);
+    }
+}

@@ -1,0 +1,77 @@
+using FeedbackKernels.Interop;
+using FeedbackKernels.Rules;
+
+namespace FeedbackKernels.Layers;
+
+/// <summary>
+/// A convolution with its weights and whatever carries errors back through it. A linear layer is the 1x1 case on a 1x1
+/// map.
+/// </summary>
+public sealed class ConvLayer : IDisposable
+{
+    private readonly ConvShape _shape;
+
+    /// <summary>Allocates the weights.</summary>
+    /// <param name="backend">Where they live.</param>
+    /// <param name="name">Name in the model.</param>
+    /// <param name="index">Number of the layer in the model: names its random streams.</param>
+    /// <param name="shape">Sizes; N is not used.</param>
+    /// <param name="bias">Whether there is a bias.</param>
+    /// <param name="init">Distribution of the initial weights.</param>
+    public ConvLayer(Backend backend, string name, uint index, in ConvShape shape, bool bias, WeightInit init)
+    {
+        ArgumentNullException.ThrowIfNull(backend);
+        Backend = backend;
+        Name = name;
+        Index = index;
+        Init = init;
+        _shape = shape;
+        Weight = new Parameter(backend, $"{name}.weight", [shape.R, shape.S, shape.C, shape.K], decays: true);
+        if (bias) Bias = new Parameter(backend, $"{name}.bias", [shape.K], decays: false);
+    }
+
+    /// <summary>Where the layer lives.</summary>
+    public Backend Backend { get; }
+
+    /// <summary>Name in the model, as <c>layer1.0.conv1</c>.</summary>
+    public string Name { get; }
+
+    /// <summary>Number of the layer in the model.</summary>
+    public uint Index { get; }
+
+    /// <summary>Distribution of the initial weights.</summary>
+    public WeightInit Init { get; }
+
+    /// <summary>W, [R][S][C][K].</summary>
+    public Parameter Weight { get; }
+
+    /// <summary>K summands, where there are any.</summary>
+    public Parameter? Bias { get; }
+
+    /// <summary>Whether a batch norm follows, so that the net does not see the scale of W.</summary>
+    public bool IsNormed { get; init; }
+
+    /// <summary>What carries errors to the layer's input, or to its output past the layers above; null for a layer that
+    /// needs neither (the first one).</summary>
+    public Feedback? Feedback { get; internal set; }
+
+    /// <summary>Sizes for a number of images.</summary>
+    public ConvShape Shape(int images = 1) => _shape.WithBatch(images);
+
+    /// <summary>Draws the initial weights; the bias starts at zero.</summary>
+    public void Initialise(ulong seed)
+    {
+        var weights = new float[Weight.Length];
+        Init.Fill(_shape, new RandomKey(seed, RandomPurpose.ForwardWeights, Index), weights);
+        Backend.Upload<float>(weights, Weight.Value);
+        if (Bias is not null) Backend.Fill(Bias.Value, 0);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Weight.Dispose();
+        Bias?.Dispose();
+        Feedback?.Dispose();
+    }
+}

@@ -1,0 +1,183 @@
+using FeedbackKernels.Interop;
+
+namespace FeedbackKernels.Layers;
+
+/// <summary>
+/// A convolution with what belongs to it: bias or batch norm, activation, and the residual join when it ends a block.
+/// Only the convolution's error to its input goes through feedback weights; all else keeps its exact derivative.
+/// </summary>
+public sealed class ConvUnit : Block, IDisposable
+{
+    private readonly Backend _backend;
+    private readonly NormOrder _order;
+    private readonly Activation _activation;
+    private DeviceBuffer? _x, _residual, _preNorm, _output, _error, _inputError;
+    private bool _accumulatesInputError, _outputReleased;
+
+    /// <summary>Puts the pieces together.</summary>
+    /// <param name="layer">The convolution.</param>
+    /// <param name="input">Size of its input.</param>
+    /// <param name="norm">Batch norm, or null.</param>
+    /// <param name="activation">Activation after the join, or in <see cref="NormOrder.ConvReluBn"/> before the norm.</param>
+    /// <param name="order">Order of norm and activation.</param>
+    internal ConvUnit(ConvLayer layer, MapShape input, BatchNorm? norm, Activation activation, NormOrder order)
+    {
+        _backend = layer.Backend;
+        Layer = layer;
+        Norm = norm;
+        Input = input;
+        _activation = activation;
+        _order = order;
+        ConvShape shape = layer.Shape();
+        Output = new MapShape(shape.P, shape.Q, shape.K);
+    }
+
+    /// <inheritdoc/>
+    public override string Name => Layer.Name;
+
+    /// <inheritdoc/>
+    public override MapShape Input { get; }
+
+    /// <inheritdoc/>
+    public override MapShape Output { get; }
+
+    /// <summary>The convolution.</summary>
+    public ConvLayer Layer { get; }
+
+    /// <summary>Its batch norm, where it has one.</summary>
+    public BatchNorm? Norm { get; }
+
+    /// <inheritdoc/>
+    public override IEnumerable<ConvUnit> Units => [this];
+
+    /// <inheritdoc/>
+    public override DeviceBuffer Result => _output ?? throw new InvalidOperationException($"{Name} has no memory planned");
+
+    internal override bool WantsError => Layer.Feedback is not { ReceivesDirectError: true };
+
+    internal override ConvLayer? LayerThatSendsNone => Layer.Feedback is { SendsError: true } ? null : Layer;
+
+    private bool NormFollowsActivation => Norm is not null && _order == NormOrder.ConvReluBn;
+
+    internal override DeviceBuffer PlanForward(MemoryPlan plan, DeviceBuffer x) => PlanForward(plan, x, residual: null);
+
+    /// <summary>Plans the forward pass with an optional residual that is added at the end.</summary>
+    internal DeviceBuffer PlanForward(MemoryPlan plan, DeviceBuffer x, DeviceBuffer? residual)
+    {
+        _x = x;
+        _residual = residual;
+        _outputReleased = false;
+        _preNorm = plan.Training && Norm is not null ? plan.Rent(Output, $"{Name} before its norm") : null;
+        _output = plan.Rent(Output, $"{Name} output");
+        return _output;
+    }
+
+    internal override DeviceBuffer? PlanBackward(MemoryPlan plan, DeviceBuffer error, bool wantsInputError)
+    {
+        DeviceBuffer? inputError = wantsInputError ? plan.Rent(Input, $"{Name} input error") : null;
+        PlanBackward(plan, error, inputError, accumulates: false);
+        plan.Return(error);
+        return inputError;
+    }
+
+    /// <summary>Plans the backward pass with the error at the input going where the caller says; the caller also keeps the
+    /// error at the output, which holds the residual's error afterwards.</summary>
+    internal void PlanBackward(MemoryPlan plan, DeviceBuffer error, DeviceBuffer? inputError, bool accumulates)
+    {
+        _error = error;
+        _inputError = inputError;
+        _accumulatesInputError = accumulates;
+        plan.Return(_preNorm);
+        if (!_outputReleased) plan.Return(_output);
+    }
+
+    /// <summary>Gives the output's memory back in the forward pass, where the backward pass does not look at it.</summary>
+    internal void ReleaseOutput(MemoryPlan plan)
+    {
+        plan.Return(_output);
+        _outputReleased = true;
+    }
+
+    internal override void Forward(in Pass pass)
+    {
+        ConvShape shape = Layer.Shape(pass.Images);
+        if (Norm is null) ForwardPlain(shape);
+        else if (pass.Training) ForwardTraining(shape, pass, Norm);
+        else ForwardEvaluation(shape, pass, Norm);
+    }
+
+    internal override void Backward(in BackwardPass pass)
+    {
+        ConvShape shape = Layer.Shape(pass.Images);
+        if (Layer.Feedback is { ReceivesDirectError: true } direct)
+            direct.ProjectOutputError(pass.Images, pass.OutputError, _error!);
+
+        DeviceBuffer dy = Norm is null ? BackwardActivation(shape) : BackwardNorm(shape, Norm);
+        pass.Observer?.Observe(Layer, dy, shape.OutputLength);
+        if (Layer.Bias is not null)
+            _backend.BiasGradient(shape.OutputLength / shape.K, shape.K, dy, Layer.Bias.Gradient);
+        _backend.ConvWeightGradient(shape, _x, dy, Layer.Weight.Gradient);
+        if (_inputError is null) return;
+        (BufferView weights, FeedbackLayout layout) = Layer.Feedback!.Weights;
+        _backend.ConvFeedback(shape, dy, weights, layout, _inputError, _accumulatesInputError);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Layer.Dispose();
+        Norm?.Dispose();
+    }
+
+    private void ForwardPlain(in ConvShape shape) => _backend.ConvForward(
+        shape, _x, Layer.Weight.Value, _output,
+        new ConvEpilogue(Bias: Layer.Bias?.Value, Residual: _residual, Activation: _activation));
+
+    private void ForwardTraining(in ConvShape shape, in Pass pass, BatchNorm norm)
+    {
+        Activation before = NormFollowsActivation ? _activation : Activation.None;
+        Activation after = NormFollowsActivation ? Activation.None : _activation;
+        _backend.ConvForward(
+            shape, _x, Layer.Weight.Value, _preNorm, new ConvEpilogue(Activation: before, Statistics: norm.Statistics(pass)));
+        norm.Fold(pass);
+        _backend.ChannelAffine(shape.OutputLength / shape.K, shape.K, _preNorm, norm.Scale, norm.Bias, _residual, after, _output);
+    }
+
+    private void ForwardEvaluation(in ConvShape shape, in Pass pass, BatchNorm norm)
+    {
+        norm.Fold(pass);
+        if (!NormFollowsActivation)
+        {
+            _backend.ConvForward(
+                shape, _x, Layer.Weight.Value, _output, new ConvEpilogue(norm.Scale, norm.Bias, _residual, _activation));
+            return;
+        }
+
+        _backend.ConvForward(shape, _x, Layer.Weight.Value, _output, new ConvEpilogue(Activation: _activation));
+        _backend.ChannelAffine(
+            shape.OutputLength / shape.K, shape.K, _output, norm.Scale, norm.Bias, _residual, Activation.None, _output);
+    }
+
+    /// <summary>Turns the error at the output into that at the convolution's, in place.</summary>
+    private DeviceBuffer BackwardActivation(in ConvShape shape)
+    {
+        if (_activation != Activation.None) _backend.ActivationBackward(_activation, shape.OutputLength, _output, _error, _error);
+        return _error!;
+    }
+
+    /// <summary>
+    /// Turns the error at the output into that at the convolution's, over what the norm saw, which nobody needs again; the
+    /// residual's error takes the place of the output's.
+    /// </summary>
+    private DeviceBuffer BackwardNorm(in ConvShape shape, BatchNorm norm)
+    {
+        ReluPosition relu = _activation == Activation.None ? ReluPosition.None
+            : NormFollowsActivation ? ReluPosition.Before
+            : ReluPosition.After;
+        bool joinIsMasked = _residual is not null && relu == ReluPosition.After;
+        _backend.BatchNormBackward(
+            shape.OutputLength / shape.K, shape.K, _preNorm, norm.State, relu, joinIsMasked ? _output : null, _error,
+            _preNorm, norm.Gamma.Gradient, norm.Beta.Gradient, joinIsMasked ? _error : null);
+        return _preNorm!;
+    }
+}

@@ -1,0 +1,35 @@
+using FeedbackKernels.Interop;
+
+namespace FeedbackKernels.Layers;
+
+/// <summary>One forward pass: how many images, and whether batch norms use the batch's statistics.</summary>
+/// <param name="Images">N, at most the batch that the model is planned for.</param>
+/// <param name="Training">Batch statistics instead of running ones; the backward pass needs it.</param>
+/// <param name="UpdateRunningStatistics">Whether running statistics move; off where a pass only measures.</param>
+public readonly record struct Pass(int Images, bool Training, bool UpdateRunningStatistics)
+{
+    /// <summary>A pass that trains.</summary>
+    public static Pass Train(int images) => new(images, true, true);
+
+    /// <summary>A pass with batch statistics that leaves no trace in the running ones.</summary>
+    public static Pass Measure(int images) => new(images, true, false);
+
+    /// <summary>A pass with running statistics.</summary>
+    public static Pass Evaluate(int images) => new(images, false, false);
+}
+
+/// <summary>What the backward pass of a block needs to know.</summary>
+/// <param name="Images">N.</param>
+/// <param name="OutputError">Gradient of the loss by the logits, [N][classes]: what direct feedback starts from.</param>
+/// <param name="Observer">Sees each layer's error, or null.</param>
+internal readonly record struct BackwardPass(int Images, BufferView OutputError, IErrorObserver? Observer);
+
+/// <summary>Sees the error signal that each layer learns from.</summary>
+public interface IErrorObserver
+{
+    /// <summary>Called in the backward pass, when the error at a layer's output (before bias and norm) is complete.</summary>
+    /// <param name="layer">The layer.</param>
+    /// <param name="error">dy, NPQK; valid during the call.</param>
+    /// <param name="length">Its number of elements.</param>
+    void Observe(ConvLayer layer, BufferView error, long length);
+}

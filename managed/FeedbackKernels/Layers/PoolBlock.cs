@@ -1,0 +1,86 @@
+using FeedbackKernels.Interop;
+
+namespace FeedbackKernels.Layers;
+
+/// <summary>What a pooling takes of its window.</summary>
+public enum PoolKind
+{
+    /// <summary>The largest element.</summary>
+    Max,
+
+    /// <summary>The mean.</summary>
+    Average,
+}
+
+/// <summary>Max or average pooling, with its exact derivative.</summary>
+public sealed class PoolBlock : Block
+{
+    private readonly Backend _backend;
+    private readonly PoolKind _kind;
+    private readonly PoolShape _shape;
+    private DeviceBuffer? _x, _output, _positions, _error, _inputError;
+
+    internal PoolBlock(Backend backend, string name, PoolKind kind, in PoolShape shape)
+    {
+        _backend = backend;
+        _kind = kind;
+        _shape = shape;
+        Name = name;
+    }
+
+    /// <inheritdoc/>
+    public override string Name { get; }
+
+    /// <inheritdoc/>
+    public override MapShape Input => new(_shape.H, _shape.W, _shape.C);
+
+    /// <inheritdoc/>
+    public override MapShape Output => new(_shape.P, _shape.Q, _shape.C);
+
+    /// <inheritdoc/>
+    public override IEnumerable<ConvUnit> Units => [];
+
+    /// <inheritdoc/>
+    public override DeviceBuffer Result => _output ?? throw new InvalidOperationException($"{Name} has no memory planned");
+
+    /// <summary>Set by the model: a pooling wants the error if the block below does.</summary>
+    internal bool BlockBelowWantsError { get; set; }
+
+    internal override bool WantsError => BlockBelowWantsError;
+
+    internal override ConvLayer? LayerThatSendsNone => null;
+
+    internal override DeviceBuffer PlanForward(MemoryPlan plan, DeviceBuffer x)
+    {
+        _x = x;
+        _output = plan.Rent(Output, $"{Name} output");
+        _positions = _kind == PoolKind.Max ? plan.RentInts(Output, $"{Name} positions") : null;
+        if (!plan.Training) plan.Return(_positions);
+        return _output;
+    }
+
+    internal override DeviceBuffer? PlanBackward(MemoryPlan plan, DeviceBuffer error, bool wantsInputError)
+    {
+        _error = error;
+        _inputError = wantsInputError ? plan.Rent(Input, $"{Name} input error") : null;
+        plan.Return(error);
+        plan.Return(_output);
+        plan.Return(_positions);
+        return _inputError;
+    }
+
+    internal override void Forward(in Pass pass)
+    {
+        PoolShape shape = _shape.WithBatch(pass.Images);
+        if (_kind == PoolKind.Max) _backend.MaxPoolForward(shape, _x, _output, _positions);
+        else _backend.AveragePoolForward(shape, _x, _output);
+    }
+
+    internal override void Backward(in BackwardPass pass)
+    {
+        if (_inputError is null) return;
+        PoolShape shape = _shape.WithBatch(pass.Images);
+        if (_kind == PoolKind.Max) _backend.MaxPoolBackward(shape, _error, _positions, _inputError);
+        else _backend.AveragePoolBackward(shape, _error, _inputError);
+    }
+}

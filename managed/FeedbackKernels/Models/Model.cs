@@ -1,0 +1,252 @@
+using FeedbackKernels.Interop;
+using FeedbackKernels.Layers;
+using FeedbackKernels.Rules;
+
+namespace FeedbackKernels.Models;
+
+/// <summary>
+/// A model in a backend's memory: a list of blocks with explicit forward and backward passes. All memory of a step lies
+/// in one arena, planned for the largest batch; smaller batches use part of it.
+/// </summary>
+public sealed class Model : IDisposable
+{
+    private readonly List<Block> _blocks = [];
+    private readonly Arena _arena;
+    private readonly DeviceBuffer _logits, _losses;
+    private readonly DeviceBuffer? _outputError;
+
+    /// <summary>Allocates the model, draws its weights, and plans the memory of a step.</summary>
+    /// <param name="backend">Where it lives; stays the caller's.</param>
+    /// <param name="spec">What it is.</param>
+    /// <param name="rules">How errors go back.</param>
+    /// <param name="batch">Images of the largest batch.</param>
+    /// <param name="seed">Names the initial weights.</param>
+    /// <param name="training">Whether backward passes are wanted.</param>
+    /// <exception cref="ArgumentException">The rules cannot be combined, or the images do not fit the model.</exception>
+    public Model(Backend backend, ModelSpec spec, RuleSet rules, int batch, ulong seed, bool training = true)
+    {
+        ArgumentNullException.ThrowIfNull(backend);
+        ArgumentNullException.ThrowIfNull(spec);
+        ArgumentNullException.ThrowIfNull(rules);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(batch);
+        Backend = backend;
+        Spec = spec;
+        MaxBatch = batch;
+        CanTrain = training;
+        _arena = new Arena(backend);
+        try
+        {
+            Build();
+            rules.Validate(Layers);
+            AttachFeedback(rules, seed);
+            foreach (ConvLayer layer in Layers) layer.Initialise(seed);
+            foreach (BatchNorm norm in Norms) norm.Initialise();
+            foreach (ConvLayer layer in Layers) layer.Feedback?.Initialise();
+
+            var plan = new MemoryPlan(_arena, batch, training);
+            Input = plan.Keep(plan.Rent(spec.Input, "images"));
+            Labels = plan.RentInts(new MapShape(1, 1, 1), "labels");
+            _losses = plan.Rent(new MapShape(1, 1, 1), "losses");
+            _logits = PlanForward(plan);
+            if (training)
+            {
+                foreach (Parameter parameter in Parameters) parameter.EnableTraining();
+                // Direct feedback goes back to it at every layer.
+                _outputError = plan.Keep(plan.Rent(new MapShape(1, 1, spec.Classes), "output error"));
+                PlanBackward(plan, _outputError);
+            }
+
+            _arena.Commit();
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Where the model lives.</summary>
+    public Backend Backend { get; }
+
+    /// <summary>What the model is.</summary>
+    public ModelSpec Spec { get; }
+
+    /// <summary>Images of the largest batch.</summary>
+    public int MaxBatch { get; }
+
+    /// <summary>Whether backward passes are planned.</summary>
+    public bool CanTrain { get; }
+
+    /// <summary>Where the images of a batch go, normalised, NHWC.</summary>
+    public DeviceBuffer Input { get; }
+
+    /// <summary>Where their labels go, Int32.</summary>
+    public DeviceBuffer Labels { get; }
+
+    /// <summary>The blocks, in the order of the forward pass.</summary>
+    public IReadOnlyList<Block> Blocks => _blocks;
+
+    /// <summary>All convolutions and linear layers, in the order of the forward pass (a shortcut after its block's main
+    /// path).</summary>
+    public IReadOnlyList<ConvLayer> Layers { get; private set; } = [];
+
+    /// <summary>All batch norms.</summary>
+    public IReadOnlyList<BatchNorm> Norms { get; private set; } = [];
+
+    /// <summary>Everything that training changes, B excepted.</summary>
+    public IReadOnlyList<Parameter> Parameters { get; private set; } = [];
+
+    /// <summary>Elements of <see cref="Parameters"/>.</summary>
+    public long ParameterCount => Parameters.Sum(p => p.Length);
+
+    /// <summary>Floating-point operations of a forward pass of one image, convolutions and linear layers alone.</summary>
+    public double ForwardFlops => Layers.Sum(l => l.Shape().Flops);
+
+    /// <summary>Bytes of activations, errors and images of a step.</summary>
+    public long ArenaBytes => _arena.Bytes;
+
+    /// <summary>Computes the logits of the images in <see cref="Input"/>.</summary>
+    public void Forward(in Pass pass)
+    {
+        CheckImages(pass.Images);
+        foreach (Block block in _blocks) block.Forward(pass);
+    }
+
+    /// <summary>
+    /// Computes the loss of each image and, where asked, the gradient of their mean by the logits, from which
+    /// <see cref="Backward"/> starts.
+    /// </summary>
+    /// <param name="images">N of the last forward pass.</param>
+    /// <param name="smoothing">Label smoothing.</param>
+    /// <param name="gradient">Whether a backward pass follows.</param>
+    /// <param name="losses">N losses.</param>
+    public void Loss(int images, float smoothing, bool gradient, Span<float> losses)
+    {
+        CheckImages(images);
+        Backend.CrossEntropy(
+            Spec.Loss, images, Spec.Classes, _logits, Labels, smoothing, _losses, gradient ? RequireTraining() : null);
+        Backend.Download(_losses, losses[..images]);
+    }
+
+    /// <summary>Copies the logits of the last forward pass, [N][classes].</summary>
+    public void ReadLogits(Span<float> logits) => Backend.Download(_logits, logits);
+
+    /// <summary>Computes all gradients, each layer's error under its rule.</summary>
+    public void Backward(int images, IErrorObserver? observer = null)
+    {
+        CheckImages(images);
+        var pass = new BackwardPass(images, RequireTraining(), observer);
+        for (int i = _blocks.Count - 1; i >= 0; i--) _blocks[i].Backward(pass);
+    }
+
+    /// <summary>Copies weights, norms and running statistics from a model of the same kind.</summary>
+    public void CopyFrom(Model other)
+    {
+        ArgumentNullException.ThrowIfNull(other);
+        foreach ((DeviceBuffer from, DeviceBuffer to) in other.Tensors().Zip(Tensors(), (a, b) => (a.Buffer, b.Buffer)))
+            Backend.Upload<float>(other.Backend.Download(from), to);
+    }
+
+    /// <summary>Every tensor that makes the model what it is, with its name and sizes; B excepted.</summary>
+    public IEnumerable<(string Name, IReadOnlyList<int> Sizes, DeviceBuffer Buffer)> Tensors() =>
+    [
+        .. Parameters.Select(p => (p.Name, p.Sizes, p.Value)),
+        .. Norms.SelectMany(n => ((string, IReadOnlyList<int>, DeviceBuffer)[])
+        [
+            ($"{n.Name}.running_mean", [n.Channels], n.RunningMean), ($"{n.Name}.running_var", [n.Channels], n.RunningVariance),
+        ]),
+    ];
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (ConvUnit unit in _blocks.SelectMany(b => b.Units)) unit.Dispose();
+        _arena.Dispose();
+    }
+
+    private void Build()
+    {
+        MapShape map = Spec.Input;
+        var builder = new BlockBuilder(Backend, Spec.Order);
+        foreach (BlockSpec block in Spec.Blocks)
+        {
+            _blocks.Add(builder.Build(block, map));
+            map = _blocks[^1].Output;
+        }
+
+        if (map != new MapShape(1, 1, Spec.Classes))
+            throw new ArgumentException($"{Spec.Name} ends in {map}, not in {Spec.Classes} logits");
+        ConvUnit[] units = [.. _blocks.SelectMany(b => b.Units)];
+        Layers = [.. units.Select(u => u.Layer)];
+        Norms = [.. units.Where(u => u.Norm is not null).Select(u => u.Norm!)];
+        Parameters =
+        [
+            .. units.SelectMany(u => (IEnumerable<Parameter?>)[u.Layer.Weight, u.Layer.Bias, u.Norm?.Gamma, u.Norm?.Beta])
+                .Where(p => p is not null).Select(p => p!),
+        ];
+    }
+
+    private void AttachFeedback(RuleSet rules, ulong seed)
+    {
+        ConvUnit first = _blocks.SelectMany(b => b.Units).First();
+        foreach (Block block in _blocks)
+        {
+            ConvUnit[] units = [.. block.Units];
+            foreach (ConvUnit unit in units)
+            {
+                bool output = block == _blocks[^1];
+                bool shortcut = block is ResidualBlock residual && residual.Shortcut == unit;
+                var place = new LayerPlace(seed, Spec.Classes, unit == first, output || shortcut);
+                unit.Layer.Feedback = rules.For(unit.Layer.Name).Attach(unit.Layer, place);
+            }
+        }
+    }
+
+    private DeviceBuffer PlanForward(MemoryPlan plan)
+    {
+        DeviceBuffer current = Input;
+        foreach (Block block in _blocks)
+        {
+            DeviceBuffer output = block.PlanForward(plan, current);
+            if (!plan.Training) plan.Return(current);
+            current = output;
+        }
+
+        return current;
+    }
+
+    private void PlanBackward(MemoryPlan plan, DeviceBuffer outputError)
+    {
+        // A pooling wants an error if what is below it does: known once the blocks are gone through from below.
+        for (int i = 0; i < _blocks.Count; i++)
+        {
+            if (_blocks[i] is PoolBlock pool) pool.BlockBelowWantsError = i > 0 && _blocks[i - 1].WantsError;
+        }
+
+        DeviceBuffer? error = outputError;
+        for (int i = _blocks.Count - 1; i >= 0; i--)
+        {
+            Block block = _blocks[i];
+            bool wanted = i > 0 && _blocks[i - 1].WantsError;
+            if (wanted && block.LayerThatSendsNone is { } silent)
+            {
+                throw new ArgumentException(
+                    $"{_blocks[i - 1].Name} learns from the error of {silent.Name}, but the rule of {silent.Name}, {silent.Feedback?.RuleName}, sends none down; "
+                    + "give the layers below it the same rule");
+            }
+
+            // A block that hears from the loss directly needs a place for its error all the same.
+            error ??= block is PoolBlock { WantsError: false } ? null : plan.Rent(block.Output, $"{block.Name} error");
+            if (error is not null) error = block.PlanBackward(plan, error, wanted);
+        }
+    }
+
+    private DeviceBuffer RequireTraining() =>
+        _outputError ?? throw new InvalidOperationException("the model is planned for evaluation; no backward pass has memory");
+
+    private void CheckImages(int images)
+    {
+        if (images < 1 || images > MaxBatch)
+            throw new ArgumentOutOfRangeException(nameof(images), images, $"the model is planned for 1 to {MaxBatch}");
+    }
+}

@@ -1,0 +1,24 @@
+using FeedbackKernels.Interop;
+using FeedbackKernels.Layers;
+
+namespace FeedbackKernels.Rules;
+
+/// <summary>Backpropagation: errors go back through W itself, read transposed. There is no B.</summary>
+public sealed record Backprop : FeedbackRule
+{
+    /// <summary>Name on the command line.</summary>
+    public const string RuleName = "backprop";
+
+    /// <inheritdoc/>
+    public override string Name => RuleName;
+
+    /// <inheritdoc/>
+    public override Feedback? Attach(ConvLayer layer, in LayerPlace place) => place.IsFirst ? null : new Transport(layer);
+
+    private sealed class Transport(ConvLayer layer) : Feedback(layer)
+    {
+        public override string RuleName => Backprop.RuleName;
+
+        public override (BufferView Weights, FeedbackLayout Layout) Weights => (Layer.Weight.Value, FeedbackLayout.Forward);
+    }
+}

@@ -1,0 +1,115 @@
+using FeedbackKernels.Interop;
+using FeedbackKernels.Layers;
+
+namespace FeedbackKernels.Rules;
+
+/// <summary>What the random weights of direct feedback reach.</summary>
+public enum DirectTarget
+{
+    /// <summary>Every element of the output map has a weight of its own for each class.</summary>
+    Elements,
+
+    /// <summary>
+    /// Every channel has one for each class, and its error is spread evenly over the pixels: classes * K weights instead of
+    /// classes * P * Q * K, which for ImageNet would be gigabytes.
+    /// </summary>
+    Channels,
+}
+
+/// <summary>
+/// Direct feedback alignment (Nøkland 2016): the gradient by the logits goes through fixed random weights straight to the
+/// output of every unit, whose norm and activation keep their exact derivative. No error passes from layer to layer.
+/// </summary>
+/// <param name="Target">What the weights reach.</param>
+/// <param name="Scale">Factor on the weights, which are normal with variance 2 / (classes + what they reach).</param>
+public sealed record DirectFeedbackAlignment(DirectTarget Target = DirectTarget.Elements, float Scale = 1) : FeedbackRule
+{
+    /// <summary>Name on the command line.</summary>
+    public const string RuleName = "direct-feedback-alignment";
+
+    /// <inheritdoc/>
+    public override string Name => RuleName;
+
+    /// <inheritdoc/>
+    public override Feedback? Attach(ConvLayer layer, in LayerPlace place)
+    {
+        RequirePositive(Scale, nameof(Scale));
+        return place.TakesErrorAsGiven ? new SendsNothing(layer) : new Projection(layer, this, place);
+    }
+
+    /// <summary>The classifier has the loss's gradient, a projection shortcut has its block's error: they need no weights,
+    /// and send nothing on.</summary>
+    private sealed class SendsNothing(ConvLayer layer) : Feedback(layer)
+    {
+        public override string RuleName => DirectFeedbackAlignment.RuleName;
+
+        public override bool SendsError => false;
+
+        public override (BufferView Weights, FeedbackLayout Layout) Weights =>
+            throw new NotSupportedException($"{RuleName} sends no error through {Layer.Name}");
+    }
+
+    private sealed class Projection : Feedback
+    {
+        private readonly ulong _seed;
+        private readonly float _scale;
+        private readonly int _classes, _reached, _channels, _rows, _columns;
+        private readonly Parameter _weights;
+        private DeviceBuffer? _channelErrors;
+
+        public Projection(ConvLayer layer, DirectFeedbackAlignment rule, in LayerPlace place) : base(layer)
+        {
+            ConvShape shape = layer.Shape();
+            (_seed, _scale, _classes) = (place.Seed, rule.Scale, place.Classes);
+            (_rows, _columns, _channels) = (shape.P, shape.Q, shape.K);
+            bool spread = rule.Target == DirectTarget.Channels && _rows * _columns > 1;
+            _reached = spread ? _channels : checked((int)shape.OutputLength);
+            _weights = new Parameter(layer.Backend, $"{layer.Name}.direct_feedback", [_classes, _reached], decays: false);
+        }
+
+        public override string RuleName => DirectFeedbackAlignment.RuleName;
+
+        public override bool SendsError => false;
+
+        public override bool ReceivesDirectError => true;
+
+        public override IEnumerable<(string Name, IReadOnlyList<int> Sizes, DeviceBuffer Buffer)> State =>
+            [(_weights.Name, _weights.Sizes, _weights.Value)];
+
+        public override (BufferView Weights, FeedbackLayout Layout) Weights =>
+            throw new NotSupportedException($"{RuleName} sends no error through {Layer.Name}");
+
+        public override void Initialise()
+        {
+            float deviation = _scale * MathF.Sqrt(2f / (_classes + _reached));
+            Layer.Backend.FillGaussian(_weights.Value, new RandomKey(_seed, RandomPurpose.FeedbackWeights, Layer.Index), deviation);
+        }
+
+        public override void ProjectOutputError(int images, BufferView outputError, BufferView error)
+        {
+            ConvShape projection = ConvShape.Linear(images, _reached, _classes);
+            bool spread = _reached != _rows * _columns * _channels;
+            if (!spread)
+            {
+                Layer.Backend.ConvFeedback(projection, outputError, _weights.Value, FeedbackLayout.Feedback, error);
+                return;
+            }
+
+            if (_channelErrors is null || _channelErrors.Length < projection.InputLength)
+            {
+                _channelErrors?.Dispose();
+                _channelErrors = Layer.Backend.Allocate(projection.InputLength, $"{Layer.Name} channel errors");
+            }
+
+            Layer.Backend.ConvFeedback(projection, outputError, _weights.Value, FeedbackLayout.Feedback, _channelErrors);
+            Layer.Backend.AveragePoolBackward(PoolShape.Global(images, _rows, _columns, _channels), _channelErrors, error);
+        }
+
+        protected override void Dispose(bool disposing)
+        {
+            _weights.Dispose();
+            _channelErrors?.Dispose();
+            base.Dispose(disposing);
+        }
+    }
+}

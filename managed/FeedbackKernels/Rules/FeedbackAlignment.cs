@@ -1,0 +1,34 @@
+using FeedbackKernels.Interop;
+using FeedbackKernels.Layers;
+
+namespace FeedbackKernels.Rules;
+
+/// <summary>Feedback alignment (Lillicrap et al. 2016): B is random and stays as it is.</summary>
+/// <param name="Init">Distribution of B; null for that of the layer's W.</param>
+/// <param name="Scale">Factor on B.</param>
+public sealed record FeedbackAlignment(WeightInit? Init = null, float Scale = 1) : FeedbackRule
+{
+    /// <summary>Name on the command line.</summary>
+    public const string RuleName = "feedback-alignment";
+
+    /// <inheritdoc/>
+    public override string Name => RuleName;
+
+    /// <inheritdoc/>
+    public override Feedback? Attach(ConvLayer layer, in LayerPlace place)
+    {
+        RequirePositive(Scale, nameof(Scale));
+        return place.IsFirst ? null : new Fixed(layer, this, place.Seed);
+    }
+
+    private sealed class Fixed(ConvLayer layer, FeedbackAlignment rule, ulong seed) : Feedback(layer)
+    {
+        public override string RuleName => FeedbackAlignment.RuleName;
+
+        public override Parameter OwnWeights { get; } = AllocateFeedbackWeights(layer);
+
+        public override (BufferView Weights, FeedbackLayout Layout) Weights => (OwnWeights.Value, FeedbackLayout.Feedback);
+
+        public override void Initialise() => Draw(OwnWeights, Layer, seed, rule.Init, rule.Scale);
+    }
+}

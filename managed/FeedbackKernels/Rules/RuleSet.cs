@@ -1,0 +1,37 @@
+using System.IO.Enumeration;
+using FeedbackKernels.Layers;
+
+namespace FeedbackKernels.Rules;
+
+/// <summary>A rule for the layers whose name matches a pattern.</summary>
+/// <param name="Pattern">Layer name; * stands for any letters, ? for one.</param>
+/// <param name="Rule">The rule.</param>
+public sealed record RuleFor(string Pattern, FeedbackRule Rule);
+
+/// <summary>The rules of a model: one for all layers, and exceptions, of which the last that matches counts.</summary>
+/// <param name="Default">The rule of layers that no exception matches.</param>
+/// <param name="Exceptions">Rules for some layers.</param>
+public sealed record RuleSet(FeedbackRule Default, IReadOnlyList<RuleFor> Exceptions)
+{
+    /// <summary>One rule for all layers.</summary>
+    public static RuleSet Of(FeedbackRule rule) => new(rule, []);
+
+    /// <summary>The rule of a layer.</summary>
+    public FeedbackRule For(string layer) => Exceptions.LastOrDefault(e => Matches(e, layer))?.Rule ?? Default;
+
+    /// <summary>Checks that each exception has a layer to apply to.</summary>
+    /// <exception cref="ArgumentException">A pattern matches no layer.</exception>
+    public void Validate(IReadOnlyCollection<ConvLayer> layers)
+    {
+        foreach (RuleFor exception in Exceptions)
+        {
+            if (!layers.Any(layer => Matches(exception, layer.Name)))
+            {
+                throw new ArgumentException(
+                    $"no layer matches '{exception.Pattern}' (rule {exception.Rule.Name}); layers: {string.Join(", ", layers.Select(l => l.Name))}");
+            }
+        }
+    }
+
+    private static bool Matches(RuleFor exception, string layer) => FileSystemName.MatchesSimpleExpression(exception.Pattern, layer);
+}

@@ -1,0 +1,128 @@
+using FeedbackKernels.Interop;
+using FeedbackKernels.Layers;
+
+namespace FeedbackKernels.Rules;
+
+/// <summary>
+/// Weight mirror (Akrout et al. 2019, section 2): between updates noise goes through each layer alone, and B moves towards
+/// the correlation of the response with the noise, which is proportional to Wᵀ:
+/// <c>B = (1 - λ) B + λ / (gain σ² n) ηᵀξ</c>. The decay bounds B's norm: B tends to Wᵀ itself. Neither batch norm nor bias
+/// takes part.
+/// </summary>
+/// <remarks>
+/// With gaussian noise, rate λ and n samples a step, B averages n_eff = n(2-λ)/λ samples of a W that stands still, and is
+/// left at an angle of tan² = (d+1)/n_eff for fan-in d. While W moves, B also trails it by 1/λ steps: a smaller rate
+/// averages more and trails more. With balanced noise a cycle of samples (the next power of two from d) has an exactly
+/// white second moment, so a whole cycle reads W without error. It is taken in instalments, n samples a training step, and
+/// B moves when it is complete; no averaging over cycles is needed, so the rate is 1 and B trails W by about a cycle.
+/// The first moves of B use rate 1, 1/2, 1/3, ... down to λ, which is the plain average: the initial B leaves no trace.
+/// </remarks>
+/// <param name="Samples">Noise samples n in a mirror step; at most a cycle for balanced noise.</param>
+/// <param name="Noise">Distribution of the noise.</param>
+/// <param name="NoiseDeviation">Its standard deviation σ. It cancels where the response is linear.</param>
+/// <param name="Rate">λ; null for 1 where a cycle reads W exactly (balanced noise, patches, linear response) and
+/// 0.02 elsewhere.</param>
+/// <param name="Every">Training steps from one mirror step to the next.</param>
+/// <param name="WarmUpSteps">Mirror steps before training.</param>
+/// <param name="Form">Patches, or whole noise images as in the paper.</param>
+/// <param name="ReluResponse">Whether the response goes through a ReLU, as in the paper.</param>
+public sealed record WeightMirror(
+    int Samples = 64,
+    NoiseKind Noise = NoiseKind.Balanced,
+    float NoiseDeviation = 1,
+    float? Rate = null,
+    int Every = 1,
+    int WarmUpSteps = 100,
+    MirrorForm Form = MirrorForm.Patch,
+    bool ReluResponse = false) : FeedbackRule
+{
+    /// <summary>Name on the command line.</summary>
+    public const string RuleName = "weight-mirror";
+
+    private const float AveragingRate = 0.02f;
+
+    /// <inheritdoc/>
+    public override string Name => RuleName;
+
+    private bool ReadsInCycles => Noise == NoiseKind.Balanced && Form == MirrorForm.Patch;
+
+    /// <inheritdoc/>
+    public override Feedback? Attach(ConvLayer layer, in LayerPlace place)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(Samples);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(Every);
+        ArgumentOutOfRangeException.ThrowIfNegative(WarmUpSteps);
+        RequirePositive(NoiseDeviation, nameof(NoiseDeviation));
+        if (Rate is { } rate)
+        {
+            RequirePositive(rate, nameof(Rate));
+            ArgumentOutOfRangeException.ThrowIfGreaterThan(rate, 1, nameof(Rate));
+        }
+
+        return place.IsFirst ? null : new Mirror(layer, this, place.Seed);
+    }
+
+    private sealed class Mirror : Feedback
+    {
+        private readonly WeightMirror _rule;
+        private readonly MirrorNoise _noise;
+        private readonly DeviceBuffer _correlation;
+        private readonly float _rate;
+        private readonly int _samplesPerMove;
+        private long _sample, _moves;
+        private int _collected;
+
+        public Mirror(ConvLayer layer, WeightMirror rule, ulong seed) : base(layer)
+        {
+            _rule = rule;
+            _noise = new MirrorNoise(rule.Noise, MirrorStep.SampleLength(layer.Shape(), rule.Form), rule.NoiseDeviation, seed, layer.Index);
+            _samplesPerMove = rule.ReadsInCycles ? _noise.CycleLength : rule.Samples;
+            _rate = rule.Rate ?? (rule.ReadsInCycles && !rule.ReluResponse ? 1 : AveragingRate);
+            _correlation = layer.Backend.Allocate(layer.Weight.Length, $"{layer.Name} mirror correlation");
+            OwnWeights = AllocateFeedbackWeights(layer);
+        }
+
+        public override string RuleName => WeightMirror.RuleName;
+
+        public override Parameter OwnWeights { get; }
+
+        public override (BufferView Weights, FeedbackLayout Layout) Weights => (OwnWeights.Value, FeedbackLayout.Feedback);
+
+        public override void Initialise() => Draw(OwnWeights, Layer, _noise.Seed, init: null, scale: 1);
+
+        public override void BeforeTraining()
+        {
+            for (int i = 0; i < _rule.WarmUpSteps; i++) Step();
+        }
+
+        public override void AfterUpdate(in SgdStep update, int step)
+        {
+            if ((step + 1) % _rule.Every == 0) Step();
+        }
+
+        protected override void Dispose(bool disposing)
+        {
+            _correlation.Dispose();
+            base.Dispose(disposing);
+        }
+
+        private void Step()
+        {
+            int samples = Math.Min(_rule.Samples, _samplesPerMove - _collected);
+            var step = new MirrorStep(Layer.Shape(), _noise, _sample, samples, _rule.Form, _rule.ReluResponse);
+            Layer.Backend.MirrorCorrelate(step, Layer.Weight.Value, _correlation, accumulate: _collected > 0);
+            _sample += samples;
+            _collected += samples;
+            if (_collected == _samplesPerMove) Move(step with { Samples = _collected });
+        }
+
+        private void Move(in MirrorStep collected)
+        {
+            float rate = Math.Max(_rate, 1f / (_moves + 1));
+            Layer.Backend.TransposedCombine(
+                Layer.Shape(), (float)(rate / collected.CorrelationGain), _correlation, 1 - rate, OwnWeights.Value, OwnWeights.Value);
+            _moves++;
+            _collected = 0;
+        }
+    }
+}

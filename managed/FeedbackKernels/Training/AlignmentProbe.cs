@@ -1,0 +1,101 @@
+using FeedbackKernels.Data;
+using FeedbackKernels.Interop;
+using FeedbackKernels.Layers;
+using FeedbackKernels.Models;
+using FeedbackKernels.Rules;
+
+namespace FeedbackKernels.Training;
+
+/// <summary>
+/// Measures how well feedback agrees with what backprop would do: for each layer the angle between W and Bᵀ, their norm
+/// ratio, and the angle between the error signals of the two, each carried down from the loss by itself. A twin of the
+/// model under backprop gets the same weights and the same images; neither's running statistics move.
+/// </summary>
+public sealed class AlignmentProbe : IDisposable
+{
+    // Errors of all layers are held for the comparison: 128 MiB of floats at most.
+    private const long MostErrorFloats = 32 * 1024 * 1024;
+    private const int MostImages = 32;
+
+    private readonly Model _model, _twin;
+    private readonly Batch _images;
+    private readonly float[] _losses;
+    private readonly float _smoothing;
+
+    /// <summary>Builds the twin.</summary>
+    /// <param name="model">The model to be measured.</param>
+    /// <param name="images">The first of them are used.</param>
+    /// <param name="normalisation">As in training.</param>
+    /// <param name="smoothing">As in training.</param>
+    public AlignmentProbe(Model model, ImageSet images, Normalisation normalisation, float smoothing)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(images);
+        _model = model;
+        _smoothing = smoothing;
+        long errorFloats = model.Layers.Sum(l => l.Shape().OutputLength);
+        int most = Math.Min(Math.Min(MostImages, model.MaxBatch), images.Count);
+        int count = (int)Math.Clamp(MostErrorFloats / errorFloats, Math.Min(2, most), most);
+        using BatchLoader loader = BatchLoader.Evaluate(images.Take(count), normalisation, count);
+        _images = loader.Next()!;
+        _losses = new float[count];
+        _twin = new Model(model.Backend, model.Spec, RuleSet.Of(new Backprop()), count, seed: 0);
+    }
+
+    /// <summary>Measures all layers. The model's gradients are overwritten.</summary>
+    public IReadOnlyList<LayerAlignment> Measure(int epoch, int step)
+    {
+        _twin.CopyFrom(_model);
+        var expected = new Recorder();
+        Observe(_twin, expected);
+        var comparison = new Comparison(expected.Errors);
+        Observe(_model, comparison);
+        return
+        [
+            .. _model.Layers.Select(layer =>
+            {
+                WeightAlignment? weights = layer.Feedback?.OwnWeights is { } own
+                    ? _model.Backend.Align(layer.Shape(), layer.Weight.Value, own.Value)
+                    : null;
+                return new LayerAlignment(
+                    epoch, step, layer.Name, layer.Feedback?.RuleName ?? "", weights?.AngleDegrees ?? double.NaN,
+                    weights?.NormRatio ?? double.NaN, comparison.Angles[layer.Name]);
+            }),
+        ];
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _twin.Dispose();
+
+    private void Observe(Model model, IErrorObserver observer)
+    {
+        Evaluator.LoadBatch(model, _images);
+        model.Forward(Pass.Measure(_images.Count));
+        model.Loss(_images.Count, _smoothing, gradient: true, _losses);
+        model.Backward(_images.Count, observer);
+    }
+
+    private sealed class Recorder : IErrorObserver
+    {
+        public Dictionary<string, float[]> Errors { get; } = [];
+
+        public void Observe(ConvLayer layer, BufferView error, long length)
+        {
+            var values = new float[length];
+            layer.Backend.Download<float>(error, values);
+            Errors[layer.Name] = values;
+        }
+    }
+
+    private sealed class Comparison(Dictionary<string, float[]> expected) : IErrorObserver
+    {
+        public Dictionary<string, double> Angles { get; } = [];
+
+        public void Observe(ConvLayer layer, BufferView error, long length)
+        {
+            using DeviceBuffer other = layer.Backend.Allocate(length, $"{layer.Name} error under backprop");
+            layer.Backend.Upload<float>(expected[layer.Name], other);
+            Angles[layer.Name] = layer.Backend.Compare(length, other, error).AngleDegrees;
+        }
+    }
+}

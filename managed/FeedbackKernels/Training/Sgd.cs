@@ -1,0 +1,46 @@
+using FeedbackKernels.Interop;
+using FeedbackKernels.Layers;
+using FeedbackKernels.Models;
+using FeedbackKernels.Rules;
+
+namespace FeedbackKernels.Training;
+
+/// <summary>Updates everything that training changes: W by SGD with momentum, B as its rule says.</summary>
+public sealed class Sgd(Model model, TrainingOptions options)
+{
+    /// <summary>Makes one update from the gradients of the last backward pass.</summary>
+    /// <param name="step">Number of the step, from 0.</param>
+    /// <param name="learningRate">Its learning rate.</param>
+    public void Update(int step, float learningRate)
+    {
+        float scale = options.ClipNorm > 0 ? ClipScale() : 1;
+        var decaying = new SgdStep(learningRate, options.Momentum, options.WeightDecay, options.Nesterov, scale);
+        SgdStep plain = decaying with { WeightDecay = 0 };
+        foreach (ConvLayer layer in model.Layers)
+        {
+            Feedback? feedback = layer.Feedback;
+            SgdStep update = feedback?.Adjust(decaying, step) ?? decaying;
+            Apply(layer.Weight, update);
+            feedback?.AfterUpdate(update, step);
+            if (layer.Bias is not null) Apply(layer.Bias, plain);
+        }
+
+        foreach (BatchNorm norm in model.Norms)
+        {
+            Apply(norm.Gamma, plain);
+            Apply(norm.Beta, plain);
+        }
+    }
+
+    private void Apply(Parameter parameter, in SgdStep update) =>
+        model.Backend.SgdUpdate(parameter.Length, parameter.Value, parameter.Gradient, parameter.Velocity, update);
+
+    private float ClipScale()
+    {
+        double squares = 0;
+        foreach (Parameter parameter in model.Parameters)
+            squares += model.Backend.Compare(parameter.Length, parameter.Gradient, parameter.Gradient).SquaredNorm;
+        double norm = Math.Sqrt(squares);
+        return norm > options.ClipNorm ? (float)(options.ClipNorm / norm) : 1;
+    }
+}

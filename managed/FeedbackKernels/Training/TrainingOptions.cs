@@ -1,0 +1,69 @@
+using FeedbackKernels.Data;
+
+namespace FeedbackKernels.Training;
+
+/// <summary>How a model is trained.</summary>
+public sealed record TrainingOptions
+{
+    /// <summary>Passes over the training images.</summary>
+    public int Epochs { get; init; } = 10;
+
+    /// <summary>Images in a step.</summary>
+    public int Batch { get; init; } = 128;
+
+    /// <summary>The learning rate.</summary>
+    public LearningRateSchedule Schedule { get; init; } = new(ScheduleKind.Cosine, 0.1f);
+
+    /// <summary>Momentum of SGD.</summary>
+    public float Momentum { get; init; } = 0.9f;
+
+    /// <summary>Whether the momentum is Nesterov's.</summary>
+    public bool Nesterov { get; init; } = true;
+
+    /// <summary>L2 decay of weights; biases and batch norms do not decay.</summary>
+    public float WeightDecay { get; init; } = 5e-4f;
+
+    /// <summary>Label smoothing.</summary>
+    public float LabelSmoothing { get; init; }
+
+    /// <summary>Largest norm of all gradients together; 0 for no limit.</summary>
+    public float ClipNorm { get; init; }
+
+    /// <summary>What is done to training images.</summary>
+    public Augmentation Augmentation { get; init; }
+
+    /// <summary>How pixels become numbers.</summary>
+    public NormalisationKind Normalisation { get; init; }
+
+    /// <summary>Names every random number of the run.</summary>
+    public ulong Seed { get; init; } = 1;
+
+    /// <summary>Epochs from one measurement of the alignment to the next; 0 for none.</summary>
+    public int AlignEvery { get; init; } = 1;
+
+    /// <summary>Checks the settings.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">One of them is out of range.</exception>
+    public void Validate()
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(Epochs);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(Batch);
+        ArgumentOutOfRangeException.ThrowIfNegative(AlignEvery);
+        RequireFinite(Schedule.Peak, "learning rate");
+        RequireFinite(WeightDecay, "weight decay");
+        RequireFinite(ClipNorm, "clip norm");
+        RequireBelowOne(Momentum, "momentum");
+        RequireBelowOne(LabelSmoothing, "label smoothing");
+        if (!(Schedule.WarmUpEpochs >= 0 && Schedule.WarmUpEpochs <= Epochs))
+            throw new ArgumentOutOfRangeException("warm-up", Schedule.WarmUpEpochs, $"wanted 0 to {Epochs} epochs");
+    }
+
+    private static void RequireFinite(float value, string name)
+    {
+        if (!(value >= 0) || !float.IsFinite(value)) throw new ArgumentOutOfRangeException(name, value, "wanted a finite number, 0 or more");
+    }
+
+    private static void RequireBelowOne(float value, string name)
+    {
+        if (!(value >= 0 && value < 1)) throw new ArgumentOutOfRangeException(name, value, "wanted 0 to below 1");
+    }
+}

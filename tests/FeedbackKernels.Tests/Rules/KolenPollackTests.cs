@@ -1,0 +1,106 @@
+using FeedbackKernels.Interop;
+using FeedbackKernels.Layers;
+using FeedbackKernels.Models;
+using FeedbackKernels.Rules;
+using FeedbackKernels.Tests.Models;
+using FeedbackKernels.Training;
+
+namespace FeedbackKernels.Tests.Rules;
+
+public class KolenPollackTests
+{
+    private const int Images = 8, Steps = 12;
+
+    private static readonly TrainingOptions Options = new() { Batch = Images, WeightDecay = 0.02f, Momentum = 0.8f };
+
+    [Theory]
+    [InlineData(KolenPollackForm.TwoWeight, true)]
+    [InlineData(KolenPollackForm.TwoWeight, false)]
+    [InlineData(KolenPollackForm.ClosedForm, true)]
+    [InlineData(KolenPollackForm.ClosedForm, false)]
+    public void The_mismatch_shrinks_by_its_exact_factor(KolenPollackForm form, bool nesterov)
+    {
+        const float rate = 0.3f, early = 0.05f;
+        const int earlySteps = 4;
+        using var backend = new CpuBackend();
+        using Model model = NewModel(backend, new KolenPollack(EarlyDecay: early, EarlySteps: earlySteps, Form: form));
+        foreach (ConvLayer layer in model.Layers) layer.Feedback?.BeforeTraining();
+        double[] initial = [.. model.Layers.Select(l => Mismatch(backend, l))];
+        var sgd = new Sgd(model, Options with { Nesterov = nesterov });
+        double normed = 1, plain = 1, normedVelocity = 0, plainVelocity = 0;
+        for (int step = 0; step < Steps; step++)
+        {
+            TestNets.Step(model, Images);
+            sgd.Update(step, rate);
+            // Data gradients cancel in W - B^T: it is SGD on the decay alone.
+            Advance(ref normed, ref normedVelocity, step < earlySteps ? 1 - early : 1);
+            Advance(ref plain, ref plainVelocity, 1);
+            foreach ((ConvLayer layer, double start) in model.Layers.Zip(initial))
+            {
+                if (layer.Feedback is null) continue;
+                double factor = layer.IsNormed ? normed : plain;
+                Assert.Equal(factor, Mismatch(backend, layer) / start, 1e-4);
+            }
+        }
+
+        Assert.True(normed < 0.75 && plain < 0.95);
+
+        void Advance(ref double share, ref double velocity, double shrink)
+        {
+            double gradient = Options.WeightDecay * share;
+            velocity = Options.Momentum * velocity + gradient;
+            share = shrink * (share - rate * (nesterov ? gradient + Options.Momentum * velocity : velocity));
+        }
+    }
+
+    [Fact]
+    public void The_closed_form_is_the_two_weight_form()
+    {
+        using var backend = new CpuBackend();
+        using Model two = NewModel(backend, new KolenPollack()), closed = NewModel(backend, new KolenPollack(Form: KolenPollackForm.ClosedForm));
+        foreach (Model model in (Model[])[two, closed])
+        {
+            var sgd = new Sgd(model, Options);
+            foreach (ConvLayer layer in model.Layers) layer.Feedback?.BeforeTraining();
+            for (int step = 0; step < Steps; step++)
+            {
+                TestNets.Step(model, Images);
+                sgd.Update(step, 0.05f);
+            }
+        }
+
+        foreach ((ConvLayer a, ConvLayer b) in two.Layers.Zip(closed.Layers))
+        {
+            if (a.Feedback is null) continue;
+            WeightAlignment feedback = backend.Compare(a.Weight.Length, a.Feedback.OwnWeights!.Value, b.Feedback!.OwnWeights!.Value);
+            Assert.Equal(0, feedback.AngleDegrees, 0.5);
+            Assert.Equal(1, feedback.NormRatio, 1e-2);
+        }
+    }
+
+    [Fact]
+    public void Its_own_decay_replaces_that_of_the_run()
+    {
+        using var backend = new CpuBackend();
+        using Model model = NewModel(backend, new KolenPollack(Decay: 0.5f, EarlyDecay: 0));
+        Feedback feedback = model.Layers[1].Feedback!;
+        SgdStep adjusted = feedback.Adjust(new SgdStep(0.1f, WeightDecay: 0.1f), 0);
+        Assert.Equal(0.5f, adjusted.WeightDecay);
+        Assert.Equal(1, adjusted.Shrink);
+    }
+
+    private static Model NewModel(Backend backend, KolenPollack rule)
+    {
+        var model = new Model(backend, TestNets.Residual(), RuleSet.Of(rule), Images, seed: 5);
+        TestNets.LoadBatch(model, Images);
+        return model;
+    }
+
+    private static double Mismatch(Backend backend, ConvLayer layer)
+    {
+        if (layer.Feedback is null) return 1;
+        using DeviceBuffer difference = backend.Allocate(layer.Weight.Length, "W^T - B");
+        backend.TransposedCombine(layer.Shape(), 1, layer.Weight.Value, -1, layer.Feedback.OwnWeights!.Value, difference);
+        return Math.Sqrt(backend.Compare(layer.Weight.Length, difference, difference).SquaredNorm);
+    }
+}
