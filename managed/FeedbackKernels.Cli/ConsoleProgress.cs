@@ -8,14 +8,11 @@ namespace FeedbackKernels.Cli;
 /// <summary>Shows a run on the console: a bar an epoch on a terminal, plain lines elsewhere.</summary>
 internal static class ConsoleProgress
 {
-    /// <summary>Whether output goes to a person's terminal.</summary>
-    public static bool IsTerminal => !Console.IsOutputRedirected && AnsiConsole.Profile.Capabilities.Interactive;
-
     /// <summary>Carries out a run that reports to an observer.</summary>
     public static T Show<T>(int epochs, Func<ITrainingObserver, T> run)
     {
-        if (!IsTerminal) return run(new Lines(epochs));
-        return AnsiConsole.Progress()
+        if (!Terminal.IsInteractive) return run(new Lines(epochs));
+        return Terminal.Open().Progress()
             .AutoClear(false)
             .Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn { Width = 24 }, new PercentageColumn(), new RemainingTimeColumn())
             .Start(context => run(new Bars(context, epochs)));

@@ -89,7 +89,7 @@ internal static class InfoCommand
             table.AddRow([.. cells.Select(Markup.Escape)]);
         }
 
-        Tables.Write(table);
+        Terminal.Open().Write(table);
         for (int i = 0; i < reasons.Count; i++) Console.WriteLine($"({i + 1}) {reasons[i].Algorithm}: {reasons[i].Reason}");
     }
 }

@@ -8,8 +8,6 @@ namespace FeedbackKernels.Cli;
 /// <summary>Tables that commands end with.</summary>
 internal static class Tables
 {
-    private const int WidthWithoutTerminal = 200;
-
     /// <summary>One line a run.</summary>
     public static void Print(IEnumerable<RunSummary> runs)
     {
@@ -21,13 +19,13 @@ internal static class Tables
                 Degrees(run.DeltaAngle), Number(run.ImagesPerSecond, "F0"), Number(run.Seconds, "F0"));
         }
 
-        Write(table);
+        Terminal.Open().Write(table);
     }
 
     /// <summary>A table whose first column is text and whose others are numbers.</summary>
     public static Table New(params string[] columns)
     {
-        Table table = new Table().Border(ConsoleProgress.IsTerminal ? TableBorder.Rounded : TableBorder.Ascii);
+        Table table = new Table().Border(Terminal.IsInteractive ? TableBorder.Rounded : TableBorder.Ascii);
         for (int i = 0; i < columns.Length; i++)
         {
             var column = new TableColumn(columns[i]) { NoWrap = true };
@@ -35,13 +33,6 @@ internal static class Tables
         }
 
         return table;
-    }
-
-    /// <summary>Writes a table, as wide as it needs to be where there is no terminal to say how wide it may be.</summary>
-    public static void Write(Table table)
-    {
-        if (!ConsoleProgress.IsTerminal) AnsiConsole.Profile.Width = WidthWithoutTerminal;
-        AnsiConsole.Write(table);
     }
 
     /// <summary>Says what computes.</summary>

@@ -1,0 +1,208 @@
+using System.Text.Json;
+using FeedbackKernels.Cli;
+
+namespace FeedbackKernels.Tests.Cli;
+
+/// <summary>The program as a user runs it, in this process: exit codes, files, and one clear line for each error.</summary>
+[Collection(nameof(CommandLineTests))]
+public sealed class CommandLineTests : IDisposable
+{
+    private static readonly string[] Small =
+        ["--model", "resnet8", "--limit-train", "256", "--limit-test", "100", "--batch", "32", "--lr", "0.05"];
+
+    private readonly string _folder = Directory.CreateTempSubdirectory("feedback-cli").FullName;
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Fact]
+    public void Train_writes_every_file_and_evaluate_finds_the_same_accuracy()
+    {
+        string run = Path.Combine(_folder, "run");
+        (int code, string output, string error) = Feedback(["train", "--rule", "weight-mirror", "--rule-for", "fc=backprop", "--out", run, "--epochs", "2", .. Small]);
+        Assert.Equal("", error);
+        Assert.Equal(0, code);
+        Assert.Contains("backend cpu (auto)", output);
+        Assert.Contains("epoch 2/2", output);
+        Assert.Contains("report.html", output);
+
+        JsonElement summary = Json(run, "summary.json");
+        string[] wanted = ["model", "rule", "data", "epochs", "seed", "backend", "testTop1", "testTop5", "finalLoss", "imagesPerSecond", "seconds"];
+        Assert.All(wanted, name => Assert.True(summary.TryGetProperty(name, out _), $"summary.json lacks {name}"));
+        Assert.Equal("weight-mirror", summary.GetProperty("rule").GetString());
+        Assert.Equal(2, summary.GetProperty("epochs").GetInt32());
+
+        string[] metrics = File.ReadAllLines(Path.Combine(run, "metrics.csv"));
+        Assert.Equal(3, metrics.Length);
+        Assert.All(metrics, line => Assert.Equal(10, line.Split(',').Length));
+        string[] alignment = File.ReadAllLines(Path.Combine(run, "alignment.csv"));
+        Assert.Equal(1 + 3 * 10, alignment.Length);
+        string report = File.ReadAllText(Path.Combine(run, "report.html"));
+        Assert.Equal(5, report.Split("<svg").Length - 1);
+        Assert.DoesNotContain("http-equiv", report);
+        Assert.DoesNotContain("src=", report);
+        Assert.True(File.Exists(Path.Combine(run, "model.safetensors")));
+
+        (int evaluated, string result, _) = Feedback("evaluate", run);
+        Assert.Equal(0, evaluated);
+        double top1 = 100 * summary.GetProperty("testTop1").GetDouble();
+        Assert.Contains(FormattableString.Invariant($"top-1 {top1:F2} %"), result);
+    }
+
+    [Fact]
+    public void A_config_repeats_its_run_to_the_last_digit()
+    {
+        string first = Path.Combine(_folder, "first"), second = Path.Combine(_folder, "second");
+        Assert.Equal(0, Feedback(["train", "--rule", "kp", "--kp-early-steps", "3", "--out", first, "--epochs", "2", .. Small]).Code);
+        Assert.Equal(0, Feedback("train", "--config", Path.Combine(first, "config.json"), "--threads", "1", "--out", second).Code);
+        Assert.Equal(File.ReadAllBytes(Path.Combine(first, "model.safetensors")), File.ReadAllBytes(Path.Combine(second, "model.safetensors")));
+        JsonElement rule = Json(second, "config.json").GetProperty("rule");
+        Assert.Equal("kolen-pollack", rule.GetProperty("rule").GetString());
+        Assert.Equal(3, rule.GetProperty("earlySteps").GetInt32());
+    }
+
+    [Fact]
+    public void Compare_runs_the_rules_side_by_side()
+    {
+        string folder = Path.Combine(_folder, "compare");
+        (int code, string output, string error) = Feedback(["compare", "--rules", "bp,fa,dfa", "--out", folder, "--epochs", "2", .. Small]);
+        Assert.Equal("", error);
+        Assert.Equal(0, code);
+        foreach (string rule in (string[])["backprop", "feedback-alignment", "direct-feedback-alignment"])
+        {
+            Assert.Contains(rule, output);
+            Assert.True(File.Exists(Path.Combine(folder, rule, "summary.json")));
+        }
+
+        Assert.Equal(3, Json(folder, "summary.json").GetArrayLength());
+        Assert.Equal(7, File.ReadAllText(Path.Combine(folder, "report.html")).Split("<svg").Length - 1);
+        // The same initial weights: the first loss that backprop sees is that of the others.
+        string[] first = [.. ((string[])["backprop", "feedback-alignment"]).Select(r => File.ReadAllLines(Path.Combine(folder, r, "alignment.csv"))[1].Split(',')[2])];
+        Assert.Equal(first[0], first[1]);
+    }
+
+    [Theory]
+    [InlineData("resnet20")]
+    [InlineData("resnet18")]
+    [InlineData("mlp")]
+    [InlineData("lenet")]
+    public void Info_says_what_computes_and_why(string model)
+    {
+        (int code, string output, _) = Feedback("info", "--model", model, "--simd", "scalar", "--threads", "1");
+        Assert.Equal(0, code);
+        Assert.Contains("Scalar, 1 floats a vector, 1 thread", output);
+        Assert.Contains("parameters", output);
+        Assert.Contains("(1) direct", output);
+    }
+
+    [Fact]
+    public void Help_lists_commands_and_options()
+    {
+        Assert.Contains("compare", Feedback().Output);
+        (int code, string output, _) = Feedback("train", "--help");
+        Assert.Equal(0, code);
+        string[] options =
+        [
+            "--model", "--data", "--rule", "--rule-for", "--epochs", "--batch", "--lr", "--schedule", "--momentum", "--weight-decay",
+            "--label-smoothing", "--augment", "--seed", "--threads", "--backend", "--norm-order", "--limit-train", "--limit-test", "--out",
+        ];
+        Assert.All(options, option => Assert.Contains(option + " ", output));
+    }
+
+    public static TheoryData<int, string, string[]> WrongUses() => new()
+    {
+        { 2, "unknown rule 'backpropagation'", ["train", "--rule", "backpropagation"] },
+        { 2, "unknown rule 'x'", ["compare", "--rules", "bp,x"] },
+        { 2, "wanted 1 or more", ["train", "--batch", "0"] },
+        { 2, "wanted a whole number", ["train", "--epochs", "many"] },
+        { 2, "wanted a number", ["train", "--lr", "0,1"] },
+        { 2, "unknown model 'vgg'", ["train", "--model", "vgg"] },
+        { 2, "'sinus' is unknown", ["train", "--schedule", "sinus"] },
+        { 2, "wanted layer=rule", ["train", "--rule-for", "fc"] },
+        { 2, "--no-such-option", ["train", "--no-such-option"] },
+        { 1, "no layer matches 'fcx'", ["train", "--rule-for", "fcx=bp", "--limit-train", "200"] },
+        { 1, "directory '/not/there' is not there", ["train", "--data", "cifar10:/not/there"] },
+        { 1, "no data source 'imagenet'", ["train", "--data", "imagenet"] },
+        { 1, "no backend 'cuda' in this build", ["train", "--backend", "cuda", "--limit-train", "200"] },
+        { 1, "a batch of 128 out of 100", ["train", "--limit-train", "100"] },
+        { 1, "momentum", ["train", "--momentum", "1.5", "--limit-train", "200"] },
+        { 1, "directory '", ["evaluate", "/not/there"] },
+        { 1, "config.json", ["train", "--config", "/not/there/config.json"] },
+    };
+
+    [Theory, MemberData(nameof(WrongUses))]
+    public void A_wrong_use_gives_one_clear_line_and_writes_nothing(int expected, string part, string[] arguments)
+    {
+        string here = Directory.GetCurrentDirectory();
+        Directory.SetCurrentDirectory(_folder);
+        try
+        {
+            (int code, _, string error) = Feedback(arguments);
+            Assert.Equal(expected, code);
+            Assert.Contains(part, error);
+            Assert.Single(error.TrimEnd('\n').Split('\n'));
+            Assert.StartsWith("feedback: ", error);
+            Assert.DoesNotContain("   at ", error);
+            Assert.Empty(Directory.EnumerateFileSystemEntries(_folder));
+        }
+        finally
+        {
+            Directory.SetCurrentDirectory(here);
+        }
+    }
+
+    [Fact]
+    public void Broken_run_folders_are_named()
+    {
+        string run = Path.Combine(_folder, "run");
+        Assert.Equal(0, Feedback(["train", "--out", run, "--epochs", "1", .. Small]).Code);
+        string model = Path.Combine(run, "model.safetensors"), config = Path.Combine(run, "config.json");
+        byte[] good = File.ReadAllBytes(model);
+
+        File.WriteAllBytes(model, good[..^100]);
+        Assert.Contains("the file ends here", Feedback("evaluate", run).Error);
+        File.WriteAllBytes(model, good[..5]);
+        Assert.Contains("header length", Feedback("evaluate", run).Error);
+        File.WriteAllBytes(model, good);
+        File.WriteAllText(config, File.ReadAllText(config).Replace("resnet8", "resnet14", StringComparison.Ordinal));
+        Assert.Contains("is missing", Feedback("evaluate", run).Error);
+        File.WriteAllText(config, "{ \"modle\": 1 }");
+        Assert.Contains("modle", Feedback("evaluate", run).Error);
+    }
+
+    [Fact]
+    public void An_output_folder_is_not_overwritten_unasked()
+    {
+        string run = Path.Combine(_folder, "run");
+        Directory.CreateDirectory(run);
+        File.WriteAllText(Path.Combine(run, "precious"), "");
+        (int code, _, string error) = Feedback(["train", "--out", run, "--epochs", "2", .. Small]);
+        Assert.Equal(1, code);
+        Assert.Contains("not empty", error);
+        Assert.Equal(0, Feedback(["train", "--out", run, "--overwrite", "--epochs", "1", .. Small]).Code);
+    }
+
+    private static (int Code, string Output, string Error) Feedback(params string[] arguments)
+    {
+        TextWriter output = Console.Out, error = Console.Error;
+        using StringWriter newOutput = new() { NewLine = "\n" }, newError = new() { NewLine = "\n" };
+        Console.SetOut(newOutput);
+        Console.SetError(newError);
+        try
+        {
+            int code = Program.Run(arguments);
+            return (code, newOutput.ToString(), newError.ToString());
+        }
+        finally
+        {
+            Console.SetOut(output);
+            Console.SetError(error);
+        }
+    }
+
+    private static JsonElement Json(string folder, string file) =>
+        JsonDocument.Parse(File.ReadAllText(Path.Combine(folder, file))).RootElement;
+}
+
+/// <summary>These tests redirect the console: they run alone.</summary>
+[CollectionDefinition(nameof(CommandLineTests), DisableParallelization = true)]
+public sealed class AloneOnTheConsole;

@@ -1,0 +1,15 @@
+namespace FeedbackKernels.Tests.Data;
+
+/// <summary>Real data sets, where the environment variable FEEDBACK_DATA says they are.</summary>
+internal static class RealData
+{
+    /// <summary>A folder of real data; skips the test where it is not to be had.</summary>
+    public static string Require(string folder)
+    {
+        string? root = Environment.GetEnvironmentVariable("FEEDBACK_DATA");
+        Assert.SkipWhen(string.IsNullOrEmpty(root), "FEEDBACK_DATA is not set: no real data here");
+        string path = Path.Combine(root!, folder);
+        Assert.SkipUnless(Directory.Exists(path), $"'{path}' is not there");
+        return path;
+    }
+}
