@@ -30,7 +30,9 @@ internal static class InfoCommand
         command.SetAction(parsed =>
         {
             string name = parsed.GetValue(modelName)!;
-            ModelSpec spec = Describe(name, parsed.GetValue(size), parsed.GetValue(channels), parsed.GetValue(classes));
+            int rows = parsed.GetValue(size) is > 0 and var given ? given : ModelCatalog.UsualImageSize(name);
+            int outputs = parsed.GetValue(classes) is > 0 and var wanted ? wanted : ModelCatalog.UsualClasses(name);
+            ModelSpec spec = ModelCatalog.Create(name, new MapShape(rows, rows, parsed.GetValue(channels)), outputs);
             using Backend backend = Backends.Create(parsed.GetValue(choice.Backend)!, parsed.GetValue(choice.Threads), parsed.GetValue(choice.Simd));
             using var model = new Model(backend, spec, RuleSet.Of(new Backprop()), batch: 1, seed: 0, training: false);
             Tables.PrintBackend(parsed.GetValue(choice.Backend)!, backend);
@@ -41,15 +43,6 @@ internal static class InfoCommand
             PrintLayers(backend, model, parsed.GetValue(batch));
         });
         return command;
-    }
-
-    private static ModelSpec Describe(string name, int size, int channels, int classes)
-    {
-        ModelSpec usual = ModelCatalog.Create(name, new MapShape(32, 32, channels), 10);
-        bool large = usual.Blocks.Any(b => b.Name == "layer4.0");
-        if (size == 0) size = large ? 224 : 32;
-        if (classes == 0) classes = large ? 1000 : 10;
-        return ModelCatalog.Create(name, new MapShape(size, size, channels), classes);
     }
 
     private static void PrintLayers(Backend backend, Model model, int batch)

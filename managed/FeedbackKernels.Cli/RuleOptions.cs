@@ -33,7 +33,9 @@ internal sealed class RuleOptions
         CustomParser = result => [.. result.Tokens.SelectMany(t => t.Value.Split(',')).Select(text => ParseRuleFor(text, result))],
     };
 
-    private readonly Option<int> _mirrorSamples = Names.Number("--mirror-samples", new WeightMirror().Samples, "Weight mirror: noise samples in a mirror step.");
+    private readonly Option<int?> _mirrorSamples = Names.OptionalCount(
+        "--mirror-samples", "Weight mirror: noise samples in a mirror step. [default: twice --batch for patches, --batch for full maps]");
+
     private readonly Option<NoiseKind> _mirrorNoise = Names.Choice("--mirror-noise", new WeightMirror().Noise, "Weight mirror: distribution of the noise.");
     private readonly Option<float> _mirrorDeviation = Names.Number("--mirror-std", new WeightMirror().NoiseDeviation, "Weight mirror: standard deviation of the noise.");
     private readonly Option<float?> _mirrorRate = new("--mirror-rate")
@@ -60,10 +62,10 @@ internal sealed class RuleOptions
         CustomParser = result => Names.ParseNumber<float>(result),
     };
 
-    private readonly Option<float> _kpEarlyDecay = Names.Number(
-        "--kp-early-decay", new KolenPollack().EarlyDecay, "Kolen-Pollack: extra decay of W and B a step, early on, in layers that a batch norm follows.");
+    private readonly Option<float> _kpEarlyShrink = Names.Number(
+        "--kp-early-shrink", new KolenPollack().EarlyShrink, "Kolen-Pollack: what an early extra decay leaves of W and B, in layers that a batch norm follows and in the classifier; 1 for none.");
 
-    private readonly Option<int> _kpEarlySteps = Names.Number("--kp-early-steps", new KolenPollack().EarlySteps, "Kolen-Pollack: steps that have the extra decay.");
+    private readonly Option<int> _kpEarlySteps = Names.Number("--kp-early-steps", new KolenPollack().EarlySteps, "Kolen-Pollack: steps over which that decay is spread.");
     private readonly Option<KolenPollackForm> _kpForm = Names.Choice("--kp-form", new KolenPollack().Form, "Kolen-Pollack: how B is kept.");
     private readonly Option<SignMagnitude> _signMagnitude = Names.Choice("--sign-magnitude", new SignSymmetry().Magnitude, "Sign symmetry: magnitudes of B.");
     private readonly Option<WeightInit?> _feedbackInit = Names.OptionalChoice<WeightInit>(
@@ -79,7 +81,7 @@ internal sealed class RuleOptions
     public IEnumerable<Option> All =>
     [
         _ruleFor, _mirrorSamples, _mirrorNoise, _mirrorDeviation, _mirrorRate, _mirrorEvery, _mirrorWarmUp, _mirrorForm, _mirrorResponse,
-        _kpDecay, _kpEarlyDecay, _kpEarlySteps, _kpForm, _signMagnitude, _feedbackInit, _feedbackScale, _directTarget,
+        _kpDecay, _kpEarlyShrink, _kpEarlySteps, _kpForm, _signMagnitude, _feedbackInit, _feedbackScale, _directTarget,
     ];
 
     /// <summary>The rule of a name, with its standard settings; adds an error where there is none.</summary>
@@ -114,7 +116,7 @@ internal sealed class RuleOptions
         KolenPollack kp => kp with
         {
             Decay = Given(parsed, _kpDecay, kp.Decay),
-            EarlyDecay = Given(parsed, _kpEarlyDecay, kp.EarlyDecay),
+            EarlyShrink = Given(parsed, _kpEarlyShrink, kp.EarlyShrink),
             EarlySteps = Given(parsed, _kpEarlySteps, kp.EarlySteps),
             Form = Given(parsed, _kpForm, kp.Form),
             Init = Given(parsed, _feedbackInit, kp.Init),

@@ -196,7 +196,7 @@ public sealed class Model : IDisposable
             {
                 bool output = block == _blocks[^1];
                 bool shortcut = block is ResidualBlock residual && residual.Shortcut == unit;
-                var place = new LayerPlace(seed, Spec.Classes, unit == first, output || shortcut);
+                var place = new LayerPlace(seed, Spec.Classes, MaxBatch, unit == first, output, shortcut);
                 unit.Layer.Feedback = rules.For(unit.Layer.Name).Attach(unit.Layer, place);
             }
         }

@@ -37,6 +37,12 @@ public static class ModelCatalog
     /// <summary>All names.</summary>
     public static IReadOnlyList<string> Names => ["mlp", "lenet", .. SmallResNets.Keys, .. LargeResNets.Keys];
 
+    /// <summary>Rows and columns of the images that a model is usually given: 224 for the ImageNet nets, 32 for the others.</summary>
+    public static int UsualImageSize(string name) => LargeResNets.ContainsKey(name) ? 224 : 32;
+
+    /// <summary>Classes that a model usually has: 1000 for the ImageNet nets, 10 for the others.</summary>
+    public static int UsualClasses(string name) => LargeResNets.ContainsKey(name) ? 1000 : 10;
+
     /// <summary>Describes a model for a size of image and a number of classes.</summary>
     /// <exception cref="ArgumentException">There is no model of that name.</exception>
     public static ModelSpec Create(string name, MapShape input, int classes, ModelOptions options = default)

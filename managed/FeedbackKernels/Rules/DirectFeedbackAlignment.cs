@@ -34,7 +34,7 @@ public sealed record DirectFeedbackAlignment(DirectTarget Target = DirectTarget.
     public override Feedback? Attach(ConvLayer layer, in LayerPlace place)
     {
         RequirePositive(Scale, nameof(Scale));
-        return place.TakesErrorAsGiven ? new SendsNothing(layer) : new Projection(layer, this, place);
+        return place.IsOutput || place.IsShortcut ? new SendsNothing(layer) : new Projection(layer, this, place);
     }
 
     /// <summary>The classifier has the loss's gradient, a projection shortcut has its block's error: they need no weights,

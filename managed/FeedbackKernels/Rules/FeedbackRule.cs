@@ -7,9 +7,12 @@ namespace FeedbackKernels.Rules;
 /// <summary>Where a layer stands in its model, as far as a rule cares.</summary>
 /// <param name="Seed">Seed of the run.</param>
 /// <param name="Classes">Number of logits.</param>
+/// <param name="Batch">Images of the largest batch.</param>
 /// <param name="IsFirst">No error goes to the image.</param>
-/// <param name="TakesErrorAsGiven">The layer's output error is the loss's own gradient or comes through a join.</param>
-public readonly record struct LayerPlace(ulong Seed, int Classes, bool IsFirst, bool TakesErrorAsGiven);
+/// <param name="IsOutput">The layer computes the logits: its output error is the loss's own gradient.</param>
+/// <param name="IsShortcut">The layer is a projection shortcut: its output error comes through its block's join.</param>
+public readonly record struct LayerPlace(
+    ulong Seed, int Classes, int Batch, bool IsFirst = false, bool IsOutput = false, bool IsShortcut = false);
 
 /// <summary>
 /// A learning rule with its settings: where the error signal comes from and how B moves. Given to a model, it makes a

@@ -17,7 +17,8 @@ namespace FeedbackKernels.Rules;
 /// B moves when it is complete; no averaging over cycles is needed, so the rate is 1 and B trails W by about a cycle.
 /// The first moves of B use rate 1, 1/2, 1/3, ... down to λ, which is the plain average: the initial B leaves no trace.
 /// </remarks>
-/// <param name="Samples">Noise samples n in a mirror step; at most a cycle for balanced noise.</param>
+/// <param name="Samples">Noise samples n in a mirror step; null for twice the images of a batch (patches: about 1 % of a
+/// training step's work, whatever the net) or as many as those (whole noise images).</param>
 /// <param name="Noise">Distribution of the noise.</param>
 /// <param name="NoiseDeviation">Its standard deviation σ. It cancels where the response is linear.</param>
 /// <param name="Rate">λ; null for 1 where a cycle reads W exactly (balanced noise, patches, linear response) and
@@ -27,7 +28,7 @@ namespace FeedbackKernels.Rules;
 /// <param name="Form">Patches, or whole noise images as in the paper.</param>
 /// <param name="ReluResponse">Whether the response goes through a ReLU, as in the paper.</param>
 public sealed record WeightMirror(
-    int Samples = 64,
+    int? Samples = null,
     NoiseKind Noise = NoiseKind.Balanced,
     float NoiseDeviation = 1,
     float? Rate = null,
@@ -49,7 +50,7 @@ public sealed record WeightMirror(
     /// <inheritdoc/>
     public override Feedback? Attach(ConvLayer layer, in LayerPlace place)
     {
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(Samples);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(Samples ?? 1, nameof(Samples));
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(Every);
         ArgumentOutOfRangeException.ThrowIfNegative(WarmUpSteps);
         RequirePositive(NoiseDeviation, nameof(NoiseDeviation));
@@ -59,7 +60,7 @@ public sealed record WeightMirror(
             ArgumentOutOfRangeException.ThrowIfGreaterThan(rate, 1, nameof(Rate));
         }
 
-        return place.IsFirst ? null : new Mirror(layer, this, place.Seed);
+        return place.IsFirst ? null : new Mirror(layer, this, place);
     }
 
     private sealed class Mirror : Feedback
@@ -68,15 +69,16 @@ public sealed record WeightMirror(
         private readonly MirrorNoise _noise;
         private readonly DeviceBuffer _correlation;
         private readonly float _rate;
-        private readonly int _samplesPerMove;
+        private readonly int _samplesPerStep, _samplesPerMove;
         private long _sample, _moves;
         private int _collected;
 
-        public Mirror(ConvLayer layer, WeightMirror rule, ulong seed) : base(layer)
+        public Mirror(ConvLayer layer, WeightMirror rule, in LayerPlace place) : base(layer)
         {
             _rule = rule;
-            _noise = new MirrorNoise(rule.Noise, MirrorStep.SampleLength(layer.Shape(), rule.Form), rule.NoiseDeviation, seed, layer.Index);
-            _samplesPerMove = rule.ReadsInCycles ? _noise.CycleLength : rule.Samples;
+            _noise = new MirrorNoise(rule.Noise, MirrorStep.SampleLength(layer.Shape(), rule.Form), rule.NoiseDeviation, place.Seed, layer.Index);
+            _samplesPerStep = rule.Samples ?? (rule.Form == MirrorForm.Patch ? 2 * place.Batch : place.Batch);
+            _samplesPerMove = rule.ReadsInCycles ? _noise.CycleLength : _samplesPerStep;
             _rate = rule.Rate ?? (rule.ReadsInCycles && !rule.ReluResponse ? 1 : AveragingRate);
             _correlation = layer.Backend.Allocate(layer.Weight.Length, $"{layer.Name} mirror correlation");
             OwnWeights = AllocateFeedbackWeights(layer);
@@ -108,7 +110,7 @@ public sealed record WeightMirror(
 
         private void Step()
         {
-            int samples = Math.Min(_rule.Samples, _samplesPerMove - _collected);
+            int samples = Math.Min(_samplesPerStep, _samplesPerMove - _collected);
             var step = new MirrorStep(Layer.Shape(), _noise, _sample, samples, _rule.Form, _rule.ReluResponse);
             Layer.Backend.MirrorCorrelate(step, Layer.Weight.Value, _correlation, accumulate: _collected > 0);
             _sample += samples;

@@ -101,7 +101,7 @@ public sealed class RuleSetTests : IDisposable
         FeedbackRule[] wrong =
         [
             new FeedbackAlignment(Scale: 0), new SignSymmetry(Scale: float.NaN), new WeightMirror(Samples: 0), new WeightMirror(Rate: 1.5f),
-            new WeightMirror(NoiseDeviation: -1), new WeightMirror(Every: 0), new KolenPollack(EarlyDecay: 1), new KolenPollack(Decay: -1),
+            new WeightMirror(NoiseDeviation: -1), new WeightMirror(Every: 0), new KolenPollack(EarlyShrink: 0), new KolenPollack(EarlyShrink: 1.5f), new KolenPollack(Decay: -1),
             new DirectFeedbackAlignment(Scale: float.PositiveInfinity),
         ];
         foreach (FeedbackRule rule in wrong)

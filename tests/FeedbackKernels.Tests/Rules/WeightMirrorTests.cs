@@ -48,7 +48,7 @@ public class WeightMirrorTests
             using var layer = new ConvLayer(backend, "layer", 1, shape, bias: false, WeightInit.He);
             layer.Initialise(1);
             var rule = new WeightMirror(Samples: 200, Noise: NoiseKind.Gaussian, WarmUpSteps: 80, Rate: 0.001f, Form: MirrorForm.FullMap);
-            using Feedback feedback = rule.Attach(layer, new LayerPlace(1, 10, false, false))!;
+            using Feedback feedback = rule.Attach(layer, new LayerPlace(1, 10, 8))!;
             feedback.Initialise();
             feedback.BeforeTraining();
             double angle = backend.Align(shape, layer.Weight.Value, feedback.OwnWeights!.Value).AngleDegrees;

@@ -183,8 +183,8 @@ public class TrainerTests
                 "ss-fixed" => new SignSymmetry(SignMagnitude.FixedRandom),
                 "wm" => new WeightMirror(WarmUpSteps: 16),
                 "wm-full" => new WeightMirror(Samples: 4, Noise: NoiseKind.Gaussian, Form: MirrorForm.FullMap, ReluResponse: true, WarmUpSteps: 2),
-                "kp" => new KolenPollack(EarlySteps: 5),
-                "kp-closed" => new KolenPollack(EarlySteps: 5, Form: KolenPollackForm.ClosedForm),
+                "kp" => new KolenPollack(EarlyShrink: 0.5f, EarlySteps: 5),
+                "kp-closed" => new KolenPollack(EarlyShrink: 0.5f, EarlySteps: 5, Form: KolenPollackForm.ClosedForm),
                 _ => new DirectFeedbackAlignment(),
             }),
         };

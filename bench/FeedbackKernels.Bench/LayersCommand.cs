@@ -1,0 +1,43 @@
+using System.CommandLine;
+using System.Globalization;
+using FeedbackKernels.Interop;
+using FeedbackKernels.Models;
+
+namespace FeedbackKernels.Bench;
+
+/// <summary><c>layers</c>: every distinct convolution of a net, each pass, as
+/// <c>conv,feedback-kernels,algorithm,shape,pass,gflops_median,gflops_best</c>.</summary>
+internal static class LayersCommand
+{
+    private static readonly (ConvPass Pass, string Name)[] Passes =
+        [(ConvPass.Forward, "fwd"), (ConvPass.Feedback, "bwd_data"), (ConvPass.WeightGradient, "bwd_weights")];
+
+    public static Command Create()
+    {
+        var model = new Option<string>("--model") { Description = "A ResNet.", DefaultValueFactory = _ => "resnet18" };
+        var batch = new Option<int>("--batch") { Description = "N.", DefaultValueFactory = _ => 16 };
+        var filter = new Option<string>("--filter") { Description = "Only shapes whose name contains this.", DefaultValueFactory = _ => "" };
+        var threads = new Option<int>("--threads") { Description = "Threads; 0 for one a processor." };
+        var simd = new Option<SimdLevel?>("--simd") { Description = "Vector width; the widest where it is not given." };
+        var budget = new Option<double>("--budget") { Description = "Seconds for each figure.", DefaultValueFactory = _ => 0.6 };
+        var command = new Command("layers", "GFLOP/s of every distinct convolution of a net, each pass.") { model, batch, filter, threads, simd, budget };
+        command.SetAction(parsed =>
+        {
+            using var backend = new CpuBackend(parsed.GetValue(threads), parsed.GetValue(simd));
+            foreach (LayerShape layer in LayerShapes.Of(parsed.GetValue(model)!, parsed.GetValue(batch)))
+            {
+                if (!layer.Name.Contains(parsed.GetValue(filter)!, StringComparison.Ordinal)) continue;
+                using var operands = new ConvOperands(backend, layer.Shape);
+                foreach ((ConvPass pass, string name) in Passes)
+                {
+                    Timing time = Timing.Of(() => operands.Run(pass), parsed.GetValue(budget));
+                    string algorithm = backend.Explain(layer.Shape, pass).Algorithm.Replace(",", "", StringComparison.Ordinal);
+                    Console.WriteLine(string.Create(
+                        CultureInfo.InvariantCulture,
+                        $"conv,feedback-kernels,{algorithm},{layer.Name},{name},{layer.Shape.Flops / time.Median / 1e9:F1},{layer.Shape.Flops / time.Best / 1e9:F1}"));
+                }
+            }
+        });
+        return command;
+    }
+}
