@@ -9,14 +9,14 @@ namespace FeedbackKernels.Cli;
 internal static class ConsoleProgress
 {
     /// <summary>Carries out a run that reports to an observer.</summary>
-    public static T Show<T>(int epochs, Func<ITrainingObserver, T> run)
-    {
-        if (!Terminal.IsInteractive) return run(new Lines(epochs));
-        return Terminal.Open().Progress()
-            .AutoClear(false)
-            .Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn { Width = 24 }, new PercentageColumn(), new RemainingTimeColumn())
-            .Start(context => run(new Bars(context, epochs)));
-    }
+    public static T Show<T>(int epochs, Func<ITrainingObserver, T> run) =>
+        Terminal.IsInteractive ? ShowBars(Terminal.Open(), epochs, run) : run(new Lines(epochs));
+
+    /// <summary>The same on a terminal.</summary>
+    public static T ShowBars<T>(IAnsiConsole terminal, int epochs, Func<ITrainingObserver, T> run) => terminal.Progress()
+        .AutoClear(false)
+        .Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn { Width = 16 }, new RemainingTimeColumn())
+        .Start(context => run(new Bars(context, epochs)));
 
     private static string Result(EpochReport report, int epochs) => string.Create(
         CultureInfo.InvariantCulture,
@@ -66,23 +66,27 @@ internal static class ConsoleProgress
 
         public void OnStep(in StepReport report)
         {
+            string text = Text(report.Epoch, report.Loss, report.Top1, report.ImagesPerSecond);
             if (report.Epoch != _epoch)
             {
                 _epoch = report.Epoch;
-                _task = context.AddTask("", maxValue: report.StepsInEpoch);
+                _task = context.AddTask(text, maxValue: report.StepsInEpoch);
             }
 
-            _task!.Value = report.Step;
-            _task.Description = string.Create(
-                CultureInfo.InvariantCulture,
-                $"epoch {report.Epoch}/{epochs}  loss {report.Loss:F3}  train {100 * report.Top1:F1} %  {report.ImagesPerSecond:F0} images/s");
+            _task!.Description = text;
+            _task.Value = report.Step;
         }
 
         public void OnEpoch(EpochReport report)
         {
-            _task!.Description = Result(report, epochs).EscapeMarkup();
+            string test = string.Create(CultureInfo.InvariantCulture, $"  test {100 * report.TestTop1:F2} %");
+            _task!.Description = Text(report.Epoch, report.TrainLoss, report.TrainTop1, report.ImagesPerSecond) + test;
             _task.StopTask();
         }
+
+        // One line of a terminal of 100 columns, the bar included.
+        private string Text(int epoch, double loss, double top1, double imagesPerSecond) => string.Create(
+            CultureInfo.InvariantCulture, $"epoch {epoch}/{epochs}  loss {loss:F3}  train {100 * top1:F2} %  {imagesPerSecond:F0} images/s");
 
         public void OnAlignment(IReadOnlyList<LayerAlignment> layers)
         {

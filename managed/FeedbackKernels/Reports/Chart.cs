@@ -1,6 +1,6 @@
+using System.Net;
 using OxyPlot;
 using OxyPlot.Axes;
-using OxyPlot.Legends;
 using OxyPlot.Series;
 
 namespace FeedbackKernels.Reports;
@@ -11,10 +11,10 @@ namespace FeedbackKernels.Reports;
 /// <param name="Color">Its colour.</param>
 internal sealed record Curve(string Name, IEnumerable<(double X, double Y)> Points, OxyColor Color);
 
-/// <summary>Line charts as SVG.</summary>
+/// <summary>Line charts as SVG inside HTML.</summary>
 internal static class Chart
 {
-    private const int Width = 560, Height = 340;
+    private const int Width = 560, Height = 320;
 
     // Okabe and Ito's colours, which people with any kind of colour vision tell apart.
     private static readonly OxyColor[] Colors =
@@ -30,23 +30,35 @@ internal static class Chart
     public static OxyColor Depth(int i, int n) => OxyPalettes.Viridis(Math.Max(2, n)).Colors[i];
 
     /// <summary>Draws curves; an axis bound that is null follows the data.</summary>
-    public static string Svg(string title, string xTitle, string yTitle, IReadOnlyList<Curve> curves, double? lowest = null, double? highest = null)
+    public static string Figure(string title, string xTitle, string yTitle, IReadOnlyList<Curve> curves, double? lowest = null, double? highest = null)
     {
-        var model = new PlotModel { Title = title, TitleFontSize = 14, TitleFontWeight = FontWeights.Normal, PlotAreaBorderColor = OxyColors.LightGray };
-        model.Axes.Add(Axis(AxisPosition.Bottom, xTitle, null, null));
+        var model = new PlotModel
+        {
+            Title = title,
+            TitleFontSize = 14,
+            TitleFontWeight = FontWeights.Normal,
+            PlotAreaBorderColor = OxyColors.LightGray,
+            DefaultFont = "system-ui, sans-serif",
+        };
+        LinearAxis bottom = Axis(AxisPosition.Bottom, xTitle, null, null);
+        (bottom.MinimumMajorStep, bottom.MinimumMinorStep) = (1, 1);
+        model.Axes.Add(bottom);
         model.Axes.Add(Axis(AxisPosition.Left, yTitle, lowest, highest));
-        if (curves.Any(c => c.Name.Length > 0))
-            model.Legends.Add(new Legend { LegendPosition = LegendPosition.RightTop, LegendPlacement = LegendPlacement.Outside, LegendFontSize = 11 });
         foreach (Curve curve in curves)
         {
-            var series = new LineSeries { Title = curve.Name.Length > 0 ? curve.Name : null, Color = curve.Color, StrokeThickness = 1.8 };
+            var series = new LineSeries { Color = curve.Color, StrokeThickness = 1.8 };
             series.Points.AddRange(curve.Points.Where(p => double.IsFinite(p.Y)).Select(p => new DataPoint(p.X, p.Y)));
             if (series.Points.Count < 40) (series.MarkerType, series.MarkerSize, series.MarkerFill) = (MarkerType.Circle, 2.5, curve.Color);
             model.Series.Add(series);
         }
 
-        return new SvgExporter { Width = Width, Height = Height, IsDocument = false }.ExportToString(model);
+        string svg = new SvgExporter { Width = Width, Height = Height, IsDocument = false }.ExportToString(model);
+        return $"<figure>{svg}<figcaption>{string.Concat(curves.Where(c => c.Name.Length > 0).Select(LegendEntry))}</figcaption></figure>";
     }
+
+    // The legend is the page's: the SVG exporter guesses how wide a browser's font runs, and would cut names off.
+    private static string LegendEntry(Curve curve) =>
+        $"<span><i style=\"background:#{curve.Color.R:x2}{curve.Color.G:x2}{curve.Color.B:x2}\"></i>{WebUtility.HtmlEncode(curve.Name)}</span> ";
 
     private static LinearAxis Axis(AxisPosition position, string title, double? lowest, double? highest) => new()
     {
@@ -59,5 +71,6 @@ internal static class Chart
         TicklineColor = OxyColors.LightGray,
         FontSize = 11,
         TitleFontSize = 12,
+        AxisTitleDistance = 14,
     };
 }

@@ -16,7 +16,9 @@ public static class HtmlReport
         h1 { font-size: 1.5rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
         .sub { color: #666; margin-top: 0; }
         .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(480px, 1fr)); gap: 1rem; }
-        .charts svg { width: 100%; height: auto; border: 1px solid #e4e4e4; border-radius: 6px; }
+        figure { margin: 0; border: 1px solid #e4e4e4; border-radius: 6px; padding: .3rem .6rem .6rem; } figure svg { width: 100%; height: auto; }
+        figcaption { text-align: center; font-size: 13px; } figcaption span { margin: 0 .5rem; white-space: nowrap; }
+        figcaption i { display: inline-block; width: 1.1em; height: .25em; margin-right: .4em; vertical-align: middle; }
         table { border-collapse: collapse; margin: 1rem 0; } th, td { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #e4e4e4; }
         th:first-child, td:first-child { text-align: left; } th { font-weight: 600; background: #f6f6f6; }
         pre { background: #f6f6f6; padding: 1rem; border-radius: 6px; overflow-x: auto; font-size: 13px; }
@@ -30,12 +32,12 @@ public static class HtmlReport
         ArgumentNullException.ThrowIfNull(result);
         var charts = new List<string>
         {
-            Chart.Svg("Loss", "epoch", "loss",
+            Chart.Figure("Loss", "epoch", "loss",
             [
                 new Curve("train", result.Epochs.Select(e => ((double)e.Epoch, e.TrainLoss)), Chart.Color(0)),
                 new Curve("test", result.Epochs.Select(e => ((double)e.Epoch, e.TestLoss)), Chart.Color(1)),
             ], lowest: 0),
-            Chart.Svg("Accuracy", "epoch", "%",
+            Chart.Figure("Accuracy", "epoch", "%",
             [
                 new Curve("train top-1", result.Epochs.Select(e => ((double)e.Epoch, 100 * e.TrainTop1)), Chart.Color(0)),
                 new Curve("test top-1", result.Epochs.Select(e => ((double)e.Epoch, 100 * e.TestTop1)), Chart.Color(1)),
@@ -78,13 +80,13 @@ public static class HtmlReport
         var curves = layers.Select((layer, i) => new Curve(
             layers.Length <= 12 || i == 0 || i == layers.Length - 1 || i == layers.Length / 2 ? layer : "",
             result.Alignment.Where(a => a.Layer == layer).Select(a => ((double)a.Epoch, value(a))), Chart.Depth(i, layers.Length)));
-        return Chart.Svg($"{title}, each layer", "epoch", yTitle, [.. curves], lowest);
+        return Chart.Figure($"{title}, each layer", "epoch", yTitle, [.. curves], lowest);
     }
 
     private static string RunChart(
         string title, string xTitle, string yTitle, IReadOnlyList<FinishedRun> runs, Func<FinishedRun, IEnumerable<(double, double)>> points,
         double lowest, double? highest = null) =>
-        Chart.Svg(title, xTitle, yTitle, [.. runs.Select((run, i) => new Curve(run.Config.Rule.Name, points(run), Chart.Color(i)))], lowest, highest);
+        Chart.Figure(title, xTitle, yTitle, [.. runs.Select((run, i) => new Curve(run.Config.Rule.Name, points(run), Chart.Color(i)))], lowest, highest);
 
     private static IEnumerable<(double, double)> MeanByEpoch(FinishedRun run, Func<LayerAlignment, double> value) =>
         run.Result.Alignment.Where(a => double.IsFinite(value(a))).GroupBy(a => a.Epoch).Select(g => ((double)g.Key, g.Average(value)));

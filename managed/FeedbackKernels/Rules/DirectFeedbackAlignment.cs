@@ -22,13 +22,10 @@ public enum DirectTarget
 /// </summary>
 /// <param name="Target">What the weights reach.</param>
 /// <param name="Scale">Factor on the weights, which are normal with variance 2 / (classes + what they reach).</param>
-public sealed record DirectFeedbackAlignment(DirectTarget Target = DirectTarget.Elements, float Scale = 1) : FeedbackRule
+public sealed record DirectFeedbackAlignment(DirectTarget Target = DirectTarget.Elements, float Scale = 1) : FeedbackRule(RuleName)
 {
     /// <summary>Name on the command line.</summary>
     public const string RuleName = "direct-feedback-alignment";
-
-    /// <inheritdoc/>
-    public override string Name => RuleName;
 
     /// <inheritdoc/>
     public override Feedback? Attach(ConvLayer layer, in LayerPlace place)

@@ -6,13 +6,10 @@ namespace FeedbackKernels.Rules;
 /// <summary>Feedback alignment (Lillicrap et al. 2016): B is random and stays as it is.</summary>
 /// <param name="Init">Distribution of B; null for that of the layer's W.</param>
 /// <param name="Scale">Factor on B.</param>
-public sealed record FeedbackAlignment(WeightInit? Init = null, float Scale = 1) : FeedbackRule
+public sealed record FeedbackAlignment(WeightInit? Init = null, float Scale = 1) : FeedbackRule(RuleName)
 {
     /// <summary>Name on the command line.</summary>
     public const string RuleName = "feedback-alignment";
-
-    /// <inheritdoc/>
-    public override string Name => RuleName;
 
     /// <inheritdoc/>
     public override Feedback? Attach(ConvLayer layer, in LayerPlace place)

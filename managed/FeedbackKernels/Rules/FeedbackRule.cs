@@ -27,9 +27,12 @@ public readonly record struct LayerPlace(
 [JsonDerivedType(typeof(DirectFeedbackAlignment), DirectFeedbackAlignment.RuleName)]
 public abstract record FeedbackRule
 {
+    /// <summary>A rule of a name.</summary>
+    protected FeedbackRule(string name) => Name = name;
+
     /// <summary>Name on the command line and in reports.</summary>
     [JsonIgnore]
-    public abstract string Name { get; }
+    public string Name { get; }
 
     /// <summary>The state for one layer; null where the rule has nothing to do there.</summary>
     public abstract Feedback? Attach(ConvLayer layer, in LayerPlace place);

@@ -42,13 +42,10 @@ public sealed record KolenPollack(
     int EarlySteps = 1,
     KolenPollackForm Form = KolenPollackForm.TwoWeight,
     WeightInit? Init = null,
-    float Scale = 1) : FeedbackRule
+    float Scale = 1) : FeedbackRule(RuleName)
 {
     /// <summary>Name on the command line.</summary>
     public const string RuleName = "kolen-pollack";
-
-    /// <inheritdoc/>
-    public override string Name => RuleName;
 
     /// <inheritdoc/>
     public override Feedback? Attach(ConvLayer layer, in LayerPlace place)

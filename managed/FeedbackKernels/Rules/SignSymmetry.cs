@@ -23,13 +23,10 @@ public enum SignMagnitude
 /// <param name="Magnitude">Where the magnitudes come from.</param>
 /// <param name="Init">Distribution that sets their size; null for that of the layer's W.</param>
 /// <param name="Scale">Factor on them.</param>
-public sealed record SignSymmetry(SignMagnitude Magnitude = SignMagnitude.Uniform, WeightInit? Init = null, float Scale = 1) : FeedbackRule
+public sealed record SignSymmetry(SignMagnitude Magnitude = SignMagnitude.Uniform, WeightInit? Init = null, float Scale = 1) : FeedbackRule(RuleName)
 {
     /// <summary>Name on the command line.</summary>
     public const string RuleName = "sign-symmetry";
-
-    /// <inheritdoc/>
-    public override string Name => RuleName;
 
     /// <inheritdoc/>
     public override Feedback? Attach(ConvLayer layer, in LayerPlace place)

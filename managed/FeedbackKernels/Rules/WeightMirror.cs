@@ -35,15 +35,12 @@ public sealed record WeightMirror(
     int Every = 1,
     int WarmUpSteps = 100,
     MirrorForm Form = MirrorForm.Patch,
-    bool ReluResponse = false) : FeedbackRule
+    bool ReluResponse = false) : FeedbackRule(RuleName)
 {
     /// <summary>Name on the command line.</summary>
     public const string RuleName = "weight-mirror";
 
     private const float AveragingRate = 0.02f;
-
-    /// <inheritdoc/>
-    public override string Name => RuleName;
 
     private bool ReadsInCycles => Noise == NoiseKind.Balanced && Form == MirrorForm.Patch;
 

@@ -1,5 +1,11 @@
 using System.Text.Json;
 using FeedbackKernels.Cli;
+using FeedbackKernels.Data;
+using FeedbackKernels.Interop;
+using FeedbackKernels.Models;
+using FeedbackKernels.Rules;
+using FeedbackKernels.Training;
+using Spectre.Console;
 
 namespace FeedbackKernels.Tests.Cli;
 
@@ -179,6 +185,30 @@ public sealed class CommandLineTests : IDisposable
         Assert.Equal(1, code);
         Assert.Contains("not empty", error);
         Assert.Equal(0, Feedback(["train", "--out", run, "--overwrite", "--epochs", "1", .. Small]).Code);
+    }
+
+    [Fact]
+    public void On_a_terminal_each_epoch_has_a_bar_and_ends_with_its_accuracy()
+    {
+        using var text = new StringWriter();
+        IAnsiConsole terminal = AnsiConsole.Create(new AnsiConsoleSettings
+        {
+            Ansi = AnsiSupport.Yes,
+            Interactive = InteractionSupport.Yes,
+            Out = new AnsiConsoleOutput(text),
+        });
+        terminal.Profile.Width = 100;
+        DataSet data = DataSet.Open("synthetic", 1, 160, 100);
+        using var backend = new CpuBackend();
+        using var model = new Model(backend, ModelCatalog.Create("resnet8", data.Train.Shape, 10), RuleSet.Of(new WeightMirror()), 32, seed: 1);
+        var trainer = new Trainer(model, data, new TrainingOptions { Epochs = 2, Batch = 32 });
+        TrainingResult result = ConsoleProgress.ShowBars(terminal, 2, observer => trainer.Run(observer, TestContext.Current.CancellationToken));
+        foreach (EpochReport epoch in result.Epochs)
+        {
+            string line = text.ToString().Split('\n').Last(l => l.Contains($"epoch {epoch.Epoch}/2", StringComparison.Ordinal));
+            Assert.Contains(FormattableString.Invariant($"loss {epoch.TrainLoss:F3}"), line);
+            Assert.Contains(FormattableString.Invariant($"test {100 * epoch.TestTop1:F2} %"), line);
+        }
     }
 
     private static (int Code, string Output, string Error) Feedback(params string[] arguments)
