@@ -63,9 +63,10 @@ internal sealed class RuleOptions
     };
 
     private readonly Option<float> _kpEarlyShrink = Names.Number(
-        "--kp-early-shrink", new KolenPollack().EarlyShrink, "Kolen-Pollack: what an early extra decay leaves of W and B, in layers that a batch norm follows and in the classifier; 1 for none.");
+        "--kp-early-shrink", new KolenPollack().EarlyShrink, "Kolen-Pollack: what an early extra decay leaves of the initial W and B; 1 for none.");
 
-    private readonly Option<int> _kpEarlySteps = Names.Number("--kp-early-steps", new KolenPollack().EarlySteps, "Kolen-Pollack: steps over which that decay is spread.");
+    private readonly Option<EarlyDecay> _kpEarly = Names.Choice("--kp-early", new KolenPollack().Early, "Kolen-Pollack: when that decay takes place.");
+    private readonly Option<int?> _kpEarlySteps = Names.OptionalCount("--kp-early-steps", "Kolen-Pollack: steps over which it is spread. [default: 20 before training, 1 in training]");
     private readonly Option<KolenPollackForm> _kpForm = Names.Choice("--kp-form", new KolenPollack().Form, "Kolen-Pollack: how B is kept.");
     private readonly Option<SignMagnitude> _signMagnitude = Names.Choice("--sign-magnitude", new SignSymmetry().Magnitude, "Sign symmetry: magnitudes of B.");
     private readonly Option<WeightInit?> _feedbackInit = Names.OptionalChoice<WeightInit>(
@@ -81,7 +82,7 @@ internal sealed class RuleOptions
     public IEnumerable<Option> All =>
     [
         _ruleFor, _mirrorSamples, _mirrorNoise, _mirrorDeviation, _mirrorRate, _mirrorEvery, _mirrorWarmUp, _mirrorForm, _mirrorResponse,
-        _kpDecay, _kpEarlyShrink, _kpEarlySteps, _kpForm, _signMagnitude, _feedbackInit, _feedbackScale, _directTarget,
+        _kpDecay, _kpEarlyShrink, _kpEarly, _kpEarlySteps, _kpForm, _signMagnitude, _feedbackInit, _feedbackScale, _directTarget,
     ];
 
     /// <summary>The rule of a name, with its standard settings; adds an error where there is none.</summary>
@@ -117,6 +118,7 @@ internal sealed class RuleOptions
         {
             Decay = Given(parsed, _kpDecay, kp.Decay),
             EarlyShrink = Given(parsed, _kpEarlyShrink, kp.EarlyShrink),
+            Early = Given(parsed, _kpEarly, kp.Early),
             EarlySteps = Given(parsed, _kpEarlySteps, kp.EarlySteps),
             Form = Given(parsed, _kpForm, kp.Form),
             Init = Given(parsed, _feedbackInit, kp.Init),

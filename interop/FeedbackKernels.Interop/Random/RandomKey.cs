@@ -30,6 +30,9 @@ public enum RandomPurpose : uint
     /// <summary>Images of the synthetic data set.</summary>
     SyntheticImages = 9,
 
+    /// <summary>Noise that moves W and B under Kolen-Pollack before training, one stream a step.</summary>
+    KolenPollackNoise = 11,
+
     /// <summary>Anything a program or a test draws for itself.</summary>
     User = 10,
 }

@@ -17,29 +17,45 @@ public enum KolenPollackForm
     ClosedForm,
 }
 
+/// <summary>When Kolen-Pollack's early extra decay takes place.</summary>
+public enum EarlyDecay
+{
+    /// <summary>
+    /// Before training, while noise is all the activity there is: W and B decay and get the same adjustment, a matrix of
+    /// normal numbers (what many products of independent pre- and postsynaptic noise add up to), as large as keeps W's
+    /// initial variance. W is then as random as it was, and B shares it.
+    /// </summary>
+    BeforeTraining,
+
+    /// <summary>
+    /// In the first training steps, in layers that a batch norm follows and in the classifier; elsewhere a common scale
+    /// would change the net. Normed layers do not see the scale, but their gradient grows as the weights shrink, and the
+    /// next updates outweigh what was left. They replace a random W by a few gradients, which costs accuracy in a short run.
+    /// </summary>
+    InTraining,
+}
+
 /// <summary>
 /// Kolen-Pollack (Kolen and Pollack 1994; Akrout et al. 2019, eqs. 16-17): W and B get the same adjustment and the same
 /// decay, so whatever they differed by at the start dies out: by a factor 1 - lr * decay a step, or about
 /// 1 - lr * decay / (1 - momentum) with momentum.
 /// </summary>
 /// <remarks>
-/// That is slow: half an e-fold an epoch of ImageNet at lr 0.1. What aligns sooner is to forget the start: an early extra
-/// decay multiplies both tensors by <see cref="EarlyShrink"/> in all, spread evenly over the first
-/// <see cref="EarlySteps"/> steps. Where a batch norm follows, the net does not see the common scale, but the gradient
-/// grows as the weights shrink, and the next updates, which W and B share, outweigh what was left of the two. The shared
-/// updates are noisier at first. It applies to layers that a batch norm follows and to the classifier, whose scale is
-/// learned within a few steps anyway; elsewhere a common scale would change the net.
+/// That is slow: half an e-fold an epoch of ImageNet at lr 0.1. What aligns sooner is to forget the start, by an early
+/// extra decay that multiplies both tensors by <see cref="EarlyShrink"/> in all; <see cref="Early"/> says when.
 /// </remarks>
 /// <param name="Decay">Weight decay of W and B; null for the run's own.</param>
-/// <param name="EarlyShrink">What the early extra decay leaves of W and B, above 0 to 1 (none).</param>
-/// <param name="EarlySteps">Steps that it is spread over.</param>
+/// <param name="EarlyShrink">What the early extra decay leaves of the initial W and B, above 0 to 1 (none).</param>
+/// <param name="Early">When it takes place.</param>
+/// <param name="EarlySteps">Steps that it is spread over evenly; null for 20 before training or 1 in training.</param>
 /// <param name="Form">How B is kept.</param>
 /// <param name="Init">Distribution of the initial B; null for that of the layer's W.</param>
 /// <param name="Scale">Factor on the initial B.</param>
 public sealed record KolenPollack(
     float? Decay = null,
     float EarlyShrink = 0.01f,
-    int EarlySteps = 1,
+    EarlyDecay Early = EarlyDecay.BeforeTraining,
+    int? EarlySteps = null,
     KolenPollackForm Form = KolenPollackForm.TwoWeight,
     WeightInit? Init = null,
     float Scale = 1) : FeedbackRule(RuleName)
@@ -53,7 +69,7 @@ public sealed record KolenPollack(
         if (Decay is not null) RequireUnitInterval(Decay.Value, nameof(Decay));
         RequirePositive(EarlyShrink, nameof(EarlyShrink));
         ArgumentOutOfRangeException.ThrowIfGreaterThan(EarlyShrink, 1, nameof(EarlyShrink));
-        ArgumentOutOfRangeException.ThrowIfNegative(EarlySteps);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(EarlySteps ?? 1, nameof(EarlySteps));
         RequirePositive(Scale, nameof(Scale));
         if (place.IsFirst) return null;
         return Form == KolenPollackForm.TwoWeight ? new TwoWeight(layer, this, place) : new ClosedForm(layer, this, place);
@@ -66,8 +82,9 @@ public sealed record KolenPollack(
 
     private abstract class Common(ConvLayer layer, KolenPollack rule, LayerPlace place) : Feedback(layer)
     {
-        private readonly int _earlySteps = layer.IsNormed || place.IsOutput ? rule.EarlySteps : 0;
-        private readonly float _shrinkPerStep = MathF.Pow(rule.EarlyShrink, 1f / Math.Max(rule.EarlySteps, 1));
+        private readonly int _steps = rule.EarlySteps ?? (rule.Early == EarlyDecay.BeforeTraining ? 20 : 1);
+
+        private float ShrinkPerStep => MathF.Pow(rule.EarlyShrink, 1f / _steps);
 
         public override string RuleName => KolenPollack.RuleName;
 
@@ -80,8 +97,28 @@ public sealed record KolenPollack(
         public override SgdStep Adjust(SgdStep update, int step) => update with
         {
             WeightDecay = rule.Decay ?? update.WeightDecay,
-            Shrink = step < _earlySteps ? update.Shrink * _shrinkPerStep : update.Shrink,
+            Shrink = ShrinksAt(step) ? update.Shrink * ShrinkPerStep : update.Shrink,
         };
+
+        public override void BeforeTraining()
+        {
+            if (rule.Early != EarlyDecay.BeforeTraining || rule.EarlyShrink == 1) return;
+            Backend backend = Layer.Backend;
+            Parameter w = Layer.Weight;
+            // W = shrink * W - size * noise keeps its variance where shrink² + (size / deviation)² = 1.
+            float shrink = ShrinkPerStep, size = MathF.Sqrt(1 - shrink * shrink) * Layer.Init.StandardDeviation(Layer.Shape());
+            for (int i = 0; i < _steps; i++)
+            {
+                backend.FillGaussian(w.Gradient, new RandomKey(place.Seed, RandomPurpose.KolenPollackNoise, Layer.Index, (uint)i), 1);
+                backend.SgdUpdate(w.Length, w.Value, w.Gradient, w.Velocity, new SgdStep(size / shrink, Shrink: shrink));
+                backend.TransposedCombine(Layer.Shape(), -size, w.Gradient, shrink, OwnWeights.Value, OwnWeights.Value);
+            }
+
+            backend.Fill(w.Velocity, 0);
+        }
+
+        private bool ShrinksAt(int step) =>
+            rule.Early == EarlyDecay.InTraining && step < _steps && (Layer.IsNormed || place.IsOutput);
     }
 
     private sealed class TwoWeight : Common
@@ -102,6 +139,7 @@ public sealed record KolenPollack(
 
         public override void BeforeTraining()
         {
+            base.BeforeTraining();
             // R = B_0 - W_0^T.
             Layer.Backend.TransposedCombine(Layer.Shape(), -1, Layer.Weight.Value, 1, OwnWeights.Value, _difference);
             (_share, _velocity) = (1, 0);

@@ -24,7 +24,7 @@ public class KolenPollackTests
         const float rate = 0.3f, early = 0.8f;
         const int earlySteps = 4;
         using var backend = new CpuBackend();
-        using Model model = NewModel(backend, new KolenPollack(EarlyShrink: early, EarlySteps: earlySteps, Form: form), net);
+        using Model model = NewModel(backend, new KolenPollack(EarlyShrink: early, Early: EarlyDecay.InTraining, EarlySteps: earlySteps, Form: form), net);
         foreach (ConvLayer layer in model.Layers) layer.Feedback?.BeforeTraining();
         double[] initial = [.. model.Layers.Select(l => Mismatch(backend, l))];
         var sgd = new Sgd(model, Options with { Nesterov = nesterov });
@@ -56,12 +56,38 @@ public class KolenPollackTests
         }
     }
 
-    [Fact]
-    public void The_closed_form_is_the_two_weight_form()
+    [Theory]
+    [InlineData(KolenPollackForm.TwoWeight, 0.1f, 20)]
+    [InlineData(KolenPollackForm.ClosedForm, 0.1f, 20)]
+    [InlineData(KolenPollackForm.TwoWeight, 0.02f, 7)]
+    public void Noise_before_training_shrinks_the_mismatch_and_keeps_the_variance_of_W(KolenPollackForm form, float shrink, int steps)
     {
         using var backend = new CpuBackend();
-        // Mild: weights shrunk to a hundredth would blow rounding differences up.
-        var rule = new KolenPollack(EarlyShrink: 0.8f, EarlySteps: 4);
+        using Model model = NewModel(backend, new KolenPollack(EarlyShrink: shrink, EarlySteps: steps, Form: form));
+        foreach (ConvLayer layer in model.Layers)
+        {
+            if (layer.Feedback is null) continue;
+            double mismatch = Mismatch(backend, layer);
+            float[] start = backend.Download(layer.Weight.Value);
+            layer.Feedback.BeforeTraining();
+            float[] w = backend.Download(layer.Weight.Value);
+            Assert.Equal(shrink, Mismatch(backend, layer) / mismatch, 1e-5);
+            double square = w.Sum(v => (double)v * v), startSquare = start.Sum(v => (double)v * v);
+            double correlation = w.Zip(start, (a, b) => (double)a * b).Sum() / Math.Sqrt(square * startSquare);
+            // Chance moves both by about 1 / sqrt(elements).
+            Assert.InRange(square / startSquare, 1 - 6 / Math.Sqrt(w.Length), 1 + 6 / Math.Sqrt(w.Length));
+            Assert.Equal(shrink, correlation, 5 / Math.Sqrt(w.Length));
+            Assert.All(backend.Download(layer.Weight.Velocity), v => Assert.Equal(0, v));
+        }
+    }
+
+    [Theory]
+    [InlineData(EarlyDecay.BeforeTraining, 0.01f)]
+    [InlineData(EarlyDecay.InTraining, 0.8f)]
+    public void The_closed_form_is_the_two_weight_form(EarlyDecay early, float shrink)
+    {
+        using var backend = new CpuBackend();
+        var rule = new KolenPollack(EarlyShrink: shrink, Early: early, EarlySteps: 4);
         using Model two = NewModel(backend, rule), closed = NewModel(backend, rule with { Form = KolenPollackForm.ClosedForm });
         foreach (Model model in (Model[])[two, closed])
         {
