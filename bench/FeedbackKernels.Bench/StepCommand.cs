@@ -24,11 +24,12 @@ internal static class StepCommand
         rule.AcceptOnlyFromAmong([.. Rules.Select(r => r.Name), "all"]);
         var rounds = new Option<int>("--rounds") { Description = "Steps of each rule that count.", DefaultValueFactory = _ => 15 };
         var threads = new Option<int>("--threads") { Description = "Threads; 0 for one a processor." };
+        var exact = new Option<bool>("--exact") { Description = "No Winograd." };
         var simd = new Option<SimdLevel?>("--simd") { Description = "Vector width; the widest where it is not given." };
-        var command = new Command("step", "Images per second of whole training steps.") { model, batch, size, rule, rounds, threads, simd };
+        var command = new Command("step", "Images per second of whole training steps.") { model, batch, size, rule, rounds, threads, exact, simd };
         command.SetAction(parsed =>
         {
-            using var backend = new CpuBackend(parsed.GetValue(threads), parsed.GetValue(simd));
+            using var backend = new CpuBackend(parsed.GetValue(threads), parsed.GetValue(simd), parsed.GetValue(exact));
             string name = parsed.GetValue(model)!;
             int images = parsed.GetValue(batch), rows = parsed.GetValue(size) is > 0 and var given ? given : ModelCatalog.UsualImageSize(name);
             ModelSpec spec = ModelCatalog.Create(name, new MapShape(rows, rows, 3), ModelCatalog.UsualClasses(name));

@@ -10,15 +10,16 @@ public static class Backends
     /// <param name="name">One of <see cref="Names"/>.</param>
     /// <param name="threads">Threads of the CPU backend; 0 for one a processor.</param>
     /// <param name="level">Vector width of the CPU backend; null for the widest.</param>
+    /// <param name="exact">No Winograd convolutions on the CPU backend; the reference has none.</param>
     /// <exception cref="ArgumentException">There is no backend of that name in this build, or the reference backend was
     /// asked for threads or a vector width.</exception>
     /// <exception cref="PlatformNotSupportedException">The machine lacks the vector width.</exception>
-    public static Backend Create(string name, int threads = 0, SimdLevel? level = null)
+    public static Backend Create(string name, int threads = 0, SimdLevel? level = null, bool exact = false)
     {
         switch (name)
         {
             case "auto" or "cpu":
-                return new CpuBackend(threads, level);
+                return new CpuBackend(threads, level, exact);
             case "reference" when threads > 1 || level is not null:
                 throw new ArgumentException("backend 'reference' runs plain loops on one thread; it takes neither threads nor a SIMD level", nameof(name));
             case "reference":

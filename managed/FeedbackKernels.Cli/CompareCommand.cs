@@ -44,7 +44,7 @@ internal static class CompareCommand
             })];
             string folder = output.Choose(parsed, $"{config.Model}-compare");
             DataSet data = DataSet.Open(config.Data, config.Training.Seed, config.LimitTrain, config.LimitTest);
-            using Backend backend = Backends.Create(config.Backend, config.Threads, config.Simd);
+            using Backend backend = config.CreateBackend();
             Tables.PrintBackend(config.Backend, backend);
             using var interrupt = new Interrupt();
             var comparison = new Comparison(folder);

@@ -22,7 +22,7 @@ internal static class EvaluateCommand
         var choice = new BackendOptions(new RunConfig());
         var command = new Command("evaluate", "Computes the accuracy of a trained model on the test images.")
         {
-            folder, data, limit, batch, choice.Threads, choice.Backend, choice.Simd,
+            folder, data, limit, batch, choice.Threads, choice.Backend, choice.Simd, choice.Exact,
         };
         command.SetAction(parsed =>
         {
@@ -31,7 +31,7 @@ internal static class EvaluateCommand
             RunConfig config = RunConfig.Read(Path.Combine(run, "config.json"));
             DataSet images = DataSet.Open(
                 parsed.GetValue(data) ?? config.Data, config.Training.Seed, config.LimitTrain, parsed.GetValue(limit) ?? config.LimitTest);
-            using Backend backend = Backends.Create(parsed.GetValue(choice.Backend)!, parsed.GetValue(choice.Threads), parsed.GetValue(choice.Simd));
+            using Backend backend = choice.Create(parsed);
             using var model = new Model(
                 backend, config.Describe(images.Train), RuleSet.Of(new Backprop()), parsed.GetValue(batch), seed: 0, training: false);
             Checkpoint.Load(model, Path.Combine(run, "model.safetensors"));

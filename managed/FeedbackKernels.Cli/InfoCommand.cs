@@ -25,7 +25,7 @@ internal static class InfoCommand
         var choice = new BackendOptions(new RunConfig());
         var command = new Command("info", "Says which backend, instruction set and threads compute, and which kernel serves each layer of a model and why.")
         {
-            modelName, size, channels, classes, batch, choice.Threads, choice.Backend, choice.Simd,
+            modelName, size, channels, classes, batch, choice.Threads, choice.Backend, choice.Simd, choice.Exact,
         };
         command.SetAction(parsed =>
         {
@@ -33,7 +33,7 @@ internal static class InfoCommand
             int rows = parsed.GetValue(size) is > 0 and var given ? given : ModelCatalog.UsualImageSize(name);
             int outputs = parsed.GetValue(classes) is > 0 and var wanted ? wanted : ModelCatalog.UsualClasses(name);
             ModelSpec spec = ModelCatalog.Create(name, new MapShape(rows, rows, parsed.GetValue(channels)), outputs);
-            using Backend backend = Backends.Create(parsed.GetValue(choice.Backend)!, parsed.GetValue(choice.Threads), parsed.GetValue(choice.Simd));
+            using Backend backend = choice.Create(parsed);
             using var model = new Model(backend, spec, RuleSet.Of(new Backprop()), batch: 1, seed: 0, training: false);
             Tables.PrintBackend(parsed.GetValue(choice.Backend)!, backend);
             Console.WriteLine($"SIMD levels of this machine: {string.Join(", ", SimdLevels.Supported.Select(Names.Of))}; processors: {Environment.ProcessorCount}");

@@ -68,6 +68,7 @@ internal sealed class RunOptions
         Add(backend.Threads, (c, v) => c with { Threads = v });
         Add(backend.Backend, (c, v) => c with { Backend = v });
         Add(backend.Simd, (c, v) => c with { Simd = v });
+        Add(backend.Exact, (c, v) => c with { Exact = v });
     }
 
     /// <summary>All options.</summary>
@@ -125,4 +126,13 @@ internal sealed class BackendOptions(RunConfig standard)
     };
 
     public Option<SimdLevel?> Simd { get; } = Names.OptionalChoice<SimdLevel>("--simd", "Vector width of the CPU backend; the widest there is where it is not given.");
+
+    public Option<bool> Exact { get; } = new("--exact")
+    {
+        Description = "No Winograd convolutions on the CPU, whose rounding errors are larger.",
+        DefaultValueFactory = _ => standard.Exact,
+    };
+
+    public Backend Create(ParseResult parsed) =>
+        Backends.Create(parsed.GetValue(Backend)!, parsed.GetValue(Threads), parsed.GetValue(Simd), parsed.GetValue(Exact));
 }

@@ -34,7 +34,7 @@ internal static class TrainCommand
             string folder = output.Choose(parsed, $"{config.Model}-{config.Rule.Name}");
             DataSet data = DataSet.Open(config.Data, config.Training.Seed, config.LimitTrain, config.LimitTest);
             config = options.Complete(parsed, config, data);
-            using Backend backend = Backends.Create(config.Backend, config.Threads, config.Simd);
+            using Backend backend = config.CreateBackend();
             Tables.PrintBackend(config.Backend, backend);
             using var interrupt = new Interrupt();
             FinishedRun run = ConsoleProgress.Show(

@@ -9,6 +9,7 @@ public sealed unsafe partial class CpuBackend
         int width = new PanelLayout(columns, _kernels->Tiles.Lanes).Width(0);
         string tile = $"{_kernels->Tiles.MaxRowsFor(width)}x{width}, {Level}";
         bool pointwise = shape is { R: 1, S: 1, Stride: 1, Padding: 0 };
+        if (UsesWinograd(shape, pass)) return new($"Winograd F(4x4 3x3) {tile}", "3x3, stride 1: 36 products a 4x4 tile of outputs instead of 144");
         return pass switch
         {
             ConvPass.WeightGradient => new(
@@ -64,15 +65,50 @@ public sealed unsafe partial class CpuBackend
             ChannelStride = shape.K,
             ColumnStride = 1,
         });
-        gather.Plan();
-        if (!epilogue.Statistics.IsAbsent)
-            gather.ChunkStatistics = _scratch.Floats(ScratchUse.ChunkResults, (long)gather.Chunks * 3 * shape.K);
-        _pool.Run(gather.Items, ref gather);
-        if (epilogue.Statistics.IsAbsent) return;
+        if (UsesWinograd(shape, ConvPass.Forward)) RunWinograd(gather, epilogue.Statistics);
+        else RunDirect(gather, epilogue.Statistics);
+    }
 
-        int* chunkRows = _scratch.Ints(ScratchUse.ChunkRows, gather.Chunks);
-        for (int i = 0; i < gather.Chunks; i++) chunkRows[i] = gather.ChunkPixels(i);
-        MergeStatistics(gather.ChunkStatistics, chunkRows, gather.Chunks, shape.K, epilogue.Statistics);
+    private bool UsesWinograd(in ConvShape shape, ConvPass pass) =>
+        !Exact && WinogradConvolution.Suits(shape, pass, _kernels->Tiles.Lanes);
+
+    private void RunDirect(GatherConvolution gather, in BatchStatistics statistics)
+    {
+        gather.Plan();
+        if (statistics.IsAbsent)
+        {
+            _pool.Run(gather.Items, ref gather);
+            return;
+        }
+
+        int chunks = gather.Chunks;
+        int* chunkPixels = _scratch.Ints(ScratchUse.ChunkRows, chunks);
+        for (int i = 0; i < chunks; i++) chunkPixels[i] = gather.ChunkPixels(i);
+        gather.ChunkStatistics = _scratch.Floats(ScratchUse.ChunkResults, (long)chunks * 3 * gather.Layout.Columns);
+        _pool.Run(gather.Items, ref gather);
+        MergeStatistics(gather.ChunkStatistics, chunkPixels, chunks, gather.Layout.Columns, statistics);
+    }
+
+    private void RunWinograd(in GatherConvolution gather, in BatchStatistics statistics)
+    {
+        WinogradConvolution winograd = WinogradConvolution.Of(gather);
+        winograd.Weights = _scratch.Floats(ScratchUse.WinogradWeights, winograd.WeightFloats);
+        winograd.Tiles = _scratch.Floats(ScratchUse.WinogradTiles, winograd.TileFloats(Threads));
+        winograd.Products = _scratch.Floats(ScratchUse.WinogradProducts, winograd.ProductFloats(Threads));
+        winograd.Zeros = _scratch.Floats(ScratchUse.WinogradZeros, gather.InputChannels);
+        new Span<float>(winograd.Zeros, gather.InputChannels).Clear();
+        if (statistics.IsAbsent)
+        {
+            winograd.Run(_pool);
+            return;
+        }
+
+        int chunks = winograd.Chunks;
+        int* chunkPixels = _scratch.Ints(ScratchUse.ChunkRows, chunks);
+        for (int i = 0; i < chunks; i++) chunkPixels[i] = winograd.ChunkPixels(i);
+        winograd.Direct.ChunkStatistics = _scratch.Floats(ScratchUse.ChunkResults, (long)chunks * 3 * gather.Layout.Columns);
+        winograd.Run(_pool);
+        MergeStatistics(winograd.Direct.ChunkStatistics, chunkPixels, chunks, gather.Layout.Columns, statistics);
     }
 
     internal override void ConvFeedbackCore(
@@ -132,8 +168,8 @@ public sealed unsafe partial class CpuBackend
             ChannelStride = transposed ? 1 : shape.C,
             ColumnStride = transposed ? shape.K : 1,
         });
-        gather.Plan();
-        _pool.Run(gather.Items, ref gather);
+        if (UsesWinograd(shape, ConvPass.Feedback)) RunWinograd(gather, default);
+        else RunDirect(gather, default);
     }
 
     internal override void ConvWeightGradientCore(in ConvShape shape, BufferView x, BufferView dy, BufferView dw) =>

@@ -16,11 +16,13 @@ public sealed unsafe partial class CpuBackend : Backend
     /// <summary>Starts the threads.</summary>
     /// <param name="threads">Threads to compute on; 0 for one a processor.</param>
     /// <param name="level">Vector width; null for the widest there is.</param>
+    /// <param name="exact">Computes convolutions by their sums alone: no Winograd, whose errors are larger.</param>
     /// <exception cref="ArgumentOutOfRangeException">The number of threads is negative.</exception>
     /// <exception cref="PlatformNotSupportedException">This machine, or the runtime's settings, lack the level asked for.</exception>
-    public CpuBackend(int threads = 0, SimdLevel? level = null)
+    public CpuBackend(int threads = 0, SimdLevel? level = null, bool exact = false)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(threads);
+        Exact = exact;
         Level = level ?? SimdLevels.Widest;
         if (!SimdLevels.IsSupported(Level))
         {
@@ -34,6 +36,9 @@ public sealed unsafe partial class CpuBackend : Backend
 
     /// <summary>The vector width that the kernels run at.</summary>
     public SimdLevel Level { get; }
+
+    /// <summary>Whether Winograd convolutions are off.</summary>
+    public bool Exact { get; }
 
     /// <summary>Threads that compute.</summary>
     public int Threads => _pool.Threads;

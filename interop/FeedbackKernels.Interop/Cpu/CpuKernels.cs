@@ -13,6 +13,7 @@ internal unsafe struct CpuKernels
     public delegate*<EpilogueArguments*, void> Epilogue;
     public delegate*<ChannelArguments*, long, long, void> Statistics, Affine, BackwardSums, BackwardApply;
     public delegate*<MapArguments*, long, void> Add, Copy, Fill, ScaleTo, Combine, Sign, Sgd, Relu, ReluBackward, Sigmoid, SigmoidBackward;
+    public delegate*<WinogradArguments*, void> WinogradInput, WinogradWeights, WinogradOutput;
     public delegate*<PoolArguments*, void> MaxPool, AveragePool, SpreadAverage;
 
     /// <summary>Allocates the table of a level. The caller frees it.</summary>
@@ -51,6 +52,9 @@ internal unsafe struct CpuKernels
             ReluBackward = &MapKernel<TVector, TOps, Maps.ReluBackward>.Run,
             Sigmoid = &MapKernel<TVector, TOps, Maps.Sigmoid>.Run,
             SigmoidBackward = &MapKernel<TVector, TOps, Maps.SigmoidBackward>.Run,
+            WinogradInput = &WinogradKernels<TVector, TOps>.Input,
+            WinogradWeights = &WinogradKernels<TVector, TOps>.Weights,
+            WinogradOutput = &WinogradKernels<TVector, TOps>.Output,
             MaxPool = &PoolKernels<TVector, TOps>.Max,
             AveragePool = &PoolKernels<TVector, TOps>.Average,
             SpreadAverage = &PoolKernels<TVector, TOps>.SpreadAverage,

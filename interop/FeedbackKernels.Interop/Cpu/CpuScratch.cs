@@ -12,6 +12,10 @@ internal enum ScratchUse
     MirrorNoise,
     MirrorResponse,
     DoubleSums,
+    WinogradWeights,
+    WinogradTiles,
+    WinogradProducts,
+    WinogradZeros,
 }
 
 /// <summary>Working memory that grows to what the largest operation needs and is then reused: a step allocates nothing.</summary>

@@ -149,7 +149,8 @@ internal unsafe struct GatherConvolution : IParallelJob
         FinishTile(output, rows, valid, firstOutput, chunk, firstOfChunk);
     }
 
-    private readonly void FinishTile(float* output, int rows, int columns, int firstOutput, int chunk, bool firstOfChunk)
+    /// <summary>The epilogue and the statistics of a tile of finished sums.</summary>
+    public readonly void FinishTile(float* output, int rows, int columns, int firstOutput, int chunk, bool firstOfChunk)
     {
         bool statistics = ChunkStatistics != null;
         if (!Epilogue.Maps && !statistics) return;

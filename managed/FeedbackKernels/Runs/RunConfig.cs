@@ -45,6 +45,9 @@ public sealed record RunConfig
     /// <summary>Vector width of the CPU backend; null for the widest.</summary>
     public SimdLevel? Simd { get; init; }
 
+    /// <summary>Whether the CPU backend computes convolutions by their sums alone, without Winograd.</summary>
+    public bool Exact { get; init; }
+
     /// <summary>Threads; 0 for one a processor.</summary>
     public int Threads { get; init; }
 
@@ -54,6 +57,9 @@ public sealed record RunConfig
     /// <summary>All rules of the run.</summary>
     [JsonIgnore]
     public RuleSet Rules => new(Rule, RuleFor);
+
+    /// <summary>Makes the backend.</summary>
+    public Backend CreateBackend() => Backends.Create(Backend, Threads, Simd, Exact);
 
     /// <summary>Describes the model for images of a data set.</summary>
     public ModelSpec Describe(ImageSet images) =>

@@ -10,6 +10,7 @@ public sealed class Candidates : TheoryData<string>
         foreach (SimdLevel level in SimdLevels.Supported) Add($"cpu:{level}");
     }
 
-    public static Backend Create(string name, int threads = 2) =>
-        new CpuBackend(threads, Enum.Parse<SimdLevel>(name.Split(':')[1]));
+    /// <summary>A backend whose sums of integers are exact, or the one that users have by default.</summary>
+    public static Backend Create(string name, int threads = 2, bool exact = true) =>
+        new CpuBackend(threads, Enum.Parse<SimdLevel>(name.Split(':')[1]), exact);
 }

@@ -145,7 +145,7 @@ public class ConvolutionTests
         Values.AssertClose(reference.Get(wantedVariance), bench.Get(variance), 64);
     }
 
-    private static float[] RunEpilogue(Backend backend, ConvShape shape, Activation activation)
+    internal static float[] RunEpilogue(Backend backend, ConvShape shape, Activation activation)
     {
         using var bench = new Workbench(backend);
         DeviceBuffer y = bench.Output(shape.OutputLength);
@@ -173,7 +173,7 @@ public class ConvolutionTests
         Values.AssertExact(expected.Dw, actual.Dw, mostZeros);
     }
 
-    private static Results RunAll(Backend backend, ConvShape shape, Func<long, uint, float, float[]> values)
+    internal static Results RunAll(Backend backend, ConvShape shape, Func<long, uint, float, float[]> values)
     {
         using var bench = new Workbench(backend);
         DeviceBuffer x = bench.Put(values(shape.InputLength, 1, 1)), w = bench.Put(values(shape.WeightLength, 2, 1));
@@ -190,6 +190,6 @@ public class ConvolutionTests
             bench.Get(y), bench.Get(dx), bench.Get(dxSum), bench.Get(dxTransposed), bench.Get(dw), bench.Get(mean), bench.Get(variance));
     }
 
-    private sealed record Results(
+    internal sealed record Results(
         float[] Y, float[] Dx, float[] DxSum, float[] DxTransposed, float[] Dw, float[] Mean, float[] Variance);
 }
