@@ -17,14 +17,13 @@ internal static class LayersCommand
         var model = new Option<string>("--model") { Description = "A ResNet.", DefaultValueFactory = _ => "resnet18" };
         var batch = new Option<int>("--batch") { Description = "N.", DefaultValueFactory = _ => 16 };
         var filter = new Option<string>("--filter") { Description = "Only shapes whose name contains this.", DefaultValueFactory = _ => "" };
-        var threads = new Option<int>("--threads") { Description = "Threads; 0 for one a processor." };
-        var exact = new Option<bool>("--exact") { Description = "No Winograd." };
-        var simd = new Option<SimdLevel?>("--simd") { Description = "Vector width; the widest where it is not given." };
+        var cpu = new CpuOptions();
         var budget = new Option<double>("--budget") { Description = "Seconds for each figure.", DefaultValueFactory = _ => 0.6 };
-        var command = new Command("layers", "GFLOP/s of every distinct convolution of a net, each pass.") { model, batch, filter, threads, exact, simd, budget };
+        var command = new Command("layers", "GFLOP/s of every distinct convolution of a net, each pass.") { model, batch, filter, budget };
+        cpu.AddTo(command);
         command.SetAction(parsed =>
         {
-            using var backend = new CpuBackend(parsed.GetValue(threads), parsed.GetValue(simd), parsed.GetValue(exact));
+            using CpuBackend backend = cpu.Create(parsed);
             foreach (LayerShape layer in LayerShapes.Of(parsed.GetValue(model)!, parsed.GetValue(batch)))
             {
                 if (!layer.Name.Contains(parsed.GetValue(filter)!, StringComparison.Ordinal)) continue;

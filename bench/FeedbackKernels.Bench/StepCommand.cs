@@ -23,13 +23,12 @@ internal static class StepCommand
         var rule = new Option<string>("--rule") { Description = "Learning rule, or all.", DefaultValueFactory = _ => Backprop.RuleName };
         rule.AcceptOnlyFromAmong([.. Rules.Select(r => r.Name), "all"]);
         var rounds = new Option<int>("--rounds") { Description = "Steps of each rule that count.", DefaultValueFactory = _ => 15 };
-        var threads = new Option<int>("--threads") { Description = "Threads; 0 for one a processor." };
-        var exact = new Option<bool>("--exact") { Description = "No Winograd." };
-        var simd = new Option<SimdLevel?>("--simd") { Description = "Vector width; the widest where it is not given." };
-        var command = new Command("step", "Images per second of whole training steps.") { model, batch, size, rule, rounds, threads, exact, simd };
+        var cpu = new CpuOptions();
+        var command = new Command("step", "Images per second of whole training steps.") { model, batch, size, rule, rounds };
+        cpu.AddTo(command);
         command.SetAction(parsed =>
         {
-            using var backend = new CpuBackend(parsed.GetValue(threads), parsed.GetValue(simd), parsed.GetValue(exact));
+            using CpuBackend backend = cpu.Create(parsed);
             string name = parsed.GetValue(model)!;
             int images = parsed.GetValue(batch), rows = parsed.GetValue(size) is > 0 and var given ? given : ModelCatalog.UsualImageSize(name);
             ModelSpec spec = ModelCatalog.Create(name, new MapShape(rows, rows, 3), ModelCatalog.UsualClasses(name));

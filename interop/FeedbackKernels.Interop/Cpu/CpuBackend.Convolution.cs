@@ -65,50 +65,46 @@ public sealed unsafe partial class CpuBackend
             ChannelStride = shape.K,
             ColumnStride = 1,
         });
-        if (UsesWinograd(shape, ConvPass.Forward)) RunWinograd(gather, epilogue.Statistics);
-        else RunDirect(gather, epilogue.Statistics);
+        RunFastest(shape, ConvPass.Forward, ref gather, epilogue.Statistics);
     }
 
     private bool UsesWinograd(in ConvShape shape, ConvPass pass) =>
         !Exact && WinogradConvolution.Suits(shape, pass, _kernels->Tiles.Lanes);
 
-    private void RunDirect(GatherConvolution gather, in BatchStatistics statistics)
+    private void RunFastest(in ConvShape shape, ConvPass pass, ref GatherConvolution gather, in BatchStatistics statistics)
     {
-        gather.Plan();
-        if (statistics.IsAbsent)
+        if (UsesWinograd(shape, pass))
         {
-            _pool.Run(gather.Items, ref gather);
-            return;
+            WinogradConvolution winograd = WinogradConvolution.Of(gather);
+            winograd.Weights = _scratch.Floats(ScratchUse.WinogradWeights, winograd.WeightFloats);
+            winograd.Tiles = _scratch.Floats(ScratchUse.WinogradTiles, winograd.TileFloats(Threads));
+            winograd.Products = _scratch.Floats(ScratchUse.WinogradProducts, winograd.ProductFloats(Threads));
+            winograd.Zeros = _scratch.Floats(ScratchUse.WinogradZeros, gather.InputChannels);
+            new Span<float>(winograd.Zeros, gather.InputChannels).Clear();
+            RunConvolution(ref winograd, gather.Layout.Columns, statistics);
         }
-
-        int chunks = gather.Chunks;
-        int* chunkPixels = _scratch.Ints(ScratchUse.ChunkRows, chunks);
-        for (int i = 0; i < chunks; i++) chunkPixels[i] = gather.ChunkPixels(i);
-        gather.ChunkStatistics = _scratch.Floats(ScratchUse.ChunkResults, (long)chunks * 3 * gather.Layout.Columns);
-        _pool.Run(gather.Items, ref gather);
-        MergeStatistics(gather.ChunkStatistics, chunkPixels, chunks, gather.Layout.Columns, statistics);
+        else
+        {
+            gather.Plan();
+            RunConvolution(ref gather, gather.Layout.Columns, statistics);
+        }
     }
 
-    private void RunWinograd(in GatherConvolution gather, in BatchStatistics statistics)
+    private void RunConvolution<T>(ref T convolution, int columns, in BatchStatistics statistics)
+        where T : struct, IChunkedConvolution
     {
-        WinogradConvolution winograd = WinogradConvolution.Of(gather);
-        winograd.Weights = _scratch.Floats(ScratchUse.WinogradWeights, winograd.WeightFloats);
-        winograd.Tiles = _scratch.Floats(ScratchUse.WinogradTiles, winograd.TileFloats(Threads));
-        winograd.Products = _scratch.Floats(ScratchUse.WinogradProducts, winograd.ProductFloats(Threads));
-        winograd.Zeros = _scratch.Floats(ScratchUse.WinogradZeros, gather.InputChannels);
-        new Span<float>(winograd.Zeros, gather.InputChannels).Clear();
         if (statistics.IsAbsent)
         {
-            winograd.Run(_pool);
+            convolution.Run(_pool, null);
             return;
         }
 
-        int chunks = winograd.Chunks;
+        int chunks = convolution.Chunks;
         int* chunkPixels = _scratch.Ints(ScratchUse.ChunkRows, chunks);
-        for (int i = 0; i < chunks; i++) chunkPixels[i] = winograd.ChunkPixels(i);
-        winograd.Direct.ChunkStatistics = _scratch.Floats(ScratchUse.ChunkResults, (long)chunks * 3 * gather.Layout.Columns);
-        winograd.Run(_pool);
-        MergeStatistics(winograd.Direct.ChunkStatistics, chunkPixels, chunks, gather.Layout.Columns, statistics);
+        for (int i = 0; i < chunks; i++) chunkPixels[i] = convolution.ChunkPixels(i);
+        float* chunkStatistics = _scratch.Floats(ScratchUse.ChunkResults, (long)chunks * 3 * columns);
+        convolution.Run(_pool, chunkStatistics);
+        MergeStatistics(chunkStatistics, chunkPixels, chunks, columns, statistics);
     }
 
     internal override void ConvFeedbackCore(
@@ -168,8 +164,7 @@ public sealed unsafe partial class CpuBackend
             ChannelStride = transposed ? 1 : shape.C,
             ColumnStride = transposed ? shape.K : 1,
         });
-        if (UsesWinograd(shape, ConvPass.Feedback)) RunWinograd(gather, default);
-        else RunDirect(gather, default);
+        RunFastest(shape, ConvPass.Feedback, ref gather, default);
     }
 
     internal override void ConvWeightGradientCore(in ConvShape shape, BufferView x, BufferView dy, BufferView dw) =>

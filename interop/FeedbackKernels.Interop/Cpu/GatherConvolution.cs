@@ -1,12 +1,27 @@
 namespace FeedbackKernels.Interop;
 
+/// <summary>A convolution that can take the statistics of its outputs on the way, chunk by chunk.</summary>
+internal unsafe interface IChunkedConvolution
+{
+    /// <summary>Chunks of output pixels, the unit in which statistics are summed. Depends on the shape alone.</summary>
+    int Chunks { get; }
+
+    /// <summary>Output pixels of a chunk.</summary>
+    int ChunkPixels(int chunk);
+
+    /// <summary>Carries it out.</summary>
+    /// <param name="pool">The threads.</param>
+    /// <param name="chunkStatistics">Where shift, sum and square sum of each chunk go, each of all columns; null when not wanted.</param>
+    void Run(WorkerPool pool, float* chunkStatistics);
+}
+
 /// <summary>
 /// A convolution that gathers: out[n,p,q,:] = sum over tap rows r, tap columns s of in[n, p*Step + r - OriginRow,
 /// q*Step + s - OriginColumn, :] times the panel of the tap. The forward pass is one; the feedback pass is one for each
 /// residue class of output pixels modulo the stride, with the taps that reach it. NHWC needs no im2col: for a fixed tap
 /// row, the (tap column, channel) inputs of a pixel lie in one run of memory.
 /// </summary>
-internal unsafe struct GatherConvolution : IParallelJob
+internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
 {
     // Half of a 1 MiB L2: panels of weights that stay there while pixels stream past.
     private const long PanelGroupBytes = 512 * 1024;
@@ -40,10 +55,10 @@ internal unsafe struct GatherConvolution : IParallelJob
 
     private readonly int PanelGroups => (Layout.Count + _panelsPerGroup - 1) / _panelsPerGroup;
 
-    /// <summary>Chunks of output pixels, the unit in which statistics are summed. Depends on the shape alone.</summary>
+    /// <inheritdoc/>
     public readonly int Chunks => N * RowItems * ColumnItems;
 
-    public readonly int Items => Chunks * PanelGroups;
+    private readonly int Items => Chunks * PanelGroups;
 
     private readonly nint PanelRows => (nint)TapRows * TapColumns * InputChannels;
 
@@ -62,11 +77,18 @@ internal unsafe struct GatherConvolution : IParallelJob
             : (int)Math.Min(Q, Math.Ceiling(pixels / tile) * tile);
     }
 
-    /// <summary>Output pixels of a chunk.</summary>
+    /// <inheritdoc/>
     public readonly int ChunkPixels(int chunk)
     {
         (_, int firstRow, int endRow, int firstColumn, int endColumn) = ChunkBounds(chunk);
         return (endRow - firstRow) * (endColumn - firstColumn);
+    }
+
+    /// <inheritdoc/>
+    public void Run(WorkerPool pool, float* chunkStatistics)
+    {
+        ChunkStatistics = chunkStatistics;
+        pool.Run(Items, ref this);
     }
 
     public readonly void Run(int item, int worker)

@@ -5,14 +5,14 @@ namespace FeedbackKernels.Interop;
 /// transformed, each of the 36 points is a product of (tiles x channels) by (channels x columns), and the products are
 /// transformed back. Errors are about 1e-5 of the largest output.
 /// </summary>
-internal unsafe struct WinogradConvolution : IParallelJob
+internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
 {
     private const int TileSize = 4, PatchSize = TileSize + 2, Points = PatchSize * PatchSize;
 
     // One more cache line from a point to the next: 36 streams a multiple of 4 KiB apart would share one set of L1.
     private const int LineFloats = 16;
 
-    // Transformed tiles and products of a block, in half of a 1 MiB L2 beside the panels that stream past.
+    // Transformed tiles and products of a block, in most of a 1 MiB L2, beside the panels that stream past.
     private const long BlockBytes = 640 * 1024;
 
     // Below so many blocks threads would wait for each other, and the transformed weights would be read too often: the
@@ -77,8 +77,10 @@ internal unsafe struct WinogradConvolution : IParallelJob
 
     public readonly long ProductFloats(int threads) => Points * (long)ProductPoint * Buffers(threads);
 
-    /// <summary>Chunks of output pixels, the unit in which statistics are summed. Depends on the shape alone.</summary>
-    public readonly int Chunks => (AllTiles + (Shared ? ChunkTiles : _blockTiles) - 1) / (Shared ? ChunkTiles : _blockTiles);
+    private readonly int TilesPerChunk => Shared ? ChunkTiles : _blockTiles;
+
+    /// <inheritdoc/>
+    public readonly int Chunks => (AllTiles + TilesPerChunk - 1) / TilesPerChunk;
 
     private readonly int Items => _phase switch
     {
@@ -108,11 +110,11 @@ internal unsafe struct WinogradConvolution : IParallelJob
         };
     }
 
-    /// <summary>Output pixels of a chunk.</summary>
+    /// <inheritdoc/>
     public readonly int ChunkPixels(int chunk)
     {
-        int size = Shared ? ChunkTiles : _blockTiles, pixels = 0;
-        for (int tile = chunk * size; tile < Math.Min((chunk + 1) * size, AllTiles); tile++)
+        int pixels = 0, end = Math.Min((chunk + 1) * TilesPerChunk, AllTiles);
+        for (int tile = chunk * TilesPerChunk; tile < end; tile++)
         {
             (_, int row, int column) = Place(tile);
             pixels += Math.Min(TileSize, Direct.P - row) * Math.Min(TileSize, Direct.Q - column);
@@ -121,9 +123,10 @@ internal unsafe struct WinogradConvolution : IParallelJob
         return pixels;
     }
 
-    /// <summary>Carries out the convolution. Buffers are set.</summary>
-    public void Run(WorkerPool pool)
+    /// <inheritdoc/>
+    public void Run(WorkerPool pool, float* chunkStatistics)
     {
+        Direct.ChunkStatistics = chunkStatistics;
         RunPhase(pool, Phase.Weights);
         if (!Shared)
         {
