@@ -55,6 +55,7 @@ public sealed unsafe partial class CpuBackend
         };
         gather.Panels = Pack(new WeightPacking
         {
+            Kernels = _kernels,
             Source = w.Floats,
             Layout = gather.Layout,
             InputChannels = shape.C,
@@ -65,6 +66,7 @@ public sealed unsafe partial class CpuBackend
             ChannelStride = shape.K,
             ColumnStride = 1,
         });
+        gather.Plan();
         RunFastest(shape, ConvPass.Forward, ref gather, epilogue.Statistics);
     }
 
@@ -85,7 +87,6 @@ public sealed unsafe partial class CpuBackend
         }
         else
         {
-            gather.Plan();
             RunConvolution(ref gather, gather.Layout.Columns, statistics);
         }
     }
@@ -113,19 +114,25 @@ public sealed unsafe partial class CpuBackend
         for (int row = 0; row < Math.Min(shape.Stride, shape.H); row++)
         {
             for (int column = 0; column < Math.Min(shape.Stride, shape.W); column++)
-                FeedbackClass(shape, dy, weights, layout, dx, accumulate, row, column);
+            {
+                bool othersAreCleared = FeedbackClass(shape, dy, weights, layout, dx, accumulate, row, column);
+                if (othersAreCleared) return;
+            }
         }
     }
 
     /// <summary>
     /// The input pixels (row + i * stride, column + j * stride): a convolution of stride 1 over dy with every stride-th
-    /// tap, in reverse order. At stride 1 there is one class and it has all taps.
+    /// tap, in reverse order. At stride 1 there is one class and it has all taps; the one tap of a 1x1 convolution is in the
+    /// first class, which then clears the pixels of the others.
     /// </summary>
-    private void FeedbackClass(
+    /// <returns>Whether it did.</returns>
+    private bool FeedbackClass(
         in ConvShape shape, BufferView dy, BufferView weights, FeedbackLayout layout, BufferView dx, bool accumulate, int row, int column)
     {
         int u = shape.Stride;
         FeedbackTaps rows = FeedbackTaps.Of(row, shape.Padding, u, shape.R), columns = FeedbackTaps.Of(column, shape.Padding, u, shape.S);
+        if (rows.Count * columns.Count == 0 && accumulate) return false;
         bool transposed = layout == FeedbackLayout.Forward;
         nint tapColumnFloats = (nint)shape.C * shape.K, tapRowFloats = shape.S * tapColumnFloats;
         var gather = new GatherConvolution
@@ -154,6 +161,7 @@ public sealed unsafe partial class CpuBackend
         };
         gather.Panels = Pack(new WeightPacking
         {
+            Kernels = _kernels,
             Source = weights.Floats + rows.Last * tapRowFloats + columns.Last * tapColumnFloats,
             Layout = gather.Layout,
             InputChannels = shape.K,
@@ -164,7 +172,10 @@ public sealed unsafe partial class CpuBackend
             ChannelStride = transposed ? 1 : shape.C,
             ColumnStride = transposed ? shape.K : 1,
         });
+        gather.Plan();
+        gather.ClearGaps = shape is { R: 1, S: 1, Padding: 0 } && u > 1 && !accumulate && gather.OwnsRows;
         RunFastest(shape, ConvPass.Feedback, ref gather, default);
+        return gather.ClearGaps;
     }
 
     internal override void ConvWeightGradientCore(in ConvShape shape, BufferView x, BufferView dy, BufferView dw) =>

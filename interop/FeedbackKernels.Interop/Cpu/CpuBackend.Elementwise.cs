@@ -92,6 +92,7 @@ public sealed unsafe partial class CpuBackend
     {
         var job = new TransposedMapJob
         {
+            Kernels = _kernels,
             Kernel = kernel,
             Arguments = arguments,
             Forward = forward.Floats,

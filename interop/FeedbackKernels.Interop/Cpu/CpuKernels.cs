@@ -11,6 +11,9 @@ internal unsafe struct CpuKernels
     public SimdLevel Level;
     public TileSet Tiles;
     public delegate*<EpilogueArguments*, void> Epilogue;
+
+    /// <summary>See <see cref="TransposeKernel{TVector, TOps}.Run"/>.</summary>
+    public delegate*<float*, nint, int, int, float*, nint, void> Transpose;
     public delegate*<ChannelArguments*, long, long, void> Statistics, Affine, BackwardSums, BackwardApply;
     public delegate*<MapArguments*, long, void> Add, Copy, Fill, ScaleTo, Combine, Sign, Sgd, Relu, ReluBackward, Sigmoid, SigmoidBackward;
     public delegate*<WinogradArguments*, void> WinogradInput, WinogradWeights, WinogradOutput;
@@ -36,6 +39,7 @@ internal unsafe struct CpuKernels
         {
             Level = level,
             Tiles = TileSet.For<TVector, TOps>(),
+            Transpose = &TransposeKernel<TVector, TOps>.Run,
             Epilogue = &EpilogueKernel<TVector, TOps>.Run,
             Statistics = &ChannelKernels<TVector, TOps>.Statistics,
             Affine = &ChannelKernels<TVector, TOps>.Affine,

@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace FeedbackKernels.Interop;
 
 /// <summary>A convolution that can take the statistics of its outputs on the way, chunk by chunk.</summary>
@@ -26,8 +28,21 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     // Half of a 1 MiB L2: panels of weights that stay there while pixels stream past.
     private const long PanelGroupBytes = 512 * 1024;
 
-    // Long enough (about 40 us) to pay for handing out an item, short enough that the last one is not waited for.
-    private const double ItemFlops = 4e6;
+    // A panel so small is streamed past a chunk of pixels that stays in L2 instead: all panels form one group then, and
+    // each pixel is read from memory once.
+    private const long SmallPanelBytes = 256 * 1024;
+
+    // What a chunk of pixels may take of a 1 MiB L2.
+    private const long ChunkInputBytes = 448 * 1024;
+
+    // A quarter of the third level of cache of a server core complex: an output that is larger will have left the caches
+    // before anything reads it.
+    private const long NonTemporalBytes = 8 * 1024 * 1024;
+
+    // Long enough (about 10 us) to pay for handing out an item, and so many tiles that a panel is used often once it is
+    // there; short enough, and so many chunks, that the last one is not waited for.
+    private const double ChunkFlops = 4e6;
+    private const int ChunkTiles = 8, FewestChunks = 32;
 
     public CpuKernels* Kernels;
     public float* Input;
@@ -42,6 +57,10 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     public nint InputRowStride, InputImageStride, OutputPixelStride, OutputRowStride, OutputImageStride;
 
     public bool Accumulate;
+
+    /// <summary>Whether the output pixels between those that are computed are cleared on the way: what a strided 1x1
+    /// convolution's feedback does not reach.</summary>
+    public bool ClearGaps;
     public EpilogueArguments Epilogue;
 
     /// <summary>Statistics of a chunk of output pixels: shift, sum, square sum, each of all columns. Null when not wanted.</summary>
@@ -62,19 +81,34 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
 
     private readonly nint PanelRows => (nint)TapRows * TapColumns * InputChannels;
 
+    // Nothing comes back to the output after its sums are there, and all rows of all tiles start on vectors.
+    private readonly bool NonTemporal =>
+        !Accumulate && !ClearGaps && ChunkStatistics == null && !Epilogue.Maps && (long)N * OutputImageStride * sizeof(float) >= NonTemporalBytes
+        && OutputPixelStride % Kernels->Tiles.Lanes == 0 && (nint)Output % (Kernels->Tiles.Lanes * sizeof(float)) == 0;
+
+    // Any two neighbouring tiles of a row see the same taps: all of them, always.
+    private readonly bool NeverPadded =>
+        OriginRow == 0 && OriginColumn == 0 && (P - 1) * Step + TapRows <= InputRows && (Q - 1) * Step + TapColumns <= InputColumns;
+
+    /// <summary>Whether an item owns whole output rows, all columns of them.</summary>
+    public readonly bool OwnsRows => PanelGroups == 1 && ColumnItems == 1;
+
     /// <summary>Cuts the work into items. Called once the sizes are set, before anything else is asked.</summary>
     public void Plan()
     {
         FlattenPixels();
         long panelBytes = Math.Max(1, PanelRows) * Layout.FullWidth * sizeof(float);
-        _panelsPerGroup = (int)Math.Clamp(PanelGroupBytes / panelBytes, 1, Layout.Count);
-        double pixelFlops = 2.0 * Math.Max(1, PanelRows) * Math.Min(_panelsPerGroup * Layout.FullWidth, Layout.Columns);
-        double pixels = Math.Max(1, ItemFlops / pixelFlops);
+        _panelsPerGroup = panelBytes <= SmallPanelBytes && TapRows * TapColumns == 1
+            ? Layout.Count
+            : (int)Math.Clamp(PanelGroupBytes / panelBytes, 1, Layout.Count);
         int tile = Kernels->Tiles.MaxRows;
-        _rowsPerItem = (int)Math.Clamp(pixels / Q, 1, P);
-        _columnsPerItem = _rowsPerItem > 1 || Q <= 4 * tile
-            ? Q
-            : (int)Math.Min(Q, Math.Ceiling(pixels / tile) * tile);
+        double pixelFlops = 2.0 * Math.Max(1, PanelRows) * Math.Min(_panelsPerGroup * Layout.FullWidth, Layout.Columns);
+        double pixels = Math.Max(ChunkTiles * tile, ChunkFlops / pixelFlops);
+        pixels = Math.Min(pixels, ChunkInputBytes / ((double)Step * Step * InputChannels * sizeof(float)));
+        pixels = Math.Min(pixels, (double)N * P * Q / FewestChunks);
+        int most = (int)Math.Max(1, pixels / tile) * tile;
+        _rowsPerItem = Math.Clamp(most / Q, 1, P);
+        _columnsPerItem = _rowsPerItem > 1 || Q < most + tile ? Q : most;
     }
 
     /// <inheritdoc/>
@@ -95,6 +129,7 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     {
         // Groups of panels vary slowest: all threads stream pixels past the same few panels.
         int group = item / Chunks, chunk = item % Chunks;
+        if (ClearGaps && group == 0) ClearRows(chunk);
         int endPanel = Math.Min((group + 1) * _panelsPerGroup, Layout.Count);
         for (int panel = group * _panelsPerGroup; panel < endPanel; panel++) RunPanel(panel, chunk);
     }
@@ -102,73 +137,135 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     private readonly void RunPanel(int panel, int chunk)
     {
         (int n, int firstRow, int endRow, int firstColumn, int endColumn) = ChunkBounds(chunk);
-        int width = Layout.Width(panel);
-        int tallest = Kernels->Tiles.MaxRowsFor(width);
         int length = endColumn - firstColumn;
-        int tiles = (length + tallest - 1) / tallest;
+        int tallest = Kernels->Tiles.MaxRowsFor(Layout.Width(panel)), tiles = (length + tallest - 1) / tallest;
         TapGroup* groups = stackalloc TapGroup[TapColumns];
-        for (int i = 0; i < tiles; i++)
+        var run = new TileRun { Panel = panel, Image = n, Groups = groups };
+        for (int i = 0; i < tiles; i += run.Across)
         {
             // Tiles of nearly equal height: a row of 32 pixels is 11 + 11 + 10, not 14 + 14 + 4.
-            int column = firstColumn + (int)((long)length * i / tiles);
-            int rows = firstColumn + (int)((long)length * (i + 1) / tiles) - column;
-            int groupCount = GroupTaps(column, rows, groups);
-            for (int p = firstRow; p < endRow; p++)
+            run.Column = firstColumn + FirstOf(i, tiles, length);
+            run.Rows = firstColumn + FirstOf(i + 1, tiles, length) - run.Column;
+            run.Across = 1;
+            if (NeverPadded) run.Across = TilesLike(run.Rows, i, tiles, length);
+            run.GroupCount = GroupTaps(run.Column, run.Rows, groups);
+            for (run.Row = firstRow; run.Row < endRow; run.Row += run.Down)
             {
-                bool first = i == 0 && p == firstRow;
-                RunTile(panel, n, p, column, rows, groups, groupCount, chunk, first);
+                run.Down = run.Across == 1 ? RowsLike(run.Row, endRow) : 1;
+                RunTiles(run);
             }
+        }
+
+        int firstOutput = Layout.FirstColumn(panel);
+        for (int p = firstRow; p < endRow; p++)
+        {
+            float* row = Output + n * OutputImageStride + p * OutputRowStride + firstColumn * OutputPixelStride + firstOutput;
+            FinishTile(row, length, Layout.ValidColumns(panel), firstOutput, chunk, firstOfChunk: p == firstRow);
         }
     }
 
-    private readonly void RunTile(
-        int panel, int n, int p, int column, int rows, TapGroup* groups, int groupCount, int chunk, bool firstOfChunk)
+    /// <summary>Clears whole rows, computed pixels included, just before they are computed: they are still in L2 then.</summary>
+    private readonly void ClearRows(int chunk)
     {
-        int width = Layout.Width(panel), valid = Layout.ValidColumns(panel), firstOutput = Layout.FirstColumn(panel);
-        float* output = Output + n * OutputImageStride + p * OutputRowStride + column * OutputPixelStride + firstOutput;
-        float* scratch = stackalloc float[valid < width ? rows * width : 1];
-        int row = p * Step - OriginRow;
-        int firstTap = Math.Max(0, -row), endTap = Math.Min(TapRows, InputRows - row);
+        (int n, int firstRow, int endRow, _, _) = ChunkBounds(chunk);
+        nint first = firstRow * OutputRowStride, end = endRow == P ? OutputImageStride : endRow * OutputRowStride;
+        NativeMemory.Clear(Output + n * OutputImageStride + first, (nuint)((end - first) * sizeof(float)));
+    }
 
+    private static int FirstOf(int tile, int tiles, int length) => (int)((long)length * tile / tiles);
+
+    /// <summary>Tiles from <paramref name="first"/> on that have so many rows.</summary>
+    private static int TilesLike(int rows, int first, int tiles, int length)
+    {
+        int end = first + 1;
+        while (end < tiles && FirstOf(end + 1, tiles, length) - FirstOf(end, tiles, length) == rows) end++;
+        return end - first;
+    }
+
+    /// <summary>Output rows from <paramref name="p"/> on that see the same tap rows, all of which lie inside.</summary>
+    private readonly int RowsLike(int p, int end)
+    {
+        (int first, int last) = Taps(p);
+        if (first > 0 || last < TapRows) return 1;
+        int rows = 1;
+        while (p + rows < end && Taps(p + rows) == (0, TapRows)) rows++;
+        return rows;
+    }
+
+    /// <summary>The tap rows of an output row that fall on the input.</summary>
+    private readonly (int First, int End) Taps(int p)
+    {
+        int row = p * Step - OriginRow;
+        return (Math.Max(0, -row), Math.Min(TapRows, InputRows - row));
+    }
+
+    /// <summary>Tiles of equal height and taps: neighbours in a row, or one below the other.</summary>
+    private readonly void RunTiles(in TileRun run)
+    {
+        int width = Layout.Width(run.Panel), valid = Layout.ValidColumns(run.Panel), firstOutput = Layout.FirstColumn(run.Panel);
+        nint outputStep = run.Across > 1 ? run.Rows * OutputPixelStride : OutputRowStride;
+        float* output = Output + run.Image * OutputImageStride + run.Row * OutputRowStride + run.Column * OutputPixelStride + firstOutput;
         var tile = default(TileArguments);
-        tile.C = valid < width ? scratch : output;
-        tile.CRow = valid < width ? width : OutputPixelStride;
-        bool started = Accumulate;
-        if (valid < width && Accumulate) CopyTile(output, OutputPixelStride, scratch, width, rows, valid);
-        if (!started && (groupCount == 0 || endTap <= firstTap || groups[0].Rows < rows))
+        (int firstTap, int endTap) = Taps(run.Row);
+        tile.ARow = (nint)Step * InputChannels;
+        tile.AInner = 1;
+        tile.AMiddle = InputRowStride;
+        tile.ATile = run.Across > 1 ? run.Rows * tile.ARow : Step * InputRowStride;
+        tile.BInner = width;
+        tile.BMiddle = (nint)TapColumns * InputChannels * width;
+        tile.Middle = endTap - firstTap;
+        tile.Outer = 1;
+        tile.A = Input + run.Image * InputImageStride + (run.Row * Step - OriginRow + firstTap) * InputRowStride;
+        tile.B = Panels + PanelRows * firstOutput + firstTap * tile.BMiddle;
+        if (valid == width)
         {
-            ClearTile(tile.C, tile.CRow, rows, valid < width ? width : valid);
+            tile.C = output;
+            tile.CRow = OutputPixelStride;
+            tile.CTile = outputStep;
+            tile.Tiles = run.Across * run.Down;
+            tile.NonTemporal = NonTemporal && run.GroupCount == 1;
+            SumTaps(run, tile, width);
+            return;
+        }
+
+        // Tiles wider than what is left of the columns go through scratch, one by one.
+        float* scratch = stackalloc float[run.Rows * width];
+        tile.Tiles = 1;
+        for (int i = 0; i < run.Across * run.Down; i++, output += outputStep, tile.A += tile.ATile)
+        {
+            if (Accumulate) CopyTile(output, OutputPixelStride, scratch, width, run.Rows, valid);
+            tile.C = scratch;
+            tile.CRow = width;
+            SumTaps(run, tile, width);
+            CopyTile(scratch, width, output, OutputPixelStride, run.Rows, valid);
+        }
+    }
+
+    /// <summary>The groups of tap columns one after another; the first overwrites what is there where it reaches all rows.</summary>
+    private readonly void SumTaps(in TileRun run, TileArguments tile, int width)
+    {
+        bool started = Accumulate;
+        bool reachesAll = run.GroupCount > 0 && tile.Middle > 0 && run.Groups[0].Rows == run.Rows;
+        if (!started && !reachesAll)
+        {
+            for (int i = 0; i < tile.Tiles; i++) ClearTile(tile.C + i * tile.CTile, tile.CRow, run.Rows, width);
             started = true;
         }
 
-        if (endTap > firstTap)
+        if (tile.Middle <= 0) return;
+        float* a = tile.A, b = tile.B, c = tile.C;
+        for (int g = 0; g < run.GroupCount; g++)
         {
-            tile.ARow = (nint)Step * InputChannels;
-            tile.AInner = 1;
-            tile.AMiddle = InputRowStride;
-            tile.BInner = width;
-            tile.BMiddle = (nint)TapColumns * InputChannels * width;
-            tile.Middle = endTap - firstTap;
-            tile.Outer = 1;
-            float* image = Input + n * InputImageStride + (row + firstTap) * InputRowStride;
-            float* weights = Panels + PanelRows * firstOutput + firstTap * tile.BMiddle;
-            float* result = tile.C;
-            for (int g = 0; g < groupCount; g++)
-            {
-                TapGroup group = groups[g];
-                int inputColumn = (column + group.FirstRow) * Step + group.FirstTap - OriginColumn;
-                tile.A = image + (nint)inputColumn * InputChannels;
-                tile.B = weights + (nint)group.FirstTap * InputChannels * width;
-                tile.C = result + group.FirstRow * tile.CRow;
-                tile.Inner = (nint)group.Taps * InputChannels;
-                tile.Accumulate = started;
-                Kernels->Tiles.Run(group.Rows, width, &tile);
-                started = true;
-            }
+            TapGroup group = run.Groups[g];
+            int inputColumn = (run.Column + group.FirstRow) * Step + group.FirstTap - OriginColumn;
+            tile.A = a + (nint)inputColumn * InputChannels;
+            tile.B = b + (nint)group.FirstTap * InputChannels * width;
+            tile.C = c + group.FirstRow * tile.CRow;
+            tile.Inner = (nint)group.Taps * InputChannels;
+            tile.Accumulate = started;
+            Kernels->Tiles.Run(group.Rows, width, &tile);
+            started = true;
         }
-
-        if (valid < width) CopyTile(scratch, width, output, OutputPixelStride, rows, valid);
-        FinishTile(output, rows, valid, firstOutput, chunk, firstOfChunk);
     }
 
     /// <summary>The epilogue and the statistics of a tile of finished sums.</summary>
@@ -259,6 +356,12 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     private static void ClearTile(float* tile, nint rowStride, int rows, int columns)
     {
         for (int i = 0; i < rows; i++, tile += rowStride) new Span<float>(tile, columns).Clear();
+    }
+
+    private struct TileRun
+    {
+        public int Panel, Image, Row, Column, Rows, Across, Down, GroupCount;
+        public TapGroup* Groups;
     }
 
     private struct TapGroup

@@ -70,6 +70,7 @@ internal unsafe struct TransposedMapJob : IParallelJob
     // A block of 16 rows of K by 64 columns of C: 4 KiB of scratch, whole cache lines on both sides.
     private const int BlockK = 16, BlockC = 64;
 
+    public CpuKernels* Kernels;
     public delegate*<MapArguments*, long, void> Kernel;
 
     /// <summary>Y and Z are in feedback layout; X is not used.</summary>
@@ -89,12 +90,7 @@ internal unsafe struct TransposedMapJob : IParallelJob
         for (int firstC = 0; firstC < C; firstC += BlockC)
         {
             int columns = Math.Min(BlockC, C - firstC);
-            float* source = Forward + ((nint)tap * C + firstC) * K + firstK;
-            for (int c = 0; c < columns; c++, source += K)
-            {
-                for (int k = 0; k < rows; k++) block[k * BlockC + c] = source[k];
-            }
-
+            Kernels->Transpose(Forward + ((nint)tap * C + firstC) * K + firstK, K, columns, rows, block, BlockC);
             for (int k = 0; k < rows; k++)
             {
                 MapArguments row = Arguments.From(((long)tap * K + firstK + k) * C + firstC);

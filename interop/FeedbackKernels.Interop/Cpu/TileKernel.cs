@@ -3,9 +3,9 @@ using System.Runtime.CompilerServices;
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// One tile of a product: C[row][column] = (or +=) sum over a nest of three loops of A[row] * B[column]. Strides are in
-/// floats. The nest lets one kernel serve every convolution without im2col: its loops are filter rows and the run of
-/// (column, channel) in a forward or feedback pass, and images, rows and columns of pixels in a weight gradient.
+/// Tiles of a product, one below the other: C[row][column] = (or +=) sum over a nest of three loops of A[row] * B[column].
+/// Strides are in floats. The nest lets one kernel serve every convolution without im2col: its loops are filter rows and
+/// the run of (column, channel) in a forward or feedback pass, and images, rows and columns of pixels in a weight gradient.
 /// </summary>
 internal unsafe struct TileArguments
 {
@@ -24,8 +24,15 @@ internal unsafe struct TileArguments
     /// <summary>Trip counts of the nest, each at least 1.</summary>
     public nint Inner, Middle, Outer;
 
+    /// <summary>Tiles, at least 1, and how far A and C move from one to the next; B is the same for all.</summary>
+    public nint Tiles, ATile, CTile;
+
     /// <summary>Whether C is added to.</summary>
     public bool Accumulate;
+
+    /// <summary>Whether C goes past the caches: it is not added to, its rows are aligned to vectors, and it is far larger
+    /// than a cache, so that reading its lines only to overwrite them would be in vain.</summary>
+    public bool NonTemporal;
 }
 
 /// <summary>A number known to the JIT: a branch on it leaves no trace in the machine code.</summary>
@@ -46,17 +53,24 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
     where TRows : unmanaged, IConstant
     where TColumns : unmanaged, IConstant
 {
+    // Bytes of B fetched ahead of their use: eight steps, about the time that the third level of cache takes to answer.
+    // The stream goes on past the panel's end into the next one.
+    private const int PrefetchBytes = 1024;
+
     // Optimised at its first call: code that starts in the lower tier runs twenty times slower until it is replaced.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Run(TileArguments* t)
     {
+        float* aTile = t->A, cTile = t->C;
+        nint tiles = t->Tiles;
+    NextTile:
         TVector c0a = TOps.Zero, c0b = TOps.Zero, c1a = TOps.Zero, c1b = TOps.Zero, c2a = TOps.Zero, c2b = TOps.Zero, c3a = TOps.Zero, c3b = TOps.Zero;
         TVector c4a = TOps.Zero, c4b = TOps.Zero, c5a = TOps.Zero, c5b = TOps.Zero, c6a = TOps.Zero, c6b = TOps.Zero, c7a = TOps.Zero, c7b = TOps.Zero;
         TVector c8a = TOps.Zero, c8b = TOps.Zero, c9a = TOps.Zero, c9b = TOps.Zero, c10a = TOps.Zero, c10b = TOps.Zero, c11a = TOps.Zero, c11b = TOps.Zero;
         TVector c12a = TOps.Zero, c12b = TOps.Zero, c13a = TOps.Zero, c13b = TOps.Zero;
         if (t->Accumulate)
         {
-            float* row = t->C;
+            float* row = cTile;
             nint next = t->CRow;
             if (TRows.Value > 0) { c0a = TOps.Load(row); if (TColumns.Value > 1) c0b = TOps.Load(row + TOps.Count); }
             if (TRows.Value > 1) { row += next; c1a = TOps.Load(row); if (TColumns.Value > 1) c1b = TOps.Load(row + TOps.Count); }
@@ -78,7 +92,7 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
         // rows 9 to 13 the same from a second base nine rows on.
         nint s1 = t->ARow * sizeof(float), s3 = 3 * s1, s5 = 5 * s1, s7 = 7 * s1;
         nint aInner = t->AInner * sizeof(float), bInner = t->BInner * sizeof(float), inner = t->Inner;
-        byte* aOuter = (byte*)t->A, bOuter = (byte*)t->B;
+        byte* aOuter = (byte*)aTile, bOuter = (byte*)t->B;
         nint outer = t->Outer;
         do
         {
@@ -92,6 +106,8 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
                 {
                     TVector b0 = TOps.Load((float*)b), b1 = TOps.Zero;
                     if (TColumns.Value > 1) b1 = TOps.Load((float*)b + TOps.Count);
+                    TOps.Prefetch(b + PrefetchBytes);
+                    if (TColumns.Value > 1) TOps.Prefetch(b + PrefetchBytes + TOps.Count * sizeof(float));
                     byte* a9 = a + s1 * 8 + s1;
                     TVector x;
                     if (TRows.Value > 0) { x = TOps.Broadcast(*(float*)a); c0a = TOps.MultiplyAdd(x, b0, c0a); if (TColumns.Value > 1) c0b = TOps.MultiplyAdd(x, b1, c0b); }
@@ -121,8 +137,28 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
         }
         while (--outer != 0);
 
+        if (t->NonTemporal)
         {
-            float* row = t->C;
+            float* row = cTile;
+            nint next = t->CRow;
+            if (TRows.Value > 0) { TOps.StoreNonTemporal(c0a, row); if (TColumns.Value > 1) TOps.StoreNonTemporal(c0b, row + TOps.Count); }
+            if (TRows.Value > 1) { row += next; TOps.StoreNonTemporal(c1a, row); if (TColumns.Value > 1) TOps.StoreNonTemporal(c1b, row + TOps.Count); }
+            if (TRows.Value > 2) { row += next; TOps.StoreNonTemporal(c2a, row); if (TColumns.Value > 1) TOps.StoreNonTemporal(c2b, row + TOps.Count); }
+            if (TRows.Value > 3) { row += next; TOps.StoreNonTemporal(c3a, row); if (TColumns.Value > 1) TOps.StoreNonTemporal(c3b, row + TOps.Count); }
+            if (TRows.Value > 4) { row += next; TOps.StoreNonTemporal(c4a, row); if (TColumns.Value > 1) TOps.StoreNonTemporal(c4b, row + TOps.Count); }
+            if (TRows.Value > 5) { row += next; TOps.StoreNonTemporal(c5a, row); if (TColumns.Value > 1) TOps.StoreNonTemporal(c5b, row + TOps.Count); }
+            if (TRows.Value > 6) { row += next; TOps.StoreNonTemporal(c6a, row); if (TColumns.Value > 1) TOps.StoreNonTemporal(c6b, row + TOps.Count); }
+            if (TRows.Value > 7) { row += next; TOps.StoreNonTemporal(c7a, row); if (TColumns.Value > 1) TOps.StoreNonTemporal(c7b, row + TOps.Count); }
+            if (TRows.Value > 8) { row += next; TOps.StoreNonTemporal(c8a, row); if (TColumns.Value > 1) TOps.StoreNonTemporal(c8b, row + TOps.Count); }
+            if (TRows.Value > 9) { row += next; TOps.StoreNonTemporal(c9a, row); if (TColumns.Value > 1) TOps.StoreNonTemporal(c9b, row + TOps.Count); }
+            if (TRows.Value > 10) { row += next; TOps.StoreNonTemporal(c10a, row); if (TColumns.Value > 1) TOps.StoreNonTemporal(c10b, row + TOps.Count); }
+            if (TRows.Value > 11) { row += next; TOps.StoreNonTemporal(c11a, row); if (TColumns.Value > 1) TOps.StoreNonTemporal(c11b, row + TOps.Count); }
+            if (TRows.Value > 12) { row += next; TOps.StoreNonTemporal(c12a, row); if (TColumns.Value > 1) TOps.StoreNonTemporal(c12b, row + TOps.Count); }
+            if (TRows.Value > 13) { row += next; TOps.StoreNonTemporal(c13a, row); if (TColumns.Value > 1) TOps.StoreNonTemporal(c13b, row + TOps.Count); }
+        }
+        else
+        {
+            float* row = cTile;
             nint next = t->CRow;
             if (TRows.Value > 0) { TOps.Store(c0a, row); if (TColumns.Value > 1) TOps.Store(c0b, row + TOps.Count); }
             if (TRows.Value > 1) { row += next; TOps.Store(c1a, row); if (TColumns.Value > 1) TOps.Store(c1b, row + TOps.Count); }
@@ -139,5 +175,11 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
             if (TRows.Value > 12) { row += next; TOps.Store(c12a, row); if (TColumns.Value > 1) TOps.Store(c12b, row + TOps.Count); }
             if (TRows.Value > 13) { row += next; TOps.Store(c13a, row); if (TColumns.Value > 1) TOps.Store(c13b, row + TOps.Count); }
         }
+
+        // A jump instead of one more block of the nest, which would be indented out of sight.
+        if (--tiles == 0) return;
+        aTile += t->ATile;
+        cTile += t->CTile;
+        goto NextTile;
     }
 }

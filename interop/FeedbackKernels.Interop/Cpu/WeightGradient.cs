@@ -96,6 +96,7 @@ internal unsafe struct WeightGradient : IParallelJob
         tile.BOuter = (nint)Shape.P * Shape.Q * ErrorStride;
         tile.Middle = endP - firstP;
         tile.Outer = images;
+        tile.Tiles = 1;
         tile.CRow = Shape.K;
         tile.Accumulate = true;
         for (int s = 0; s < Shape.S; s++)

@@ -7,6 +7,7 @@ namespace FeedbackKernels.Interop;
 /// </summary>
 internal unsafe struct WeightPacking : IParallelJob
 {
+    public CpuKernels* Kernels;
     public float* Source;
     public float* Panels;
     public PanelLayout Layout;
@@ -23,42 +24,31 @@ internal unsafe struct WeightPacking : IParallelJob
     public readonly void Run(int item, int worker)
     {
         int panel = item / TapRows, tapRow = item % TapRows;
-        int width = Layout.Width(panel), valid = Layout.ValidColumns(panel), first = Layout.FirstColumn(panel);
+        int width = Layout.Width(panel);
         nint panelRows = (nint)TapRows * TapColumns * InputChannels;
-        float* destination = Panels + panelRows * first + (nint)tapRow * TapColumns * InputChannels * width;
-        for (int tapColumn = 0; tapColumn < TapColumns; tapColumn++)
-        {
-            float* tap = Source + tapRow * TapRowStride + tapColumn * TapColumnStride + first * ColumnStride;
-            if (ColumnStride == 1) CopyRows(tap, destination, width, valid);
-            else CopyTransposed(tap, destination, width, valid);
-            destination += (nint)InputChannels * width;
-        }
+        float* destination = Panels + panelRows * Layout.FirstColumn(panel) + (nint)tapRow * TapColumns * InputChannels * width;
+        for (int tapColumn = 0; tapColumn < TapColumns; tapColumn++, destination += (nint)InputChannels * width)
+            PackTap(panel, tapRow, tapColumn, 0, InputChannels, destination);
     }
 
-    private readonly void CopyRows(float* source, float* destination, int width, int valid)
+    /// <summary>Some channels of one tap of a panel: [channels][panel width].</summary>
+    public readonly void PackTap(int panel, int tapRow, int tapColumn, int firstChannel, int channels, float* destination)
     {
-        for (int c = 0; c < InputChannels; c++, source += ChannelStride, destination += width)
-        {
-            new ReadOnlySpan<float>(source, valid).CopyTo(new Span<float>(destination, valid));
-            if (valid < width) new Span<float>(destination + valid, width - valid).Clear();
-        }
+        int width = Layout.Width(panel), valid = Layout.ValidColumns(panel);
+        float* tap = Source + tapRow * TapRowStride + tapColumn * TapColumnStride
+            + firstChannel * ChannelStride + Layout.FirstColumn(panel) * ColumnStride;
+        if (ColumnStride == 1) CopyRows(tap, channels, destination, width, valid);
+        else Kernels->Transpose(tap, ColumnStride, valid, channels, destination, width);
+        if (valid == width) return;
+        for (int c = 0; c < channels; c++) new Span<float>(destination + (nint)c * width + valid, width - valid).Clear();
     }
 
-    private readonly void CopyTransposed(float* source, float* destination, int width, int valid)
+    private readonly void CopyRows(float* source, int channels, float* destination, int width, int valid)
     {
-        // Channels in blocks: a block of source lines stays in L1 while its columns are picked out of it.
-        const int Block = 16;
-        for (int block = 0; block < InputChannels; block += Block)
+        for (int c = 0; c < channels; c++, source += ChannelStride, destination += width)
         {
-            int end = Math.Min(block + Block, InputChannels);
-            for (int column = 0; column < valid; column++)
-            {
-                float* from = source + column * ColumnStride;
-                for (int c = block; c < end; c++) destination[(nint)c * width + column] = from[c * ChannelStride];
-            }
-
-            if (valid == width) continue;
-            for (int c = block; c < end; c++) new Span<float>(destination + (nint)c * width + valid, width - valid).Clear();
+            var row = new MapArguments { X = source, Y = destination };
+            Kernels->Copy(&row, valid);
         }
     }
 }

@@ -232,6 +232,7 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
             Inner = Channels,
             Middle = 1,
             Outer = 1,
+            Tiles = 1,
         };
         int parts = (count + kernels.MaxRows - 1) / kernels.MaxRows;
         for (int panel = 0; panel < layout.Count; panel++)

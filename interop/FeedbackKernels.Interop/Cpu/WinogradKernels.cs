@@ -36,10 +36,15 @@ internal static unsafe class WinogradKernels<TVector, TOps>
 {
     private const int MostLanes = 16;
 
+    /// <summary>The next cache line: a vector that straddles two costs two accesses.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static float* Aligned(float* buffer) => (float*)(((nint)buffer + 63) & ~63);
+
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Input(WinogradArguments* t)
     {
-        float* columns = stackalloc float[36 * MostLanes];
+        float* columns = stackalloc float[37 * MostLanes];
+        columns = Aligned(columns);
         nint lanes = TOps.Count, stride = t->DestinationStride;
         float** p = t->Pixels;
         for (nint c = 0; c < t->Channels; c += lanes)
@@ -64,7 +69,8 @@ internal static unsafe class WinogradKernels<TVector, TOps>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Weights(WinogradArguments* t)
     {
-        float* columns = stackalloc float[18 * MostLanes];
+        float* columns = stackalloc float[19 * MostLanes];
+        columns = Aligned(columns);
         nint lanes = TOps.Count, tap = t->SourceStride, stride = t->DestinationStride;
         for (nint c = 0; c < t->Channels; c += lanes)
         {
@@ -80,7 +86,9 @@ internal static unsafe class WinogradKernels<TVector, TOps>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Output(WinogradArguments* t)
     {
-        float* columns = stackalloc float[24 * MostLanes], pixels = stackalloc float[4 * MostLanes];
+        float* columns = stackalloc float[29 * MostLanes];
+        columns = Aligned(columns);
+        float* pixels = columns + 24 * MostLanes;
         nint lanes = TOps.Count, point = t->SourceStride;
         for (nint c = 0; c < t->Channels; c += lanes)
         {

@@ -20,7 +20,13 @@ internal readonly unsafe struct Avx2Ops : IVectorOps<Vector256<float>>
     public static void Store(Vector256<float> value, float* destination) => value.Store(destination);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreNonTemporal(Vector256<float> value, float* destination) => value.StoreAlignedNonTemporal(destination);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> Broadcast(float value) => Vector256.Create(value);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Prefetch(void* address) => Sse.Prefetch0(address);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> Add(Vector256<float> a, Vector256<float> b) => a + b;
@@ -53,6 +59,28 @@ internal readonly unsafe struct Avx2Ops : IVectorOps<Vector256<float>>
     public static Vector256<float> SelectIfAbove(Vector256<float> value, Vector256<float> bound, Vector256<float> ifAbove, Vector256<float> otherwise) =>
         Vector256.ConditionalSelect(
             Vector256.AndNot(Vector256.Equals(bound, bound), Vector256.LessThanOrEqual(value, bound)), ifAbove, otherwise);
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Transpose(float* source, nint sourceStride, float* destination, nint destinationStride)
+    {
+        // Four columns at a time: rows 0 to 3 in the lower halves, 4 to 7 in the upper ones.
+        for (int half = 0; half < 8; half += 4, source += 4, destination += 4 * destinationStride)
+        {
+            Vector256<float> r0 = Halves(source, sourceStride), r1 = Halves(source + sourceStride, sourceStride);
+            Vector256<float> r2 = Halves(source + 2 * sourceStride, sourceStride), r3 = Halves(source + 3 * sourceStride, sourceStride);
+            Vector256<double> low01 = Avx.UnpackLow(r0, r1).AsDouble(), high01 = Avx.UnpackHigh(r0, r1).AsDouble();
+            Vector256<double> low23 = Avx.UnpackLow(r2, r3).AsDouble(), high23 = Avx.UnpackHigh(r2, r3).AsDouble();
+            Avx.UnpackLow(low01, low23).AsSingle().Store(destination);
+            Avx.UnpackHigh(low01, low23).AsSingle().Store(destination + destinationStride);
+            Avx.UnpackLow(high01, high23).AsSingle().Store(destination + 2 * destinationStride);
+            Avx.UnpackHigh(high01, high23).AsSingle().Store(destination + 3 * destinationStride);
+        }
+    }
+
+    /// <summary>Four floats of a row below four of the row four further on.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<float> Halves(float* source, nint stride) =>
+        Vector256.Create(Vector128.Load(source), Vector128.Load(source + 4 * stride));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Sum(Vector256<float> value) => Vector256.Sum(value);

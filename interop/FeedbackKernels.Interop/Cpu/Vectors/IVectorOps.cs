@@ -19,7 +19,13 @@ internal unsafe interface IVectorOps<T>
 
     static abstract void Store(T value, float* destination);
 
+    /// <summary>Stores past the caches, where the machine can; the destination is aligned to the vector.</summary>
+    static abstract void StoreNonTemporal(T value, float* destination);
+
     static abstract T Broadcast(float value);
+
+    /// <summary>Asks for the cache line at an address, which need not be mapped.</summary>
+    static abstract void Prefetch(void* address);
 
     static abstract T Add(T a, T b);
 
@@ -42,6 +48,9 @@ internal unsafe interface IVectorOps<T>
 
     /// <summary>ifAbove where value > bound, or value is NaN and bound is not; else otherwise.</summary>
     static abstract T SelectIfAbove(T value, T bound, T ifAbove, T otherwise);
+
+    /// <summary>Transposes a square block of <see cref="Count"/> rows by as many columns; strides in floats.</summary>
+    static abstract void Transpose(float* source, nint sourceStride, float* destination, nint destinationStride);
 
     /// <summary>Sum over the lanes.</summary>
     static abstract float Sum(T value);

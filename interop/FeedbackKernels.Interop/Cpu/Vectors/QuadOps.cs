@@ -42,12 +42,18 @@ internal readonly unsafe struct QuadOps<TVector, TOps> : IVectorOps<Quad<TVector
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreNonTemporal(Quad<TVector> value, float* destination) => Store(value, destination);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Quad<TVector> Broadcast(float value)
     {
         Quad<TVector> q;
         q.A = q.B = q.C = q.D = TOps.Broadcast(value);
         return q;
     }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Prefetch(void* address) => TOps.Prefetch(address);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Quad<TVector> Add(Quad<TVector> a, Quad<TVector> b)
@@ -146,6 +152,14 @@ internal readonly unsafe struct QuadOps<TVector, TOps> : IVectorOps<Quad<TVector
         q.C = TOps.SelectIfAbove(value.C, bound.C, ifAbove.C, otherwise.C);
         q.D = TOps.SelectIfAbove(value.D, bound.D, ifAbove.D, otherwise.D);
         return q;
+    }
+
+    public static void Transpose(float* source, nint sourceStride, float* destination, nint destinationStride)
+    {
+        for (int i = 0; i < Count; i++)
+        {
+            for (int j = 0; j < Count; j++) destination[j * destinationStride + i] = source[i * sourceStride + j];
+        }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

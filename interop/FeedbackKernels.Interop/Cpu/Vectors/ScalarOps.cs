@@ -21,7 +21,15 @@ internal readonly unsafe struct ScalarOps : IVectorOps<float>
     public static void Store(float value, float* destination) => *destination = value;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreNonTemporal(float value, float* destination) => Store(value, destination);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Broadcast(float value) => value;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Prefetch(void* address)
+    {
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Add(float a, float b) => a + b;
@@ -50,6 +58,9 @@ internal readonly unsafe struct ScalarOps : IVectorOps<float>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float SelectIfAbove(float value, float bound, float ifAbove, float otherwise) =>
         value <= bound || float.IsNaN(bound) ? otherwise : ifAbove;
+
+    public static void Transpose(float* source, nint sourceStride, float* destination, nint destinationStride) =>
+        *destination = *source;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Sum(float value) => value;

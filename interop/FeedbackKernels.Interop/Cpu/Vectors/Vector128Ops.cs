@@ -19,7 +19,15 @@ internal readonly unsafe struct Vector128Ops : IVectorOps<Vector128<float>>
     public static void Store(Vector128<float> value, float* destination) => value.Store(destination);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreNonTemporal(Vector128<float> value, float* destination) => value.StoreAlignedNonTemporal(destination);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> Broadcast(float value) => Vector128.Create(value);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Prefetch(void* address)
+    {
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> Add(Vector128<float> a, Vector128<float> b) => a + b;
@@ -52,6 +60,14 @@ internal readonly unsafe struct Vector128Ops : IVectorOps<Vector128<float>>
     public static Vector128<float> SelectIfAbove(Vector128<float> value, Vector128<float> bound, Vector128<float> ifAbove, Vector128<float> otherwise) =>
         Vector128.ConditionalSelect(
             Vector128.AndNot(Vector128.Equals(bound, bound), Vector128.LessThanOrEqual(value, bound)), ifAbove, otherwise);
+
+    public static void Transpose(float* source, nint sourceStride, float* destination, nint destinationStride)
+    {
+        for (int i = 0; i < Count; i++)
+        {
+            for (int j = 0; j < Count; j++) destination[j * destinationStride + i] = source[i * sourceStride + j];
+        }
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Sum(Vector128<float> value) => Vector128.Sum(value);
