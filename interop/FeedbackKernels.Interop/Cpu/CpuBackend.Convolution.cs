@@ -9,7 +9,7 @@ public sealed unsafe partial class CpuBackend
         int width = new PanelLayout(columns, _kernels->Tiles.Lanes).Width(0);
         string tile = $"{_kernels->Tiles.MaxRowsFor(width)}x{width}, {Level}";
         bool pointwise = shape is { R: 1, S: 1, Stride: 1, Padding: 0 };
-        if (UsesWinograd(shape, pass)) return new($"Winograd F(4x4 3x3) {tile}", "3x3, stride 1: 36 products a 4x4 tile of outputs instead of 144");
+        if (UsesWinograd(shape)) return new($"Winograd F(4x4 3x3) {tile}", "3x3, stride 1: 36 products a 4x4 tile of outputs instead of 144");
         return pass switch
         {
             ConvPass.WeightGradient => new(
@@ -53,7 +53,7 @@ public sealed unsafe partial class CpuBackend
                 Activation = epilogue.Activation,
             },
         };
-        gather.Panels = Pack(new WeightPacking
+        var packing = new WeightPacking
         {
             Kernels = _kernels,
             Source = w.Floats,
@@ -65,30 +65,36 @@ public sealed unsafe partial class CpuBackend
             TapColumnStride = (nint)shape.C * shape.K,
             ChannelStride = shape.K,
             ColumnStride = 1,
-        });
+        };
         gather.Plan();
-        RunFastest(shape, ConvPass.Forward, ref gather, epilogue.Statistics);
+        RunFastest(shape, ref gather, packing, epilogue.Statistics);
     }
 
-    private bool UsesWinograd(in ConvShape shape, ConvPass pass) =>
-        !Exact && WinogradConvolution.Suits(shape, pass, _kernels->Tiles.Lanes);
+    private bool UsesWinograd(in ConvShape shape) => !Exact && WinogradConvolution.Suits(shape, _kernels->Tiles.Lanes);
 
-    private void RunFastest(in ConvShape shape, ConvPass pass, ref GatherConvolution gather, in BatchStatistics statistics)
+    private void RunFastest(
+        in ConvShape shape, ref GatherConvolution gather, in WeightPacking packing, in BatchStatistics statistics)
     {
-        if (UsesWinograd(shape, pass))
+        if (UsesWinograd(shape))
         {
-            WinogradConvolution winograd = WinogradConvolution.Of(gather);
+            WinogradConvolution winograd = WinogradConvolution.Of(gather, packing, Zeros(gather.InputChannels));
             winograd.Weights = _scratch.Floats(ScratchUse.WinogradWeights, winograd.WeightFloats);
             winograd.Tiles = _scratch.Floats(ScratchUse.WinogradTiles, winograd.TileFloats(Threads));
             winograd.Products = _scratch.Floats(ScratchUse.WinogradProducts, winograd.ProductFloats(Threads));
-            winograd.Zeros = _scratch.Floats(ScratchUse.WinogradZeros, gather.InputChannels);
-            new Span<float>(winograd.Zeros, gather.InputChannels).Clear();
             RunConvolution(ref winograd, gather.Layout.Columns, statistics);
         }
         else
         {
+            gather.Panels = Pack(packing);
             RunConvolution(ref gather, gather.Layout.Columns, statistics);
         }
+    }
+
+    private float* Zeros(int count)
+    {
+        float* zeros = _scratch.Floats(ScratchUse.WinogradZeros, count);
+        new Span<float>(zeros, count).Clear();
+        return zeros;
     }
 
     private void RunConvolution<T>(ref T convolution, int columns, in BatchStatistics statistics)
@@ -159,7 +165,7 @@ public sealed unsafe partial class CpuBackend
             OutputImageStride = (nint)shape.H * shape.W * shape.C,
             Accumulate = accumulate,
         };
-        gather.Panels = Pack(new WeightPacking
+        var packing = new WeightPacking
         {
             Kernels = _kernels,
             Source = weights.Floats + rows.Last * tapRowFloats + columns.Last * tapColumnFloats,
@@ -171,15 +177,18 @@ public sealed unsafe partial class CpuBackend
             TapColumnStride = -u * tapColumnFloats,
             ChannelStride = transposed ? 1 : shape.C,
             ColumnStride = transposed ? shape.K : 1,
-        });
+        };
         gather.Plan();
         gather.ClearGaps = shape is { R: 1, S: 1, Padding: 0 } && u > 1 && !accumulate && gather.OwnsRows;
-        RunFastest(shape, ConvPass.Feedback, ref gather, default);
+        RunFastest(shape, ref gather, packing, default);
         return gather.ClearGaps;
     }
 
-    internal override void ConvWeightGradientCore(in ConvShape shape, BufferView x, BufferView dy, BufferView dw) =>
-        WeightGradientTo(shape, x.Floats, dy.Floats, dw.Floats, accumulate: false);
+    internal override void ConvWeightGradientCore(in ConvShape shape, BufferView x, BufferView dy, BufferView dw)
+    {
+        if (UsesWinograd(shape)) WinogradWeightGradientTo(shape, x.Floats, dy.Floats, dw.Floats);
+        else WeightGradientTo(shape, x.Floats, dy.Floats, dw.Floats, accumulate: false);
+    }
 
     internal override void MirrorCorrelateCore(in MirrorStep step, BufferView w, BufferView correlation, bool accumulate)
     {
@@ -204,18 +213,12 @@ public sealed unsafe partial class CpuBackend
             Shape = shape,
             X = x,
             Dy = dy,
-            ErrorStride = shape.K,
             Dw = dw,
             Accumulate = accumulate,
             Layout = new PanelLayout(shape.K, _kernels->Tiles.Lanes),
         };
-        if (gradient.Layout.PaddedColumns != shape.K)
-        {
-            gradient.ErrorStride = gradient.Layout.PaddedColumns;
-            gradient.Dy = PadRows(dy, shape.OutputLength / shape.K, shape.K, gradient.Layout.PaddedColumns);
-        }
-
-        gradient.Plan();
+        gradient.Plan(Threads);
+        gradient.Blocks = _scratch.Floats(ScratchUse.GradientBlocks, Threads * gradient.BlockFloats);
         gradient.Partials = _scratch.Floats(ScratchUse.GradientShares, gradient.PartialFloats);
         _pool.Run(gradient.Items, ref gradient);
         if (gradient.Shares == 1) return;
@@ -230,25 +233,33 @@ public sealed unsafe partial class CpuBackend
         _pool.Run(sums.Items, ref sums);
     }
 
+    private void WinogradWeightGradientTo(in ConvShape shape, float* x, float* dy, float* dw)
+    {
+        float* zeros = Zeros(Math.Max(shape.C, shape.K));
+        WinogradMap input = WinogradMap.Of(x, shape.H, shape.W, shape.C, shape.P, shape.Q, zeros);
+        input.OriginRow = input.OriginColumn = shape.Padding;
+        WinogradMap error = WinogradMap.Of(dy, shape.P, shape.Q, shape.K, shape.P, shape.Q, zeros);
+        error.Patch = WinogradMap.TileSize;
+        var gradient = new WinogradWeightGradient
+        {
+            Kernels = _kernels,
+            Layout = new PanelLayout(shape.K, _kernels->Tiles.Lanes),
+            Input = input,
+            Error = error,
+            Images = shape.N,
+            Dw = dw,
+        };
+        gradient.Tiles = _scratch.Floats(ScratchUse.WinogradTiles, gradient.TileFloats);
+        gradient.Errors = _scratch.Floats(ScratchUse.WinogradProducts, gradient.ErrorFloats);
+        gradient.Sums = _scratch.Floats(ScratchUse.WinogradSums, gradient.SumFloats);
+        gradient.Run(_pool);
+    }
+
     private float* Pack(WeightPacking packing)
     {
         packing.Panels = _scratch.Floats(ScratchUse.Panels, packing.PanelFloats);
         _pool.Run(packing.Items, ref packing);
         return packing.Panels;
-    }
-
-    private float* PadRows(float* source, long rows, int columns, int paddedColumns)
-    {
-        var pad = new PadRowsJob
-        {
-            Source = source,
-            Output = _scratch.Floats(ScratchUse.PaddedError, rows * paddedColumns),
-            Rows = rows,
-            Columns = columns,
-            PaddedColumns = paddedColumns,
-        };
-        _pool.Run(pad.Items, ref pad);
-        return pad.Output;
     }
 
     /// <summary>
@@ -275,27 +286,5 @@ public sealed unsafe partial class CpuBackend
 
         public readonly void Run(int item, int worker) =>
             Noise.Fill(new Span<float>(Output + (long)item * Noise.Length, Noise.Length), FirstSample + item);
-    }
-
-    private struct PadRowsJob : IParallelJob
-    {
-        private const int ItemRows = 256;
-
-        public float* Source;
-        public float* Output;
-        public long Rows;
-        public int Columns, PaddedColumns;
-
-        public readonly int Items => checked((int)((Rows + ItemRows - 1) / ItemRows));
-
-        public readonly void Run(int item, int worker)
-        {
-            for (long row = (long)item * ItemRows; row < Math.Min(((long)item + 1) * ItemRows, Rows); row++)
-            {
-                var padded = new Span<float>(Output + row * PaddedColumns, PaddedColumns);
-                new ReadOnlySpan<float>(Source + row * Columns, Columns).CopyTo(padded);
-                padded[Columns..].Clear();
-            }
-        }
     }
 }

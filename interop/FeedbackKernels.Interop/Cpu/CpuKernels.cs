@@ -11,12 +11,13 @@ internal unsafe struct CpuKernels
     public SimdLevel Level;
     public TileSet Tiles;
     public delegate*<EpilogueArguments*, void> Epilogue;
+    public delegate*<StripArguments*, void> CopyStrip;
 
     /// <summary>See <see cref="TransposeKernel{TVector, TOps}.Run"/>.</summary>
     public delegate*<float*, nint, int, int, float*, nint, void> Transpose;
     public delegate*<ChannelArguments*, long, long, void> Statistics, Affine, BackwardSums, BackwardApply;
     public delegate*<MapArguments*, long, void> Add, Copy, Fill, ScaleTo, Combine, Sign, Sgd, Relu, ReluBackward, Sigmoid, SigmoidBackward;
-    public delegate*<WinogradArguments*, void> WinogradInput, WinogradWeights, WinogradOutput;
+    public delegate*<WinogradArguments*, void> WinogradInput, WinogradWeights, WinogradOutput, WinogradError, WinogradGradient;
     public delegate*<PoolArguments*, void> MaxPool, AveragePool, SpreadAverage;
 
     /// <summary>Allocates the table of a level. The caller frees it.</summary>
@@ -40,6 +41,7 @@ internal unsafe struct CpuKernels
             Level = level,
             Tiles = TileSet.For<TVector, TOps>(),
             Transpose = &TransposeKernel<TVector, TOps>.Run,
+            CopyStrip = &StripKernel<TVector, TOps>.Copy,
             Epilogue = &EpilogueKernel<TVector, TOps>.Run,
             Statistics = &ChannelKernels<TVector, TOps>.Statistics,
             Affine = &ChannelKernels<TVector, TOps>.Affine,
@@ -59,6 +61,8 @@ internal unsafe struct CpuKernels
             WinogradInput = &WinogradKernels<TVector, TOps>.Input,
             WinogradWeights = &WinogradKernels<TVector, TOps>.Weights,
             WinogradOutput = &WinogradKernels<TVector, TOps>.Output,
+            WinogradError = &WinogradKernels<TVector, TOps>.Error,
+            WinogradGradient = &WinogradKernels<TVector, TOps>.Gradient,
             MaxPool = &PoolKernels<TVector, TOps>.Max,
             AveragePool = &PoolKernels<TVector, TOps>.Average,
             SpreadAverage = &PoolKernels<TVector, TOps>.SpreadAverage,

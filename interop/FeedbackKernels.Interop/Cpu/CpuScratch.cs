@@ -8,13 +8,14 @@ internal enum ScratchUse
     ChunkRows,
     ChannelVectors,
     GradientShares,
-    PaddedError,
+    GradientBlocks,
     MirrorNoise,
     MirrorResponse,
     DoubleSums,
     WinogradWeights,
     WinogradTiles,
     WinogradProducts,
+    WinogradSums,
     WinogradZeros,
 }
 

@@ -39,6 +39,10 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     // before anything reads it.
     private const long NonTemporalBytes = 8 * 1024 * 1024;
 
+    // Eight steps of a tile: about the time that the third level of cache takes to answer. The stream goes on past the end
+    // of a panel into the next one.
+    private const nint PanelAheadBytes = 1024;
+
     // Long enough (about 10 us) to pay for handing out an item, and so many tiles that a panel is used often once it is
     // there; short enough, and so many chunks, that the last one is not waited for.
     private const double ChunkFlops = 4e6;
@@ -215,6 +219,7 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
         tile.BMiddle = (nint)TapColumns * InputChannels * width;
         tile.Middle = endTap - firstTap;
         tile.Outer = 1;
+        tile.Ahead = PanelAheadBytes;
         tile.A = Input + run.Image * InputImageStride + (run.Row * Step - OriginRow + firstTap) * InputRowStride;
         tile.B = Panels + PanelRows * firstOutput + firstTap * tile.BMiddle;
         if (valid == width)

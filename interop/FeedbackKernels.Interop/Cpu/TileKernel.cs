@@ -30,6 +30,12 @@ internal unsafe struct TileArguments
     /// <summary>Whether C is added to.</summary>
     public bool Accumulate;
 
+    /// <summary>Where the next call will add to, or null: its lines are fetched meanwhile.</summary>
+    public float* NextC;
+
+    /// <summary>What is fetched meanwhile, in bytes from the row of B in hand: as much as a row of B a step.</summary>
+    public nint Ahead;
+
     /// <summary>Whether C goes past the caches: it is not added to, its rows are aligned to vectors, and it is far larger
     /// than a cache, so that reading its lines only to overwrite them would be in vain.</summary>
     public bool NonTemporal;
@@ -53,10 +59,6 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
     where TRows : unmanaged, IConstant
     where TColumns : unmanaged, IConstant
 {
-    // Bytes of B fetched ahead of their use: eight steps, about the time that the third level of cache takes to answer.
-    // The stream goes on past the panel's end into the next one.
-    private const int PrefetchBytes = 1024;
-
     // Optimised at its first call: code that starts in the lower tier runs twenty times slower until it is replaced.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Run(TileArguments* t)
@@ -88,10 +90,20 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
             if (TRows.Value > 13) { row += next; c13a = TOps.Load(row); if (TColumns.Value > 1) c13b = TOps.Load(row + TOps.Count); }
         }
 
+        if (t->NextC != null)
+        {
+            float* row = t->NextC;
+            for (int i = 0; i < TRows.Value; i++, row += t->CRow)
+            {
+                TOps.Prefetch(row);
+                if (TColumns.Value > 1) TOps.Prefetch(row + TOps.Count);
+            }
+        }
+
         // Byte strides: rows 0 to 8 are one addressing mode each from a (base + {0, 1, 2, 4, 8} * s1, s3, s5, s3 * 2, s7),
         // rows 9 to 13 the same from a second base nine rows on.
         nint s1 = t->ARow * sizeof(float), s3 = 3 * s1, s5 = 5 * s1, s7 = 7 * s1;
-        nint aInner = t->AInner * sizeof(float), bInner = t->BInner * sizeof(float), inner = t->Inner;
+        nint aInner = t->AInner * sizeof(float), bInner = t->BInner * sizeof(float), inner = t->Inner, ahead = t->Ahead;
         byte* aOuter = (byte*)aTile, bOuter = (byte*)t->B;
         nint outer = t->Outer;
         do
@@ -106,8 +118,8 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
                 {
                     TVector b0 = TOps.Load((float*)b), b1 = TOps.Zero;
                     if (TColumns.Value > 1) b1 = TOps.Load((float*)b + TOps.Count);
-                    TOps.Prefetch(b + PrefetchBytes);
-                    if (TColumns.Value > 1) TOps.Prefetch(b + PrefetchBytes + TOps.Count * sizeof(float));
+                    TOps.Prefetch(b + ahead);
+                    if (TColumns.Value > 1) TOps.Prefetch(b + ahead + TOps.Count * sizeof(float));
                     byte* a9 = a + s1 * 8 + s1;
                     TVector x;
                     if (TRows.Value > 0) { x = TOps.Broadcast(*(float*)a); c0a = TOps.MultiplyAdd(x, b0, c0a); if (TColumns.Value > 1) c0b = TOps.MultiplyAdd(x, b1, c0b); }

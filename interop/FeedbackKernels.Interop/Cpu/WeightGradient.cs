@@ -2,30 +2,39 @@ namespace FeedbackKernels.Interop;
 
 /// <summary>
 /// dW[r,s,c,k] = sum over pixels of x * dy, as tiles of input channels by output channels whose reduction runs over the
-/// pixels. An item is a panel of output channels, a filter row (or all of them) and a share of the images; the shares
-/// are cut by the shape alone and added up in order, so the sum does not depend on the number of threads.
+/// pixels. Blocks of pixels are first copied to where a tile streams them: x in strips of one cache line of channels, dy in
+/// panels. (Read in place, neighbouring pixels lie C or K floats apart, at 4 KiB in one set of L1.)
+/// An item is a share of the images, a group of channels and a group of panels. Shares are cut by the shape alone and added up in order, so the
+/// sum does not depend on the number of threads.
 /// </summary>
 internal unsafe struct WeightGradient : IParallelJob
 {
-    // The rows of x and dy that one round of tiles reads again and again: a quarter of a 1 MiB L2.
-    private const long BlockBytes = 256 * 1024;
+    // A strip of x holds one cache line a pixel; a tile uses as many of its channels as it has rows.
+    private const int StripFloats = 16;
 
-    // Enough to balance a few dozen threads.
-    private const int ItemsWanted = 64;
+    // Pixels of a block: a panel of dy (128 bytes a pixel) and a strip of x (64) stay in L1 while all taps pass over them.
+    private const int BlockPixels = 192;
 
-    // Steps of the reduction below which the loops round it cost more than they do.
-    private const int ShortRow = 16;
+    // Where dW is large, reading and writing it once a block costs more than reading panels from L2.
+    private const int LargeBlockPixels = 384;
+    private const long LargeWeightBytes = 1024 * 1024;
 
-    // Most memory for the shares' partial sums.
+    // Channels of x that an item takes at a time: a block of them, and of the next block, stay in L2.
+    private const int GroupChannels = 256;
+
+    // Most memory for the shares' partial sums, and most shares: each is one more pass over dW.
     private const long PartialBytes = 4 * 1024 * 1024;
+    private const int MostShares = 16;
+
+    // Items a thread, so that the last one is not waited for long.
+    private const int ItemsPerThread = 4;
 
     public CpuKernels* Kernels;
     public ConvShape Shape;
     public float* X;
 
-    /// <summary>Error at the output; <see cref="ErrorStride"/> floats from a pixel to the next, padded to whole vectors.</summary>
+    /// <summary>Error at the output.</summary>
     public float* Dy;
-    public nint ErrorStride;
     public float* Dw;
 
     /// <summary>Whether dW is added to.</summary>
@@ -33,89 +42,173 @@ internal unsafe struct WeightGradient : IParallelJob
 
     /// <summary>Partial sums of the shares but the first, [shares - 1][R*S*C][K].</summary>
     public float* Partials;
+
+    /// <summary>Packed blocks, <see cref="BlockFloats"/> a worker.</summary>
+    public float* Blocks;
     public PanelLayout Layout;
 
-    private bool _splitRows;
-    private int _rowsPerBlock, _imagesPerBlock;
+    private int _panelGroups, _channelGroups, _rowsPerBlock, _imagesPerBlock;
 
     /// <summary>Shares that the images are cut into.</summary>
     public int Shares { get; private set; }
 
     public readonly long PartialFloats => (Shares - 1) * Shape.WeightLength;
 
-    public readonly int Items => Shares * Layout.Count * (_splitRows ? Shape.R : 1);
+    public readonly int Items => Shares * _panelGroups * _channelGroups;
+
+    /// <summary>Floats of the packed blocks of one worker.</summary>
+    public readonly long BlockFloats => ErrorOffset + (long)_imagesPerBlock * _rowsPerBlock * Shape.Q * Layout.FullWidth;
+
+    // Few channels fill no tile; then the (tap column, channel) pairs of a filter row are the rows of the tiles, over rows
+    // of x that are padded with zeros.
+    private readonly bool ByFilterRow => Shape.C < StripFloats || (Shape.C < 2 * StripFloats && Shape.S > 1);
+
+    private readonly bool Pointwise => !ByFilterRow && Shape is { R: 1, S: 1, Padding: 0 };
+
+    private readonly int Tallest => Kernels->Tiles.MaxRows;
+
+    // Rows of dW that the tiles share out: a tap's channels, or a filter row's (tap column, channel) pairs.
+    private readonly int TileRows => ByFilterRow ? Shape.S * Shape.C : Shape.C;
+
+    private readonly int MostStrips => (GroupRows(0) + Tallest - 1) / Tallest;
+
+    // A 1x1 convolution sees no neighbours: just the pixels that it reads are packed.
+    private readonly int Step => Pointwise ? 1 : Shape.Stride;
+
+    private readonly int PackedRows => Pointwise ? _rowsPerBlock : (_rowsPerBlock - 1) * Shape.Stride + Shape.R;
+
+    private readonly nint PackedRowFloats => ByFilterRow
+        ? (nint)(Shape.W + 2 * Shape.Padding) * Shape.C
+        : (nint)(Pointwise ? Shape.Q : Shape.W) * StripFloats;
+
+    // One line more than the strips need: strips a multiple of 4 KiB apart would share one set of L1.
+    private readonly nint StripStride => _imagesPerBlock * PackedRows * PackedRowFloats + StripFloats;
+
+    private readonly nint ErrorOffset => ByFilterRow ? StripStride : MostStrips * StripStride;
 
     /// <summary>Cuts the work into items. Called once the sizes are set, before anything else is asked.</summary>
-    public void Plan()
+    public void Plan(int threads)
     {
-        FlattenPixels();
         long weightBytes = Shape.WeightLength * sizeof(float);
-        int most = (int)Math.Clamp(PartialBytes / weightBytes + 1, 1, Shape.N);
-        Shares = Math.Min(most, (ItemsWanted + Layout.Count - 1) / Layout.Count);
-        _splitRows = Shares * Layout.Count < ItemsWanted && Shape.R > 1;
-        long rowBytes = ((long)Shape.Stride * Shape.W * Shape.C + (long)Shape.Q * Math.Min(Layout.FullWidth, Layout.PaddedColumns)) * sizeof(float);
-        _rowsPerBlock = (int)Math.Clamp(BlockBytes / rowBytes, 1, Shape.P);
-        _imagesPerBlock = (int)Math.Clamp(BlockBytes / (rowBytes * Shape.P), 1, Shape.N);
+        Shares = (int)Math.Clamp(PartialBytes / weightBytes + 1, 1, Math.Min(Shape.N, MostShares));
+        _channelGroups = (TileRows + GroupChannels - 1) / GroupChannels;
+        int parts = Shares * _channelGroups;
+        _panelGroups = Math.Clamp((ItemsPerThread * threads + parts - 1) / parts, 1, Layout.Count);
+        int pixels = weightBytes > LargeWeightBytes ? LargeBlockPixels : BlockPixels;
+        _rowsPerBlock = Math.Clamp(pixels / Shape.Q, 1, Shape.P);
+        _imagesPerBlock = Math.Clamp(pixels / (_rowsPerBlock * Shape.Q), 1, (Shape.N + Shares - 1) / Shares);
     }
 
     public readonly void Run(int item, int worker)
     {
-        int panel = item % Layout.Count, rest = item / Layout.Count;
-        int share = rest % Shares, row = rest / Shares;
-        int firstRow = _splitRows ? row : 0, endRow = _splitRows ? row + 1 : Shape.R;
+        int panelGroup = item % _panelGroups, channelGroup = item / _panelGroups % _channelGroups, share = item / _panelGroups / _channelGroups;
+        int firstPanel = Layout.Count * panelGroup / _panelGroups, endPanel = Layout.Count * (panelGroup + 1) / _panelGroups;
         int firstImage = (int)((long)Shape.N * share / Shares), endImage = (int)((long)Shape.N * (share + 1) / Shares);
         float* dw = share == 0 ? Dw : Partials + (share - 1) * Shape.WeightLength;
-        if (share > 0 || !Accumulate) ClearColumns(dw, panel, firstRow, endRow);
-        for (int image = firstImage; image < endImage; image += _imagesPerBlock)
+        var block = new PixelBlock { X = Blocks + worker * BlockFloats, FirstRow = FirstGroupRow(channelGroup), Rows = GroupRows(channelGroup) };
+        block.Error = block.X + ErrorOffset;
+        block.Strips = (block.Rows + Tallest - 1) / Tallest;
+        if (share > 0 || !Accumulate) ClearPart(dw, block, firstPanel, endPanel);
+        for (block.Image = firstImage; block.Image < endImage; block.Image += block.Images)
         {
-            int images = Math.Min(_imagesPerBlock, endImage - image);
-            for (int p = 0; p < Shape.P; p += _rowsPerBlock)
+            block.Images = Math.Min(_imagesPerBlock, endImage - block.Image);
+            for (block.FirstP = 0; block.FirstP < Shape.P; block.FirstP = block.EndP)
             {
-                int endP = Math.Min(p + _rowsPerBlock, Shape.P);
-                for (int r = firstRow; r < endRow; r++) AddBlock(dw, panel, image, images, p, endP, r);
+                block.EndP = Math.Min(block.FirstP + _rowsPerBlock, Shape.P);
+                FetchAhead(ref block);
+                PackInput(block);
+                for (int panel = firstPanel; panel < endPanel; panel++)
+                {
+                    PackError(block, panel);
+                    for (int r = 0; r < Shape.R; r++) AddFilterRow(dw, ref block, panel, r);
+                }
             }
         }
     }
 
-    private readonly void AddBlock(float* dw, int panel, int image, int images, int firstP, int endP, int r)
+    /// <summary>
+    /// Notes where x and dy of the next block lie. Copying them is bound by memory and could overlap nothing; so the tiles of
+    /// this block fetch them on the way.
+    /// </summary>
+    private readonly void FetchAhead(ref PixelBlock block)
     {
-        int width = Layout.Width(panel), valid = Layout.ValidColumns(panel), firstK = Layout.FirstColumn(panel);
-        (firstP, endP) = Inside(firstP, endP, r - Shape.Padding, Shape.H);
-        if (endP <= firstP) return;
-        int tallest = Kernels->Tiles.MaxRowsFor(width);
-        int tiles = (Shape.C + tallest - 1) / tallest;
-        float* scratch = stackalloc float[valid < width ? tallest * width : 1];
+        nint p = (nint)block.Image * Shape.P + block.EndP, rows = (nint)block.Images * _rowsPerBlock;
+        nint h = (nint)block.Image * Shape.H + (block.EndP == Shape.P ? Shape.H : (nint)block.EndP * Shape.Stride);
+        if (block.EndP == Shape.P)
+        {
+            p = (nint)(block.Image + block.Images) * Shape.P;
+            h = (nint)(block.Image + block.Images) * Shape.H;
+        }
 
+        block.AheadX = (byte*)(X + h * Shape.W * Shape.C);
+        block.AheadXEnd = (byte*)(X + (h + rows * Shape.Stride) * Shape.W * Shape.C);
+        block.AheadError = (byte*)(Dy + p * Shape.Q * Shape.K);
+        block.AheadErrorEnd = (byte*)(Dy + (p + rows) * Shape.Q * Shape.K);
+    }
+
+    private readonly void AddFilterRow(float* dw, ref PixelBlock block, int panel, int r)
+    {
+        (int firstP, int endP) = Inside(block.FirstP, block.EndP, r - Shape.Padding, Shape.H);
+        if (endP <= firstP) return;
+        int width = Layout.Width(panel);
         var tile = default(TileArguments);
-        tile.ARow = 1;
-        tile.AInner = (nint)Shape.Stride * Shape.C;
-        tile.AMiddle = (nint)Shape.Stride * Shape.W * Shape.C;
-        tile.AOuter = (nint)Shape.H * Shape.W * Shape.C;
-        tile.BInner = ErrorStride;
-        tile.BMiddle = Shape.Q * ErrorStride;
-        tile.BOuter = (nint)Shape.P * Shape.Q * ErrorStride;
-        tile.Middle = endP - firstP;
-        tile.Outer = images;
         tile.Tiles = 1;
+        tile.ARow = 1;
+        tile.AInner = Step * (nint)(ByFilterRow ? Shape.C : StripFloats);
+        tile.AMiddle = Step * PackedRowFloats;
+        tile.AOuter = PackedRows * PackedRowFloats;
+        tile.BInner = width;
+        tile.BMiddle = Shape.Q * tile.BInner;
+        tile.BOuter = (block.EndP - block.FirstP) * tile.BMiddle;
+        tile.Middle = endP - firstP;
+        tile.Outer = block.Images;
         tile.CRow = Shape.K;
         tile.Accumulate = true;
-        for (int s = 0; s < Shape.S; s++)
+        int inputRow = Pointwise ? firstP - block.FirstP : firstP * Shape.Stride + r - Shape.Padding - FirstInputRow(block);
+        float* x = block.X + inputRow * PackedRowFloats;
+        float* error = block.Error + (firstP - block.FirstP) * tile.BMiddle;
+        float* taps = dw + (nint)r * Shape.S * Shape.C * Shape.K + Layout.FirstColumn(panel);
+        if (ByFilterRow)
+        {
+            tile.Inner = Shape.Q;
+            tile.B = error;
+            AddTap(tile, x, 1, taps, panel, ref block);
+            return;
+        }
+
+        for (int s = 0; s < Shape.S; s++, taps += (nint)Shape.C * Shape.K)
         {
             (int firstQ, int endQ) = Inside(0, Shape.Q, s - Shape.Padding, Shape.W);
             if (endQ <= firstQ) continue;
             tile.Inner = endQ - firstQ;
-            float* x = X + image * tile.AOuter
-                + (((nint)firstP * Shape.Stride + r - Shape.Padding) * Shape.W + (nint)firstQ * Shape.Stride + s - Shape.Padding) * Shape.C;
-            tile.B = Dy + image * tile.BOuter + firstP * tile.BMiddle + firstQ * ErrorStride + firstK;
-            float* tap = dw + (((nint)r * Shape.S) + s) * Shape.C * Shape.K + firstK;
-            for (int i = 0; i < tiles; i++)
-            {
-                int c = (int)((long)Shape.C * i / tiles), rows = (int)((long)Shape.C * (i + 1) / tiles) - c;
-                tile.A = x + c;
-                tile.C = tap + (nint)c * Shape.K;
-                if (valid < width) RunNarrow(&tile, rows, width, valid, scratch);
-                else Kernels->Tiles.Run(rows, width, &tile);
-            }
+            tile.B = error + firstQ * tile.BInner;
+            AddTap(Pointwise ? AsOneRow(tile, block) : tile, x + (firstQ * Step + s - Shape.Padding) * StripFloats, StripStride, taps, panel, ref block);
+        }
+    }
+
+    /// <summary>A 1x1 convolution's pixels lie one after another, whatever their rows and images.</summary>
+    private readonly TileArguments AsOneRow(TileArguments tile, in PixelBlock block)
+    {
+        if (block.Images > 1 && block.EndP - block.FirstP < PackedRows) return tile;
+        tile.Inner *= tile.Middle * tile.Outer;
+        tile.Middle = tile.Outer = 1;
+        return tile;
+    }
+
+    /// <summary>All tiles of a tap, or of a filter row, one below the other.</summary>
+    private readonly void AddTap(TileArguments tile, float* x, nint stripStride, float* dw, int panel, ref PixelBlock block)
+    {
+        int width = Layout.Width(panel), valid = Layout.ValidColumns(panel);
+        float* scratch = stackalloc float[valid < width ? Tallest * width : 1];
+        for (int i = 0; i < block.Strips; i++)
+        {
+            (int first, int rows) = Strip(block, i);
+            tile.A = x + (stripStride == 1 ? first : i * stripStride + first - StripStart(first));
+            tile.C = dw + (nint)first * Shape.K;
+            tile.Ahead = block.TakeAhead(tile);
+            tile.NextC = i + 1 < block.Strips ? tile.C + (nint)rows * Shape.K : null;
+            if (valid < width) RunNarrow(&tile, rows, width, valid, scratch);
+            else Kernels->Tiles.Run(rows, width, &tile);
         }
     }
 
@@ -125,11 +218,81 @@ internal unsafe struct WeightGradient : IParallelJob
         TileArguments narrow = *tile;
         narrow.C = scratch;
         narrow.CRow = width;
+        narrow.NextC = null;
         narrow.Accumulate = false;
         Kernels->Tiles.Run(rows, width, &narrow);
         for (int i = 0; i < rows; i++)
         {
             for (int k = 0; k < valid; k++) tile->C[i * tile->CRow + k] += scratch[i * width + k];
+        }
+    }
+
+    private readonly int FirstGroupRow(int channelGroup) => (int)((long)TileRows * channelGroup / _channelGroups);
+
+    private readonly int GroupRows(int channelGroup) => FirstGroupRow(channelGroup + 1) - FirstGroupRow(channelGroup);
+
+    private static (int First, int Rows) Strip(in PixelBlock block, int i)
+    {
+        int first = block.Rows * i / block.Strips;
+        return (block.FirstRow + first, block.Rows * (i + 1) / block.Strips - first);
+    }
+
+    // The last strip starts so early that a whole line of channels can be copied.
+    private readonly int StripStart(int firstChannel) => Math.Min(firstChannel, Shape.C - StripFloats);
+
+    private readonly int FirstInputRow(in PixelBlock block) => block.FirstP * Shape.Stride - Shape.Padding;
+
+    /// <summary>Input rows of the block: rows outside x are not read by any tile and stay as they are.</summary>
+    private readonly void PackInput(in PixelBlock block)
+    {
+        int rows = Pointwise ? block.EndP - block.FirstP : PackedRows;
+        int* starts = stackalloc int[block.Strips];
+        var copy = new StripArguments
+        {
+            SourceStride = (nint)(Pointwise ? Shape.Stride : 1) * Shape.C,
+            Pixels = Pointwise ? Shape.Q : Shape.W,
+            Floats = StripFloats,
+            Starts = starts,
+            Strips = block.Strips,
+            StripStride = StripStride,
+        };
+        if (!ByFilterRow)
+        {
+            for (int i = 0; i < block.Strips; i++) starts[i] = StripStart(Strip(block, i).First);
+        }
+
+        for (int i = 0; i < block.Images; i++)
+        {
+            for (int row = 0; row < rows; row++)
+            {
+                int h = Pointwise ? (block.FirstP + row) * Shape.Stride : FirstInputRow(block) + row;
+                if (h < 0 || h >= Shape.H) continue;
+                copy.Source = X + ((nint)(block.Image + i) * Shape.H + h) * Shape.W * Shape.C;
+                copy.Destination = block.X + (i * PackedRows + row) * PackedRowFloats;
+                if (ByFilterRow) PadRow(copy.Source, copy.Destination);
+                else Kernels->CopyStrip(&copy);
+            }
+        }
+    }
+
+    private readonly void PadRow(float* source, float* destination)
+    {
+        int halo = Shape.Padding * Shape.C, length = Shape.W * Shape.C;
+        new Span<float>(destination, halo).Clear();
+        new ReadOnlySpan<float>(source, length).CopyTo(new Span<float>(destination + halo, length));
+        new Span<float>(destination + halo + length, halo).Clear();
+    }
+
+    private readonly void PackError(in PixelBlock block, int panel)
+    {
+        int valid = Layout.ValidColumns(panel), width = Layout.Width(panel), rows = block.EndP - block.FirstP;
+        nint rowFloats = (nint)Shape.Q * width;
+        var copy = new StripArguments { SourceStride = Shape.K, Pixels = rows * Shape.Q, Strips = 1, Floats = width, Valid = valid };
+        for (int i = 0; i < block.Images; i++)
+        {
+            copy.Source = Dy + (((nint)(block.Image + i) * Shape.P) + block.FirstP) * Shape.Q * Shape.K + Layout.FirstColumn(panel);
+            copy.Destination = block.Error + i * rows * rowFloats;
+            Kernels->CopyStrip(&copy);
         }
     }
 
@@ -141,25 +304,43 @@ internal unsafe struct WeightGradient : IParallelJob
         return (first, reach < 0 ? first : Math.Min(end, reach / Shape.Stride + 1));
     }
 
-    private readonly void ClearColumns(float* dw, int panel, int firstRow, int endRow)
+    private readonly void ClearPart(float* dw, in PixelBlock block, int firstPanel, int endPanel)
     {
-        nint rows = (nint)Shape.S * Shape.C;
-        for (nint i = firstRow * rows; i < endRow * rows; i++)
-            new Span<float>(dw + i * Shape.K + Layout.FirstColumn(panel), Layout.ValidColumns(panel)).Clear();
+        int first = Layout.FirstColumn(firstPanel), columns = Layout.FirstColumn(endPanel - 1) + Layout.ValidColumns(endPanel - 1) - first;
+        int parts = ByFilterRow ? Shape.R : Shape.R * Shape.S;
+        for (int part = 0; part < parts; part++)
+        {
+            float* row = dw + ((nint)part * TileRows + block.FirstRow) * Shape.K + first;
+            for (int i = 0; i < block.Rows; i++, row += Shape.K) new Span<float>(row, columns).Clear();
+        }
     }
 
-    /// <summary>
-    /// A 1x1 convolution of stride 1 sees no rows: the pixels of an image become one row, and where an image is just a few
-    /// pixels (a linear layer) those of the whole batch.
-    /// </summary>
-    private void FlattenPixels()
+    /// <summary>Some rows of some images, packed, and the part of dW's rows that they go into.</summary>
+    private struct PixelBlock
     {
-        if (Shape is not { R: 1, S: 1, Stride: 1, Padding: 0 }) return;
-        int pixels = Shape.H * Shape.W;
-        bool wholeBatch = pixels < ShortRow && (long)pixels * Shape.N <= int.MaxValue;
-        Shape = wholeBatch
-            ? new ConvShape(1, 1, pixels * Shape.N, Shape.C, Shape.K, 1, 1, 1, 0)
-            : new ConvShape(Shape.N, 1, pixels, Shape.C, Shape.K, 1, 1, 1, 0);
+        public float* X, Error;
+        public int Image, Images, FirstP, EndP;
+        public int FirstRow, Rows, Strips;
+        public byte* AheadX, AheadXEnd, AheadError, AheadErrorEnd;
+
+        /// <summary>What a call of the tile kernel is to fetch, as <see cref="TileArguments.Ahead"/>.</summary>
+        public nint TakeAhead(in TileArguments tile)
+        {
+            nint bytes = tile.Inner * tile.Middle * tile.Outer * tile.BInner * sizeof(float);
+            byte* from = (byte*)tile.B;
+            if (AheadError < AheadErrorEnd)
+            {
+                from = AheadError;
+                AheadError += bytes;
+            }
+            else if (AheadX < AheadXEnd)
+            {
+                from = AheadX;
+                AheadX += bytes;
+            }
+
+            return (nint)(from - (byte*)tile.B);
+        }
     }
 }
 

@@ -7,9 +7,12 @@ namespace FeedbackKernels.Interop;
 /// </summary>
 internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
 {
-    private const int TileSize = 4, PatchSize = TileSize + 2, Points = PatchSize * PatchSize;
+    private const int TileSize = WinogradMap.TileSize, Points = WinogradMap.Points;
 
-    // One more cache line from a point to the next: 36 streams a multiple of 4 KiB apart would share one set of L1.
+    // Channels of the weights that are transformed at a time: nine taps of them by a panel stay in L1.
+    private const int WeightChannels = 16;
+
+    // Between points of the weights, and between tiles.
     private const int LineFloats = 16;
 
     // Transformed tiles and products of a block, in most of a 1 MiB L2, beside the panels that stream past.
@@ -23,14 +26,17 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
     /// <summary>The same convolution as a direct one: sizes, operands, and what is done to outputs.</summary>
     public GatherConvolution Direct;
 
+    /// <summary>The weights.</summary>
+    public WeightPacking Packing;
+
     /// <summary>Transformed weights [36][panel][channel][width].</summary>
     public float* Weights;
 
-    /// <summary>Transformed tiles [36][tile][channel] and products [36][tile][column]; one of each a worker, or one in all.</summary>
+    /// <summary>Transformed tiles [tile][36][channel] and products [tile][36][column]; one of each a worker, or one in all.</summary>
     public float* Tiles, Products;
 
-    /// <summary>A pixel of the padding.</summary>
-    public float* Zeros;
+    /// <summary>The input, in patches.</summary>
+    public WinogradMap Input;
 
     private Phase _phase;
     private int _blockTiles, _firstTile, _slabTiles;
@@ -44,28 +50,23 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
         Output,
     }
 
-    private readonly int TilesDown => (Direct.P + TileSize - 1) / TileSize;
-
-    private readonly int TilesAcross => (Direct.Q + TileSize - 1) / TileSize;
-
-    private readonly int AllTiles => Direct.N * TilesDown * TilesAcross;
+    private readonly int AllTiles => Direct.N * Input.TilesDown * Input.TilesAcross;
 
     private readonly bool Shared => AllTiles < FewestBlocks * _blockTiles;
+
+    private readonly int WeightGroups => (Channels + WeightChannels - 1) / WeightChannels;
 
     private readonly int Channels => Direct.InputChannels;
 
     private readonly int Columns => Direct.Layout.Columns;
 
-    // Rows of channels 4 KiB apart would share a set of L1 too.
-    private readonly nint TileRow => Channels + LineFloats;
+    // All points of a tile lie together, so that the transforms read and write one run of memory. One more cache line from a
+    // tile to the next: tiles a multiple of 4 KiB apart would share one set of L1.
+    private readonly nint TileRow => Points * (nint)Channels + LineFloats;
 
-    private readonly nint ProductRow => Columns + LineFloats;
+    private readonly nint ProductRow => Points * (nint)Columns + LineFloats;
 
     private readonly int BufferTiles => Shared ? Math.Min(SlabTiles, AllTiles) : _blockTiles;
-
-    private readonly nint TilePoint => BufferTiles * TileRow + LineFloats;
-
-    private readonly nint ProductPoint => BufferTiles * ProductRow + LineFloats;
 
     private readonly nint WeightPoint => (nint)Channels * Columns + LineFloats;
 
@@ -73,9 +74,9 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
 
     public readonly long WeightFloats => Points * (long)WeightPoint;
 
-    public readonly long TileFloats(int threads) => Points * (long)TilePoint * Buffers(threads);
+    public readonly long TileFloats(int threads) => BufferTiles * (long)TileRow * Buffers(threads);
 
-    public readonly long ProductFloats(int threads) => Points * (long)ProductPoint * Buffers(threads);
+    public readonly long ProductFloats(int threads) => BufferTiles * (long)ProductRow * Buffers(threads);
 
     private readonly int TilesPerChunk => Shared ? ChunkTiles : _blockTiles;
 
@@ -84,7 +85,7 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
 
     private readonly int Items => _phase switch
     {
-        Phase.Weights => Direct.Layout.Count,
+        Phase.Weights => Direct.Layout.Count * WeightGroups,
         Phase.Block => Chunks,
         Phase.Multiply => Points,
         _ => (_slabTiles + ChunkTiles - 1) / ChunkTiles,
@@ -94,18 +95,24 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
     /// Whether a convolution is one that F(4x4, 3x3) computes faster: fewer channels, or a smaller map, and the transforms
     /// cost what the products save.
     /// </summary>
-    public static bool Suits(in ConvShape shape, ConvPass pass, int lanes) =>
-        pass != ConvPass.WeightGradient && lanes > 1 && shape is { R: 3, S: 3, Stride: 1, Padding: <= 2, C: >= 64, K: >= 64 }
+    public static bool Suits(in ConvShape shape, int lanes) =>
+        lanes > 1 && shape is { R: 3, S: 3, Stride: 1, Padding: <= 2, C: >= 64, K: >= 64 }
         && shape.C % (2 * lanes) == 0 && shape.K % (2 * lanes) == 0
-        && Math.Min(shape.P, shape.Q) >= 14 && (long)shape.N * shape.P * shape.Q >= 512;
+        && Math.Min(shape.P, shape.Q) >= 7 && (long)shape.N * shape.P * shape.Q >= 512;
 
-    public static WinogradConvolution Of(in GatherConvolution direct)
+    public static WinogradConvolution Of(in GatherConvolution direct, in WeightPacking packing, float* zeros)
     {
         int tall = direct.Kernels->Tiles.MaxRows;
         long tileBytes = Points * (long)(direct.InputChannels + direct.Layout.Columns) * sizeof(float);
+        var input = WinogradMap.Of(
+            direct.Input, direct.InputRows, direct.InputColumns, direct.InputChannels, direct.P, direct.Q, zeros);
+        input.OriginRow = direct.OriginRow;
+        input.OriginColumn = direct.OriginColumn;
         return new WinogradConvolution
         {
             Direct = direct,
+            Packing = packing,
+            Input = input,
             _blockTiles = (int)Math.Max(1, BlockBytes / tileBytes / tall) * tall,
         };
     }
@@ -116,7 +123,7 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
         int pixels = 0, end = Math.Min((chunk + 1) * TilesPerChunk, AllTiles);
         for (int tile = chunk * TilesPerChunk; tile < end; tile++)
         {
-            (_, int row, int column) = Place(tile);
+            (_, int row, int column) = Input.Place(tile);
             pixels += Math.Min(TileSize, Direct.P - row) * Math.Min(TileSize, Direct.Q - column);
         }
 
@@ -173,24 +180,28 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
     private readonly void RunBlock(int block, int worker)
     {
         int first = block * _blockTiles, count = Math.Min(_blockTiles, AllTiles - first);
-        float* tiles = Tiles + worker * Points * TilePoint, products = Products + worker * Points * ProductPoint;
+        float* tiles = Tiles + worker * BufferTiles * TileRow, products = Products + worker * BufferTiles * ProductRow;
         TransformInput(first, count, tiles);
         for (int point = 0; point < Points; point++) Multiply(point, tiles, products, count);
         TransformOutput(first, count, products, block);
     }
 
-    private readonly void TransformWeights(int panel)
+    /// <summary>Packs some channels of a panel, all taps, and transforms them while they are in L1.</summary>
+    private readonly void TransformWeights(int item)
     {
         PanelLayout layout = Direct.Layout;
-        nint panelFloats = (nint)Channels * layout.Width(panel), first = (nint)Channels * layout.FirstColumn(panel);
+        int panel = item / WeightGroups, first = item % WeightGroups * WeightChannels, count = Math.Min(WeightChannels, Channels - first);
+        int width = layout.Width(panel);
+        float* taps = stackalloc float[9 * WeightChannels * width];
+        for (int tap = 0; tap < 9; tap++) Packing.PackTap(panel, tap / 3, tap % 3, first, count, taps + tap * count * width);
         var t = new WinogradArguments
         {
-            Source = Direct.Panels + 9 * first,
-            SourceStride = panelFloats,
-            Destination = Weights + first,
+            Source = taps,
+            SourceStride = count * width,
+            Destination = Weights + (nint)Channels * layout.FirstColumn(panel) + (nint)first * width,
             DestinationStride = WeightPoint,
             // Channel and column are one run of memory.
-            Channels = panelFloats,
+            Channels = count * width,
         };
         Direct.Kernels->WinogradWeights(&t);
     }
@@ -198,22 +209,11 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
     private readonly void TransformInput(int first, int count, float* destination)
     {
         float** pixels = stackalloc float*[Points];
-        var t = new WinogradArguments { Pixels = pixels, DestinationStride = TilePoint, Channels = Channels };
+        var t = new WinogradArguments { Pixels = pixels, DestinationStride = Channels, Channels = Channels };
         for (int i = 0; i < count; i++)
         {
-            (int n, int row, int column) = Place(first + i);
-            float* image = Direct.Input + n * Direct.InputImageStride;
-            for (int a = 0; a < PatchSize; a++)
-            {
-                int h = row + a - Direct.OriginRow;
-                for (int b = 0; b < PatchSize; b++)
-                {
-                    int w = column + b - Direct.OriginColumn;
-                    bool inside = (uint)h < (uint)Direct.InputRows && (uint)w < (uint)Direct.InputColumns;
-                    pixels[a * PatchSize + b] = inside ? image + h * Direct.InputRowStride + (nint)w * Channels : Zeros;
-                }
-            }
-
+            Input.Locate(first + i, pixels);
+            if (first + i + 1 < AllTiles) Input.FetchAhead(first + i);
             t.Destination = destination + i * TileRow;
             Direct.Kernels->WinogradInput(&t);
         }
@@ -233,6 +233,7 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
             Middle = 1,
             Outer = 1,
             Tiles = 1,
+            Ahead = 1024,
         };
         int parts = (count + kernels.MaxRows - 1) / kernels.MaxRows;
         for (int panel = 0; panel < layout.Count; panel++)
@@ -242,8 +243,8 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
             for (int part = 0; part < parts; part++)
             {
                 int first = count * part / parts, end = count * (part + 1) / parts;
-                t.A = tiles + point * TilePoint + first * TileRow;
-                t.C = products + point * ProductPoint + first * ProductRow + column;
+                t.A = tiles + first * TileRow + (nint)point * Channels;
+                t.C = products + first * ProductRow + (nint)point * Columns + column;
                 kernels.Run(end - first, layout.FullWidth, &t);
             }
         }
@@ -253,7 +254,7 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
     {
         var t = new WinogradArguments
         {
-            SourceStride = ProductPoint,
+            SourceStride = Columns,
             DestinationStride = Direct.OutputRowStride,
             PixelStride = Direct.OutputPixelStride,
             Accumulate = Direct.Accumulate,
@@ -261,7 +262,7 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
         };
         for (int i = 0; i < count; i++)
         {
-            (int n, int row, int column) = Place(first + i);
+            (int n, int row, int column) = Input.Place(first + i);
             t.Source = products + i * ProductRow;
             t.Destination = Direct.Output + n * Direct.OutputImageStride + row * Direct.OutputRowStride + column * Direct.OutputPixelStride;
             t.Rows = Math.Min(TileSize, Direct.P - row);
@@ -270,11 +271,5 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
             for (int a = 0; a < t.Rows; a++)
                 Direct.FinishTile(t.Destination + a * t.DestinationStride, t.Columns, Columns, 0, chunk, firstOfChunk: i == 0 && a == 0);
         }
-    }
-
-    private readonly (int N, int Row, int Column) Place(int tile)
-    {
-        int inImage = tile % (TilesDown * TilesAcross);
-        return (tile / (TilesDown * TilesAcross), inImage / TilesAcross * TileSize, inImage % TilesAcross * TileSize);
     }
 }

@@ -5,10 +5,11 @@ namespace FeedbackKernels.Interop;
 /// <summary>What a Winograd transform is handed. Strides are in floats.</summary>
 internal unsafe struct WinogradArguments
 {
-    /// <summary>Input transform: addresses of the 6x6 pixels of a tile, row by row; those on the padding point to zeros.</summary>
+    /// <summary>Transforms of an input or an error: addresses of the 6x6 or 4x4 pixels of a tile, row by row; those outside
+    /// the map point to zeros.</summary>
     public float** Pixels;
 
-    /// <summary>Weight transform: the taps, <see cref="SourceStride"/> apart. Output transform: the 36 products.</summary>
+    /// <summary>Weight transform: the taps, <see cref="SourceStride"/> apart. Output and gradient transforms: the 36 products.</summary>
     public float* Source;
     public nint SourceStride;
 
@@ -23,12 +24,15 @@ internal unsafe struct WinogradArguments
 
     /// <summary>Channels; a multiple of the vector's lanes.</summary>
     public nint Channels;
+
+    /// <summary>Transform of an error: the first of the pixels' channels.</summary>
+    public nint FirstChannel;
 }
 
 /// <summary>
 /// The transforms of Winograd's F(4x4, 3x3) (Lavin and Gray 2016), vectorised over channels: input d to Bᵀ d B, weights g to
-/// G g Gᵀ, products m to Aᵀ m A, with interpolation points 0, ±1, ±2 and infinity. Each is a transform of columns into a
-/// small buffer on the stack, then of rows.
+/// G g Gᵀ, products m to Aᵀ m A, with interpolation points 0, ±1, ±2 and infinity; and those of its adjoint in the weights:
+/// error e to A e Aᵀ, products m to Gᵀ m G. Each is a transform of columns into a small buffer on the stack, then of rows.
 /// </summary>
 internal static unsafe class WinogradKernels<TVector, TOps>
     where TVector : unmanaged
@@ -118,6 +122,55 @@ internal static unsafe class WinogradKernels<TVector, TOps>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Error(WinogradArguments* t)
+    {
+        float* columns = stackalloc float[25 * MostLanes];
+        columns = Aligned(columns);
+        nint lanes = TOps.Count, stride = t->DestinationStride;
+        float** p = t->Pixels;
+        for (nint c = 0; c < t->Channels; c += lanes)
+        {
+            nint channel = t->FirstChannel + c;
+            for (int j = 0; j < 4; j++)
+            {
+                Error(
+                    TOps.Load(p[j] + channel), TOps.Load(p[4 + j] + channel), TOps.Load(p[8 + j] + channel), TOps.Load(p[12 + j] + channel),
+                    columns + j * lanes, 4 * lanes);
+            }
+
+            float* row = columns, destination = t->Destination + c;
+            for (int i = 0; i < 6; i++, row += 4 * lanes, destination += 6 * stride)
+                Error(TOps.Load(row), TOps.Load(row + lanes), TOps.Load(row + 2 * lanes), TOps.Load(row + 3 * lanes), destination, stride);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Gradient(WinogradArguments* t)
+    {
+        float* columns = stackalloc float[19 * MostLanes];
+        columns = Aligned(columns);
+        nint lanes = TOps.Count, point = t->SourceStride, tap = t->DestinationStride;
+        for (nint c = 0; c < t->Channels; c += lanes)
+        {
+            float* m = t->Source + c;
+            for (int j = 0; j < 6; j++, m += point)
+            {
+                Gradient(
+                    TOps.Load(m), TOps.Load(m + 6 * point), TOps.Load(m + 12 * point), TOps.Load(m + 18 * point),
+                    TOps.Load(m + 24 * point), TOps.Load(m + 30 * point), columns + j * lanes, 6 * lanes);
+            }
+
+            float* row = columns, destination = t->Destination + c;
+            for (int i = 0; i < 3; i++, row += 6 * lanes, destination += 3 * tap)
+            {
+                Gradient(
+                    TOps.Load(row), TOps.Load(row + lanes), TOps.Load(row + 2 * lanes), TOps.Load(row + 3 * lanes),
+                    TOps.Load(row + 4 * lanes), TOps.Load(row + 5 * lanes), destination, tap);
+            }
+        }
+    }
+
     /// <summary>Bᵀ: rows (4 0 -5 0 1 0), (0 -4 -4 1 1 0), (0 4 -4 -1 1 0), (0 -2 -1 2 1 0), (0 2 -1 -2 1 0), (0 4 0 -5 0 1).</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Input(TVector d0, TVector d1, TVector d2, TVector d3, TVector d4, TVector d5, float* o, nint stride)
@@ -157,5 +210,32 @@ internal static unsafe class WinogradKernels<TVector, TOps>
         TOps.Store(TOps.MultiplyAdd(farOdd, TOps.Broadcast(2), nearOdd), o + stride);
         TOps.Store(TOps.MultiplyAdd(far, TOps.Broadcast(4), near), o + 2 * stride);
         TOps.Store(TOps.Add(TOps.MultiplyAdd(farOdd, TOps.Broadcast(8), nearOdd), m5), o + 3 * stride);
+    }
+
+    /// <summary>A: the transpose of the output transform.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Error(TVector e0, TVector e1, TVector e2, TVector e3, float* o, nint stride)
+    {
+        TVector four = TOps.Broadcast(4), eight = TOps.Broadcast(8);
+        TVector even = TOps.Add(e0, e2), odd = TOps.Add(e1, e3);
+        TVector farEven = TOps.MultiplyAdd(e2, four, e0), farOdd = TOps.MultiplyAdd(e3, eight, TOps.Add(e1, e1));
+        TOps.Store(e0, o);
+        TOps.Store(TOps.Add(even, odd), o + stride);
+        TOps.Store(TOps.Subtract(even, odd), o + 2 * stride);
+        TOps.Store(TOps.Add(farEven, farOdd), o + 3 * stride);
+        TOps.Store(TOps.Subtract(farEven, farOdd), o + 4 * stride);
+        TOps.Store(e3, o + 5 * stride);
+    }
+
+    /// <summary>Gᵀ: the transpose of the weight transform.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Gradient(TVector m0, TVector m1, TVector m2, TVector m3, TVector m4, TVector m5, float* o, nint stride)
+    {
+        TVector sixth = TOps.Broadcast(1f / 6), minusSixth = TOps.Broadcast(-1f / 6);
+        TVector near = TOps.Add(m1, m2), nearOdd = TOps.Subtract(m2, m1), far = TOps.Add(m3, m4), farOdd = TOps.Subtract(m3, m4);
+        TVector ends = TOps.Multiply(near, minusSixth);
+        TOps.Store(TOps.MultiplyAdd(m0, TOps.Broadcast(0.25f), TOps.MultiplyAdd(far, TOps.Broadcast(1f / 24), ends)), o);
+        TOps.Store(TOps.MultiplyAdd(farOdd, TOps.Broadcast(1f / 12), TOps.Multiply(nearOdd, sixth)), o + stride);
+        TOps.Store(TOps.Add(TOps.MultiplyAdd(far, sixth, ends), m5), o + 2 * stride);
     }
 }

@@ -13,6 +13,7 @@ public class WinogradTests
     private static readonly ConvShape[] Shared =
     [
         new(4, 14, 15, 64, 64, 3, 3, 1, 1), new(3, 17, 19, 96, 64, 3, 3, 1, 0), new(1, 30, 22, 64, 128, 3, 3, 1, 2),
+        new(16, 7, 7, 64, 96, 3, 3, 1, 1),
     ];
 
     // Enough tiles for a block a thread at a time, the last one partly filled.
@@ -27,7 +28,7 @@ public class WinogradTests
         using Backend backend = Candidates.Create(candidate, exact: false);
         foreach (ConvShape shape in Shared)
         {
-            foreach (ConvPass pass in (ConvPass[])[ConvPass.Forward, ConvPass.Feedback])
+            foreach (ConvPass pass in Enum.GetValues<ConvPass>())
                 Assert.Equal(candidate != "cpu:Scalar", backend.Explain(shape, pass).Algorithm.Contains("Winograd", StringComparison.Ordinal));
             AssertClose(shape, ConvolutionTests.RunAll(new ReferenceBackend(), shape, Values.Normal), backend);
         }
@@ -74,6 +75,7 @@ public class WinogradTests
         Values.AssertClose(expected.Dx, actual.Dx, 9 * shape.K, Factor);
         Values.AssertClose(expected.DxSum, actual.DxSum, 9 * shape.K, Factor);
         Values.AssertClose(expected.DxTransposed, actual.DxTransposed, 9 * shape.K, Factor);
+        Values.AssertClose(expected.Dw, actual.Dw, (double)shape.N * shape.P * shape.Q, Factor);
         Values.AssertClose(expected.Mean, actual.Mean, shape.FanIn, Factor);
         Values.AssertClose(expected.Variance, actual.Variance, shape.FanIn, Factor);
     }

@@ -1,0 +1,70 @@
+using System.Runtime.CompilerServices;
+
+namespace FeedbackKernels.Interop;
+
+/// <summary>Strips of neighbouring channels of a run of pixels, each to be copied one pixel after another.</summary>
+internal unsafe struct StripArguments
+{
+    public float* Source, Destination;
+
+    /// <summary>Floats from a pixel of the source to the next.</summary>
+    public nint SourceStride;
+    public int Pixels;
+
+    /// <summary>First channel of each strip, or null for one that starts at the first.</summary>
+    public int* Starts;
+    public int Strips;
+
+    /// <summary>Floats from a strip of the destination to the next.</summary>
+    public nint StripStride;
+
+    /// <summary>Floats a pixel in a strip, a multiple of the lanes.</summary>
+    public int Floats;
+
+    /// <summary>Floats of them that there are in the source, the rest becoming zeros; 0 for all.</summary>
+    public int Valid;
+}
+
+internal static unsafe class StripKernel<TVector, TOps>
+    where TVector : unmanaged
+    where TOps : unmanaged, IVectorOps<TVector>
+{
+    // Pixels side by side: the source is read in as many streams, and each strip is written in runs of as many lines.
+    private const int PixelBlock = 4;
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Copy(StripArguments* strips)
+    {
+        if (strips->Valid > 0 && strips->Valid < strips->Floats)
+        {
+            CopyPadded(strips);
+            return;
+        }
+
+        int pixels = strips->Pixels, floats = strips->Floats;
+        nint stride = strips->SourceStride;
+        for (int first = 0; first < pixels; first += PixelBlock)
+        {
+            int count = Math.Min(PixelBlock, pixels - first);
+            for (int strip = 0; strip < strips->Strips; strip++)
+            {
+                float* source = strips->Source + first * stride + (strips->Starts == null ? 0 : strips->Starts[strip]);
+                float* destination = strips->Destination + strip * strips->StripStride + (nint)first * floats;
+                for (int pixel = 0; pixel < count; pixel++, source += stride, destination += floats)
+                {
+                    for (int i = 0; i < floats; i += TOps.Count) TOps.Store(TOps.Load(source + i), destination + i);
+                }
+            }
+        }
+    }
+
+    private static void CopyPadded(StripArguments* strips)
+    {
+        float* source = strips->Source, destination = strips->Destination;
+        for (int pixel = 0; pixel < strips->Pixels; pixel++, source += strips->SourceStride, destination += strips->Floats)
+        {
+            new ReadOnlySpan<float>(source, strips->Valid).CopyTo(new Span<float>(destination, strips->Valid));
+            new Span<float>(destination + strips->Valid, strips->Floats - strips->Valid).Clear();
+        }
+    }
+}
