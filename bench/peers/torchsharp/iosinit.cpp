@@ -1,0 +1,9 @@
+// The one symbol of libstdc++ 13 that TorchSharp's native wrapper wants, for systems with libstdc++ 12 (Debian 12):
+// preload it, and see glibcxx_compat.py.
+//
+//   build  g++ -O2 -shared -fPIC iosinit.cpp -o libiosinit.so
+#include <ios>
+
+extern "C" void _ZSt21ios_base_library_initv() {
+    static std::ios_base::Init init;
+}
