@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Bench;
@@ -17,4 +18,15 @@ internal sealed class CpuOptions
 
     public CpuBackend Create(ParseResult parsed) =>
         new(parsed.GetValue(_threads), parsed.GetValue(_simd), parsed.GetValue(_exact));
+
+    public bool Exact(ParseResult parsed) => parsed.GetValue(_exact);
+
+    /// <summary>The same choice as arguments for a child process.</summary>
+    public IReadOnlyList<string> Arguments(ParseResult parsed)
+    {
+        var arguments = new List<string> { "--threads", parsed.GetValue(_threads).ToString(CultureInfo.InvariantCulture) };
+        if (parsed.GetValue(_exact)) arguments.Add("--exact");
+        if (parsed.GetValue(_simd) is { } level) arguments.AddRange(["--simd", level.ToString()]);
+        return arguments;
+    }
 }

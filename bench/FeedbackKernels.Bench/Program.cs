@@ -1,9 +1,46 @@
 using System.CommandLine;
+using BenchmarkDotNet.Configs;
 using BenchmarkDotNet.Running;
-using FeedbackKernels.Bench;
+using FeedbackKernels.Bench.Suites;
 
-// "layers" and "step" print CSV within seconds, for runs in turn with other programs; anything else goes to
-// BenchmarkDotNet (--list flat shows its benchmarks).
-if (args is not (["layers" or "step", ..])) return BenchmarkSwitcher.FromAssembly(typeof(Timing).Assembly).Run(args).Any() ? 0 : 1;
-var root = new RootCommand("Benchmarks of the kernels and of whole training steps.") { LayersCommand.Create(), StepCommand.Create() };
-return root.Parse(args).Invoke();
+namespace FeedbackKernels.Bench;
+
+/// <summary>Benchmarks. Commands print CSV within seconds, for runs in turn with other programs; anything else goes to
+/// BenchmarkDotNet (<c>--list flat</c> shows its benchmarks).</summary>
+internal static class Program
+{
+    private const int Failure = 1;
+
+    public static int Main(string[] arguments)
+    {
+        RootCommand root = Commands();
+        bool command = arguments is [] or ["--help" or "-h" or "-?", ..] || root.Subcommands.Any(c => c.Name == arguments[0]);
+        return command ? Run(root, arguments) : RunBenchmarkDotNet(arguments);
+    }
+
+    /// <summary>Every command.</summary>
+    internal static RootCommand Commands() =>
+        new("Benchmarks of the kernels and of whole training steps. Any other argument goes to BenchmarkDotNet: see --list flat.")
+        {
+            LayersCommand.Create(), StepCommand.Create(), MirrorCommand.Create(), ShapesCommand.Create(), PeersCommand.Create(),
+        };
+
+    private static int Run(RootCommand root, string[] arguments)
+    {
+        try
+        {
+            return root.Parse(arguments is [] ? ["--help"] : arguments).Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
+        }
+        catch (Exception e) when (e is IOException or ArgumentException or NotSupportedException or InvalidDataException)
+        {
+            Console.Error.WriteLine($"bench: {e.Message}");
+            return Failure;
+        }
+    }
+
+    private static int RunBenchmarkDotNet(string[] arguments)
+    {
+        IConfig config = DefaultConfig.Instance.AddColumn(new GflopsColumn());
+        return BenchmarkSwitcher.FromAssembly(typeof(Program).Assembly).Run(arguments, config).Any() ? 0 : Failure;
+    }
+}

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Diagnostics;
 using System.Globalization;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Layers;
@@ -9,7 +10,8 @@ using FeedbackKernels.Training;
 namespace FeedbackKernels.Bench;
 
 /// <summary><c>step</c>: a whole training step, forward, backward, update and mirror, as
-/// <c>model,feedback-kernels,rule,model,batch,images_per_s_median,images_per_s_best</c>. Rules are taken in turn.</summary>
+/// <c>model,feedback-kernels,rule,model,batch,images_per_s_median,images_per_s_best</c>. Rules are taken in turn. Where it
+/// is one rule, the process's largest resident set follows as <c>memory,feedback-kernels,rule,model,batch,mib</c>.</summary>
 internal static class StepCommand
 {
     private static readonly FeedbackRule[] Rules =
@@ -32,11 +34,17 @@ internal static class StepCommand
             string name = parsed.GetValue(model)!;
             int images = parsed.GetValue(batch), rows = parsed.GetValue(size) is > 0 and var given ? given : ModelCatalog.UsualImageSize(name);
             ModelSpec spec = ModelCatalog.Create(name, new MapShape(rows, rows, 3), ModelCatalog.UsualClasses(name));
-            foreach ((string ruleName, Timing time) in Measure(backend, spec, images, parsed.GetValue(rule)!, parsed.GetValue(rounds)))
+            List<(string Rule, Timing Time)> results = Measure(backend, spec, images, parsed.GetValue(rule)!, parsed.GetValue(rounds));
+            foreach ((string ruleName, Timing time) in results)
             {
                 Console.WriteLine(string.Create(
                     CultureInfo.InvariantCulture, $"model,feedback-kernels,{ruleName},{name},{images},{images / time.Median:F2},{images / time.Best:F2}"));
             }
+
+            if (results is not [(string only, _)]) return;
+            using Process self = Process.GetCurrentProcess();
+            Console.WriteLine(string.Create(
+                CultureInfo.InvariantCulture, $"memory,feedback-kernels,{only},{name},{images},{self.PeakWorkingSet64 / 1048576.0:F0}"));
         });
         return command;
     }
@@ -81,12 +89,12 @@ internal static class StepCommand
         public double Step()
         {
             int images = _losses.Length;
-            long start = System.Diagnostics.Stopwatch.GetTimestamp();
+            long start = Stopwatch.GetTimestamp();
             _model.Forward(Pass.Train(images));
             _model.Loss(images, 0, gradient: true, _losses);
             _model.Backward(images);
             _sgd.Update(_steps++, 1e-3f);
-            return System.Diagnostics.Stopwatch.GetElapsedTime(start).TotalSeconds;
+            return Stopwatch.GetElapsedTime(start).TotalSeconds;
         }
 
         public void Dispose() => _model.Dispose();

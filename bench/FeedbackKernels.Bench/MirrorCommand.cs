@@ -1,0 +1,97 @@
+using System.CommandLine;
+using System.Globalization;
+using FeedbackKernels.Interop;
+using FeedbackKernels.Models;
+using FeedbackKernels.Rules;
+
+namespace FeedbackKernels.Bench;
+
+/// <summary><c>mirror</c>: what the weight mirror costs and reaches in each distinct convolution of a net, as
+/// <c>mirror,feedback-kernels,noise,layer,samples,ms_median,percent_of_layer,angle_degrees</c>; last a line for all
+/// convolutions of the net together, with the mean angle.</summary>
+internal static class MirrorCommand
+{
+    public static Command Create()
+    {
+        var model = new Option<string>("--model") { Description = "A ResNet.", DefaultValueFactory = _ => "resnet18" };
+        var batch = new Option<int>("--batch") { Description = "N of the training step that the cost is a share of.", DefaultValueFactory = _ => 32 };
+        var filter = new Option<string>("--filter") { Description = "Only layers whose name contains this.", DefaultValueFactory = _ => "" };
+        var noise = new Option<NoiseKind>("--noise") { Description = "Distribution of the noise.", DefaultValueFactory = _ => NoiseKind.Balanced };
+        var samples = new Option<int>("--samples") { Description = "Samples in a mirror step; 0 for the rule's own, twice the batch." };
+        var steps = new Option<int>("--steps") { Description = "Mirror steps before the angle is taken; 0 for one cycle: until B has moved once." };
+        var drift = new Option<float>("--drift") { Description = "Share of its norm by which W moves, in a random direction, before each mirror step." };
+        var budget = new Option<double>("--budget") { Description = "Seconds for each time.", DefaultValueFactory = _ => 0.6 };
+        var cpu = new CpuOptions();
+        var command = new Command("mirror", "Cost and reached angle of the weight mirror, layer by layer.")
+        {
+            model, batch, filter, noise, samples, steps, drift, budget,
+        };
+        cpu.AddTo(command);
+        command.SetAction(parsed =>
+        {
+            int images = parsed.GetValue(batch);
+            ArgumentOutOfRangeException.ThrowIfNegative(parsed.GetValue(samples), "--samples");
+            ArgumentOutOfRangeException.ThrowIfNegative(parsed.GetValue(steps), "--steps");
+            if (!(parsed.GetValue(drift) is >= 0 and < 1 and var rate))
+                throw new ArgumentOutOfRangeException("--drift", parsed.GetValue(drift), "wanted 0 to below 1");
+            using CpuBackend backend = cpu.Create(parsed);
+            var rule = new WeightMirror(parsed.GetValue(samples) is > 0 and var given ? given : 2 * images, parsed.GetValue(noise));
+            var results = new List<Result>();
+            // The first layer sends no error down, and has no B.
+            foreach (LayerShape layer in LayerShapes.Of(parsed.GetValue(model)!, images).Skip(1))
+            {
+                if (!layer.Name.Contains(parsed.GetValue(filter)!, StringComparison.Ordinal)) continue;
+                results.Add(Measure(backend, layer, rule, parsed.GetValue(steps), rate, parsed.GetValue(budget)));
+                Print(parsed, rule, results[^1]);
+            }
+
+            if (results.Count > 1) Print(parsed, rule, Sum(results));
+        });
+        return command;
+    }
+
+    private static Result Measure(Backend backend, LayerShape layer, WeightMirror rule, int steps, float drift, double budget)
+    {
+        int cycle = StepsOfACycle(layer.Shape, rule);
+        using var mirror = new LayerMirror(backend, layer.Shape, rule);
+        for (int step = 0; step < (steps > 0 ? steps : cycle); step++)
+        {
+            if (drift > 0) mirror.Drift(drift);
+            mirror.Step();
+        }
+
+        double angle = mirror.AngleDegrees;
+        // B moves at the end of a cycle: whole cycles, so that the move is paid for.
+        Timing time = Timing.Of(
+            () =>
+            {
+                for (int step = 0; step < cycle; step++) mirror.Step();
+            },
+            budget);
+        return new Result(layer.Name, layer.Count, time.Median / cycle, ConvolutionSeconds(backend, layer.Shape, budget), angle);
+    }
+
+    /// <summary>Mirror steps from one move of B to the next.</summary>
+    private static int StepsOfACycle(in ConvShape shape, WeightMirror rule)
+    {
+        int samples = new MirrorNoise(rule.Noise, shape.FanIn, rule.NoiseDeviation, seed: 1, layer: 1).CycleLength;
+        return (samples + rule.Samples!.Value - 1) / rule.Samples.Value;
+    }
+
+    private static double ConvolutionSeconds(Backend backend, in ConvShape shape, double budget)
+    {
+        using var operands = new ConvOperands(backend, shape);
+        return Enum.GetValues<ConvPass>().Sum(pass => Timing.Of(() => operands.Run(pass), budget).Median);
+    }
+
+    private static Result Sum(List<Result> results) => new(
+        "all", 1, results.Sum(r => r.Count * r.MirrorSeconds), results.Sum(r => r.Count * r.ConvolutionSeconds),
+        results.Sum(r => r.Count * r.Angle) / results.Sum(r => r.Count));
+
+    private static void Print(ParseResult parsed, WeightMirror rule, Result r) => parsed.InvocationConfiguration.Output.WriteLine(string.Create(
+        CultureInfo.InvariantCulture,
+        $"mirror,feedback-kernels,{rule.Noise.ToString().ToLowerInvariant()},{r.Layer},{rule.Samples},"
+        + $"{r.MirrorSeconds * 1e3:F3},{100 * r.MirrorSeconds / r.ConvolutionSeconds:F2},{r.Angle:F2}"));
+
+    private readonly record struct Result(string Layer, int Count, double MirrorSeconds, double ConvolutionSeconds, double Angle);
+}
