@@ -9,7 +9,7 @@ public sealed unsafe partial class CpuBackend
         int width = new PanelLayout(columns, _kernels->Tiles.Lanes).Width(0);
         string tile = $"{_kernels->Tiles.MaxRowsFor(width)}x{width}, {Level}";
         bool pointwise = shape is { R: 1, S: 1, Stride: 1, Padding: 0 };
-        if (UsesWinograd(shape)) return new($"Winograd F(4x4 3x3) {tile}", "3x3, stride 1: 36 products a 4x4 tile of outputs instead of 144");
+        if (UsesWinograd(shape, pass)) return new($"Winograd F(4x4 3x3) {tile}", "3x3, stride 1: 36 products a 4x4 tile of outputs instead of 144");
         return pass switch
         {
             ConvPass.WeightGradient => new(
@@ -67,15 +67,16 @@ public sealed unsafe partial class CpuBackend
             ColumnStride = 1,
         };
         gather.Plan();
-        RunFastest(shape, ref gather, packing, epilogue.Statistics);
+        RunFastest(shape, ConvPass.Forward, ref gather, packing, epilogue.Statistics);
     }
 
-    private bool UsesWinograd(in ConvShape shape) => !Exact && WinogradConvolution.Suits(shape, _kernels->Tiles.Lanes);
+    private bool UsesWinograd(in ConvShape shape, ConvPass pass) =>
+        !Exact && WinogradConvolution.Suits(shape, pass, _kernels->Tiles.Lanes);
 
     private void RunFastest(
-        in ConvShape shape, ref GatherConvolution gather, in WeightPacking packing, in BatchStatistics statistics)
+        in ConvShape shape, ConvPass pass, ref GatherConvolution gather, in WeightPacking packing, in BatchStatistics statistics)
     {
-        if (UsesWinograd(shape))
+        if (UsesWinograd(shape, pass))
         {
             WinogradConvolution winograd = WinogradConvolution.Of(gather, packing, Zeros(gather.InputChannels));
             winograd.Weights = _scratch.Floats(ScratchUse.WinogradWeights, winograd.WeightFloats);
@@ -180,13 +181,13 @@ public sealed unsafe partial class CpuBackend
         };
         gather.Plan();
         gather.ClearGaps = shape is { R: 1, S: 1, Padding: 0 } && u > 1 && !accumulate && gather.OwnsRows;
-        RunFastest(shape, ref gather, packing, default);
+        RunFastest(shape, ConvPass.Feedback, ref gather, packing, default);
         return gather.ClearGaps;
     }
 
     internal override void ConvWeightGradientCore(in ConvShape shape, BufferView x, BufferView dy, BufferView dw)
     {
-        if (UsesWinograd(shape)) WinogradWeightGradientTo(shape, x.Floats, dy.Floats, dw.Floats);
+        if (UsesWinograd(shape, ConvPass.WeightGradient)) WinogradWeightGradientTo(shape, x.Floats, dy.Floats, dw.Floats);
         else WeightGradientTo(shape, x.Floats, dy.Floats, dw.Floats, accumulate: false);
     }
 

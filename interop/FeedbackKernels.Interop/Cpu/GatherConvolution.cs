@@ -41,7 +41,7 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
 
     // Eight steps of a tile: about the time that the third level of cache takes to answer. The stream goes on past the end
     // of a panel into the next one.
-    private const nint PanelAheadBytes = 1024;
+    public const nint PanelAheadBytes = 1024;
 
     // Long enough (about 10 us) to pay for handing out an item, and so many tiles that a panel is used often once it is
     // there; short enough, and so many chunks, that the last one is not waited for.

@@ -92,13 +92,17 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
     };
 
     /// <summary>
-    /// Whether a convolution is one that F(4x4, 3x3) computes faster: fewer channels, or a smaller map, and the transforms
-    /// cost what the products save.
+    /// Whether a convolution is one that F(4x4, 3x3) computes faster: with fewer channels or tiles, the transforms and the
+    /// calls of 36 small products cost what the products save. The weight gradient's products have as few rows as there are
+    /// channels.
     /// </summary>
-    public static bool Suits(in ConvShape shape, int lanes) =>
-        lanes > 1 && shape is { R: 3, S: 3, Stride: 1, Padding: <= 2, C: >= 64, K: >= 64 }
-        && shape.C % (2 * lanes) == 0 && shape.K % (2 * lanes) == 0
-        && Math.Min(shape.P, shape.Q) >= 7 && (long)shape.N * shape.P * shape.Q >= 512;
+    public static bool Suits(in ConvShape shape, ConvPass pass, int lanes)
+    {
+        int fewest = pass == ConvPass.WeightGradient ? 32 : 16;
+        return lanes > 1 && shape is { R: 3, S: 3, Stride: 1, Padding: <= 2 } && Math.Min(shape.C, shape.K) >= fewest
+            && shape.C % lanes == 0 && shape.K % lanes == 0
+            && Math.Min(shape.P, shape.Q) >= 7 && (long)shape.N * shape.P * shape.Q >= 512;
+    }
 
     public static WinogradConvolution Of(in GatherConvolution direct, in WeightPacking packing, float* zeros)
     {
@@ -227,26 +231,29 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
         {
             ARow = TileRow,
             AInner = 1,
-            BInner = layout.FullWidth,
             CRow = ProductRow,
             Inner = Channels,
             Middle = 1,
             Outer = 1,
-            Tiles = 1,
-            Ahead = 1024,
+            Ahead = GatherConvolution.PanelAheadBytes,
         };
-        int parts = (count + kernels.MaxRows - 1) / kernels.MaxRows;
+        int tall = kernels.MaxRows, whole = count / tall, rest = count % tall;
+        t.ATile = tall * TileRow;
+        t.CTile = tall * ProductRow;
         for (int panel = 0; panel < layout.Count; panel++)
         {
-            int column = layout.FirstColumn(panel);
+            int column = layout.FirstColumn(panel), width = layout.Width(panel);
+            t.A = tiles + (nint)point * Channels;
             t.B = Weights + point * WeightPoint + (nint)Channels * column;
-            for (int part = 0; part < parts; part++)
-            {
-                int first = count * part / parts, end = count * (part + 1) / parts;
-                t.A = tiles + first * TileRow + (nint)point * Channels;
-                t.C = products + first * ProductRow + (nint)point * Columns + column;
-                kernels.Run(end - first, layout.FullWidth, &t);
-            }
+            t.C = products + (nint)point * Columns + column;
+            t.BInner = width;
+            t.Tiles = whole;
+            if (whole > 0) kernels.Run(tall, width, &t);
+            if (rest == 0) continue;
+            t.A += whole * t.ATile;
+            t.C += whole * t.CTile;
+            t.Tiles = 1;
+            kernels.Run(rest, width, &t);
         }
     }
 
@@ -267,8 +274,12 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
             t.Destination = Direct.Output + n * Direct.OutputImageStride + row * Direct.OutputRowStride + column * Direct.OutputPixelStride;
             t.Rows = Math.Min(TileSize, Direct.P - row);
             t.Columns = Math.Min(TileSize, Direct.Q - column);
+            // The transform adds up the statistics itself once the chunk has its shift, unless they are those of something
+            // that is still to be done to its outputs.
+            bool sums = Direct.ChunkStatistics != null && !Direct.Epilogue.Maps && i > 0;
+            t.Shift = sums ? Direct.ChunkStatistics + (nint)chunk * 3 * Columns : null;
             Direct.Kernels->WinogradOutput(&t);
-            for (int a = 0; a < t.Rows; a++)
+            for (int a = 0; a < t.Rows && !sums; a++)
                 Direct.FinishTile(t.Destination + a * t.DestinationStride, t.Columns, Columns, 0, chunk, firstOfChunk: i == 0 && a == 0);
         }
     }

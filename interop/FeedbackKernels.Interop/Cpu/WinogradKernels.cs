@@ -22,6 +22,10 @@ internal unsafe struct WinogradArguments
     public int Rows, Columns;
     public bool Accumulate;
 
+    /// <summary>Output transform: the channels' shifts, and behind them their sums of deviations and of squared deviations,
+    /// which are added to; null where no statistics are wanted.</summary>
+    public float* Shift;
+
     /// <summary>Channels; a multiple of the vector's lanes.</summary>
     public nint Channels;
 
@@ -105,21 +109,46 @@ internal static unsafe class WinogradKernels<TVector, TOps>
             }
 
             float* row = columns;
+            bool direct = t->Columns == 4 && !t->Accumulate;
             for (int i = 0; i < t->Rows; i++, row += 6 * lanes)
             {
                 float* y = t->Destination + i * t->DestinationStride + c;
-                bool direct = t->Columns == 4 && !t->Accumulate;
                 Output(
                     TOps.Load(row), TOps.Load(row + lanes), TOps.Load(row + 2 * lanes), TOps.Load(row + 3 * lanes),
                     TOps.Load(row + 4 * lanes), TOps.Load(row + 5 * lanes), direct ? y : pixels, direct ? t->PixelStride : lanes);
-                if (direct) continue;
-                for (int j = 0; j < t->Columns; j++, y += t->PixelStride)
+                if (!direct)
                 {
-                    TVector value = TOps.Load(pixels + j * lanes);
-                    TOps.Store(t->Accumulate ? TOps.Add(TOps.Load(y), value) : value, y);
+                    for (int j = 0; j < t->Columns; j++)
+                    {
+                        TVector value = TOps.Load(pixels + j * lanes);
+                        TOps.Store(t->Accumulate ? TOps.Add(TOps.Load(y + j * t->PixelStride), value) : value, y + j * t->PixelStride);
+                    }
                 }
             }
+
+            if (t->Shift != null) AddStatistics(t, c);
         }
+    }
+
+    /// <summary>The statistics of a tile's outputs, which are in L1.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void AddStatistics(WinogradArguments* t, nint c)
+    {
+        float* shifts = t->Shift + c, sums = shifts + t->Channels, squareSums = sums + t->Channels;
+        TVector shift = TOps.Load(shifts), sum = TOps.Zero, squares = TOps.Zero;
+        for (int i = 0; i < t->Rows; i++)
+        {
+            float* y = t->Destination + i * t->DestinationStride + c;
+            for (int j = 0; j < t->Columns; j++, y += t->PixelStride)
+            {
+                TVector deviation = TOps.Subtract(TOps.Load(y), shift);
+                sum = TOps.Add(sum, deviation);
+                squares = TOps.MultiplyAdd(deviation, deviation, squares);
+            }
+        }
+
+        TOps.Store(TOps.Add(TOps.Load(sums), sum), sums);
+        TOps.Store(TOps.Add(TOps.Load(squareSums), squares), squareSums);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]

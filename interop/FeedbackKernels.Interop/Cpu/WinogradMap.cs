@@ -16,6 +16,9 @@ internal unsafe struct WinogradMap
 
     private const int LineFloats = 16;
 
+    // A row of fewer channels is a stream that the machine's own prefetching follows.
+    private const int FewChannels = 64;
+
     public float* Pixels;
     public int Rows, Columns, Channels;
     public nint RowStride, ImageStride;
@@ -55,16 +58,21 @@ internal unsafe struct WinogradMap
     public readonly void Locate(int tile, float** pixels)
     {
         (int n, int row, int column) = Place(tile);
-        float* image = Pixels + n * ImageStride;
-        for (int a = 0; a < Patch; a++)
+        row -= OriginRow;
+        column -= OriginColumn;
+        int firstRow = Math.Max(0, -row), endRow = Math.Min(Patch, Rows - row);
+        int firstColumn = Math.Max(0, -column), endColumn = Math.Min(Patch, Columns - column);
+        if (endRow - firstRow < Patch || endColumn - firstColumn < Patch)
         {
-            int h = row + a - OriginRow;
-            for (int b = 0; b < Patch; b++)
-            {
-                int w = column + b - OriginColumn;
-                bool inside = (uint)h < (uint)Rows && (uint)w < (uint)Columns;
-                pixels[a * Patch + b] = inside ? image + h * RowStride + (nint)w * Channels : Zeros;
-            }
+            for (int i = 0; i < Patch * Patch; i++) pixels[i] = Zeros;
+        }
+
+        float* line = Pixels + n * ImageStride + (row + firstRow) * RowStride + (nint)(column + firstColumn) * Channels;
+        nint pixel = Channels;
+        for (int a = firstRow; a < endRow; a++, line += RowStride)
+        {
+            float* address = line;
+            for (int b = firstColumn; b < endColumn; b++, address += pixel) pixels[a * Patch + b] = address;
         }
     }
 
@@ -74,7 +82,7 @@ internal unsafe struct WinogradMap
     /// </summary>
     public readonly void FetchAhead(int tile)
     {
-        if (!Sse.IsSupported) return;
+        if (!Sse.IsSupported || Channels < FewChannels) return;
         (int n, int row, int column) = Place(tile + 1);
         int first = Math.Max(0, column + Patch - TileSize - OriginColumn), end = Math.Min(Columns, column + Patch - OriginColumn);
         float* image = Pixels + n * ImageStride;

@@ -13,7 +13,7 @@ public class WinogradTests
     private static readonly ConvShape[] Shared =
     [
         new(4, 14, 15, 64, 64, 3, 3, 1, 1), new(3, 17, 19, 96, 64, 3, 3, 1, 0), new(1, 30, 22, 64, 128, 3, 3, 1, 2),
-        new(16, 7, 7, 64, 96, 3, 3, 1, 1),
+        new(16, 7, 7, 64, 96, 3, 3, 1, 1), new(2, 20, 22, 48, 32, 3, 3, 1, 1),
     ];
 
     // Enough tiles for a block a thread at a time, the last one partly filled.
