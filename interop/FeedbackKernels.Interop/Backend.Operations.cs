@@ -328,6 +328,23 @@ public abstract partial class Backend
         SgdUpdateTransposedCore(shape, b, dw, velocity, step);
     }
 
+    /// <summary>
+    /// The same step on W and on B in one pass over the gradient that they share: Kolen-Pollack. w, dw and velocity are
+    /// [R][S][C][K], b and bVelocity are [R][S][K][C].
+    /// </summary>
+    public void SgdUpdateBoth(
+        in ConvShape shape, BufferView w, BufferView dw, BufferView velocity, BufferView b, BufferView bVelocity, in SgdStep step)
+    {
+        RequireShape(shape);
+        Require(w, shape.WeightLength);
+        Require(dw, shape.WeightLength);
+        Require(velocity, shape.WeightLength);
+        Require(b, shape.WeightLength);
+        Require(bVelocity, shape.WeightLength);
+        RequireApart(b, shape.WeightLength, w, shape.WeightLength);
+        SgdUpdateBothCore(shape, w, dw, velocity, b, bVelocity, step);
+    }
+
     /// <summary>values = value everywhere.</summary>
     public void Fill(BufferView values, float value)
     {
@@ -417,6 +434,13 @@ public abstract partial class Backend
 
     internal abstract void SgdUpdateTransposedCore(
         in ConvShape shape, BufferView b, BufferView dw, BufferView velocity, in SgdStep step);
+
+    internal virtual void SgdUpdateBothCore(
+        in ConvShape shape, BufferView w, BufferView dw, BufferView velocity, BufferView b, BufferView bVelocity, in SgdStep step)
+    {
+        SgdUpdateCore(shape.WeightLength, w, dw, velocity, step);
+        SgdUpdateTransposedCore(shape, b, dw, bVelocity, step);
+    }
 
     internal abstract void FillCore(long length, BufferView values, float value);
 

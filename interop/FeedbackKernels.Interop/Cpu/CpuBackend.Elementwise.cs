@@ -31,6 +31,12 @@ public sealed unsafe partial class CpuBackend
         in ConvShape shape, BufferView b, BufferView dw, BufferView velocity, in SgdStep step) =>
         MapTransposed(_kernels->Sgd, shape, dw, new MapArguments { Y = b.Floats, Z = velocity.Floats, Step = step });
 
+    internal override void SgdUpdateBothCore(
+        in ConvShape shape, BufferView w, BufferView dw, BufferView velocity, BufferView b, BufferView bVelocity, in SgdStep step) =>
+        MapTransposed(
+            _kernels->Sgd, shape, dw, new MapArguments { Y = b.Floats, Z = bVelocity.Floats, Step = step },
+            new MapArguments { X = dw.Floats, Y = w.Floats, Z = velocity.Floats, Step = step });
+
     internal override void TransposedCombineCore(
         in ConvShape shape, float alpha, BufferView w, float beta, BufferView r, BufferView b) =>
         MapTransposed(
@@ -88,13 +94,14 @@ public sealed unsafe partial class CpuBackend
         _pool.Run(job.Items, ref job);
     }
 
-    private void MapTransposed(delegate*<MapArguments*, long, void> kernel, in ConvShape shape, BufferView forward, in MapArguments arguments)
+    private void MapTransposed(delegate*<MapArguments*, long, void> kernel, in ConvShape shape, BufferView forward, in MapArguments arguments, in MapArguments forwardArguments = default)
     {
         var job = new TransposedMapJob
         {
             Kernels = _kernels,
             Kernel = kernel,
             Arguments = arguments,
+            ForwardArguments = forwardArguments,
             Forward = forward.Floats,
             Taps = shape.R * shape.S,
             C = shape.C,

@@ -11,6 +11,8 @@ internal enum ScratchUse
     GradientBlocks,
     MirrorNoise,
     MirrorResponse,
+    NoiseColumns,
+    NoiseMagnitudes,
     DoubleSums,
     WinogradWeights,
     WinogradTiles,

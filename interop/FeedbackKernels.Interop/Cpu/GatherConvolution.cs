@@ -48,6 +48,9 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     private const double ChunkFlops = 4e6;
     private const int ChunkTiles = 8, FewestChunks = 32;
 
+    // Parts of the chunks, each of which goes through all groups of panels before the next.
+    private const int MostSegments = 8;
+
     public CpuKernels* Kernels;
     public float* Input;
     public float* Output;
@@ -131,12 +134,21 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
 
     public readonly void Run(int item, int worker)
     {
-        // Groups of panels vary slowest: all threads stream pixels past the same few panels.
-        int group = item / Chunks, chunk = item % Chunks;
+        // Segments of chunks vary slowest: a thread that takes the items in order keeps to its part of the images. Within a
+        // segment it is the groups of panels, so that pixels stream past the same few panels.
+        int segment = (int)((long)item * Segments / Items);
+        while (FirstChunk(segment + 1) * PanelGroups <= item) segment++;
+        while (FirstChunk(segment) * PanelGroups > item) segment--;
+        int first = FirstChunk(segment), chunks = FirstChunk(segment + 1) - first, rest = item - first * PanelGroups;
+        int group = rest / chunks, chunk = first + rest % chunks;
         if (ClearGaps && group == 0) ClearRows(chunk);
         int endPanel = Math.Min((group + 1) * _panelsPerGroup, Layout.Count);
         for (int panel = group * _panelsPerGroup; panel < endPanel; panel++) RunPanel(panel, chunk);
     }
+
+    private readonly int Segments => Math.Min(MostSegments, Chunks);
+
+    private readonly int FirstChunk(int segment) => (int)((long)Chunks * segment / Segments);
 
     private readonly void RunPanel(int panel, int chunk)
     {
@@ -349,6 +361,7 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
             && OutputRowStride == Q * OutputPixelStride && OutputImageStride == P * OutputRowStride;
         if (!flat) return;
         Q = InputColumns = (int)pixels;
+        OutputRowStride = OutputImageStride *= N;
         N = P = InputRows = 1;
     }
 

@@ -63,18 +63,22 @@ internal unsafe struct ChannelJob : IParallelJob
 
 /// <summary>
 /// An elementwise operation between a tensor in forward layout, [R][S][C][K], and tensors in feedback layout,
-/// [R][S][K][C]: blocks of the first are transposed into scratch, where the map finds them as its X.
+/// [R][S][K][C]: blocks of the first are transposed into scratch, where the map finds them as its X. The same map can go
+/// over tensors in forward layout on the way.
 /// </summary>
 internal unsafe struct TransposedMapJob : IParallelJob
 {
-    // A block of 16 rows of K by 64 columns of C: 4 KiB of scratch, whole cache lines on both sides.
-    private const int BlockK = 16, BlockC = 64;
+    // A block of 64 by 64: 16 KiB of scratch in L1, and rows long enough to be worth a call on both sides.
+    private const int BlockK = 64, BlockC = 64;
 
     public CpuKernels* Kernels;
     public delegate*<MapArguments*, long, void> Kernel;
 
     /// <summary>Y and Z are in feedback layout; X is not used.</summary>
     public MapArguments Arguments;
+
+    /// <summary>X, Y and Z in forward layout; absent where nothing is done there.</summary>
+    public MapArguments ForwardArguments;
     public float* Forward;
     public int Taps, C, K;
 
@@ -91,6 +95,12 @@ internal unsafe struct TransposedMapJob : IParallelJob
         {
             int columns = Math.Min(BlockC, C - firstC);
             Kernels->Transpose(Forward + ((nint)tap * C + firstC) * K + firstK, K, columns, rows, block, BlockC);
+            for (int c = 0; c < columns && ForwardArguments.Y != null; c++)
+            {
+                MapArguments row = ForwardArguments.From(((long)tap * C + firstC + c) * K + firstK);
+                Kernel(&row, rows);
+            }
+
             for (int k = 0; k < rows; k++)
             {
                 MapArguments row = Arguments.From(((long)tap * K + firstK + k) * C + firstC);

@@ -90,7 +90,8 @@ internal unsafe struct WeightGradient : IParallelJob
     public void Plan(int threads)
     {
         long weightBytes = Shape.WeightLength * sizeof(float);
-        Shares = (int)Math.Clamp(PartialBytes / weightBytes + 1, 1, Math.Min(Shape.N, MostShares));
+        long fullBlocks = Math.Max(1, (long)Shape.N * Shape.P * Shape.Q / BlockPixels);
+        Shares = (int)Math.Clamp(PartialBytes / weightBytes + 1, 1, Math.Min(fullBlocks, Math.Min(Shape.N, MostShares)));
         _channelGroups = (TileRows + GroupChannels - 1) / GroupChannels;
         int parts = Shares * _channelGroups;
         _panelGroups = Math.Clamp((ItemsPerThread * threads + parts - 1) / parts, 1, Layout.Count);

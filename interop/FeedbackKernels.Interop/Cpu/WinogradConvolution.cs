@@ -20,7 +20,7 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
 
     // Below so many blocks threads would wait for each other, and the transformed weights would be read too often: the
     // phases are then shared by all threads, over slabs of tiles that fit a third level of cache.
-    private const int FewestBlocks = 48;
+    private const int FewestBlocks = 12;
     private const int SlabTiles = 256, ChunkTiles = 8;
 
     /// <summary>The same convolution as a direct one: sizes, operands, and what is done to outputs.</summary>

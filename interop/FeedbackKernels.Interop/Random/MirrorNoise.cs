@@ -26,6 +26,9 @@ public enum NoiseKind
 /// </summary>
 public readonly record struct MirrorNoise
 {
+    /// <summary>Signs in a block of random bits.</summary>
+    internal const int BlockSigns = 128;
+
     /// <summary>Names the noise of one layer.</summary>
     /// <exception cref="ArgumentOutOfRangeException">The length is not positive, or the standard deviation is not a
     /// positive finite number.</exception>
@@ -81,36 +84,75 @@ public readonly record struct MirrorNoise
     private void FillSigns(Span<float> values, uint sample)
     {
         var key = new RandomKey(Seed, RandomPurpose.MirrorNoise, Layer, sample);
-        for (int i = 0; i < values.Length; i += 128)
+        for (int i = 0; i < values.Length; i += BlockSigns)
         {
-            PhiloxBlock block = key.Block((uint)i / 128);
-            for (int j = i; j < Math.Min(i + 128, values.Length); j++)
+            PhiloxBlock block = key.Block((uint)i / BlockSigns);
+            for (int j = i; j < Math.Min(i + BlockSigns, values.Length); j++)
                 values[j] = Signed(StandardDeviation, block[j / 32 % 4] >> (j % 32));
         }
     }
 
     private void FillBalanced(Span<float> values, long sample)
     {
-        int cycleLength = CycleLength, bits = BitOperations.Log2((uint)cycleLength);
-        uint cycle = (uint)(sample / cycleLength);
-        PhiloxBlock order = new RandomKey(Seed, RandomPurpose.MirrorOrder, Layer, cycle).Block(0);
-        var signs = new RandomKey(Seed, RandomPurpose.MirrorSigns, Layer, cycle);
-        uint row = Permute((uint)(sample % cycleLength), bits, order.X, order.Y);
-        for (int i = 0; i < values.Length; i += 128)
+        Span<uint> columns = stackalloc uint[BlockSigns];
+        Span<float> magnitudes = stackalloc float[BlockSigns];
+        for (int first = 0; first < values.Length; first += BlockSigns)
         {
-            PhiloxBlock block = signs.Block((uint)i / 128);
-            for (int j = i; j < Math.Min(i + 128, values.Length); j++)
-            {
-                // Sylvester's Hadamard matrix: entry (a, b) is the parity of a AND b.
-                uint parity = (uint)BitOperations.PopCount(row & Permute((uint)j, bits, order.Z, order.W));
-                values[j] = Signed(StandardDeviation, parity ^ (block[j / 32 % 4] >> (j % 32)));
-            }
+            int count = Math.Min(BlockSigns, values.Length - first);
+            DescribeCycle(sample / CycleLength, first, columns[..count], magnitudes[..count]);
+            FillBalanced(sample, columns[..count], magnitudes[..count], values.Slice(first, count));
         }
+    }
+
+    /// <summary>
+    /// What all samples of a cycle of balanced noise have in common: for each element its column of the Hadamard matrix, and
+    /// σ with the column's sign.
+    /// </summary>
+    /// <param name="cycle">Number of the cycle.</param>
+    /// <param name="first">First element; a multiple of <see cref="BlockSigns"/>.</param>
+    /// <param name="columns">A column an element.</param>
+    /// <param name="magnitudes">±σ an element.</param>
+    internal void DescribeCycle(long cycle, int first, Span<uint> columns, Span<float> magnitudes)
+    {
+        int bits = BitOperations.Log2((uint)CycleLength);
+        PhiloxBlock order = new RandomKey(Seed, RandomPurpose.MirrorOrder, Layer, (uint)cycle).Block(0);
+        var signs = new RandomKey(Seed, RandomPurpose.MirrorSigns, Layer, (uint)cycle);
+        PhiloxBlock block = default;
+        for (int i = 0; i < columns.Length; i++)
+        {
+            int element = first + i;
+            if (element % BlockSigns == 0) block = signs.Block((uint)(element / BlockSigns));
+            columns[i] = Permute((uint)element, bits, order.Z, order.W);
+            magnitudes[i] = Signed(StandardDeviation, block[element / 32 % 4] >> (element % 32));
+        }
+    }
+
+    /// <summary>Elements of a sample of balanced noise, from the description of its cycle.</summary>
+    internal void FillBalanced(long sample, ReadOnlySpan<uint> columns, ReadOnlySpan<float> magnitudes, Span<float> values)
+    {
+        int bits = BitOperations.Log2((uint)CycleLength);
+        PhiloxBlock order = new RandomKey(Seed, RandomPurpose.MirrorOrder, Layer, (uint)(sample / CycleLength)).Block(0);
+        uint row = Permute((uint)(sample % CycleLength), bits, order.X, order.Y);
+        var rows = new Vector<uint>(row);
+        int i = 0;
+        for (; i + Vector<uint>.Count <= values.Length; i += Vector<uint>.Count)
+        {
+            // Sylvester's Hadamard matrix: entry (a, b) is the parity of a AND b, here folded into the lowest bit.
+            Vector<uint> common = rows & new Vector<uint>(columns[i..]);
+            common ^= common >>> 16;
+            common ^= common >>> 8;
+            common ^= common >>> 4;
+            common ^= common >>> 2;
+            common ^= common >>> 1;
+            (Vector.AsVectorUInt32(new Vector<float>(magnitudes[i..])) ^ common << 31).As<uint, float>().CopyTo(values[i..]);
+        }
+
+        for (; i < values.Length; i++) values[i] = Signed(magnitudes[i], (uint)BitOperations.PopCount(row & columns[i]));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static float Signed(float magnitude, uint signBit) =>
-        BitConverter.UInt32BitsToSingle(BitConverter.SingleToUInt32Bits(magnitude) | signBit << 31);
+        BitConverter.UInt32BitsToSingle(BitConverter.SingleToUInt32Bits(magnitude) ^ signBit << 31);
 
     /// <summary>
     /// A keyed bijection of [0, 2^bits): steps that are each invertible modulo a power of two (an odd multiple plus a

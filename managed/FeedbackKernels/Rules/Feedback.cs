@@ -47,6 +47,11 @@ public abstract class Feedback(ConvLayer layer) : IDisposable
     /// <param name="step">Number of the step, from 0.</param>
     public virtual SgdStep Adjust(SgdStep update, int step) => update;
 
+    /// <summary>Updates W, and what moves with it in the same pass, where the rule has such.</summary>
+    /// <param name="update">The update of W, from <see cref="Adjust"/>.</param>
+    /// <returns>Whether it did; otherwise the trainer updates W.</returns>
+    public virtual bool UpdateTogether(in SgdStep update) => false;
+
     /// <summary>Called after each update of W: moves B.</summary>
     /// <param name="update">The update that W got.</param>
     /// <param name="step">Number of the step, from 0.</param>

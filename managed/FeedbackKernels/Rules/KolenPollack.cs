@@ -128,8 +128,12 @@ public sealed record KolenPollack(
         public override IEnumerable<(string Name, IReadOnlyList<int> Sizes, DeviceBuffer Buffer)> State =>
             [.. base.State, ($"{OwnWeights.Name}.velocity", OwnWeights.Sizes, OwnWeights.Velocity!)];
 
-        public override void AfterUpdate(in SgdStep update, int step) => Layer.Backend.SgdUpdateTransposed(
-            Layer.Shape(), OwnWeights.Value, Layer.Weight.Gradient, OwnWeights.Velocity, update);
+        public override bool UpdateTogether(in SgdStep update)
+        {
+            Parameter w = Layer.Weight;
+            Layer.Backend.SgdUpdateBoth(Layer.Shape(), w.Value, w.Gradient, w.Velocity, OwnWeights.Value, OwnWeights.Velocity, update);
+            return true;
+        }
     }
 
     private sealed class ClosedForm(ConvLayer layer, KolenPollack rule, LayerPlace place) : Common(layer, rule, place)

@@ -20,7 +20,7 @@ public sealed class Sgd(Model model, TrainingOptions options)
         {
             Feedback? feedback = layer.Feedback;
             SgdStep update = feedback?.Adjust(decaying, step) ?? decaying;
-            Apply(layer.Weight, update);
+            if (feedback is null || !feedback.UpdateTogether(update)) Apply(layer.Weight, update);
             feedback?.AfterUpdate(update, step);
             if (layer.Bias is not null) Apply(layer.Bias, plain);
         }

@@ -113,6 +113,33 @@ public class ElementwiseTests
     }
 
     [Theory, ClassData(typeof(Candidates))]
+    public void Sgd_on_both_is_sgd_on_each(string candidate)
+    {
+        using Backend backend = Candidates.Create(candidate);
+        var step = new SgdStep(0.1f, 0.9f, 5e-4f, true, 0.5f, 0.9f);
+        foreach (ConvShape shape in Shapes)
+        {
+            foreach ((float[] expected, float[] actual) in Run(together: false).Zip(Run(together: true))) Values.AssertClose(expected, actual, 2);
+
+            float[][] Run(bool together)
+            {
+                using var bench = new Workbench(backend);
+                DeviceBuffer w = bench.Put(Values.Normal(shape.WeightLength, 1)), v = bench.Put(Values.Normal(shape.WeightLength, 2));
+                DeviceBuffer b = bench.Put(Values.Normal(shape.WeightLength, 3)), vb = bench.Put(Values.Normal(shape.WeightLength, 4));
+                DeviceBuffer dw = bench.Put(Values.Normal(shape.WeightLength, 5));
+                if (together) backend.SgdUpdateBoth(shape, w, dw, v, b, vb, step);
+                else
+                {
+                    backend.SgdUpdate(shape.WeightLength, w, dw, v, step);
+                    backend.SgdUpdateTransposed(shape, b, dw, vb, step);
+                }
+
+                return [bench.Get(w), bench.Get(v), bench.Get(b), bench.Get(vb)];
+            }
+        }
+    }
+
+    [Theory, ClassData(typeof(Candidates))]
     public void Transposed_combine_and_signs_equal_the_reference(string candidate)
     {
         using Backend backend = Candidates.Create(candidate);
