@@ -1,0 +1,111 @@
+// Inner product and squared norms of two tensors, of one layout or transposed to each other, in double precision: each
+// block adds up its part in a fixed order, and alignment_finish the blocks.
+#include "transposed.cuh"
+
+constexpr int CompareThreads = 256, FinishThreads = 256;
+
+struct CompareArguments
+{
+    long long length, elementsPerBlock;
+    const float *a, *b;
+    double* partials;  // [blocks][3]
+};
+
+struct AlignArguments
+{
+    TransposedShape shape;
+    const float* w;    // forward layout
+    const float* b;    // feedback layout
+    double* partials;  // [blocks][3]
+};
+
+struct AlignmentFinishArguments
+{
+    long long blocks;
+    const double* partials;  // [blocks][3]
+    double* result;          // [3]
+};
+
+namespace {
+
+struct Sums
+{
+    double dot, squaredA, squaredB;
+
+    __device__ __forceinline__ void add(double a, double b)
+    {
+        dot = fma(a, b, dot);
+        squaredA = fma(a, a, squaredA);
+        squaredB = fma(b, b, squaredB);
+    }
+
+    __device__ __forceinline__ void add(const Sums& other)
+    {
+        dot += other.dot;
+        squaredA += other.squaredA;
+        squaredB += other.squaredB;
+    }
+};
+
+struct BlockSums
+{
+    Sums at[256];
+};
+
+// Adds the threads' sums pairwise, in one order; thread 0 writes them.
+__device__ __forceinline__ void finish_block(BlockSums& shared, const Sums& own, double* result)
+{
+    shared.at[threadIdx.x] = own;
+    for (unsigned half = 128; half > 0; half /= 2)
+    {
+        __syncthreads();
+        if (threadIdx.x < half) shared.at[threadIdx.x].add(shared.at[threadIdx.x + half]);
+    }
+
+    if (threadIdx.x != 0) return;
+    result[0] = shared.at[0].dot;
+    result[1] = shared.at[0].squaredA;
+    result[2] = shared.at[0].squaredB;
+}
+
+struct AlignShared
+{
+    Square square;
+    BlockSums sums;
+};
+
+}  // namespace
+
+KERNEL(CompareThreads, compare, CompareArguments)
+{
+    SHARED(BlockSums, shared);
+    const long long first = blockIdx.x * arguments.elementsPerBlock, left = arguments.length - first;
+    const long long end = left < arguments.elementsPerBlock ? arguments.length : first + arguments.elementsPerBlock;
+    Sums sums = {0, 0, 0};
+    for (long long i = first + threadIdx.x; i < end; i += CompareThreads) sums.add(arguments.a[i], arguments.b[i]);
+    finish_block(shared, sums, arguments.partials + 3ll * blockIdx.x);
+}
+
+KERNEL(SquareThreads, align, AlignArguments)
+{
+    SHARED(AlignShared, shared);
+    Sums sums = {0, 0, 0};
+    walk_transposed(
+        shared.square, arguments.shape, [&](long long i) { return arguments.w[i]; },
+        [&](long long j, float w) { sums.add(w, arguments.b[j]); });
+    const long long block = (static_cast<long long>(blockIdx.z) * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
+    finish_block(shared.sums, sums, arguments.partials + 3 * block);
+}
+
+KERNEL(FinishThreads, alignment_finish, AlignmentFinishArguments)
+{
+    SHARED(BlockSums, shared);
+    Sums sums = {0, 0, 0};
+    for (long long block = threadIdx.x; block < arguments.blocks; block += FinishThreads)
+    {
+        const double* partial = arguments.partials + 3 * block;
+        sums.add(Sums{partial[0], partial[1], partial[2]});
+    }
+
+    finish_block(shared, sums, arguments.result);
+}

@@ -1,0 +1,87 @@
+// Loss of each row of logits and, where wanted, the gradient of the rows' mean: a warp takes a row, in double precision (far
+// too little work for a faster way to matter). Overwrites losses and dLogits.
+#include "numbers.cuh"
+
+constexpr int WarpLanes = 32, RowsPerBlock = 4, CrossEntropyThreads = WarpLanes * RowsPerBlock;
+
+struct CrossEntropyArguments
+{
+    int sigmoid;  // binary cross-entropies of sigmoids instead of the softmax's
+    int rows, classes;
+    float smoothing;
+    const float* logits;  // [rows][classes]
+    const int* labels;    // [rows]
+    float* losses;        // [rows]
+    float* dLogits;       // [rows][classes] or null; may be logits
+};
+
+namespace {
+
+__device__ __forceinline__ double exchange(double value, int lanes)
+{
+    const unsigned long long bits = bits_as<unsigned long long>(value);
+    const unsigned low = __shfl_xor_sync(~0u, static_cast<unsigned>(bits), lanes), high = __shfl_xor_sync(~0u, static_cast<unsigned>(bits >> 32), lanes);
+    return bits_as<double>(static_cast<unsigned long long>(high) << 32 | low);
+}
+
+// The same sum in every lane: each pair adds the same two numbers.
+__device__ __forceinline__ double sum_of_warp(double value)
+{
+    for (int lanes = WarpLanes / 2; lanes > 0; lanes /= 2) value += exchange(value, lanes);
+    return value;
+}
+
+__device__ __forceinline__ double maximum_of_warp(double value)
+{
+    for (int lanes = WarpLanes / 2; lanes > 0; lanes /= 2)
+    {
+        const double other = exchange(value, lanes);
+        value = other > value ? other : value;
+    }
+
+    return value;
+}
+
+}  // namespace
+
+KERNEL(CrossEntropyThreads, cross_entropy, CrossEntropyArguments)
+{
+    const int lane = threadIdx.x % WarpLanes, n = blockIdx.x * RowsPerBlock + threadIdx.x / WarpLanes, classes = arguments.classes;
+    if (n >= arguments.rows) return;
+    const long long row = static_cast<long long>(n) * classes;
+    const int label = arguments.labels[n];
+    double logSum = 0;
+    if (!arguments.sigmoid)
+    {
+        double most = bits_as<double>(0xFFF0000000000000ull), sum = 0;
+        for (int k = lane; k < classes; k += WarpLanes) most = arguments.logits[row + k] > most ? arguments.logits[row + k] : most;
+        most = maximum_of_warp(most);
+        for (int k = lane; k < classes; k += WarpLanes) sum += exp_double(arguments.logits[row + k] - most);
+        logSum = most + log_double(sum_of_warp(sum));
+    }
+
+    double loss = 0;
+    for (int k = lane; k < classes; k += WarpLanes)
+    {
+        const double z = arguments.logits[row + k], smoothing = arguments.smoothing;
+        const double target = (k == label ? 1 - smoothing : 0) + smoothing / classes;
+        double probability;
+        if (!arguments.sigmoid)
+        {
+            probability = exp_double(z - logSum);
+            loss -= target * (z - logSum);
+        }
+        else
+        {
+            // max(z, 0) - z t + log(1 + exp(-|z|)): the binary cross-entropy without overflow.
+            const double small = exp_double(z < 0 ? z : -z);
+            probability = (z < 0 ? small : 1) / (1 + small);
+            loss += (z > 0 ? z : 0) - z * target + log_double(1 + small);
+        }
+
+        if (arguments.dLogits) arguments.dLogits[row + k] = static_cast<float>((probability - target) / arguments.rows);
+    }
+
+    loss = sum_of_warp(loss);
+    if (lane == 0) arguments.losses[n] = static_cast<float>(loss);
+}

@@ -1,0 +1,73 @@
+// The weight mirror (Akrout et al. 2019, eq. 7): noise goes through a layer, response = noise * W, and W is read from the
+// correlation of the two. The noise is made in registers by both products and never stored; the response is.
+// A patch mirror is the 1x1 case with R*S*C inputs, a full-map mirror the layer's own convolution.
+#include "weight_gradient.cuh"
+
+struct MirrorRespondArguments
+{
+    ConvShape shape;
+    int relu;               // the response goes through a ReLU
+    long long firstSample;
+    MirrorNoise noise;
+    const float* w;         // [R][S][C][K]
+    float* response;        // [N][P][Q][K]
+};
+
+struct MirrorCorrelateArguments
+{
+    ConvShape shape;
+    long long firstSample;
+    MirrorNoise noise;
+    const float* response;  // [N][P][Q][K]
+    GradientSlices slices;
+};
+
+namespace {
+
+template <int WidthX, int WidthW>
+__device__ __forceinline__ void mirror_respond(const MirrorRespondArguments& arguments)
+{
+    SHARED(ProductTile, tile);
+    const Gather gather = forward_gather(arguments.shape);
+    const int K = arguments.shape.K, firstRow = blockIdx.x * TileRows, firstColumn = blockIdx.y * TileColumns;
+    const NoiseImages images = {arguments.noise, arguments.firstSample};
+    GatheredPixels<WidthX, NoiseImages> left(images, gather, firstRow);
+    WeightRows<WidthW> right(arguments.w, gather, K, firstColumn);
+    float sums[8][8];
+    multiply_tile(tile, left, right, 0, gather.depth(), sums);
+#pragma unroll
+    for (int i = 0; i < 8; i++)
+    {
+        const int row = firstRow + tile_row(i);
+#pragma unroll
+        for (int j = 0; j < 8; j += WidthW)
+        {
+            const int k = firstColumn + tile_column(j);
+            if (row >= gather.pixels() || k >= K) continue;
+            Lanes<WidthW> lanes;
+#pragma unroll
+            for (int l = 0; l < WidthW; l++) lanes.at[l] = arguments.relu ? relu(sums[i][j + l]) : sums[i][j + l];
+            store_lanes<WidthW>(arguments.response + static_cast<long long>(row) * K + k, lanes);
+        }
+    }
+}
+
+template <int WidthX, int WidthW>
+__device__ __forceinline__ void mirror_correlate(const MirrorCorrelateArguments& arguments)
+{
+    SHARED(ProductTile, tile);
+    const NoiseImages images = {arguments.noise, arguments.firstSample};
+    weight_gradient<WidthX, WidthW>(tile, arguments.shape, images, arguments.response, arguments.slices);
+}
+
+}  // namespace
+
+// Names end in the numbers of noise made at a time, and in the floats a load of W or of the response.
+KERNEL(TileThreads, mirror_respond_4_4, MirrorRespondArguments) { mirror_respond<4, 4>(arguments); }
+KERNEL(TileThreads, mirror_respond_4_1, MirrorRespondArguments) { mirror_respond<4, 1>(arguments); }
+KERNEL(TileThreads, mirror_respond_1_4, MirrorRespondArguments) { mirror_respond<1, 4>(arguments); }
+KERNEL(TileThreads, mirror_respond_1_1, MirrorRespondArguments) { mirror_respond<1, 1>(arguments); }
+KERNEL(TileThreads, mirror_correlate_4_4, MirrorCorrelateArguments) { mirror_correlate<4, 4>(arguments); }
+KERNEL(TileThreads, mirror_correlate_4_1, MirrorCorrelateArguments) { mirror_correlate<4, 1>(arguments); }
+KERNEL(TileThreads, mirror_correlate_1_4, MirrorCorrelateArguments) { mirror_correlate<1, 4>(arguments); }
+KERNEL(TileThreads, mirror_correlate_1_1, MirrorCorrelateArguments) { mirror_correlate<1, 1>(arguments); }

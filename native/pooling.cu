@@ -1,0 +1,157 @@
+// Pooling over windows of R by S. Backward passes gather: each input pixel adds up the windows that see it, in order, so no
+// two threads write one place and the result does not depend on timing. blockIdx.y walks the images, so that an index
+// inside one fits 32 bits.
+#include "shapes.cuh"
+
+constexpr int PoolThreads = 256;
+
+struct MaxPoolForwardArguments
+{
+    PoolShape shape;
+    const float* x;  // [N][H][W][C]
+    float* y;        // [N][P][Q][C]
+    int* positions;  // [N][P][Q][C]: h*W + w of the maximum
+};
+
+struct MaxPoolBackwardArguments
+{
+    PoolShape shape;
+    const float* dy;       // [N][P][Q][C]
+    const int* positions;  // [N][P][Q][C]
+    float* dx;             // [N][H][W][C]
+};
+
+struct AveragePoolForwardArguments
+{
+    PoolShape shape;
+    const float* x;  // [N][H][W][C]
+    float* y;        // [N][P][Q][C]
+};
+
+struct AveragePoolBackwardArguments
+{
+    PoolShape shape;
+    const float* dy;  // [N][P][Q][C]
+    float* dx;        // [N][H][W][C]
+};
+
+namespace {
+
+// A half-open range of indices along one direction.
+struct Range
+{
+    int first, end;
+};
+
+// Input rows that window p sees, padding left out.
+__device__ __forceinline__ Range seen_by(int p, int stride, int padding, int window, int size)
+{
+    const int first = p * stride - padding, end = first + window;
+    return {first < 0 ? 0 : first, end > size ? size : end};
+}
+
+// Windows that see input row h.
+__device__ __forceinline__ Range windows_over(int h, int stride, int padding, int window, int count)
+{
+    const int last = (h + padding) / stride, before = h + padding - window;
+    return {before < 0 ? 0 : before / stride + 1, last < count ? last + 1 : count};
+}
+
+// Calls body(image, row, column, channel, place in the array) for every element of [N][rows][columns][C].
+template <class Body>
+__device__ __forceinline__ void for_each_element(const PoolShape& shape, int rows, int columns, const Body& body)
+{
+    const int C = shape.C, length = rows * columns * C;
+    const int i = blockIdx.x * PoolThreads + threadIdx.x;
+    if (i >= length) return;
+    const int pixel = i / C, row = pixel / columns;
+    for (int n = blockIdx.y; n < shape.N; n += gridDim.y)
+        body(n, row, pixel - row * columns, i - pixel * C, static_cast<long long>(n) * length + i);
+}
+
+}  // namespace
+
+// The first of equal values wins; a NaN in a window is its maximum.
+KERNEL(PoolThreads, max_pool_forward, MaxPoolForwardArguments)
+{
+    const PoolShape& shape = arguments.shape;
+    for_each_element(shape, shape.P, shape.Q, [&](int n, int p, int q, int c, long long place) {
+        const Range rows = seen_by(p, shape.stride, shape.padding, shape.R, shape.H);
+        const Range columns = seen_by(q, shape.stride, shape.padding, shape.S, shape.W);
+        const float* image = arguments.x + static_cast<long long>(n) * shape.H * shape.W * shape.C + c;
+        int best = rows.first * shape.W + columns.first;
+        float most = image[static_cast<long long>(best) * shape.C];
+        for (int h = rows.first; h < rows.end; h++)
+        {
+            for (int w = columns.first; w < columns.end; w++)
+            {
+                const float value = image[(static_cast<long long>(h) * shape.W + w) * shape.C];
+                if (value <= most || most != most) continue;
+                most = value;
+                best = h * shape.W + w;
+            }
+        }
+
+        arguments.y[place] = most;
+        arguments.positions[place] = best;
+    });
+}
+
+KERNEL(PoolThreads, max_pool_backward, MaxPoolBackwardArguments)
+{
+    const PoolShape& shape = arguments.shape;
+    for_each_element(shape, shape.H, shape.W, [&](int n, int h, int w, int c, long long place) {
+        const Range rows = windows_over(h, shape.stride, shape.padding, shape.R, shape.P);
+        const Range columns = windows_over(w, shape.stride, shape.padding, shape.S, shape.Q);
+        float sum = 0;
+        for (int p = rows.first; p < rows.end; p++)
+        {
+            for (int q = columns.first; q < columns.end; q++)
+            {
+                const long long i = ((static_cast<long long>(n) * shape.P + p) * shape.Q + q) * shape.C + c;
+                if (arguments.positions[i] == h * shape.W + w) sum += arguments.dy[i];
+            }
+        }
+
+        arguments.dx[place] = sum;
+    });
+}
+
+KERNEL(PoolThreads, average_pool_forward, AveragePoolForwardArguments)
+{
+    const PoolShape& shape = arguments.shape;
+    for_each_element(shape, shape.P, shape.Q, [&](int n, int p, int q, int c, long long place) {
+        const Range rows = seen_by(p, shape.stride, shape.padding, shape.R, shape.H);
+        const Range columns = seen_by(q, shape.stride, shape.padding, shape.S, shape.W);
+        const float* image = arguments.x + static_cast<long long>(n) * shape.H * shape.W * shape.C + c;
+        float sum = 0;
+        for (int h = rows.first; h < rows.end; h++)
+        {
+            for (int w = columns.first; w < columns.end; w++) sum += image[(static_cast<long long>(h) * shape.W + w) * shape.C];
+        }
+
+        arguments.y[place] = sum / static_cast<float>((rows.end - rows.first) * (columns.end - columns.first));
+    });
+}
+
+KERNEL(PoolThreads, average_pool_backward, AveragePoolBackwardArguments)
+{
+    const PoolShape& shape = arguments.shape;
+    for_each_element(shape, shape.H, shape.W, [&](int n, int h, int w, int c, long long place) {
+        const Range rows = windows_over(h, shape.stride, shape.padding, shape.R, shape.P);
+        const Range columns = windows_over(w, shape.stride, shape.padding, shape.S, shape.Q);
+        float sum = 0;
+        for (int p = rows.first; p < rows.end; p++)
+        {
+            const Range seenRows = seen_by(p, shape.stride, shape.padding, shape.R, shape.H);
+            for (int q = columns.first; q < columns.end; q++)
+            {
+                const Range seenColumns = seen_by(q, shape.stride, shape.padding, shape.S, shape.W);
+                const int pixels = (seenRows.end - seenRows.first) * (seenColumns.end - seenColumns.first);
+                sum += arguments.dy[((static_cast<long long>(n) * shape.P + p) * shape.Q + q) * shape.C + c] / static_cast<float>(pixels);
+            }
+        }
+
+        arguments.dx[place] = sum;
+    });
+}

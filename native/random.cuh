@@ -1,0 +1,156 @@
+// The random numbers of interop/FeedbackKernels.Interop/Random, made where they are used and never stored: Philox4x32-10
+// (Salmon et al. 2011) is a function of a counter and a key, so every backend and every thread makes the same numbers.
+#pragma once
+
+#include "numbers.cuh"
+
+struct RandomBlock
+{
+    unsigned word[4];
+};
+
+__device__ inline RandomBlock philox(unsigned c0, unsigned c1, unsigned c2, unsigned c3, unsigned long long key)
+{
+    unsigned k0 = static_cast<unsigned>(key), k1 = static_cast<unsigned>(key >> 32);
+#pragma unroll 1
+    for (int round = 0; round < 10; round++)
+    {
+        const unsigned long long product0 = 0xD2511F53ull * c0, product1 = 0xCD9E8D57ull * c2;
+        c0 = static_cast<unsigned>(product1 >> 32) ^ c1 ^ k0;
+        c2 = static_cast<unsigned>(product0 >> 32) ^ c3 ^ k1;
+        c1 = static_cast<unsigned>(product1);
+        c3 = static_cast<unsigned>(product0);
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+
+    return {{c0, c1, c2, c3}};
+}
+
+// RandomKey in C#: names one stream.
+struct RandomKey
+{
+    unsigned long long seed;
+    unsigned purpose, layer, step;
+
+    __device__ __forceinline__ RandomBlock block(unsigned index) const { return philox(index, purpose, layer, step, seed); }
+};
+
+struct Gaussians
+{
+    float first, second;
+};
+
+// Box-Muller: two normal numbers from two words. A call, because it stands in unrolled loops.
+__device__ __noinline__ inline Gaussians gaussians(unsigned word0, unsigned word1, float standardDeviation)
+{
+    const float unit = 1.0f / (1 << 24);
+    const float u = static_cast<float>(word0 >> 8) * unit, v = static_cast<float>(word1 >> 8) * unit;
+    // 1 - u lies in (0, 1], where the logarithm is finite.
+    const float radius = standardDeviation * sqrtf(-2.0f * static_cast<float>(log_double(1.0f - u)));
+    const SinCos angle = sin_cos(6.2831855f * v);
+    return {radius * angle.cos, radius * angle.sin};
+}
+
+// Word i of a block without an array in memory.
+__device__ __forceinline__ unsigned word_of(const RandomBlock& block, int i)
+{
+    return i == 0 ? block.word[0] : i == 1 ? block.word[1] : i == 2 ? block.word[2] : block.word[3];
+}
+
+enum NoiseKind
+{
+    NoiseBalanced = 0,
+    NoiseGaussian = 1,
+    NoiseSign = 2
+};
+
+// MirrorNoise in C#: sample g is a vector of numbers, a function of seed, layer and g alone.
+struct MirrorNoise
+{
+    unsigned long long seed;
+    unsigned layer;
+    int kind;
+    int cycleBits;  // balanced noise: log2 of the rows of the Hadamard matrix
+    float standardDeviation;
+
+    // What the numbers of one sample have in common.
+    struct Sample
+    {
+        unsigned sample, cycle, row, columnKey0, columnKey1;
+    };
+
+    __device__ __forceinline__ Sample start(long long index) const
+    {
+        Sample sample = {static_cast<unsigned>(index), 0, 0, 0, 0};
+        if (kind == NoiseBalanced)
+        {
+            sample.cycle = static_cast<unsigned>(index >> cycleBits);
+            const RandomBlock order = RandomKey{seed, MirrorOrder, layer, sample.cycle}.block(0);
+            const unsigned place = static_cast<unsigned>(index & ((1ll << cycleBits) - 1));
+            sample.row = permute(place, order.word[0], order.word[1]);
+            sample.columnKey0 = order.word[2];
+            sample.columnKey1 = order.word[3];
+        }
+
+        return sample;
+    }
+
+    // Numbers i to i + Width - 1 of a sample; i is a multiple of Width.
+    template <int Width>
+    __device__ __forceinline__ Lanes<Width> numbers(const Sample& sample, int i) const
+    {
+        Lanes<Width> result;
+        if (kind == NoiseGaussian)
+        {
+            const RandomBlock block = RandomKey{seed, MirrorNumbers, layer, sample.sample}.block(static_cast<unsigned>(i) / 4);
+            if constexpr (Width == 4)
+            {
+                const Gaussians first = gaussians(block.word[0], block.word[1], standardDeviation);
+                const Gaussians second = gaussians(block.word[2], block.word[3], standardDeviation);
+                result = {{first.first, first.second, second.first, second.second}};
+            }
+            else
+            {
+                const bool upper = i & 2;
+                const Gaussians pair = gaussians(upper ? block.word[2] : block.word[0], upper ? block.word[3] : block.word[1], standardDeviation);
+                result.at[0] = i & 1 ? pair.second : pair.first;
+            }
+        }
+        else
+        {
+            const bool balanced = kind == NoiseBalanced;
+            const RandomKey key = {seed, balanced ? MirrorSigns : MirrorNumbers, layer, balanced ? sample.cycle : sample.sample};
+            const unsigned signs = word_of(key.block(static_cast<unsigned>(i) / 128), i / 32 % 4);
+#pragma unroll
+            for (int j = 0; j < Width; j++)
+            {
+                unsigned sign = signs >> ((i + j) % 32);
+                // Sylvester's Hadamard matrix: entry (a, b) is the parity of a AND b.
+                if (balanced) sign ^= static_cast<unsigned>(__popc(sample.row & permute(i + j, sample.columnKey0, sample.columnKey1)));
+                result.at[j] = bits_as<float>(bits_as<unsigned>(standardDeviation) | sign << 31);
+            }
+        }
+
+        return result;
+    }
+
+private:
+    static constexpr unsigned MirrorNumbers = 3, MirrorOrder = 4, MirrorSigns = 5;
+
+    __device__ static __forceinline__ unsigned rotate_left(unsigned x, int by) { return x << by | x >> (32 - by); }
+
+    // A keyed bijection of [0, 2^cycleBits), in place of a stored permutation.
+    __device__ __forceinline__ unsigned permute(unsigned x, unsigned key0, unsigned key1) const
+    {
+        const unsigned mask = static_cast<unsigned>((1ull << cycleBits) - 1);
+        const int half = (cycleBits + 1) / 2;
+        x = (x * (key0 | 1) + key1) & mask;
+        x ^= x >> half;
+        x = (x * (rotate_left(key1, 7) | 1) + rotate_left(key0, 13)) & mask;
+        x ^= x >> half;
+        x = (x * 0x9E3779B1u + (key0 ^ key1)) & mask;
+        x ^= x >> half;
+        return x & mask;
+    }
+};

@@ -1,0 +1,26 @@
+// One step of SGD in one pass over parameter, gradient and velocity.
+#include "elementwise.cuh"
+#include "sgd.cuh"
+
+struct SgdUpdateArguments
+{
+    long long length;
+    int fours;
+    SgdStep step;
+    float* parameter;
+    const float* gradient;
+    float* velocity;
+};
+
+KERNEL(ElementThreads, sgd_update, SgdUpdateArguments)
+{
+    for_each_run(arguments.length, arguments.fours, [&](auto run, long long i) {
+        constexpr int Width = decltype(run)::Width;
+        Lanes<Width> parameter = load_lanes<Width>(arguments.parameter + i), velocity = load_lanes<Width>(arguments.velocity + i);
+        const Lanes<Width> gradient = load_lanes<Width>(arguments.gradient + i);
+#pragma unroll
+        for (int l = 0; l < Width; l++) arguments.step.apply(parameter.at[l], gradient.at[l], velocity.at[l]);
+        store_lanes<Width>(arguments.parameter + i, parameter);
+        store_lanes<Width>(arguments.velocity + i, velocity);
+    });
+}

@@ -1,0 +1,39 @@
+// Walks a tap of the forward layout [C][K] and of the feedback layout [K][C] together. A block takes a square of 32 by 32:
+// it reads the forward square along K, turns it in shared memory, and visits the feedback square along C, so that both sides
+// are read and written in whole lines.
+#pragma once
+
+#include "numbers.cuh"
+
+constexpr int SquareSide = 32, SquareRows = 8, SquareThreads = SquareSide * SquareRows;
+
+struct Square
+{
+    // One float more than the side: the turned reads then meet different banks.
+    float at[SquareSide][SquareSide + 1];
+};
+
+struct TransposedShape
+{
+    int taps, C, K;
+};
+
+// Calls read(i), whose value is put into the square, for each place i of the forward layout, and then visit(j, value) for
+// each place j of the feedback layout.
+template <class Read, class Visit>
+__device__ __forceinline__ void walk_transposed(Square& square, const TransposedShape& shape, const Read& read, const Visit& visit)
+{
+    const int lane = threadIdx.x % SquareSide, row = threadIdx.x / SquareSide;
+    const int firstK = blockIdx.x * SquareSide, firstC = blockIdx.y * SquareSide;
+    const long long tap = static_cast<long long>(blockIdx.z) * shape.C * shape.K;
+    for (int c = firstC + row; c < firstC + SquareSide && c < shape.C; c += SquareRows)
+    {
+        if (firstK + lane < shape.K) square.at[c - firstC][lane] = read(tap + static_cast<long long>(c) * shape.K + firstK + lane);
+    }
+
+    __syncthreads();
+    for (int k = firstK + row; k < firstK + SquareSide && k < shape.K; k += SquareRows)
+    {
+        if (firstC + lane < shape.C) visit(tap + static_cast<long long>(k) * shape.C + firstC + lane, square.at[lane][k - firstK]);
+    }
+}
