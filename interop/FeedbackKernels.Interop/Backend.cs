@@ -22,6 +22,9 @@ public abstract partial class Backend : IDisposable
     /// <summary>What it runs on: instruction set and threads, or the device.</summary>
     public abstract string Description { get; }
 
+    /// <summary>Why <c>auto</c> chose this backend; null where it was asked for by name.</summary>
+    public string? Choice { get; internal init; }
+
     /// <summary>Whether buffers lie in memory that the host addresses.</summary>
     public abstract bool HostAddressable { get; }
 

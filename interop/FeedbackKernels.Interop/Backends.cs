@@ -4,28 +4,53 @@ namespace FeedbackKernels.Interop;
 public static class Backends
 {
     /// <summary>Names that <see cref="Create"/> takes.</summary>
-    public static IReadOnlyList<string> Names { get; } = ["auto", "cpu", "reference"];
+    public static IReadOnlyList<string> Names { get; } = ["auto", "cpu", "cuda", "reference"];
 
-    /// <summary>Makes a backend; <c>auto</c> is the fastest that this machine has, at present always <c>cpu</c>.</summary>
+    /// <summary>
+    /// Makes a backend; <c>auto</c> is <c>cuda</c> where there is a GPU that it can use and <c>cpu</c> elsewhere, and
+    /// <see cref="Backend.Choice"/> says why.
+    /// </summary>
     /// <param name="name">One of <see cref="Names"/>.</param>
     /// <param name="threads">Threads of the CPU backend; 0 for one a processor.</param>
     /// <param name="level">Vector width of the CPU backend; null for the widest.</param>
-    /// <param name="exact">No Winograd convolutions on the CPU backend; the reference has none.</param>
-    /// <exception cref="ArgumentException">There is no backend of that name in this build, or the reference backend was
-    /// asked for threads or a vector width.</exception>
-    /// <exception cref="PlatformNotSupportedException">The machine lacks the vector width.</exception>
+    /// <param name="exact">No Winograd convolutions on the CPU backend; the others have none.</param>
+    /// <exception cref="ArgumentException">There is no backend of that name in this build, or another than the CPU backend
+    /// was asked for threads or a vector width.</exception>
+    /// <exception cref="PlatformNotSupportedException">The machine lacks the vector width, or a GPU; the message says what
+    /// was looked for.</exception>
+    /// <exception cref="CudaException">There is a GPU, but it could not be opened.</exception>
     public static Backend Create(string name, int threads = 0, SimdLevel? level = null, bool exact = false)
     {
         switch (name)
         {
-            case "auto" or "cpu":
+            case "auto":
+                return CreateFastest(threads, level, exact);
+            case "cpu":
                 return new CpuBackend(threads, level, exact);
+            case "cuda" when threads > 0 || level is not null:
+                throw new ArgumentException("backend 'cuda' runs on a GPU; it takes neither threads nor a SIMD level", nameof(name));
+            case "cuda":
+                return new CudaBackend();
             case "reference" when threads > 1 || level is not null:
                 throw new ArgumentException("backend 'reference' runs plain loops on one thread; it takes neither threads nor a SIMD level", nameof(name));
             case "reference":
                 return new ReferenceBackend();
             default:
                 throw new ArgumentException($"no backend '{name}' in this build; there are {string.Join(", ", Names)}", nameof(name));
+        }
+    }
+
+    private static Backend CreateFastest(int threads, SimdLevel? level, bool exact)
+    {
+        if (threads > 0 || level is not null || exact)
+            return new CpuBackend(threads, level, exact) { Choice = "settings of the CPU backend are given" };
+        try
+        {
+            return new CudaBackend { Choice = "there is a GPU" };
+        }
+        catch (Exception e) when (e is PlatformNotSupportedException or CudaException or InvalidOperationException)
+        {
+            return new CpuBackend { Choice = $"no GPU to be had: {e.Message}" };
         }
     }
 }

@@ -37,6 +37,7 @@ internal static class InfoCommand
             using var model = new Model(backend, spec, RuleSet.Of(new Backprop()), batch: 1, seed: 0, training: false);
             Tables.PrintBackend(parsed.GetValue(choice.Backend)!, backend);
             Console.WriteLine($"SIMD levels of this machine: {string.Join(", ", SimdLevels.Supported.Select(Names.Of))}; processors: {Environment.ProcessorCount}");
+            Console.WriteLine($"CUDA kernels of this build: {CudaBackend.KernelBuild}");
             Console.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,
                 $"{name}: images {spec.Input}, {spec.Classes} classes, {model.ParameterCount:N0} parameters, {model.ForwardFlops / 1e6:N1} MFLOP forward an image"));

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using FeedbackKernels.Interop;
 using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Cli;
@@ -49,7 +50,7 @@ internal static class Program
     /// <summary>Errors that say all a user needs; any other is a fault of the program and shows where.</summary>
     private static bool IsExpected(Exception e) =>
         e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException or PlatformNotSupportedException
-            or NonFiniteLossException or InvalidDataException or OutOfMemoryException;
+            or NonFiniteLossException or CudaException or InvalidDataException or OutOfMemoryException;
 
     private static void Complain(string message) => Console.Error.WriteLine($"feedback: {message.ReplaceLineEndings(" ")}");
 }

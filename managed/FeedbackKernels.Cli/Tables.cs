@@ -36,8 +36,11 @@ internal static class Tables
     }
 
     /// <summary>Says what computes.</summary>
-    public static void PrintBackend(string asked, Backend backend) =>
+    public static void PrintBackend(string asked, Backend backend)
+    {
         Console.WriteLine($"backend {backend.Name}{(asked == backend.Name ? "" : $" ({asked})")}: {backend.Description}");
+        if (backend.Choice is { } choice) Console.WriteLine($"chosen because {choice}");
+    }
 
     private static string Percent(double? share) => share is { } s ? (100 * s).ToString("F2", CultureInfo.InvariantCulture) + " %" : "-";
 

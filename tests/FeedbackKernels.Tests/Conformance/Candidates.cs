@@ -1,16 +1,23 @@
 using FeedbackKernels.Interop;
+using FeedbackKernels.Tests.Cuda;
 
 namespace FeedbackKernels.Tests.Conformance;
 
-/// <summary>The backends that are held against the reference, by name: each SIMD level that this process supports.</summary>
+/// <summary>
+/// The backends that are held against the reference, by name: each SIMD level that this process supports, the CUDA kernels on
+/// the emulated driver, and on a GPU where there is one.
+/// </summary>
 public sealed class Candidates : TheoryData<string>
 {
     public Candidates()
     {
         foreach (SimdLevel level in SimdLevels.Supported) Add($"cpu:{level}");
+        // A process that is told to have narrower vectors has the same device.
+        if (EmulatedDriver.IsThere && Environment.GetEnvironmentVariable(SimdLevelTests.Expected) is null) Add(EmulatedDriver.Candidate);
     }
 
     /// <summary>A backend whose sums of integers are exact, or the one that users have by default.</summary>
     public static Backend Create(string name, int threads = 2, bool exact = true) =>
-        new CpuBackend(threads, Enum.Parse<SimdLevel>(name.Split(':')[1]), exact);
+        name == EmulatedDriver.Candidate ? EmulatedDriver.CreateBackend()
+        : new CpuBackend(threads, Enum.Parse<SimdLevel>(name.Split(':')[1]), exact);
 }

@@ -196,7 +196,7 @@ public class ElementwiseTests
     }
 
     [Theory, ClassData(typeof(Candidates))]
-    public void Gaussian_fill_equals_the_reference_bit_for_bit(string candidate)
+    public void Gaussian_fill_equals_the_reference(string candidate)
     {
         using Backend backend = Candidates.Create(candidate);
         var key = new RandomKey(5, RandomPurpose.User, 3, 9);
@@ -206,7 +206,9 @@ public class ElementwiseTests
             DeviceBuffer actual = bench.Output(length), expected = reference.Output(length);
             backend.FillGaussian(actual, key, 2);
             reference.Backend.FillGaussian(expected, key, 2);
-            Values.AssertSameBits(reference.Get(expected), bench.Get(actual));
+            // The host's logarithm and sine are a library's; a device has its own, which differ in the last place.
+            if (backend.HostAddressable) Values.AssertSameBits(reference.Get(expected), bench.Get(actual));
+            else Values.AssertNeighbours(reference.Get(expected), bench.Get(actual), steps: 3);
         }
     }
 

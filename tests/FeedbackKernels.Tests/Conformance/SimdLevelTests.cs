@@ -12,7 +12,7 @@ namespace FeedbackKernels.Tests.Conformance;
 /// </summary>
 public partial class SimdLevelTests
 {
-    private const string Expected = "FEEDBACK_EXPECTED_SIMD";
+    internal const string Expected = "FEEDBACK_EXPECTED_SIMD";
 
     [Theory]
     [InlineData("DOTNET_EnableAVX512", SimdLevel.Avx2)]

@@ -54,6 +54,17 @@ public static class Values
         }
     }
 
+    /// <summary>At most so many representable numbers apart.</summary>
+    public static void AssertNeighbours(float[] expected, float[] actual, int steps)
+    {
+        Assert.Equal(expected.Length, actual.Length);
+        for (int i = 0; i < expected.Length; i++)
+        {
+            long apart = Math.Abs((long)BitConverter.SingleToInt32Bits(expected[i]) - BitConverter.SingleToInt32Bits(actual[i]));
+            if (apart > steps) Assert.Fail($"element {i} of {expected.Length}: expected {expected[i]:R}, found {actual[i]:R}, {apart} steps apart");
+        }
+    }
+
     public static void AssertSameBits(float[] expected, float[] actual) =>
         Assert.Equal(expected.Select(BitConverter.SingleToUInt32Bits), actual.Select(BitConverter.SingleToUInt32Bits));
 }

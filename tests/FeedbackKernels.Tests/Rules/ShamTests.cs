@@ -2,6 +2,7 @@ using FeedbackKernels.Interop;
 using FeedbackKernels.Layers;
 using FeedbackKernels.Models;
 using FeedbackKernels.Rules;
+using FeedbackKernels.Tests.Conformance;
 using FeedbackKernels.Tests.Models;
 
 namespace FeedbackKernels.Tests.Rules;
@@ -17,7 +18,7 @@ public class ShamTests
             foreach (string net in (string[])["residual", "residual-relu-bn", "plain"])
             {
                 data.Add(rule, net, "reference");
-                foreach (SimdLevel level in SimdLevels.Supported) data.Add(rule, net, level.ToString());
+                foreach (string candidate in new Candidates().Select(c => c.Data)) data.Add(rule, net, candidate);
             }
         }
 
@@ -28,7 +29,7 @@ public class ShamTests
     public void Backward_equals_backprop_bit_for_bit(string rule, string net, string backendName)
     {
         const int images = 5;
-        using Backend backend = backendName == "reference" ? new ReferenceBackend() : new CpuBackend(2, Enum.Parse<SimdLevel>(backendName));
+        using Backend backend = backendName == "reference" ? new ReferenceBackend() : Candidates.Create(backendName, exact: false);
         using var expected = new Model(backend, TestNets.ByName(net), RuleSet.Of(new Backprop()), images, seed: 7);
         using var actual = new Model(backend, TestNets.ByName(net), RuleSet.Of(Rule(rule)), images, seed: 7);
         foreach (ConvLayer layer in actual.Layers)

@@ -169,9 +169,12 @@ public class TrainerTests
         if (kind == ScheduleKind.MultiStep) Assert.Equal([0.04, 0.04, 0.004], [rates[500], rates[749], rates[750]], (a, b) => Math.Abs(a - b) < 1e-6);
     }
 
-    internal static Model NewModel(Backend backend, string rule)
+    internal static Model NewModel(Backend backend, string rule) =>
+        new(backend, ModelCatalog.Create("resnet8", Data.Train.Shape, 10), RulesOf(rule), 32, seed: 4);
+
+    internal static RuleSet RulesOf(string rule)
     {
-        RuleSet rules = rule switch
+        return rule switch
         {
             "mixed" => new RuleSet(new WeightMirror(WarmUpSteps: 2), [new RuleFor("layer2.*", new SignSymmetry()), new RuleFor("fc", new Backprop())]),
             _ => RuleSet.Of(rule switch
@@ -189,7 +192,6 @@ public class TrainerTests
                 _ => new DirectFeedbackAlignment(),
             }),
         };
-        return new Model(backend, ModelCatalog.Create("resnet8", Data.Train.Shape, 10), rules, 32, seed: 4);
     }
 
     internal static TrainingOptions Options(int epochs) => new()

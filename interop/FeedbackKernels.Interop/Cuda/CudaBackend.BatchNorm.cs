@@ -1,0 +1,226 @@
+namespace FeedbackKernels.Interop;
+
+// native/batch_norm.cu
+public sealed unsafe partial class CudaBackend
+{
+    private const int ChannelLanes = 32, ColumnThreads = 256, ElementThreads = 256;
+
+    internal override void BatchNormStatisticsCore(long rows, int channels, BufferView x, in BatchStatistics statistics)
+    {
+        Chunks chunks = ChunksOf(rows);
+        ColumnSumsArguments sums = StartSums(rows, channels, chunks, x);
+        Launch("batch_norm", "batch_norm_statistics", ColumnGrid(channels, chunks.Count), ColumnThreads, sums, new RowsOfChannels(rows, channels));
+        FinishStatistics(rows, channels, chunks.Count, chunks.Rows, sums.Partials, statistics);
+    }
+
+    internal override void BiasGradientCore(long rows, int channels, BufferView dy, BufferView db)
+    {
+        Chunks chunks = ChunksOf(rows);
+        ColumnSumsArguments sums = StartSums(rows, channels, chunks, dy);
+        var sizes = new RowsOfChannels(rows, channels);
+        Launch("batch_norm", "column_sums", ColumnGrid(channels, chunks.Count), ColumnThreads, sums, sizes);
+        var finish = new BiasFinishArguments { Channels = channels, Chunks = chunks.Count, Partials = sums.Partials, Db = db.Floats };
+        Launch("batch_norm", "bias_finish", ColumnGrid(channels, 1), ColumnThreads, finish, sizes);
+    }
+
+    internal override void BatchNormFoldCore(
+        int channels, BufferView gamma, BufferView beta, BufferView mean, BufferView variance, float epsilon, BufferView scale, BufferView bias)
+    {
+        var arguments = new FoldArguments
+        {
+            Channels = channels,
+            Epsilon = epsilon,
+            Gamma = gamma.Floats,
+            Beta = beta.Floats,
+            Mean = mean.Floats,
+            Variance = variance.Floats,
+            Scale = scale.Floats,
+            Bias = bias.Floats,
+        };
+        Launch("batch_norm", "batch_norm_fold", new Grid(DivideUp(channels, ElementThreads)), ElementThreads, arguments, new RowsOfChannels(1, channels));
+    }
+
+    internal override void ChannelAffineCore(
+        long rows, int channels, BufferView x, BufferView scale, BufferView bias, BufferView residual, Activation activation, BufferView y)
+    {
+        int rowsPerBlock = RowsPerBlock(channels);
+        var arguments = new ChannelAffineArguments
+        {
+            Rows = rows,
+            Channels = channels,
+            RowsPerBlock = rowsPerBlock,
+            Activation = (int)activation,
+            X = x.Floats,
+            Scale = scale.Floats,
+            Bias = bias.Floats,
+            Residual = residual.Floats,
+            Y = y.Floats,
+        };
+        Launch(
+            "batch_norm", $"channel_affine_{WidthOf(channels, x, scale, bias, residual, y)}",
+            new Grid(DivideUp(rows, rowsPerBlock)), ElementThreads, arguments, new RowsOfChannels(rows, channels));
+    }
+
+    internal override void BatchNormBackwardCore(
+        long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy,
+        BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual)
+    {
+        Chunks chunks = ChunksOf(rows);
+        var sizes = new RowsOfChannels(rows, channels);
+        var sums = new BackwardSumsArguments
+        {
+            Rows = rows,
+            Channels = channels,
+            RowsPerChunk = chunks.Rows,
+            ReluAfter = relu == ReluPosition.After ? 1 : 0,
+            X = x.Floats,
+            Y = y.Floats,
+            Dy = dy.Floats,
+            Mean = state.Mean.Floats,
+            Scale = state.Scale.Floats,
+            Bias = state.Bias.Floats,
+            Partials = (float*)_scratch.Get(ScratchPurpose.ChannelPartials, 2L * chunks.Count * channels * sizeof(float)),
+        };
+        Launch("batch_norm", "batch_norm_backward_sums", ColumnGrid(channels, chunks.Count), ColumnThreads, sums, sizes);
+
+        // Each vector starts on a multiple of 16 bytes.
+        long padded = DivideUp(channels, 4) * 4;
+        BufferView meanError = BufferView.FromPointer(_scratch.Get(ScratchPurpose.ChannelVectors, 2 * padded * sizeof(float)), channels);
+        BufferView errorSlope = BufferView.FromPointer(meanError.Address + (nint)padded * sizeof(float), channels);
+        var finish = new BackwardFinishArguments
+        {
+            Rows = rows,
+            Channels = channels,
+            Chunks = chunks.Count,
+            Epsilon = state.Epsilon,
+            Partials = sums.Partials,
+            Variance = state.Variance.Floats,
+            DGamma = dGamma.Floats,
+            DBeta = dBeta.Floats,
+            MeanError = meanError.Floats,
+            ErrorSlope = errorSlope.Floats,
+        };
+        Launch("batch_norm", "batch_norm_backward_finish", ColumnGrid(channels, 1), ColumnThreads, finish, sizes);
+
+        int rowsPerBlock = RowsPerBlock(channels);
+        var apply = new BackwardApplyArguments
+        {
+            Rows = rows,
+            Channels = channels,
+            RowsPerBlock = rowsPerBlock,
+            ReluAfter = sums.ReluAfter,
+            ReluBefore = relu == ReluPosition.Before ? 1 : 0,
+            X = x.Floats,
+            Y = y.Floats,
+            Dy = dy.Floats,
+            Mean = state.Mean.Floats,
+            Scale = state.Scale.Floats,
+            Bias = state.Bias.Floats,
+            MeanError = meanError.Floats,
+            ErrorSlope = errorSlope.Floats,
+            Dx = dx.Floats,
+            DResidual = dResidual.Floats,
+        };
+        int width = WidthOf(channels, x, y, dy, state.Mean, state.Scale, state.Bias, dx, dResidual);
+        Launch("batch_norm", $"batch_norm_backward_apply_{width}", new Grid(DivideUp(rows, rowsPerBlock)), ElementThreads, apply, sizes);
+    }
+
+    private ColumnSumsArguments StartSums(long rows, int channels, Chunks chunks, BufferView x) => new()
+    {
+        Rows = rows,
+        Channels = channels,
+        RowsPerChunk = chunks.Rows,
+        X = x.Floats,
+        Partials = (float*)_scratch.Get(ScratchPurpose.ChannelPartials, 2L * chunks.Count * channels * sizeof(float)),
+    };
+
+    private void FinishStatistics(long rows, int channels, long chunks, int rowsPerChunk, float* partials, in BatchStatistics statistics)
+    {
+        var arguments = new StatisticsFinishArguments
+        {
+            Rows = rows,
+            Channels = channels,
+            Chunks = checked((int)chunks),
+            RowsPerChunk = rowsPerChunk,
+            Momentum = statistics.Momentum,
+            Partials = partials,
+            Mean = statistics.Mean.Floats,
+            Variance = statistics.Variance.Floats,
+            RunningMean = statistics.RunningMean.Floats,
+            RunningVariance = statistics.RunningVariance.Floats,
+        };
+        Launch("batch_norm", "batch_norm_finish", ColumnGrid(channels, 1), ColumnThreads, arguments, new RowsOfChannels(rows, channels));
+    }
+
+    private static Grid ColumnGrid(int channels, int chunks) => new(DivideUp(channels, ChannelLanes), chunks);
+
+    /// <summary>Rows in chunks of 512, or more where a grid could not hold so many chunks.</summary>
+    private static Chunks ChunksOf(long rows)
+    {
+        const int usual = 512, mostChunks = 65_535;
+        long each = Math.Max(usual, DivideUp(rows, mostChunks));
+        return new Chunks(checked((int)each), checked((int)DivideUp(rows, each)));
+    }
+
+    /// <summary>About 4096 elements a block.</summary>
+    private static int RowsPerBlock(int channels) => Math.Max(1, 4096 / channels);
+
+    private readonly record struct Chunks(int Rows, int Count);
+
+    private struct ColumnSumsArguments
+    {
+        public long Rows;
+        public int Channels, RowsPerChunk;
+        public float* X, Partials;
+    }
+
+    private struct BackwardSumsArguments
+    {
+        public long Rows;
+        public int Channels, RowsPerChunk, ReluAfter;
+        public float* X, Y, Dy, Mean, Scale, Bias, Partials;
+    }
+
+    private struct StatisticsFinishArguments
+    {
+        public long Rows;
+        public int Channels, Chunks, RowsPerChunk;
+        public float Momentum;
+        public float* Partials, Mean, Variance, RunningMean, RunningVariance;
+    }
+
+    private struct BackwardFinishArguments
+    {
+        public long Rows;
+        public int Channels, Chunks;
+        public float Epsilon;
+        public float* Partials, Variance, DGamma, DBeta, MeanError, ErrorSlope;
+    }
+
+    private struct BiasFinishArguments
+    {
+        public int Channels, Chunks;
+        public float* Partials, Db;
+    }
+
+    private struct FoldArguments
+    {
+        public int Channels;
+        public float Epsilon;
+        public float* Gamma, Beta, Mean, Variance, Scale, Bias;
+    }
+
+    private struct ChannelAffineArguments
+    {
+        public long Rows;
+        public int Channels, RowsPerBlock, Activation;
+        public float* X, Scale, Bias, Residual, Y;
+    }
+
+    private struct BackwardApplyArguments
+    {
+        public long Rows;
+        public int Channels, RowsPerBlock, ReluAfter, ReluBefore;
+        public float* X, Y, Dy, Mean, Scale, Bias, MeanError, ErrorSlope, Dx, DResidual;
+    }
+}

@@ -1,0 +1,182 @@
+namespace FeedbackKernels.Interop;
+
+// native/conv_forward.cu, conv_feedback.cu, conv_weight_gradient.cu
+public sealed unsafe partial class CudaBackend
+{
+    // Of native/product_tile.cuh.
+    private const int TileRows = 128, TileColumns = 64, TileDepth = 16, TileThreads = 128;
+
+    /// <inheritdoc/>
+    public override ConvPlan Explain(in ConvShape shape, ConvPass pass)
+    {
+        string tile = $"implicit GEMM {TileRows}x{TileColumns}x{TileDepth}, fp32";
+        return pass switch
+        {
+            ConvPass.Forward => new(tile, "gathers taps into shared memory; epilogue and batch norm sums in the same pass"),
+            ConvPass.Feedback when shape.Stride > 1 => new(
+                $"{tile}, by residue class", $"{ClassesOf(shape)} classes of input pixels, each with the taps that reach it"),
+            ConvPass.Feedback => new(tile, "gathers taps into shared memory, in reverse"),
+            _ => new($"{tile}, {SlicesOf(shape).Count} slices of the pixels", "inputs by channels, reduced over pixels; slices added in order"),
+        };
+    }
+
+    internal override void ConvForwardCore(in ConvShape shape, BufferView x, BufferView w, BufferView y, in ConvEpilogue epilogue)
+    {
+        RequireIndexable(shape);
+        long pixels = (long)shape.N * shape.P * shape.Q, tiles = DivideUp(pixels, TileRows);
+        bool statistics = !epilogue.Statistics.IsAbsent;
+        var arguments = new ConvForwardArguments
+        {
+            Shape = new NativeConvShape(shape),
+            Activation = (int)epilogue.Activation,
+            X = x.Floats,
+            W = w.Floats,
+            Y = y.Floats,
+            Scale = epilogue.Scale.Floats,
+            Bias = epilogue.Bias.Floats,
+            Residual = epilogue.Residual.Floats,
+            Partials = statistics ? (float*)_scratch.Get(ScratchPurpose.ChannelPartials, tiles * 2 * shape.K * sizeof(float)) : null,
+        };
+        Launch(
+            "conv_forward", $"conv_forward_{WidthOf(shape.C, x)}_{WidthOf(shape.K, w, y, epilogue.Residual)}",
+            new Grid(tiles, DivideUp(shape.K, TileColumns)), TileThreads, arguments, shape);
+        if (statistics) FinishStatistics(pixels, shape.K, tiles, TileRows, arguments.Partials, epilogue.Statistics);
+    }
+
+    internal override void ConvFeedbackCore(
+        in ConvShape shape, BufferView dy, BufferView weights, FeedbackLayout layout, BufferView dx, bool accumulate)
+    {
+        RequireIndexable(shape);
+        var arguments = new ConvFeedbackArguments
+        {
+            Shape = new NativeConvShape(shape),
+            Accumulate = accumulate ? 1 : 0,
+            Dy = dy.Floats,
+            Weights = weights.Floats,
+            Dx = dx.Floats,
+        };
+        // The first class has the most pixels.
+        long pixels = shape.N * DivideUp(shape.H, shape.Stride) * DivideUp(shape.W, shape.Stride);
+        bool transposed = layout == FeedbackLayout.Forward;
+        int widthDy = transposed ? WidthOf(shape.K, dy, weights) : WidthOf(shape.K, dy);
+        int widthC = transposed ? WidthOf(shape.C, dx) : WidthOf(shape.C, dx, weights);
+        Launch(
+            "conv_feedback", $"conv_feedback_{(transposed ? "transposed_" : "")}{widthDy}_{widthC}",
+            new Grid(DivideUp(pixels, TileRows), DivideUp(shape.C, TileColumns), ClassesOf(shape)), TileThreads, arguments, shape);
+    }
+
+    internal override void ConvWeightGradientCore(in ConvShape shape, BufferView x, BufferView dy, BufferView dw)
+    {
+        RequireIndexable(shape);
+        Slices slices = SlicesOf(shape);
+        var arguments = new ConvWeightGradientArguments
+        {
+            Shape = new NativeConvShape(shape),
+            X = x.Floats,
+            Dy = dy.Floats,
+            Slices = StartSlices(shape, slices, dw, accumulate: false),
+        };
+        Launch(
+            "conv_weight_gradient", $"conv_weight_gradient_{WidthOf(shape.C, x)}_{WidthOf(shape.K, dy, dw)}",
+            GradientGrid(shape, slices), TileThreads, arguments, shape);
+        AddSlices(shape, slices, dw, accumulate: false);
+    }
+
+    private static long ClassesOf(in ConvShape shape) => (long)Math.Min(shape.Stride, shape.H) * Math.Min(shape.Stride, shape.W);
+
+    private static int WidthOf(int channels, params ReadOnlySpan<BufferView> views) => channels % 4 == 0 && AllowFours(views) ? 4 : 1;
+
+    private static Grid GradientGrid(in ConvShape shape, Slices slices) =>
+        new(DivideUp(shape.FanIn, TileRows), DivideUp(shape.K, TileColumns), slices.Count);
+
+    /// <summary>
+    /// How the pixels are cut: into as many slices as it takes to give a large device a block for each place, as long as a
+    /// slice is worth a block. By the shape alone, so that every device gets the same bits.
+    /// </summary>
+    private static Slices SlicesOf(in ConvShape shape)
+    {
+        const int blocksWanted = 264, fewestPixels = 128;
+        long pixels = (long)shape.N * shape.P * shape.Q;
+        long tiles = DivideUp(shape.FanIn, TileRows) * DivideUp(shape.K, TileColumns);
+        long wanted = Math.Clamp(DivideUp(blocksWanted, tiles), 1, DivideUp(pixels, fewestPixels));
+        long each = DivideUp(DivideUp(pixels, wanted), TileDepth) * TileDepth;
+        return new Slices(checked((int)each), checked((int)DivideUp(pixels, each)));
+    }
+
+    private NativeGradientSlices StartSlices(in ConvShape shape, Slices slices, BufferView dw, bool accumulate) => new()
+    {
+        PixelsPerSlice = slices.Pixels,
+        Accumulate = accumulate && slices.Count == 1 ? 1 : 0,
+        Dw = slices.Count == 1
+            ? dw.Floats
+            : (float*)_scratch.Get(ScratchPurpose.GradientSlices, slices.Count * shape.WeightLength * sizeof(float)),
+    };
+
+    private void AddSlices(in ConvShape shape, Slices slices, BufferView dw, bool accumulate)
+    {
+        if (slices.Count == 1) return;
+        const int sumThreads = 256;
+        var arguments = new SumSlicesArguments
+        {
+            Partials = (float*)_scratch.Get(ScratchPurpose.GradientSlices, slices.Count * shape.WeightLength * sizeof(float)),
+            Dw = dw.Floats,
+            Length = shape.WeightLength,
+            Slices = slices.Count,
+            Accumulate = accumulate ? 1 : 0,
+        };
+        Launch("conv_weight_gradient", "sum_slices", new Grid(DivideUp(shape.WeightLength, sumThreads)), sumThreads, arguments, shape);
+    }
+
+    /// <summary>Inside one image, over all pixels and over all taps the kernels count in 32 bits.</summary>
+    private static void RequireIndexable(in ConvShape shape)
+    {
+        Require("N*P*Q + a tile", (double)shape.N * shape.P * shape.Q + TileRows, shape);
+        Require("N*H*W + a tile", (double)shape.N * shape.H * shape.W + TileRows, shape);
+        Require("H*W*C", (double)shape.H * shape.W * shape.C, shape);
+        Require("P*Q*K", (double)shape.P * shape.Q * shape.K, shape);
+        Require("R*S*C + a tile", (double)shape.R * shape.S * shape.C + TileRows, shape);
+        Require("R*S*K + a tile", (double)shape.R * shape.S * shape.K + TileRows, shape);
+
+        static void Require(string what, double value, in ConvShape shape)
+        {
+            if (value > int.MaxValue)
+                throw new NotSupportedException($"{what} of the convolution {shape} is {value:0}; the CUDA kernels count to {int.MaxValue}");
+        }
+    }
+
+    private readonly record struct Slices(int Pixels, int Count);
+
+    private struct NativeGradientSlices
+    {
+        public int PixelsPerSlice, Accumulate;
+        public float* Dw;
+    }
+
+    private struct ConvForwardArguments
+    {
+        public NativeConvShape Shape;
+        public int Activation;
+        public float* X, W, Y, Scale, Bias, Residual, Partials;
+    }
+
+    private struct ConvFeedbackArguments
+    {
+        public NativeConvShape Shape;
+        public int Accumulate;
+        public float* Dy, Weights, Dx;
+    }
+
+    private struct ConvWeightGradientArguments
+    {
+        public NativeConvShape Shape;
+        public float* X, Dy;
+        public NativeGradientSlices Slices;
+    }
+
+    private struct SumSlicesArguments
+    {
+        public float* Partials, Dw;
+        public long Length;
+        public int Slices, Accumulate;
+    }
+}

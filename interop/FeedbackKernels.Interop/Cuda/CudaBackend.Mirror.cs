@@ -1,0 +1,58 @@
+namespace FeedbackKernels.Interop;
+
+// native/mirror.cu
+public sealed unsafe partial class CudaBackend
+{
+    internal override void MirrorCorrelateCore(in MirrorStep step, BufferView w, BufferView correlation, bool accumulate)
+    {
+        ConvShape shape = step.ResponseShape;
+        RequireIndexable(shape);
+        var noise = new NativeMirrorNoise(step.Noise);
+        BufferView response = BufferView.FromPointer(
+            _scratch.Get(ScratchPurpose.MirrorResponse, shape.OutputLength * sizeof(float)), shape.OutputLength);
+        // Noise is made four numbers at a time where no four straddle two pixels.
+        int widthX = shape.C % 4 == 0 ? 4 : 1, widthK = WidthOf(shape.K, w, response, correlation);
+        var respond = new MirrorRespondArguments
+        {
+            Shape = new NativeConvShape(shape),
+            Relu = step.ReluResponse ? 1 : 0,
+            FirstSample = step.FirstSample,
+            Noise = noise,
+            W = w.Floats,
+            Response = response.Floats,
+        };
+        Launch(
+            "mirror", $"mirror_respond_{widthX}_{widthK}",
+            new Grid(DivideUp((long)shape.N * shape.P * shape.Q, TileRows), DivideUp(shape.K, TileColumns)), TileThreads, respond, step.Layer);
+
+        Slices slices = SlicesOf(shape);
+        var correlate = new MirrorCorrelateArguments
+        {
+            Shape = respond.Shape,
+            FirstSample = step.FirstSample,
+            Noise = noise,
+            Response = response.Floats,
+            Slices = StartSlices(shape, slices, correlation, accumulate),
+        };
+        Launch("mirror", $"mirror_correlate_{widthX}_{widthK}", GradientGrid(shape, slices), TileThreads, correlate, step.Layer);
+        AddSlices(shape, slices, correlation, accumulate);
+    }
+
+    private struct MirrorRespondArguments
+    {
+        public NativeConvShape Shape;
+        public int Relu;
+        public long FirstSample;
+        public NativeMirrorNoise Noise;
+        public float* W, Response;
+    }
+
+    private struct MirrorCorrelateArguments
+    {
+        public NativeConvShape Shape;
+        public long FirstSample;
+        public NativeMirrorNoise Noise;
+        public float* Response;
+        public NativeGradientSlices Slices;
+    }
+}

@@ -1,0 +1,125 @@
+namespace FeedbackKernels.Interop;
+
+// native/transposed.cu, alignment.cu
+public sealed unsafe partial class CudaBackend
+{
+    private const int SquareSide = 32, SquareThreads = 256;
+
+    internal override void TransposedCombineCore(
+        in ConvShape shape, float alpha, BufferView w, float beta, BufferView r, BufferView b) => Launch(
+        "transposed", "transposed_combine", SquareGrid(shape), SquareThreads,
+        new TransposedCombineArguments
+        {
+            Shape = new NativeTransposedShape(shape),
+            Alpha = alpha,
+            Beta = beta,
+            W = w.Floats,
+            R = r.Floats,
+            B = b.Floats,
+        },
+        shape);
+
+    internal override void SignTransposedCore(in ConvShape shape, BufferView w, BufferView magnitudes, float scale, BufferView b) => Launch(
+        "transposed", "sign_transposed", SquareGrid(shape), SquareThreads,
+        new SignTransposedArguments
+        {
+            Shape = new NativeTransposedShape(shape),
+            Scale = scale,
+            W = w.Floats,
+            Magnitudes = magnitudes.Floats,
+            B = b.Floats,
+        },
+        shape);
+
+    internal override void SgdUpdateTransposedCore(
+        in ConvShape shape, BufferView b, BufferView dw, BufferView velocity, in SgdStep step) => Launch(
+        "transposed", "sgd_update_transposed", SquareGrid(shape), SquareThreads,
+        new SgdUpdateTransposedArguments
+        {
+            Shape = new NativeTransposedShape(shape),
+            Step = new NativeSgdStep(step),
+            B = b.Floats,
+            Dw = dw.Floats,
+            Velocity = velocity.Floats,
+        },
+        shape);
+
+    internal override WeightAlignment AlignCore(in ConvShape shape, BufferView w, BufferView b)
+    {
+        Grid grid = SquareGrid(shape);
+        long blocks = (long)grid.X * grid.Y * grid.Z;
+        double* partials = AlignmentPartials(blocks);
+        Launch(
+            "alignment", "align", grid, SquareThreads,
+            new AlignArguments { Shape = new NativeTransposedShape(shape), W = w.Floats, B = b.Floats, Partials = partials }, shape);
+        return FinishAlignment(blocks, partials, shape);
+    }
+
+    internal override WeightAlignment CompareCore(long length, BufferView a, BufferView b)
+    {
+        const int threads = 256, mostBlocks = 1024, fewestElements = 4096;
+        long each = Math.Max(fewestElements, DivideUp(length, mostBlocks)), blocks = DivideUp(length, each);
+        double* partials = AlignmentPartials(blocks);
+        Launch(
+            "alignment", "compare", new Grid(blocks), threads,
+            new CompareArguments { Length = length, ElementsPerBlock = each, A = a.Floats, B = b.Floats, Partials = partials }, new Elements(length));
+        return FinishAlignment(blocks, partials, new Elements(length));
+    }
+
+    private double* AlignmentPartials(long blocks) => (double*)_scratch.Get(ScratchPurpose.AlignmentSums, 3 * (blocks + 1) * sizeof(double));
+
+    private WeightAlignment FinishAlignment<TSizes>(long blocks, double* partials, in TSizes sizes)
+    {
+        double* result = partials + 3 * blocks;
+        Launch(
+            "alignment", "alignment_finish", new Grid(1), 256,
+            new AlignmentFinishArguments { Blocks = blocks, Partials = partials, Result = result }, sizes);
+        Span<double> sums = stackalloc double[3];
+        DownloadBytes((nint)result, System.Runtime.InteropServices.MemoryMarshal.AsBytes(sums));
+        return new WeightAlignment(sums[0], sums[1], sums[2]);
+    }
+
+    private static Grid SquareGrid(in ConvShape shape) =>
+        new(DivideUp(shape.K, SquareSide), DivideUp(shape.C, SquareSide), shape.R * shape.S);
+
+    private struct TransposedCombineArguments
+    {
+        public NativeTransposedShape Shape;
+        public float Alpha, Beta;
+        public float* W, R, B;
+    }
+
+    private struct SignTransposedArguments
+    {
+        public NativeTransposedShape Shape;
+        public float Scale;
+        public float* W, Magnitudes, B;
+    }
+
+    private struct SgdUpdateTransposedArguments
+    {
+        public NativeTransposedShape Shape;
+        public NativeSgdStep Step;
+        public float* B, Dw, Velocity;
+    }
+
+    private struct AlignArguments
+    {
+        public NativeTransposedShape Shape;
+        public float* W, B;
+        public double* Partials;
+    }
+
+    private struct CompareArguments
+    {
+        public long Length, ElementsPerBlock;
+        public float* A, B;
+        public double* Partials;
+    }
+
+    private struct AlignmentFinishArguments
+    {
+        public long Blocks;
+        public double* Partials, Result;
+    }
+}

@@ -1,0 +1,53 @@
+namespace FeedbackKernels.Interop;
+
+/// <summary>What a backend keeps device memory of its own for.</summary>
+internal enum ScratchPurpose
+{
+    /// <summary>Sums of one chunk of rows or one tile, a pair for each channel.</summary>
+    ChannelPartials,
+
+    /// <summary>Two numbers a channel between the passes of a batch norm's backward step.</summary>
+    ChannelVectors,
+
+    /// <summary>Weight gradients of one slice of the pixels each.</summary>
+    GradientSlices,
+
+    /// <summary>Responses of a mirror step.</summary>
+    MirrorResponse,
+
+    /// <summary>Inner products of one block each, and their sum.</summary>
+    AlignmentSums,
+}
+
+/// <summary>
+/// Device memory between the kernels of one operation. It grows to the largest operation seen, so a training step that has
+/// run once allocates nothing afterwards.
+/// </summary>
+internal sealed class CudaScratch(CudaContext context) : IDisposable
+{
+    private readonly (CudaMemory? Memory, long Bytes)[] _blocks = new (CudaMemory?, long)[Enum.GetValues<ScratchPurpose>().Length];
+
+    /// <summary>An address with room for so many bytes; contents are undefined, and lost at the next call for the purpose.</summary>
+    public nint Get(ScratchPurpose purpose, long bytes)
+    {
+        ref (CudaMemory? Memory, long Bytes) block = ref _blocks[(int)purpose];
+        if (block.Bytes < bytes)
+        {
+            // Freeing waits until the device has done what was queued, so no kernel still reads the old block.
+            block.Memory?.Dispose();
+            block = default;
+            block = (new CudaMemory(context, bytes, $"the backend's own {purpose}"), bytes);
+        }
+
+        return block.Memory!.DangerousGetHandle();
+    }
+
+    public void Dispose()
+    {
+        for (int i = 0; i < _blocks.Length; i++)
+        {
+            _blocks[i].Memory?.Dispose();
+            _blocks[i] = default;
+        }
+    }
+}

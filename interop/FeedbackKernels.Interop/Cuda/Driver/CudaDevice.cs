@@ -1,0 +1,84 @@
+using System.Text;
+
+namespace FeedbackKernels.Interop;
+
+/// <summary>A device that can run the kernels: found, new enough, with a driver that is new enough.</summary>
+internal sealed unsafe class CudaDevice
+{
+    // What compiles PTX 8.0 and has every function that is called here.
+    private const int OldestDriver = 12_000, OldestMajor = 8;
+
+    private CudaDevice(int ordinal, int handle)
+    {
+        Handle = handle;
+        byte* name = stackalloc byte[128];
+        Check(DriverApi.DeviceGetName(name, 128, handle), "cuDeviceGetName");
+        Name = Encoding.UTF8.GetString(new ReadOnlySpan<byte>(name, 128)).TrimEnd('\0').Split('\0')[0];
+        Check(DriverApi.DeviceGetAttribute(out int major, DeviceAttribute.ComputeCapabilityMajor, handle), "cuDeviceGetAttribute");
+        Check(DriverApi.DeviceGetAttribute(out int minor, DeviceAttribute.ComputeCapabilityMinor, handle), "cuDeviceGetAttribute");
+        Check(DriverApi.DeviceGetAttribute(out int multiprocessors, DeviceAttribute.MultiprocessorCount, handle), "cuDeviceGetAttribute");
+        Check(DriverApi.DeviceTotalMem(out nuint bytes, handle), "cuDeviceTotalMem");
+        (Major, Minor, Multiprocessors, Bytes) = (major, minor, multiprocessors, (long)bytes);
+        if (Major < OldestMajor)
+        {
+            throw new PlatformNotSupportedException(
+                $"device {ordinal}, {Name}, has compute capability {Major}.{Minor}; the CUDA kernels need {OldestMajor}.0 (Ampere) or newer");
+        }
+    }
+
+    public int Handle { get; }
+
+    public string Name { get; }
+
+    public int Major { get; }
+
+    public int Minor { get; }
+
+    public int Multiprocessors { get; }
+
+    public long Bytes { get; }
+
+    /// <summary>The architecture whose PTX suits best. sm_90a is Hopper's own and runs nowhere else.</summary>
+    public string Architecture => Major == 9 && Minor == 0 ? "sm_90a" : "sm_80";
+
+    /// <summary>Opens a device.</summary>
+    /// <exception cref="PlatformNotSupportedException">There is none that can run the kernels; the message says why.</exception>
+    public static CudaDevice Open(int ordinal, string? library)
+    {
+        CudaLibrary.Load(library);
+        string driver = $"the CUDA driver '{CudaLibrary.LoadedPath}'";
+        try
+        {
+            CudaResult result = DriverApi.Init(0);
+            switch (result)
+            {
+                case CudaResult.Success:
+                    break;
+                case CudaResult.NoDevice:
+                    throw new PlatformNotSupportedException($"{driver} finds no NVIDIA GPU on this machine (cuInit: CUDA_ERROR_NO_DEVICE)");
+                case CudaResult.StubLibrary:
+                    throw new PlatformNotSupportedException(
+                        $"{driver} is the stub that a CUDA toolkit links against (cuInit: CUDA_ERROR_STUB_LIBRARY); the library of the NVIDIA driver has to come first where the loader looks");
+                default:
+                    throw new PlatformNotSupportedException($"{driver} does not start: cuInit gives {CudaException.NameOf(result)} ({(int)result})");
+            }
+
+            Check(DriverApi.DriverGetVersion(out int version), "cuDriverGetVersion");
+            if (version < OldestDriver)
+                throw new PlatformNotSupportedException($"{driver} is for CUDA {Version(version)}; the kernels need one for CUDA {Version(OldestDriver)} or newer");
+            Check(DriverApi.DeviceGetCount(out int count), "cuDeviceGetCount");
+            if (ordinal < 0 || ordinal >= count)
+                throw new PlatformNotSupportedException($"{driver} has no device {ordinal}: there are {count}, numbered from 0");
+            Check(DriverApi.DeviceGet(out int handle, ordinal), "cuDeviceGet");
+            return new CudaDevice(ordinal, handle);
+        }
+        catch (EntryPointNotFoundException e)
+        {
+            throw new PlatformNotSupportedException($"{driver} is not what it seems, or is too old: {e.Message}", e);
+        }
+
+        static string Version(int version) => $"{version / 1000}.{version % 1000 / 10}";
+    }
+
+    private static void Check(CudaResult result, string call) => CudaException.ThrowIfFailed(result, call, "looking for a device");
+}

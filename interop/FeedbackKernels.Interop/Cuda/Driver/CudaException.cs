@@ -1,0 +1,32 @@
+using System.Runtime.InteropServices;
+
+namespace FeedbackKernels.Interop;
+
+/// <summary>A call of the CUDA driver failed. Launches run behind the caller's back, so that a fault in a kernel may show in
+/// a later call; the environment variable <c>CUDA_LAUNCH_BLOCKING=1</c> makes it show where it arose.</summary>
+public sealed class CudaException : Exception
+{
+    internal CudaException(string call, CudaResult result, string operation)
+        : base($"{call} failed with {NameOf(result)} ({(int)result}) in {operation}: {DescriptionOf(result)}")
+    {
+        Call = call;
+        Result = (int)result;
+    }
+
+    /// <summary>The function of the driver API.</summary>
+    public string Call { get; }
+
+    /// <summary>Its CUresult.</summary>
+    public int Result { get; }
+
+    internal static void ThrowIfFailed(CudaResult result, string call, string operation)
+    {
+        if (result != CudaResult.Success) throw new CudaException(call, result, operation);
+    }
+
+    internal static string NameOf(CudaResult result) =>
+        DriverApi.GetErrorName(result, out nint name) == CudaResult.Success ? Marshal.PtrToStringUTF8(name)! : "an unknown error";
+
+    private static string DescriptionOf(CudaResult result) =>
+        DriverApi.GetErrorString(result, out nint text) == CudaResult.Success ? Marshal.PtrToStringUTF8(text)! : "the driver has no description";
+}

@@ -1,0 +1,72 @@
+using System.Reflection;
+using System.Runtime.InteropServices;
+
+namespace FeedbackKernels.Interop;
+
+/// <summary>
+/// The CUDA driver's library, the only native code that the CUDA backend needs. It is looked for by the system's loader
+/// under <see cref="DefaultName"/>; a path given by API or by the environment variable <see cref="EnvironmentVariable"/>
+/// comes first. A process uses one driver.
+/// </summary>
+public static class CudaLibrary
+{
+    /// <summary>Names the driver's library where it is not <see cref="DefaultName"/>.</summary>
+    public const string EnvironmentVariable = "FEEDBACK_CUDA_DRIVER";
+
+    // What the imports name; resolved below, whatever the file is called.
+    internal const string Import = "cuda-driver";
+
+    private static readonly Lock Gate = new();
+    private static nint _handle;
+    private static string? _path;
+
+    /// <summary>What the driver's library is called on this system.</summary>
+    public static string DefaultName => OperatingSystem.IsWindows() ? "nvcuda.dll" : "libcuda.so.1";
+
+    /// <summary>The library that this process uses; null before it is loaded.</summary>
+    public static string? LoadedPath
+    {
+        get
+        {
+            lock (Gate) return _path;
+        }
+    }
+
+    /// <summary>Loads the library.</summary>
+    /// <param name="path">A file; null for what the environment variable names, or else the system's driver.</param>
+    /// <exception cref="PlatformNotSupportedException">It is not to be had; the message says what was looked for, and where.</exception>
+    /// <exception cref="InvalidOperationException">The process uses another driver already.</exception>
+    public static void Load(string? path = null)
+    {
+        string? named = Environment.GetEnvironmentVariable(EnvironmentVariable);
+        string wanted = path ?? (string.IsNullOrEmpty(named) ? DefaultName : named);
+        lock (Gate)
+        {
+            if (_path == wanted) return;
+            if (_path is not null)
+                throw new InvalidOperationException($"this process computes with the CUDA driver '{_path}'; '{wanted}' cannot be loaded beside it");
+            _handle = LoadFile(wanted, path is null && wanted == named);
+            _path = wanted;
+            NativeLibrary.SetDllImportResolver(typeof(CudaLibrary).Assembly, Resolve);
+        }
+    }
+
+    private static nint LoadFile(string file, bool fromEnvironment)
+    {
+        try
+        {
+            return NativeLibrary.Load(file);
+        }
+        catch (Exception e) when (e is DllNotFoundException or BadImageFormatException)
+        {
+            string source = fromEnvironment ? $", named by {EnvironmentVariable}," : "";
+            string hint = file == DefaultName ? $" (the NVIDIA driver installs it; {EnvironmentVariable} can name another file)" : "";
+            throw new PlatformNotSupportedException($"the CUDA driver library '{file}'{source} cannot be loaded{hint}: {FirstLine(e.Message)}", e);
+        }
+    }
+
+    private static nint Resolve(string name, Assembly assembly, DllImportSearchPath? searchPath) => name == Import ? _handle : 0;
+
+    // The loader lists every path that it tried on lines of their own; the first says what is wrong.
+    private static string FirstLine(string text) => text.Split('\n')[0].TrimEnd();
+}

@@ -1,0 +1,12 @@
+namespace FeedbackKernels.Interop;
+
+/// <summary>CUresult: what a call of the driver returns. Only the values that this library tells apart have names here.</summary>
+internal enum CudaResult
+{
+    Success = 0,
+    OutOfMemory = 2,
+    StubLibrary = 34,
+    NoDevice = 100,
+    InvalidImage = 200,
+    UnsupportedPtxVersion = 222,
+}

@@ -1,0 +1,56 @@
+using System.Runtime.InteropServices;
+
+namespace FeedbackKernels.Interop;
+
+/// <summary>The driver API as far as it is used, by the names of cuda.h without their prefix.</summary>
+internal static unsafe partial class DriverApi
+{
+    [LibraryImport(CudaLibrary.Import, EntryPoint = "cuInit")]
+    public static partial CudaResult Init(uint flags);
+
+    [LibraryImport(CudaLibrary.Import, EntryPoint = "cuDriverGetVersion")]
+    public static partial CudaResult DriverGetVersion(out int version);
+
+    [LibraryImport(CudaLibrary.Import, EntryPoint = "cuGetErrorName")]
+    public static partial CudaResult GetErrorName(CudaResult result, out nint name);
+
+    [LibraryImport(CudaLibrary.Import, EntryPoint = "cuGetErrorString")]
+    public static partial CudaResult GetErrorString(CudaResult result, out nint text);
+
+    [LibraryImport(CudaLibrary.Import, EntryPoint = "cuDeviceGetCount")]
+    public static partial CudaResult DeviceGetCount(out int count);
+
+    [LibraryImport(CudaLibrary.Import, EntryPoint = "cuDeviceGet")]
+    public static partial CudaResult DeviceGet(out int device, int ordinal);
+
+    [LibraryImport(CudaLibrary.Import, EntryPoint = "cuDeviceGetName")]
+    public static partial CudaResult DeviceGetName(byte* name, int length, int device);
+
+    [LibraryImport(CudaLibrary.Import, EntryPoint = "cuDeviceGetAttribute")]
+    public static partial CudaResult DeviceGetAttribute(out int value, DeviceAttribute attribute, int device);
+
+    [LibraryImport(CudaLibrary.Import, EntryPoint = "cuDeviceTotalMem_v2")]
+    public static partial CudaResult DeviceTotalMem(out nuint bytes, int device);
+
+    [LibraryImport(CudaLibrary.Import, EntryPoint = "cuDevicePrimaryCtxRetain")]
+    public static partial CudaResult DevicePrimaryCtxRetain(out nint context, int device);
+
+    [LibraryImport(CudaLibrary.Import, EntryPoint = "cuDevicePrimaryCtxRelease_v2")]
+    public static partial CudaResult DevicePrimaryCtxRelease(int device);
+
+    [LibraryImport(CudaLibrary.Import, EntryPoint = "cuCtxGetCurrent")]
+    public static partial CudaResult CtxGetCurrent(out nint context);
+
+    [LibraryImport(CudaLibrary.Import, EntryPoint = "cuCtxPushCurrent_v2")]
+    public static partial CudaResult CtxPushCurrent(nint context);
+
+    [LibraryImport(CudaLibrary.Import, EntryPoint = "cuCtxPopCurrent_v2")]
+    public static partial CudaResult CtxPopCurrent(out nint context);
+}
+
+internal enum DeviceAttribute
+{
+    MultiprocessorCount = 16,
+    ComputeCapabilityMajor = 75,
+    ComputeCapabilityMinor = 76,
+}

@@ -1,0 +1,86 @@
+using System.Diagnostics;
+using System.Text.Json;
+using FeedbackKernels.Interop;
+
+namespace FeedbackKernels.Tests.Cuda;
+
+/// <summary>The program with <c>--backend cuda</c>, in processes of its own: each has the driver that its environment names.</summary>
+public sealed class CudaCommandLineTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("feedback-cuda").FullName;
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Theory]
+    [InlineData("weight-mirror")]
+    [InlineData("kolen-pollack")]
+    public void Train_reaches_the_loss_of_the_cpu(string rule)
+    {
+        EmulatedDriver.Require();
+        string[] small = ["train", "--rule", rule, "--model", "lenet", "--limit-train", "128", "--limit-test", "64", "--batch", "32", "--epochs", "2", "--lr", "0.02"];
+        (int code, string output, string error) = Feedback(EmulatedDriver.Path, [.. small, "--backend", "cuda", "--out", Path.Combine(_folder, "cuda")]);
+        Assert.Equal("", error);
+        Assert.Equal(0, code);
+        Assert.Contains("backend cuda: emulated device", output);
+        Assert.Equal(0, Feedback(null, [.. small, "--backend", "cpu", "--out", Path.Combine(_folder, "cpu")]).Code);
+        double cpu = Loss("cpu"), cuda = Loss("cuda");
+        Assert.Equal(cpu, cuda, 0.01 * cpu);
+
+        double Loss(string run) =>
+            JsonDocument.Parse(File.ReadAllText(Path.Combine(_folder, run, "summary.json"))).RootElement.GetProperty("finalLoss").GetDouble();
+    }
+
+    [Fact]
+    public void A_driver_that_is_not_there_is_named_with_the_variable_that_named_it()
+    {
+        EmulatedDriver.Require();
+        string missing = Path.Combine(_folder, "libcuda.so.1");
+        (int code, _, string error) = Feedback(missing, "train", "--backend", "cuda", "--limit-train", "200");
+        Assert.Equal(1, code);
+        Assert.Contains($"'{missing}', named by {CudaLibrary.EnvironmentVariable}, cannot be loaded", error);
+        Assert.Single(error.TrimEnd('\n').Split('\n'));
+        Assert.Empty(Directory.EnumerateFileSystemEntries(_folder));
+    }
+
+    [Fact]
+    public void A_library_that_is_no_driver_is_said_to_be_none()
+    {
+        EmulatedDriver.Require();
+        (int code, _, string error) = Feedback("libc.so.6", "info", "--backend", "cuda");
+        Assert.Equal(1, code);
+        Assert.Contains("'libc.so.6' is not what it seems", error);
+        Assert.Contains("cuInit", error);
+    }
+
+    [Fact]
+    public void Auto_says_what_it_chose_and_why()
+    {
+        EmulatedDriver.Require();
+        (int code, string output, _) = Feedback(EmulatedDriver.Path, "info", "--model", "lenet");
+        Assert.Equal(0, code);
+        Assert.Contains("backend cuda (auto): emulated device", output);
+        Assert.Contains("chosen because there is a GPU", output);
+        Assert.Contains("(1) implicit GEMM", output);
+
+        (code, output, _) = Feedback("/not/there.so", "info", "--model", "lenet");
+        Assert.Equal(0, code);
+        Assert.Contains("backend cpu (auto)", output);
+        Assert.Contains("chosen because no GPU to be had: the CUDA driver library '/not/there.so'", output);
+    }
+
+    private (int Code, string Output, string Error) Feedback(string? driver, params string[] arguments)
+    {
+        var start = new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "feedback"), arguments)
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            WorkingDirectory = _folder,
+        };
+        if (driver is not null) start.Environment[CudaLibrary.EnvironmentVariable] = driver;
+        using Process process = Process.Start(start)!;
+        Task<string> error = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
+        string output = process.StandardOutput.ReadToEnd();
+        process.WaitForExit();
+        return (process.ExitCode, output, error.Result);
+    }
+}

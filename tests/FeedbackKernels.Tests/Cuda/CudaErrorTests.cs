@@ -1,0 +1,115 @@
+using FeedbackKernels.Interop;
+
+namespace FeedbackKernels.Tests.Cuda;
+
+/// <summary>What goes wrong with a driver, a device or a kernel: one message that names what was looked for, and where.</summary>
+public class CudaErrorTests
+{
+    private static readonly ConvShape Shape = new(2, 5, 5, 3, 4, 3, 3, 1, 1);
+
+    [Theory]
+    [InlineData("init-result", 100, 0, "no NVIDIA GPU")]
+    [InlineData("init-result", 34, 0, "stub")]
+    [InlineData("init-result", 3, 0, "CUDA_ERROR_NOT_INITIALIZED (3)")]
+    [InlineData("device-count", 0, 1, "no NVIDIA GPU")]
+    [InlineData("driver-version", 11080, 12040, "CUDA 11.8; the kernels need one for CUDA 12.0 or newer")]
+    [InlineData("compute-major", 7, 8, "compute capability 7.0; the CUDA kernels need 8.0")]
+    public void A_machine_that_cannot_run_the_kernels_is_described(string setting, long value, long usual, string expected)
+    {
+        EmulatedDriver.Require();
+        EmulatedDriver.CreateBackend().Dispose();
+        using EmulatedDriver.Setting machine = EmulatedDriver.With(setting, value, usual);
+        string message = Assert.Throws<PlatformNotSupportedException>(() => EmulatedDriver.CreateBackend()).Message;
+        Assert.Contains(expected, message);
+        if (setting != "compute-major") Assert.Contains(EmulatedDriver.Path, message);
+    }
+
+    [Fact]
+    public void A_device_that_is_not_there_is_named_with_those_that_are()
+    {
+        EmulatedDriver.Require();
+        string message = Assert.Throws<PlatformNotSupportedException>(() => new CudaBackend(device: 3, driver: EmulatedDriver.Path)).Message;
+        Assert.Contains("no device 3: there are 1", message);
+        Assert.Throws<ArgumentOutOfRangeException>(() => new CudaBackend(device: -1));
+    }
+
+    [Fact]
+    public void Hopper_gets_its_own_kernels_and_what_is_newer_the_portable_ones()
+    {
+        EmulatedDriver.Require();
+        foreach ((int major, string architecture) in ((int, string)[])[(8, "sm_80"), (9, "sm_90a"), (10, "sm_80")])
+        {
+            using EmulatedDriver.Setting machine = EmulatedDriver.With("compute-major", major, 8);
+            using CudaBackend backend = EmulatedDriver.CreateBackend();
+            Assert.Contains($"kernels for {architecture}", backend.Description);
+            using DeviceBuffer buffer = backend.Allocate(10, "values");
+            backend.Fill(buffer, 2);
+            Assert.All(backend.Download(buffer), v => Assert.Equal(2, v));
+        }
+    }
+
+    [Fact]
+    public void A_second_driver_is_refused()
+    {
+        EmulatedDriver.Require();
+        EmulatedDriver.CreateBackend().Dispose();
+        string message = Assert.Throws<InvalidOperationException>(() => new CudaBackend(driver: "/another/libcuda.so.1")).Message;
+        Assert.Contains("/another/libcuda.so.1", message);
+        Assert.Contains(EmulatedDriver.Path, message);
+    }
+
+    [Fact]
+    public void Out_of_memory_says_how_much_was_wanted_and_how_much_is_free()
+    {
+        EmulatedDriver.Require();
+        using CudaBackend backend = EmulatedDriver.CreateBackend();
+        using EmulatedDriver.Setting machine = EmulatedDriver.With("memory-limit", 1 << 20, 16L << 30);
+        var e = Assert.Throws<CudaException>(() => backend.Allocate(1 << 20, "large"));
+        Assert.Equal((2, "cuMemAlloc"), (e.Result, e.Call));
+        Assert.Contains("CUDA_ERROR_OUT_OF_MEMORY", e.Message);
+        Assert.Contains("4194304 bytes", e.Message);
+        Assert.Contains("of 1 MiB are free", e.Message);
+    }
+
+    [Fact]
+    public void Ptx_that_the_driver_refuses_is_named_by_its_file()
+    {
+        EmulatedDriver.Require();
+        using CudaBackend backend = EmulatedDriver.CreateBackend();
+        using DeviceBuffer buffer = backend.Allocate(10, "values");
+        using EmulatedDriver.Setting machine = EmulatedDriver.With("module-result", 222, 0);
+        var e = Assert.Throws<CudaException>(() => backend.Fill(buffer, 1));
+        Assert.Contains("native/fill.cu for sm_80", e.Message);
+        Assert.Contains("CUDA_ERROR_UNSUPPORTED_PTX_VERSION (222)", e.Message);
+    }
+
+    [Fact]
+    public void A_kernel_that_leaves_its_memory_is_named_with_its_operation_and_sizes()
+    {
+        EmulatedDriver.Require();
+        using CudaBackend backend = EmulatedDriver.CreateBackend();
+        using DeviceBuffer x = backend.Allocate(Shape.InputLength / 2, "too short"), w = backend.Allocate(Shape.WeightLength, "w"), y = backend.Allocate(Shape.OutputLength, "y");
+        // The caller lies about the length, so that no check of the arguments helps.
+        var e = Assert.Throws<CudaException>(() => backend.ConvForward(Shape, BufferView.FromPointer(x.Address, Shape.InputLength), w, y));
+        Assert.Equal(700, e.Result);
+        Assert.Contains($"ConvForward of {Shape}", e.Message);
+        Assert.Contains("kernel conv_forward_1_4", e.Message);
+        Assert.Contains("beyond the end of an allocation", e.Message);
+
+        // The device is as good as before.
+        using DeviceBuffer good = backend.Allocate(Shape.InputLength, "x");
+        backend.ConvForward(Shape, good, w, y);
+        Assert.All(backend.Download(y), v => Assert.Equal(0, v));
+    }
+
+    [Fact]
+    public void Shapes_beyond_32_bits_are_refused()
+    {
+        EmulatedDriver.Require();
+        using CudaBackend backend = EmulatedDriver.CreateBackend();
+        var shape = new ConvShape(1, 50_000, 50_000, 2, 1, 1, 1, 50_000, 0);
+        nint terabyte = (nint)1 << 40;
+        BufferView w = BufferView.FromPointer(terabyte, 100), y = BufferView.FromPointer(2 * terabyte, 100);
+        Assert.Contains("N*H*W + a tile", Assert.Throws<NotSupportedException>(() => backend.ConvForward(shape, BufferView.FromPointer(64, shape.InputLength), w, y)).Message);
+    }
+}

@@ -1,0 +1,50 @@
+using System.Runtime.InteropServices;
+using FeedbackKernels.Interop;
+
+namespace FeedbackKernels.Tests.Cuda;
+
+/// <summary>
+/// The emulated CUDA driver: the kernels of native/ compiled for the host, behind the driver's own functions. Settings and
+/// counters belong to the thread that sets and reads them.
+/// </summary>
+internal static partial class EmulatedDriver
+{
+    public const string Candidate = "cuda:Emulated";
+
+    private const string Library = "libfeedback-emulated-cuda.so";
+
+    public static string Path { get; } = System.IO.Path.Combine(AppContext.BaseDirectory, Library);
+
+    /// <summary>Whether this build has both halves: the driver and the PTX that it is handed.</summary>
+    public static bool IsThere => File.Exists(Path) && !CudaBackend.KernelBuild.StartsWith("none", StringComparison.Ordinal);
+
+    /// <summary>Skips a test where there is no emulated driver, and says why.</summary>
+    public static void Require()
+    {
+        Assert.SkipUnless(File.Exists(Path), $"the build made no {Library}: it takes CMake and a C++ compiler, on Linux");
+        Assert.SkipUnless(IsThere, $"the build has no CUDA kernels: {CudaBackend.KernelBuild}");
+    }
+
+    public static CudaBackend CreateBackend(nint stream = 0) => new(stream: stream, driver: Path);
+
+    /// <summary>Whether a backend's buffers end at memory that cannot be touched.</summary>
+    public static bool Guards(Backend backend) => backend is CudaBackend && CudaLibrary.LoadedPath == Path;
+
+    /// <summary>Changes the emulated machine for this thread until the scope ends.</summary>
+    public static Setting With(string name, long value, long usual)
+    {
+        Assert.Equal(0, Set(name, value));
+        return new Setting(name, usual);
+    }
+
+    [LibraryImport(Library, EntryPoint = "emulatedGet", StringMarshalling = StringMarshalling.Utf8)]
+    public static partial long Get(string name);
+
+    [LibraryImport(Library, EntryPoint = "emulatedSet", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Set(string name, long value);
+
+    public sealed class Setting(string name, long usual) : IDisposable
+    {
+        public void Dispose() => Assert.Equal(0, Set(name, usual));
+    }
+}

@@ -1,0 +1,149 @@
+#include "memory.h"
+
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <mutex>
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+namespace emulated {
+
+namespace {
+
+constexpr unsigned char Poison = 0xFF;
+constexpr std::size_t CheckedBefore = 64;
+
+struct Allocation
+{
+    std::size_t bytes;
+    std::unique_ptr<GuardedMemory> pages;
+};
+
+std::mutex lock;
+std::size_t total;
+
+std::map<std::uintptr_t, Allocation>& allocations()
+{
+    static std::map<std::uintptr_t, Allocation> all;
+    return all;
+}
+
+bool is_poison(const char* from, const char* to)
+{
+    for (; from < to; from++)
+    {
+        if (static_cast<unsigned char>(*from) != Poison) return false;
+    }
+
+    return true;
+}
+
+}  // namespace
+
+GuardedMemory::GuardedMemory(std::size_t bytes)
+{
+    const std::size_t page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE)), inner = (bytes + page - 1) / page * page;
+    void* memory = mmap(nullptr, inner + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED || mprotect(static_cast<char*>(memory) + page, inner, PROT_READ | PROT_WRITE) != 0)
+    {
+        begin = end = nullptr;
+        return;
+    }
+
+    begin = static_cast<char*>(memory) + page;
+    end = begin + inner;
+}
+
+GuardedMemory::~GuardedMemory()
+{
+    if (!begin) return;
+    const std::size_t page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+    munmap(begin - page, static_cast<std::size_t>(end - begin) + 2 * page);
+}
+
+void* allocate(std::size_t bytes)
+{
+    std::unique_ptr<GuardedMemory> pages(new GuardedMemory(bytes + 16));
+    if (!pages->begin_of_pages()) return nullptr;
+    std::memset(pages->begin_of_pages(), Poison, static_cast<std::size_t>(pages->end_of_pages() - pages->begin_of_pages()));
+    char* address = pages->end_aligned(bytes);
+    std::lock_guard<std::mutex> guard(lock);
+    total += bytes;
+    allocations()[reinterpret_cast<std::uintptr_t>(address)] = {bytes, std::move(pages)};
+    return address;
+}
+
+bool release(void* address)
+{
+    std::lock_guard<std::mutex> guard(lock);
+    const auto found = allocations().find(reinterpret_cast<std::uintptr_t>(address));
+    if (found == allocations().end()) return false;
+    total -= found->second.bytes;
+    allocations().erase(found);
+    return true;
+}
+
+std::size_t allocated_bytes()
+{
+    std::lock_guard<std::mutex> guard(lock);
+    return total;
+}
+
+bool inside_allocation(const void* address, std::size_t bytes)
+{
+    std::lock_guard<std::mutex> guard(lock);
+    const auto at = reinterpret_cast<std::uintptr_t>(address);
+    auto next = allocations().upper_bound(at);
+    if (next == allocations().begin()) return false;
+    --next;
+    return at + bytes <= next->first + next->second.bytes;
+}
+
+std::string describe_address(const void* address)
+{
+    std::lock_guard<std::mutex> guard(lock);
+    const auto at = reinterpret_cast<std::uintptr_t>(address);
+    char text[200];
+    std::snprintf(text, sizeof text, "access at %p, near no allocation", address);
+    auto next = allocations().upper_bound(at);
+    long long distance = 1ll << 40;
+    if (next != allocations().end() && static_cast<long long>(next->first - at) < distance)
+    {
+        distance = static_cast<long long>(next->first - at);
+        std::snprintf(text, sizeof text, "access %lld bytes before an allocation of %zu bytes", distance, next->second.bytes);
+    }
+
+    if (next == allocations().begin()) return text;
+    --next;
+    const auto end = next->first + next->second.bytes;
+    if (at < end)
+        std::snprintf(text, sizeof text, "access %lld bytes into an allocation of %zu bytes", static_cast<long long>(at - next->first), next->second.bytes);
+    else if (static_cast<long long>(at - end) < distance)
+        std::snprintf(text, sizeof text, "access %lld bytes beyond the end of an allocation of %zu bytes", static_cast<long long>(at - end), next->second.bytes);
+    return text;
+}
+
+bool slack_is_untouched(std::string& message)
+{
+    std::lock_guard<std::mutex> guard(lock);
+    for (const auto& [address, allocation] : allocations())
+    {
+        const char *begin = reinterpret_cast<const char*>(address), *end = begin + allocation.bytes;
+        const char* before = begin - allocation.pages->begin_of_pages() > static_cast<std::ptrdiff_t>(CheckedBefore)
+            ? begin - CheckedBefore : allocation.pages->begin_of_pages();
+        if (is_poison(before, begin) && is_poison(end, allocation.pages->end_of_pages())) continue;
+        message = "wrote just outside an allocation of " + std::to_string(allocation.bytes) + " bytes";
+        // Reported once.
+        std::memset(const_cast<char*>(before), Poison, static_cast<std::size_t>(begin - before));
+        std::memset(const_cast<char*>(end), Poison, static_cast<std::size_t>(allocation.pages->end_of_pages() - end));
+        return false;
+    }
+
+    return true;
+}
+
+}  // namespace emulated

@@ -1,0 +1,371 @@
+#include "scheduler.h"
+
+#include <csetjmp>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "memory.h"
+#include "results.h"
+
+#if !defined(__x86_64__)
+#include <ucontext.h>
+#endif
+
+namespace emulated {
+
+thread_local const Thread* current;
+
+namespace {
+
+constexpr unsigned WarpLanes = 32, MostThreads = 1024;
+constexpr std::size_t StackBytes = 64 * 1024, SharedBytes = 228 * 1024;
+
+enum class State : unsigned char
+{
+    Ready,
+    AtBarrier,
+    AtShuffle,
+    Finished
+};
+
+#if defined(__x86_64__)
+
+// Saves what a function call keeps, and the stack; the rest is dead across a call.
+extern "C" void emulated_switch(void** save, void* load);
+asm(R"(
+    .text
+    .globl emulated_switch
+    .hidden emulated_switch
+    .type emulated_switch, @function
+emulated_switch:
+    pushq %rbp
+    pushq %rbx
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    movq %rsp, (%rdi)
+    movq %rsi, %rsp
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rbx
+    popq %rbp
+    ret
+    .size emulated_switch, .-emulated_switch
+)");
+
+struct Context
+{
+    void* stack = nullptr;
+
+    void prepare(char* top, void (*entry)())
+    {
+        // As after a call: the return address, and below it six registers that nobody misses.
+        auto words = reinterpret_cast<void**>(top);
+        *--words = nullptr;
+        *--words = reinterpret_cast<void*>(entry);
+        for (int i = 0; i < 6; i++) *--words = nullptr;
+        stack = words;
+    }
+
+    static void change(Context& from, Context& to) { emulated_switch(&from.stack, to.stack); }
+};
+
+#else
+
+struct Context
+{
+    ucontext_t context;
+
+    void prepare(char* top, void (*entry)())
+    {
+        getcontext(&context);
+        context.uc_stack.ss_sp = top - StackBytes / 2;
+        context.uc_stack.ss_size = StackBytes / 2;
+        context.uc_link = nullptr;
+        makecontext(&context, entry, 0);
+    }
+
+    static void change(Context& from, Context& to) { swapcontext(&from.context, &to.context); }
+};
+
+#endif
+
+struct Fiber
+{
+    Thread thread;
+    Context context;
+    State state;
+};
+
+struct Warp
+{
+    unsigned lanes, arrived, generation;
+    // Two rounds: a lane may be in the next round while another still reads this one's, never two ahead.
+    unsigned slots[2][WarpLanes];
+};
+
+// What one thread of the host needs to run blocks. Made once, reused for every launch.
+struct Machine
+{
+    std::unique_ptr<Fiber[]> fibers{new Fiber[MostThreads]};
+    std::vector<unsigned> ready;
+    Warp warps[MostThreads / WarpLanes];
+    Block block;
+    Context scheduler;
+    const Kernel* kernel = nullptr;
+    const void* arguments = nullptr;
+    unsigned threads = 0, atBarrier = 0, finished = 0;
+    std::uint64_t random = 0;
+    char* stacks;
+    GuardedMemory shared{SharedBytes};
+    std::size_t sharedBytes = 0;
+    sigjmp_buf escape;
+    int failure = 0;
+    std::string message;
+
+    Machine()
+    {
+        stacks = static_cast<char*>(mmap(nullptr, MostThreads * StackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+        ready.reserve(MostThreads);
+    }
+
+    ~Machine() { munmap(stacks, MostThreads * StackBytes); }
+
+    Fiber& running() { return fibers[current_number()]; }
+
+    unsigned current_number() const { return static_cast<unsigned>(reinterpret_cast<const Fiber*>(current) - fibers.get()); }
+
+    unsigned draw(unsigned below)
+    {
+        // xorshift64*
+        random ^= random >> 12;
+        random ^= random << 25;
+        random ^= random >> 27;
+        return static_cast<unsigned>((random * 0x2545F4914F6CDD1Dull >> 32) * below >> 32);
+    }
+
+    std::string place() const
+    {
+        char text[200];
+        if (!current) return std::string("kernel ") + kernel->name;
+        std::snprintf(
+            text, sizeof text, "kernel %s, block (%u, %u, %u) of (%u, %u, %u), thread %u of %u", kernel->name, block.index.x, block.index.y,
+            block.index.z, block.grid.x, block.grid.y, block.grid.z, current_number(), threads);
+        return text;
+    }
+
+    void run_block();
+    void yield(State state);
+};
+
+thread_local std::unique_ptr<Machine> machine;
+thread_local Machine* active;
+
+void fiber_entry()
+{
+    Machine& m = *active;
+    m.kernel->body(m.arguments);
+    m.finished++;
+    m.yield(State::Finished);
+}
+
+void Machine::yield(State state)
+{
+    Fiber& fiber = running();
+    fiber.state = state;
+    Context::change(fiber.context, scheduler);
+}
+
+void Machine::run_block()
+{
+    sharedBytes = 0;
+    atBarrier = finished = 0;
+    ready.clear();
+    for (unsigned i = 0; i < threads; i++)
+    {
+        fibers[i].state = State::Ready;
+        // Stacks start at different distances from a page, or all of them would compete for the same cache lines.
+        fibers[i].context.prepare(stacks + (i + 1) * StackBytes - i % 32 * 192, fiber_entry);
+        ready.push_back(i);
+    }
+
+    for (unsigned w = 0; w * WarpLanes < threads; w++)
+        warps[w] = {threads - w * WarpLanes < WarpLanes ? threads - w * WarpLanes : WarpLanes, 0, 0, {}};
+    while (!ready.empty())
+    {
+        const unsigned place = draw(static_cast<unsigned>(ready.size())), next = ready[place];
+        ready[place] = ready.back();
+        ready.pop_back();
+        current = &fibers[next].thread;
+        Context::change(scheduler, fibers[next].context);
+    }
+
+    current = nullptr;
+    if (finished == threads) return;
+    unsigned atShuffle = 0;
+    for (unsigned i = 0; i < threads; i++) atShuffle += fibers[i].state == State::AtShuffle;
+    message = place() + ", block (" + std::to_string(block.index.x) + ", " + std::to_string(block.index.y) + ", " + std::to_string(block.index.z)
+              + "): of " + std::to_string(threads) + " threads " + std::to_string(atBarrier) + " wait at a barrier, " + std::to_string(atShuffle)
+              + " at a shuffle, and " + std::to_string(finished) + " have ended";
+    failure = LaunchFailed;
+}
+
+[[noreturn]] void fail(int result, const std::string& what)
+{
+    Machine& m = *active;
+    m.failure = result;
+    m.message = m.place() + ": " + what;
+    siglongjmp(m.escape, 1);
+}
+
+struct sigaction previousFault, previousBus;
+
+void on_fault(int signal, siginfo_t* info, void* context)
+{
+    if (active && current) fail(IllegalAddress, describe_address(info->si_addr));
+    const struct sigaction& previous = signal == SIGSEGV ? previousFault : previousBus;
+    if (previous.sa_flags & SA_SIGINFO) previous.sa_sigaction(signal, info, context);
+    else if (previous.sa_handler == SIG_DFL || previous.sa_handler == SIG_IGN) sigaction(signal, &previous, nullptr);
+    else previous.sa_handler(signal);
+}
+
+std::map<std::string, Kernel>& registry()
+{
+    static std::map<std::string, Kernel> kernels;
+    return kernels;
+}
+
+}  // namespace
+
+Registration::Registration(const char* name, unsigned threads, std::size_t argumentBytes, KernelBody body)
+{
+    registry()[name] = {name, threads, argumentBytes, body};
+}
+
+const Kernel* find_kernel(const std::string& name)
+{
+    const auto found = registry().find(name);
+    return found == registry().end() ? nullptr : &found->second;
+}
+
+void block_barrier()
+{
+    Machine& m = *active;
+    if (++m.atBarrier == m.threads)
+    {
+        m.atBarrier = 0;
+        for (unsigned i = 0; i < m.threads; i++) m.ready.push_back(i);
+    }
+
+    m.yield(State::AtBarrier);
+}
+
+unsigned shuffle_xor(unsigned mask, unsigned value, int lanes)
+{
+    Machine& m = *active;
+    const unsigned number = m.current_number(), lane = number % WarpLanes;
+    Warp& warp = m.warps[number / WarpLanes];
+    if (mask != ~0u || warp.lanes != WarpLanes) fail(LaunchFailed, "a shuffle of part of a warp");
+    unsigned* slots = warp.slots[warp.generation % 2];
+    slots[lane] = value;
+    if (++warp.arrived == WarpLanes)
+    {
+        warp.arrived = 0;
+        warp.generation++;
+        for (unsigned i = 0; i < WarpLanes; i++)
+        {
+            if (i != lane) m.ready.push_back(number - lane + i);
+        }
+    }
+    else
+    {
+        m.yield(State::AtShuffle);
+    }
+
+    return slots[lane ^ static_cast<unsigned>(lanes)];
+}
+
+void* shared_memory(std::size_t bytes)
+{
+    Machine& m = *active;
+    if (m.sharedBytes == 0)
+    {
+        if (bytes > SharedBytes) fail(InvalidValue, "more shared memory than a block has");
+        m.sharedBytes = bytes;
+        std::memset(m.shared.end_aligned(bytes), 0xFF, bytes);
+    }
+    else if (m.sharedBytes != bytes)
+    {
+        fail(LaunchFailed, "two declarations of shared memory in one kernel");
+    }
+
+    return m.shared.end_aligned(bytes);
+}
+
+void fail_misaligned(const void* address, std::size_t alignment)
+{
+    fail(MisalignedAddress, std::to_string(alignment) + "-byte access at an address that is no multiple; " + describe_address(address));
+}
+
+int run_grid(const Kernel& kernel, Index3 grid, Index3 block, const void* arguments, std::uint64_t seed, std::string& message)
+{
+    if (!machine) machine.reset(new Machine);
+    Machine& m = *machine;
+    m.kernel = &kernel;
+    m.arguments = arguments;
+    m.threads = block.x * block.y * block.z;
+    m.random = seed * 0x9E3779B97F4A7C15ull | 1;
+    m.failure = 0;
+    m.block.grid = grid;
+    for (unsigned i = 0; i < m.threads; i++)
+        m.fibers[i].thread = {{i % block.x, i / block.x % block.y, i / block.x / block.y}, &m.block};
+    active = &m;
+    const unsigned long long blocks = 1ull * grid.x * grid.y * grid.z;
+    // Blocks, too, run in no order that a kernel may rely on: a random start and a stride that visits each once.
+    unsigned long long first = m.draw(static_cast<unsigned>(blocks < ~0u ? blocks : ~0u)), stride = 1;
+    for (unsigned long long candidate : {7919ull, 104729ull, 1299709ull})
+    {
+        if (blocks % candidate != 0) stride = candidate;
+    }
+
+    if (sigsetjmp(m.escape, 1) == 0)
+    {
+        for (unsigned long long i = 0; i < blocks && m.failure == 0; i++)
+        {
+            const unsigned long long number = (first + i * stride) % blocks;
+            m.block.index = {
+                static_cast<unsigned>(number % grid.x), static_cast<unsigned>(number / grid.x % grid.y), static_cast<unsigned>(number / grid.x / grid.y)};
+            m.run_block();
+        }
+    }
+
+    active = nullptr;
+    current = nullptr;
+    message = m.message;
+    return m.failure;
+}
+
+void install_fault_handler()
+{
+    static std::once_flag once;
+    std::call_once(once, [] {
+        struct sigaction action = {};
+        action.sa_sigaction = on_fault;
+        action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+        sigaction(SIGSEGV, &action, &previousFault);
+        sigaction(SIGBUS, &action, &previousBus);
+    });
+}
+
+}  // namespace emulated
