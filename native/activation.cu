@@ -18,21 +18,29 @@ struct ActivationBackwardArguments
     float* dx;  // may be dy
 };
 
-KERNEL(ElementThreads, activation_forward, ActivationForwardArguments)
+namespace {
+
+struct Forward
 {
-    for_each_run(arguments.length, arguments.fours, [&](auto run, long long i) {
-        constexpr int Width = decltype(run)::Width;
+    const ActivationForwardArguments& arguments;
+
+    template <int Width>
+    __device__ __forceinline__ void run(long long i) const
+    {
         Lanes<Width> lanes = load_lanes<Width>(arguments.x + i);
 #pragma unroll
         for (int l = 0; l < Width; l++) lanes.at[l] = activate(arguments.activation, lanes.at[l]);
         store_lanes<Width>(arguments.y + i, lanes);
-    });
-}
+    }
+};
 
-KERNEL(ElementThreads, activation_backward, ActivationBackwardArguments)
+struct Backward
 {
-    for_each_run(arguments.length, arguments.fours, [&](auto run, long long i) {
-        constexpr int Width = decltype(run)::Width;
+    const ActivationBackwardArguments& arguments;
+
+    template <int Width>
+    __device__ __forceinline__ void run(long long i) const
+    {
         const Lanes<Width> y = load_lanes<Width>(arguments.y + i);
         Lanes<Width> lanes = load_lanes<Width>(arguments.dy + i);
 #pragma unroll
@@ -43,5 +51,17 @@ KERNEL(ElementThreads, activation_backward, ActivationBackwardArguments)
         }
 
         store_lanes<Width>(arguments.dx + i, lanes);
-    });
+    }
+};
+
+}  // namespace
+
+KERNEL(ElementThreads, activation_forward, ActivationForwardArguments)
+{
+    for_each_run(arguments.length, arguments.fours, Forward{arguments});
+}
+
+KERNEL(ElementThreads, activation_backward, ActivationBackwardArguments)
+{
+    for_each_run(arguments.length, arguments.fours, Backward{arguments});
 }

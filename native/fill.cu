@@ -18,15 +18,27 @@ struct FillGaussianArguments
     float* values;
 };
 
-KERNEL(ElementThreads, fill, FillArguments)
+namespace {
+
+struct Constant
 {
-    for_each_run(arguments.length, arguments.fours, [&](auto run, long long i) {
-        constexpr int Width = decltype(run)::Width;
+    const FillArguments& arguments;
+
+    template <int Width>
+    __device__ __forceinline__ void run(long long i) const
+    {
         Lanes<Width> lanes;
 #pragma unroll
         for (int l = 0; l < Width; l++) lanes.at[l] = arguments.value;
         store_lanes<Width>(arguments.values + i, lanes);
-    });
+    }
+};
+
+}  // namespace
+
+KERNEL(ElementThreads, fill, FillArguments)
+{
+    for_each_run(arguments.length, arguments.fours, Constant{arguments});
 }
 
 // A thread makes the four numbers of a random block.

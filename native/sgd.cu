@@ -12,15 +12,27 @@ struct SgdUpdateArguments
     float* velocity;
 };
 
-KERNEL(ElementThreads, sgd_update, SgdUpdateArguments)
+namespace {
+
+struct Update
 {
-    for_each_run(arguments.length, arguments.fours, [&](auto run, long long i) {
-        constexpr int Width = decltype(run)::Width;
+    const SgdUpdateArguments& arguments;
+
+    template <int Width>
+    __device__ __forceinline__ void run(long long i) const
+    {
         Lanes<Width> parameter = load_lanes<Width>(arguments.parameter + i), velocity = load_lanes<Width>(arguments.velocity + i);
         const Lanes<Width> gradient = load_lanes<Width>(arguments.gradient + i);
 #pragma unroll
         for (int l = 0; l < Width; l++) arguments.step.apply(parameter.at[l], gradient.at[l], velocity.at[l]);
         store_lanes<Width>(arguments.parameter + i, parameter);
         store_lanes<Width>(arguments.velocity + i, velocity);
-    });
+    }
+};
+
+}  // namespace
+
+KERNEL(ElementThreads, sgd_update, SgdUpdateArguments)
+{
+    for_each_run(arguments.length, arguments.fours, Update{arguments});
 }
