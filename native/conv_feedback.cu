@@ -28,10 +28,12 @@ __device__ __forceinline__ ClassTaps class_taps(int residue, int padding, int st
     return {first, first < taps ? (taps - first + stride - 1) / stride : 0, (residue + padding - first) / stride};
 }
 
-template <int WidthDy, int WidthC, template <int> class Weights, int WidthWeights>
+template <class Product, int WidthDy, int WidthC, class Weights>
 __device__ __forceinline__ void conv_feedback(const ConvFeedbackArguments& arguments)
 {
-    SHARED(ProductTile, tile);
+    using Tile = ProductTile<Product, GatheredPixels<WidthDy, MemoryImages>, Weights>;
+    constexpr int Width = WidthC < Product::Neighbours ? WidthC : Product::Neighbours;
+    SHARED(Tile, tile);
     const ConvShape& shape = arguments.shape;
     const int u = shape.stride, classColumns = u < shape.W ? u : shape.W, C = shape.C;
     const int classRow = blockIdx.z / classColumns, classColumn = blockIdx.z % classColumns;
@@ -46,41 +48,49 @@ __device__ __forceinline__ void conv_feedback(const ConvFeedbackArguments& argum
     if (firstRow >= gather.pixels()) return;
     const MemoryImages images = {arguments.dy, static_cast<long long>(shape.P) * shape.Q * shape.K};
     GatheredPixels<WidthDy, MemoryImages> left(images, gather, firstRow);
-    Weights<WidthWeights> right(arguments.weights, gather, C, firstColumn);
+    Weights right(arguments.weights, gather, C, firstColumn);
     float sums[8][8];
     multiply_tile(tile, left, right, 0, gather.depth(), sums);
 
 #pragma unroll
     for (int i = 0; i < 8; i++)
     {
-        const int row = firstRow + tile_row(i);
+        const int row = firstRow + Product::row(i);
         if (row >= gather.pixels()) continue;
         PixelCursor pixel;
         pixel.start(row, gather.outputRows, gather.outputColumns);
         const long long place =
             ((static_cast<long long>(pixel.image) * shape.H + classRow + pixel.row * u) * shape.W + classColumn + pixel.column * u) * C;
 #pragma unroll
-        for (int j = 0; j < 8; j += WidthC)
+        for (int j = 0; j < 8; j += Width)
         {
-            const int c = firstColumn + tile_column(j);
+            const int c = firstColumn + Product::column(j);
             if (c >= C) continue;
-            Lanes<WidthC> lanes = {};
-            if (arguments.accumulate) lanes = load_lanes<WidthC>(arguments.dx + place + c);
+            Lanes<Width> lanes = {};
+            if (arguments.accumulate) lanes = load_lanes<Width>(arguments.dx + place + c);
 #pragma unroll
-            for (int l = 0; l < WidthC; l++) lanes.at[l] += sums[i][j + l];
-            store_lanes<WidthC>(arguments.dx + place + c, lanes);
+            for (int l = 0; l < Width; l++) lanes.at[l] += sums[i][j + l];
+            store_lanes<Width>(arguments.dx + place + c, lanes);
         }
     }
 }
 
 }  // namespace
 
-// Names end in the floats a load of dy and a store of dx.
-KERNEL(TileThreads, conv_feedback_4_4, ConvFeedbackArguments) { conv_feedback<4, 4, WeightRows, 4>(arguments); }
-KERNEL(TileThreads, conv_feedback_4_1, ConvFeedbackArguments) { conv_feedback<4, 1, WeightRows, 1>(arguments); }
-KERNEL(TileThreads, conv_feedback_1_4, ConvFeedbackArguments) { conv_feedback<1, 4, WeightRows, 4>(arguments); }
-KERNEL(TileThreads, conv_feedback_1_1, ConvFeedbackArguments) { conv_feedback<1, 1, WeightRows, 1>(arguments); }
-KERNEL(TileThreads, conv_feedback_transposed_4_4, ConvFeedbackArguments) { conv_feedback<4, 4, WeightColumns, 4>(arguments); }
-KERNEL(TileThreads, conv_feedback_transposed_4_1, ConvFeedbackArguments) { conv_feedback<4, 1, WeightColumns, 4>(arguments); }
-KERNEL(TileThreads, conv_feedback_transposed_1_4, ConvFeedbackArguments) { conv_feedback<1, 4, WeightColumns, 1>(arguments); }
-KERNEL(TileThreads, conv_feedback_transposed_1_1, ConvFeedbackArguments) { conv_feedback<1, 1, WeightColumns, 1>(arguments); }
+// Names say how products are formed, and end in the floats a load of dy and a store of dx.
+KERNEL(TileThreads, conv_feedback_fp32_4_4, ConvFeedbackArguments) { conv_feedback<FloatProduct, 4, 4, WeightRows<4>>(arguments); }
+KERNEL(TileThreads, conv_feedback_fp32_4_1, ConvFeedbackArguments) { conv_feedback<FloatProduct, 4, 1, WeightRows<1>>(arguments); }
+KERNEL(TileThreads, conv_feedback_fp32_1_4, ConvFeedbackArguments) { conv_feedback<FloatProduct, 1, 4, WeightRows<4>>(arguments); }
+KERNEL(TileThreads, conv_feedback_fp32_1_1, ConvFeedbackArguments) { conv_feedback<FloatProduct, 1, 1, WeightRows<1>>(arguments); }
+KERNEL(TileThreads, conv_feedback_transposed_fp32_4_4, ConvFeedbackArguments) { conv_feedback<FloatProduct, 4, 4, WeightColumns<4>>(arguments); }
+KERNEL(TileThreads, conv_feedback_transposed_fp32_4_1, ConvFeedbackArguments) { conv_feedback<FloatProduct, 4, 1, WeightColumns<4>>(arguments); }
+KERNEL(TileThreads, conv_feedback_transposed_fp32_1_4, ConvFeedbackArguments) { conv_feedback<FloatProduct, 1, 4, WeightColumns<1>>(arguments); }
+KERNEL(TileThreads, conv_feedback_transposed_fp32_1_1, ConvFeedbackArguments) { conv_feedback<FloatProduct, 1, 1, WeightColumns<1>>(arguments); }
+KERNEL(TileThreads, conv_feedback_bf16_4_4, ConvFeedbackArguments) { conv_feedback<TensorProduct, 4, 4, WeightRows<4>>(arguments); }
+KERNEL(TileThreads, conv_feedback_bf16_4_1, ConvFeedbackArguments) { conv_feedback<TensorProduct, 4, 1, WeightRows<1>>(arguments); }
+KERNEL(TileThreads, conv_feedback_bf16_1_4, ConvFeedbackArguments) { conv_feedback<TensorProduct, 1, 4, WeightRows<4>>(arguments); }
+KERNEL(TileThreads, conv_feedback_bf16_1_1, ConvFeedbackArguments) { conv_feedback<TensorProduct, 1, 1, WeightRows<1>>(arguments); }
+KERNEL(TileThreads, conv_feedback_transposed_bf16_4_4, ConvFeedbackArguments) { conv_feedback<TensorProduct, 4, 4, WeightColumns<4>>(arguments); }
+KERNEL(TileThreads, conv_feedback_transposed_bf16_4_1, ConvFeedbackArguments) { conv_feedback<TensorProduct, 4, 1, WeightColumns<4>>(arguments); }
+KERNEL(TileThreads, conv_feedback_transposed_bf16_1_4, ConvFeedbackArguments) { conv_feedback<TensorProduct, 1, 4, WeightColumns<1>>(arguments); }
+KERNEL(TileThreads, conv_feedback_transposed_bf16_1_1, ConvFeedbackArguments) { conv_feedback<TensorProduct, 1, 1, WeightColumns<1>>(arguments); }

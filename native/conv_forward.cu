@@ -25,38 +25,34 @@ struct TileStatistics
     float squares[TileThreads / 8][TileColumns];
 };
 
+template <class Tile>
 union ForwardShared
 {
-    ProductTile product;
+    Tile product;
     TileStatistics statistics;
 };
 
-__device__ __forceinline__ int rows_of_thread(int group, int rows)
-{
-    const int lower = rows - group * 4, upper = lower - TileRows / 2;
-    return (lower < 0 ? 0 : lower > 4 ? 4 : lower) + (upper < 0 ? 0 : upper > 4 ? 4 : upper);
-}
-
+template <class Product>
 __device__ void store_statistics(TileStatistics& shared, const float (&y)[8][8], int rows, int firstColumn, int K, float* partial)
 {
-    const int group = threadIdx.x / 8, count = rows_of_thread(group, rows);
+    const int group = Product::group(), count = Product::rows_of_group(group, rows);
     __syncthreads();
 #pragma unroll
     for (int j = 0; j < 8; j++)
     {
         float sum = 0, squares = 0;
 #pragma unroll
-        for (int i = 0; i < 8; i++) sum += tile_row(i) < rows ? y[i][j] : 0;
+        for (int i = 0; i < 8; i++) sum += Product::row(i) < rows ? y[i][j] : 0;
         const float mean = count > 0 ? sum / count : 0;
 #pragma unroll
         for (int i = 0; i < 8; i++)
         {
-            const float deviation = tile_row(i) < rows ? y[i][j] - mean : 0;
+            const float deviation = Product::row(i) < rows ? y[i][j] - mean : 0;
             squares = fmaf(deviation, deviation, squares);
         }
 
-        shared.mean[group][tile_column(j)] = mean;
-        shared.squares[group][tile_column(j)] = squares;
+        shared.mean[group][Product::column(j)] = mean;
+        shared.squares[group][Product::column(j)] = squares;
     }
 
     __syncthreads();
@@ -67,7 +63,7 @@ __device__ void store_statistics(TileStatistics& shared, const float (&y)[8][8],
     int merged = 0;
     for (int g = 0; g < TileThreads / 8; g++)
     {
-        const int more = rows_of_thread(g, rows);
+        const int more = Product::rows_of_group(g, rows);
         if (more == 0) continue;
         const float difference = shared.mean[g][column] - mean, share = static_cast<float>(more) / (merged + more);
         mean = fmaf(difference, share, mean);
@@ -79,10 +75,12 @@ __device__ void store_statistics(TileStatistics& shared, const float (&y)[8][8],
     partial[K + firstColumn + column] = squares;
 }
 
-template <int WidthX, int WidthW>
+template <class Product, int WidthX, int WidthW>
 __device__ __forceinline__ void conv_forward(const ConvForwardArguments& arguments)
 {
-    SHARED(ForwardShared, shared);
+    using Shared = ForwardShared<ProductTile<Product, GatheredPixels<WidthX, MemoryImages>, WeightRows<WidthW>>>;
+    constexpr int Width = WidthW < Product::Neighbours ? WidthW : Product::Neighbours;
+    SHARED(Shared, shared);
     const ConvShape& shape = arguments.shape;
     const Gather gather = forward_gather(shape);
     const int K = shape.K, pixels = gather.pixels();
@@ -96,17 +94,17 @@ __device__ __forceinline__ void conv_forward(const ConvForwardArguments& argumen
 #pragma unroll
     for (int i = 0; i < 8; i++)
     {
-        const int row = firstRow + tile_row(i);
+        const int row = firstRow + Product::row(i);
 #pragma unroll
-        for (int j = 0; j < 8; j += WidthW)
+        for (int j = 0; j < 8; j += Width)
         {
-            const int k = firstColumn + tile_column(j);
+            const int k = firstColumn + Product::column(j);
             if (row >= pixels || k >= K) continue;
             const long long place = static_cast<long long>(row) * K + k;
-            Lanes<WidthW> lanes, residual = {};
-            if (arguments.residual) residual = load_lanes<WidthW>(arguments.residual + place);
+            Lanes<Width> lanes, residual = {};
+            if (arguments.residual) residual = load_lanes<Width>(arguments.residual + place);
 #pragma unroll
-            for (int l = 0; l < WidthW; l++)
+            for (int l = 0; l < Width; l++)
             {
                 float value = sums[i][j + l];
                 if (arguments.scale) value *= arguments.scale[k + l];
@@ -116,21 +114,25 @@ __device__ __forceinline__ void conv_forward(const ConvForwardArguments& argumen
                 lanes.at[l] = value;
             }
 
-            store_lanes<WidthW>(arguments.y + place, lanes);
+            store_lanes<Width>(arguments.y + place, lanes);
         }
     }
 
     if (arguments.partials)
     {
         const int rows = pixels - firstRow < TileRows ? pixels - firstRow : TileRows;
-        store_statistics(shared.statistics, sums, rows, firstColumn, K, arguments.partials + static_cast<long long>(blockIdx.x) * 2 * K);
+        store_statistics<Product>(shared.statistics, sums, rows, firstColumn, K, arguments.partials + static_cast<long long>(blockIdx.x) * 2 * K);
     }
 }
 
 }  // namespace
 
-// Names end in the floats a load of x and of W.
-KERNEL(TileThreads, conv_forward_4_4, ConvForwardArguments) { conv_forward<4, 4>(arguments); }
-KERNEL(TileThreads, conv_forward_4_1, ConvForwardArguments) { conv_forward<4, 1>(arguments); }
-KERNEL(TileThreads, conv_forward_1_4, ConvForwardArguments) { conv_forward<1, 4>(arguments); }
-KERNEL(TileThreads, conv_forward_1_1, ConvForwardArguments) { conv_forward<1, 1>(arguments); }
+// Names say how products are formed, and end in the floats a load of x and of W.
+KERNEL(TileThreads, conv_forward_fp32_4_4, ConvForwardArguments) { conv_forward<FloatProduct, 4, 4>(arguments); }
+KERNEL(TileThreads, conv_forward_fp32_4_1, ConvForwardArguments) { conv_forward<FloatProduct, 4, 1>(arguments); }
+KERNEL(TileThreads, conv_forward_fp32_1_4, ConvForwardArguments) { conv_forward<FloatProduct, 1, 4>(arguments); }
+KERNEL(TileThreads, conv_forward_fp32_1_1, ConvForwardArguments) { conv_forward<FloatProduct, 1, 1>(arguments); }
+KERNEL(TileThreads, conv_forward_bf16_4_4, ConvForwardArguments) { conv_forward<TensorProduct, 4, 4>(arguments); }
+KERNEL(TileThreads, conv_forward_bf16_4_1, ConvForwardArguments) { conv_forward<TensorProduct, 4, 1>(arguments); }
+KERNEL(TileThreads, conv_forward_bf16_1_4, ConvForwardArguments) { conv_forward<TensorProduct, 1, 4>(arguments); }
+KERNEL(TileThreads, conv_forward_bf16_1_1, ConvForwardArguments) { conv_forward<TensorProduct, 1, 1>(arguments); }

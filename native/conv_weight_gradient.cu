@@ -22,22 +22,27 @@ constexpr int SumThreads = 256;
 
 namespace {
 
-template <int WidthX, int WidthDy>
+template <class Product, int WidthX, int WidthDy>
 __device__ __forceinline__ void conv_weight_gradient(const ConvWeightGradientArguments& arguments)
 {
-    SHARED(ProductTile, tile);
+    using Tile = GradientTile<Product, WidthX, WidthDy, MemoryImages>;
+    SHARED(Tile, tile);
     const ConvShape& shape = arguments.shape;
     const MemoryImages images = {arguments.x, static_cast<long long>(shape.H) * shape.W * shape.C};
-    weight_gradient<WidthX, WidthDy>(tile, shape, images, arguments.dy, arguments.slices);
+    weight_gradient<Product, WidthX, WidthDy, MemoryImages>(tile, shape, images, arguments.dy, arguments.slices);
 }
 
 }  // namespace
 
-// Names end in the floats a load of x and of dy.
-KERNEL(TileThreads, conv_weight_gradient_4_4, ConvWeightGradientArguments) { conv_weight_gradient<4, 4>(arguments); }
-KERNEL(TileThreads, conv_weight_gradient_4_1, ConvWeightGradientArguments) { conv_weight_gradient<4, 1>(arguments); }
-KERNEL(TileThreads, conv_weight_gradient_1_4, ConvWeightGradientArguments) { conv_weight_gradient<1, 4>(arguments); }
-KERNEL(TileThreads, conv_weight_gradient_1_1, ConvWeightGradientArguments) { conv_weight_gradient<1, 1>(arguments); }
+// Names say how products are formed, and end in the floats a load of x and of dy.
+KERNEL(TileThreads, conv_weight_gradient_fp32_4_4, ConvWeightGradientArguments) { conv_weight_gradient<FloatProduct, 4, 4>(arguments); }
+KERNEL(TileThreads, conv_weight_gradient_fp32_4_1, ConvWeightGradientArguments) { conv_weight_gradient<FloatProduct, 4, 1>(arguments); }
+KERNEL(TileThreads, conv_weight_gradient_fp32_1_4, ConvWeightGradientArguments) { conv_weight_gradient<FloatProduct, 1, 4>(arguments); }
+KERNEL(TileThreads, conv_weight_gradient_fp32_1_1, ConvWeightGradientArguments) { conv_weight_gradient<FloatProduct, 1, 1>(arguments); }
+KERNEL(TileThreads, conv_weight_gradient_bf16_4_4, ConvWeightGradientArguments) { conv_weight_gradient<TensorProduct, 4, 4>(arguments); }
+KERNEL(TileThreads, conv_weight_gradient_bf16_4_1, ConvWeightGradientArguments) { conv_weight_gradient<TensorProduct, 4, 1>(arguments); }
+KERNEL(TileThreads, conv_weight_gradient_bf16_1_4, ConvWeightGradientArguments) { conv_weight_gradient<TensorProduct, 1, 4>(arguments); }
+KERNEL(TileThreads, conv_weight_gradient_bf16_1_1, ConvWeightGradientArguments) { conv_weight_gradient<TensorProduct, 1, 1>(arguments); }
 
 // dW = sum of the slices in order (+ dW).
 KERNEL(SumThreads, sum_slices, SumSlicesArguments)

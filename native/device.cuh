@@ -64,7 +64,11 @@ __device__ __forceinline__ To bits_as(From from)
 {
     static_assert(sizeof(To) == sizeof(From), "a bit pattern keeps its size");
     To to;
+#if defined(__clang__)
     __builtin_memcpy(&to, &from, sizeof(To));
+#else
+    memcpy(&to, &from, sizeof(To));
+#endif
     return to;
 }
 
@@ -75,7 +79,7 @@ struct alignas(16) Float4
     float at[4];
 };
 
-// The one way in which kernels move four numbers at once: addresses are multiples of 16 bytes, which the emulation checks.
+// The one way in which kernels move several numbers at once: addresses are multiples of 16 bytes, which the emulation checks.
 __device__ __forceinline__ Float4 load4(const float* address)
 {
 #if defined(FEEDBACK_EMULATED_DEVICE)
@@ -92,7 +96,29 @@ __device__ __forceinline__ void store4(float* address, Float4 value)
     *reinterpret_cast<Float4*>(address) = value;
 }
 
-// Either width with one name: Width is 4 where the host has seen that channels and addresses allow it, and 1 elsewhere.
+struct alignas(8) Float2
+{
+    float at[2];
+};
+
+__device__ __forceinline__ Float2 load2(const float* address)
+{
+#if defined(FEEDBACK_EMULATED_DEVICE)
+    emulated_require_aligned(address, sizeof(Float2));
+#endif
+    return *reinterpret_cast<const Float2*>(address);
+}
+
+__device__ __forceinline__ void store2(float* address, Float2 value)
+{
+#if defined(FEEDBACK_EMULATED_DEVICE)
+    emulated_require_aligned(address, sizeof(Float2));
+#endif
+    *reinterpret_cast<Float2*>(address) = value;
+}
+
+// Any width with one name: Width is 1 unless the host has seen that channels and addresses allow fours, and then 4, or 2
+// where a thread holds pairs.
 template <int Width>
 struct Lanes
 {
@@ -109,6 +135,12 @@ __device__ __forceinline__ Lanes<Width> load_lanes(const float* address)
 #pragma unroll
         for (int i = 0; i < 4; i++) lanes.at[i] = four.at[i];
     }
+    else if constexpr (Width == 2)
+    {
+        const Float2 two = load2(address);
+        lanes.at[0] = two.at[0];
+        lanes.at[1] = two.at[1];
+    }
     else
     {
         lanes.at[0] = address[0];
@@ -121,5 +153,6 @@ template <int Width>
 __device__ __forceinline__ void store_lanes(float* address, Lanes<Width> lanes)
 {
     if constexpr (Width == 4) store4(address, Float4{{lanes.at[0], lanes.at[1], lanes.at[2], lanes.at[3]}});
+    else if constexpr (Width == 2) store2(address, Float2{{lanes.at[0], lanes.at[1]}});
     else address[0] = lanes.at[0];
 }

@@ -2,8 +2,8 @@
 // in how far an output step moves the taps, in the direction of the taps, and in which taps of the filter take part.
 #pragma once
 
-#include "product_tile.cuh"
 #include "random.cuh"
+#include "tensor_product.cuh"
 
 struct Gather
 {
@@ -138,6 +138,8 @@ template <int Width, class Images>
 class GatheredPixels
 {
 public:
+    static constexpr Runs Order = Runs::AlongDepth;
+
     __device__ __forceinline__ GatheredPixels(const Images& images, const Gather& gather, int firstPixel) : images(images), gather(gather)
     {
         cursor.start(gather, threadIdx.x % 4 * 4);
@@ -179,14 +181,11 @@ public:
         cursor.advance(gather, TileDepth);
     }
 
-    __device__ __forceinline__ void store(float (*stage)[LeftPitch]) const
+    template <class Operand>
+    __device__ __forceinline__ void store(Operand& operand) const
     {
 #pragma unroll
-        for (int i = 0; i < 4; i++)
-        {
-#pragma unroll
-            for (int d = 0; d < 4; d++) stage[threadIdx.x % 4 * 4 + d][threadIdx.x / 4 + 32 * i] = values[i][d];
-        }
+        for (int i = 0; i < 4; i++) operand.put_depths(threadIdx.x / 4 + 32 * i, threadIdx.x % 4 * 4, values[i]);
     }
 
 private:
@@ -204,6 +203,8 @@ template <int Width>
 class WeightRows
 {
 public:
+    static constexpr Runs Order = Runs::AlongLines;
+
     __device__ __forceinline__ WeightRows(const float* weights, const Gather& gather, int columns, int firstColumn)
         : weights(weights), gather(gather), columns(columns), column(firstColumn + threadIdx.x % 16 * 4)
     {
@@ -230,11 +231,11 @@ public:
         }
     }
 
-    __device__ __forceinline__ void store(float (*stage)[RightPitch]) const
+    template <class Operand>
+    __device__ __forceinline__ void store(Operand& operand) const
     {
 #pragma unroll
-        for (int i = 0; i < 2; i++)
-            store4(&stage[threadIdx.x / 16 + 8 * i][threadIdx.x % 16 * 4], Float4{{values[i][0], values[i][1], values[i][2], values[i][3]}});
+        for (int i = 0; i < 2; i++) operand.put_lines(threadIdx.x % 16 * 4, threadIdx.x / 16 + 8 * i, values[i]);
     }
 
 private:
@@ -251,6 +252,8 @@ template <int Width>
 class WeightColumns
 {
 public:
+    static constexpr Runs Order = Runs::AlongDepth;
+
     __device__ __forceinline__ WeightColumns(const float* weights, const Gather& gather, int columns, int firstColumn)
         : weights(weights), gather(gather), columns(columns), column(firstColumn + threadIdx.x / 4)
     {
@@ -280,14 +283,11 @@ public:
         cursor.advance(gather, TileDepth);
     }
 
-    __device__ __forceinline__ void store(float (*stage)[RightPitch]) const
+    template <class Operand>
+    __device__ __forceinline__ void store(Operand& operand) const
     {
 #pragma unroll
-        for (int i = 0; i < 2; i++)
-        {
-#pragma unroll
-            for (int d = 0; d < 4; d++) stage[threadIdx.x % 4 * 4 + d][threadIdx.x / 4 + 32 * i] = values[i][d];
-        }
+        for (int i = 0; i < 2; i++) operand.put_depths(threadIdx.x / 4 + 32 * i, threadIdx.x % 4 * 4, values[i]);
     }
 
 private:
@@ -304,6 +304,8 @@ template <int Width, class Images>
 class InputPatches
 {
 public:
+    static constexpr Runs Order = Runs::AlongLines;
+
     __device__ __forceinline__ InputPatches(const Images& images, const ConvShape& shape, int firstRow, int firstPixel, int endPixel)
         : images(images), shape(shape), pixelIndex(firstPixel + threadIdx.x / 32), endPixel(endPixel)
     {
@@ -346,11 +348,11 @@ public:
         }
     }
 
-    __device__ __forceinline__ void store(float (*stage)[LeftPitch]) const
+    template <class Operand>
+    __device__ __forceinline__ void store(Operand& operand) const
     {
 #pragma unroll
-        for (int i = 0; i < 4; i++)
-            store4(&stage[threadIdx.x / 32 + 4 * i][threadIdx.x % 32 * 4], Float4{{values[i][0], values[i][1], values[i][2], values[i][3]}});
+        for (int i = 0; i < 4; i++) operand.put_lines(threadIdx.x % 32 * 4, threadIdx.x / 32 + 4 * i, values[i]);
     }
 
 private:
@@ -367,6 +369,8 @@ template <int Width>
 class PixelErrors
 {
 public:
+    static constexpr Runs Order = Runs::AlongLines;
+
     __device__ __forceinline__ PixelErrors(const float* dy, int columns, int firstColumn, int firstPixel, int endPixel)
         : dy(dy), columns(columns), column(firstColumn + threadIdx.x % 16 * 4), pixel(firstPixel + threadIdx.x / 16), endPixel(endPixel)
     {
@@ -391,11 +395,11 @@ public:
         pixel += TileDepth;
     }
 
-    __device__ __forceinline__ void store(float (*stage)[RightPitch]) const
+    template <class Operand>
+    __device__ __forceinline__ void store(Operand& operand) const
     {
 #pragma unroll
-        for (int i = 0; i < 2; i++)
-            store4(&stage[threadIdx.x / 16 + 8 * i][threadIdx.x % 16 * 4], Float4{{values[i][0], values[i][1], values[i][2], values[i][3]}});
+        for (int i = 0; i < 2; i++) operand.put_lines(threadIdx.x % 16 * 4, threadIdx.x / 16 + 8 * i, values[i]);
     }
 
 private:

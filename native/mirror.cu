@@ -24,10 +24,12 @@ struct MirrorCorrelateArguments
 
 namespace {
 
-template <int WidthX, int WidthW>
+template <class Product, int WidthX, int WidthW>
 __device__ __forceinline__ void mirror_respond(const MirrorRespondArguments& arguments)
 {
-    SHARED(ProductTile, tile);
+    using Tile = ProductTile<Product, GatheredPixels<WidthX, NoiseImages>, WeightRows<WidthW>>;
+    constexpr int Width = WidthW < Product::Neighbours ? WidthW : Product::Neighbours;
+    SHARED(Tile, tile);
     const Gather gather = forward_gather(arguments.shape);
     const int K = arguments.shape.K, firstRow = blockIdx.x * TileRows, firstColumn = blockIdx.y * TileColumns;
     const NoiseImages images = {arguments.noise, arguments.firstSample};
@@ -38,36 +40,46 @@ __device__ __forceinline__ void mirror_respond(const MirrorRespondArguments& arg
 #pragma unroll
     for (int i = 0; i < 8; i++)
     {
-        const int row = firstRow + tile_row(i);
+        const int row = firstRow + Product::row(i);
 #pragma unroll
-        for (int j = 0; j < 8; j += WidthW)
+        for (int j = 0; j < 8; j += Width)
         {
-            const int k = firstColumn + tile_column(j);
+            const int k = firstColumn + Product::column(j);
             if (row >= gather.pixels() || k >= K) continue;
-            Lanes<WidthW> lanes;
+            Lanes<Width> lanes;
 #pragma unroll
-            for (int l = 0; l < WidthW; l++) lanes.at[l] = arguments.relu ? relu(sums[i][j + l]) : sums[i][j + l];
-            store_lanes<WidthW>(arguments.response + static_cast<long long>(row) * K + k, lanes);
+            for (int l = 0; l < Width; l++) lanes.at[l] = arguments.relu ? relu(sums[i][j + l]) : sums[i][j + l];
+            store_lanes<Width>(arguments.response + static_cast<long long>(row) * K + k, lanes);
         }
     }
 }
 
-template <int WidthX, int WidthW>
+template <class Product, int WidthX, int WidthW>
 __device__ __forceinline__ void mirror_correlate(const MirrorCorrelateArguments& arguments)
 {
-    SHARED(ProductTile, tile);
+    using Tile = GradientTile<Product, WidthX, WidthW, NoiseImages>;
+    SHARED(Tile, tile);
     const NoiseImages images = {arguments.noise, arguments.firstSample};
-    weight_gradient<WidthX, WidthW>(tile, arguments.shape, images, arguments.response, arguments.slices);
+    weight_gradient<Product, WidthX, WidthW, NoiseImages>(tile, arguments.shape, images, arguments.response, arguments.slices);
 }
 
 }  // namespace
 
-// Names end in the numbers of noise made at a time, and in the floats a load of W or of the response.
-KERNEL(TileThreads, mirror_respond_4_4, MirrorRespondArguments) { mirror_respond<4, 4>(arguments); }
-KERNEL(TileThreads, mirror_respond_4_1, MirrorRespondArguments) { mirror_respond<4, 1>(arguments); }
-KERNEL(TileThreads, mirror_respond_1_4, MirrorRespondArguments) { mirror_respond<1, 4>(arguments); }
-KERNEL(TileThreads, mirror_respond_1_1, MirrorRespondArguments) { mirror_respond<1, 1>(arguments); }
-KERNEL(TileThreads, mirror_correlate_4_4, MirrorCorrelateArguments) { mirror_correlate<4, 4>(arguments); }
-KERNEL(TileThreads, mirror_correlate_4_1, MirrorCorrelateArguments) { mirror_correlate<4, 1>(arguments); }
-KERNEL(TileThreads, mirror_correlate_1_4, MirrorCorrelateArguments) { mirror_correlate<1, 4>(arguments); }
-KERNEL(TileThreads, mirror_correlate_1_1, MirrorCorrelateArguments) { mirror_correlate<1, 1>(arguments); }
+// Names say how products are formed, and end in the numbers of noise made at a time and the floats a load of W or of the
+// response.
+KERNEL(TileThreads, mirror_respond_fp32_4_4, MirrorRespondArguments) { mirror_respond<FloatProduct, 4, 4>(arguments); }
+KERNEL(TileThreads, mirror_respond_fp32_4_1, MirrorRespondArguments) { mirror_respond<FloatProduct, 4, 1>(arguments); }
+KERNEL(TileThreads, mirror_respond_fp32_1_4, MirrorRespondArguments) { mirror_respond<FloatProduct, 1, 4>(arguments); }
+KERNEL(TileThreads, mirror_respond_fp32_1_1, MirrorRespondArguments) { mirror_respond<FloatProduct, 1, 1>(arguments); }
+KERNEL(TileThreads, mirror_correlate_fp32_4_4, MirrorCorrelateArguments) { mirror_correlate<FloatProduct, 4, 4>(arguments); }
+KERNEL(TileThreads, mirror_correlate_fp32_4_1, MirrorCorrelateArguments) { mirror_correlate<FloatProduct, 4, 1>(arguments); }
+KERNEL(TileThreads, mirror_correlate_fp32_1_4, MirrorCorrelateArguments) { mirror_correlate<FloatProduct, 1, 4>(arguments); }
+KERNEL(TileThreads, mirror_correlate_fp32_1_1, MirrorCorrelateArguments) { mirror_correlate<FloatProduct, 1, 1>(arguments); }
+KERNEL(TileThreads, mirror_respond_bf16_4_4, MirrorRespondArguments) { mirror_respond<TensorProduct, 4, 4>(arguments); }
+KERNEL(TileThreads, mirror_respond_bf16_4_1, MirrorRespondArguments) { mirror_respond<TensorProduct, 4, 1>(arguments); }
+KERNEL(TileThreads, mirror_respond_bf16_1_4, MirrorRespondArguments) { mirror_respond<TensorProduct, 1, 4>(arguments); }
+KERNEL(TileThreads, mirror_respond_bf16_1_1, MirrorRespondArguments) { mirror_respond<TensorProduct, 1, 1>(arguments); }
+KERNEL(TileThreads, mirror_correlate_bf16_4_4, MirrorCorrelateArguments) { mirror_correlate<TensorProduct, 4, 4>(arguments); }
+KERNEL(TileThreads, mirror_correlate_bf16_4_1, MirrorCorrelateArguments) { mirror_correlate<TensorProduct, 4, 1>(arguments); }
+KERNEL(TileThreads, mirror_correlate_bf16_1_4, MirrorCorrelateArguments) { mirror_correlate<TensorProduct, 1, 4>(arguments); }
+KERNEL(TileThreads, mirror_correlate_bf16_1_1, MirrorCorrelateArguments) { mirror_correlate<TensorProduct, 1, 1>(arguments); }

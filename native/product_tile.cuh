@@ -1,34 +1,93 @@
-// One block of 128 threads computes a tile of 128 rows by 64 columns of a matrix product in binary32, 16 steps of the
-// reduction at a time. Operands come from loaders, which gather (convolutions) or make (mirror noise) them: an implicit
-// GEMM, nothing is laid out in global memory first.
+// One block of 128 threads computes a tile of 128 rows by 64 columns of a matrix product, 16 steps of the reduction at a
+// time. Operands come from loaders, which gather (convolutions) or make (mirror noise) them: an implicit GEMM, nothing is laid
+// out in global memory first. The reduction runs in one fixed order.
 //
 // The tile in shared memory is double: a step's numbers travel from global memory to registers while the step before is
-// computed, and one barrier a step is enough. A thread owns rows {4i..4i+3, 64+4i..} and columns {4j..4j+3, 32+4j..}, so
-// that the lanes of a warp read 4 and 8 distinct neighbouring 16-byte words: no bank conflicts. The reduction runs in one
-// fixed order.
+// computed, and one barrier a step is enough. Products differ in how the tile lies in shared memory, in what multiplies it,
+// and so in which results a thread holds: FloatProduct here, TensorProduct in tensor_product.cuh.
 #pragma once
 
 #include "shapes.cuh"
 
 constexpr int TileRows = 128, TileColumns = 64, TileDepth = 16, TileThreads = 128;
 
-// Four floats more than a tile has rows: the stores of a transposing loader then meet 2 to a bank instead of 4.
-constexpr int LeftPitch = TileRows + 4, RightPitch = TileColumns + 4;
-
-struct ProductTile
+// Which of a loader's numbers are neighbours: four steps of the reduction of one line (row or column), or four lines of one
+// step.
+enum class Runs
 {
-    float left[2][TileDepth][LeftPitch];
-    float right[2][TileDepth][RightPitch];
+    AlongDepth,
+    AlongLines
 };
 
-// Where the calling thread's 8x8 results lie in the tile.
-__device__ __forceinline__ int tile_row(int i) { return static_cast<int>(threadIdx.x) / 8 * 4 + i % 4 + i / 4 * (TileRows / 2); }
-__device__ __forceinline__ int tile_column(int j) { return static_cast<int>(threadIdx.x) % 8 * 4 + j % 4 + j / 4 * (TileColumns / 2); }
+// Multiplies in binary32. A thread owns rows {4i..4i+3, 64+4i..} and columns {4j..4j+3, 32+4j..}, so that the lanes of a warp
+// read 4 and 8 distinct neighbouring 16-byte words: no bank conflicts.
+struct FloatProduct
+{
+    // Consecutive columns that a thread holds.
+    static constexpr int Neighbours = 4;
+
+    template <int Lines, Runs>
+    struct Operand
+    {
+        // Four floats more than there are lines: the stores of a turning loader then meet 2 to a bank instead of 4.
+        float at[TileDepth][Lines + 4];
+
+        __device__ __forceinline__ void put_depths(int line, int depth, const float (&values)[4])
+        {
+#pragma unroll
+            for (int d = 0; d < 4; d++) at[depth + d][line] = values[d];
+        }
+
+        __device__ __forceinline__ void put_lines(int line, int depth, const float (&values)[4])
+        {
+            store4(&at[depth][line], Float4{{values[0], values[1], values[2], values[3]}});
+        }
+    };
+
+    // Where the calling thread's results lie in the tile.
+    __device__ static __forceinline__ int row(int i) { return static_cast<int>(threadIdx.x) / 8 * 4 + i % 4 + i / 4 * (TileRows / 2); }
+    __device__ static __forceinline__ int column(int j) { return static_cast<int>(threadIdx.x) % 8 * 4 + j % 4 + j / 4 * (TileColumns / 2); }
+
+    // The threads that hold one column are 16 groups of 8 rows; how many of a group's rows lie below a bound.
+    __device__ static __forceinline__ int group() { return static_cast<int>(threadIdx.x) / 8; }
+
+    __device__ static __forceinline__ int rows_of_group(int group, int bound)
+    {
+        const int lower = bound - group * 4, upper = lower - TileRows / 2;
+        return (lower < 0 ? 0 : lower > 4 ? 4 : lower) + (upper < 0 ? 0 : upper > 4 ? 4 : upper);
+    }
+
+    template <class Left, class Right>
+    __device__ static __forceinline__ void multiply(const Left& left, const Right& right, float (&sums)[8][8])
+    {
+#pragma unroll
+        for (int kk = 0; kk < TileDepth; kk++)
+        {
+            const Float4 a0 = load4(&left.at[kk][row(0)]), a1 = load4(&left.at[kk][row(4)]);
+            const Float4 b0 = load4(&right.at[kk][column(0)]), b1 = load4(&right.at[kk][column(4)]);
+#pragma unroll
+            for (int i = 0; i < 8; i++)
+            {
+                const float a = i < 4 ? a0.at[i] : a1.at[i - 4];
+#pragma unroll
+                for (int j = 0; j < 8; j++) sums[i][j] = fmaf(a, j < 4 ? b0.at[j] : b1.at[j - 4], sums[i][j]);
+            }
+        }
+    }
+};
+
+template <class Product, class Left, class Right>
+struct ProductTile
+{
+    typename Product::template Operand<TileRows, Left::Order> left[2];
+    typename Product::template Operand<TileColumns, Right::Order> right[2];
+};
 
 // sums = left * right over the reduction indices first to end. A loader has fetch(), which reads its share of the next 16
-// indices into registers and moves on, and store(stage), which puts them into shared memory, zeros beyond the end.
-template <class Left, class Right>
-__device__ __forceinline__ void multiply_tile(ProductTile& tile, Left& left, Right& right, int first, int end, float (&sums)[8][8])
+// indices into registers and moves on, and store(operand), which puts them into shared memory, zeros beyond the end.
+template <class Product, class Left, class Right>
+__device__ __forceinline__ void multiply_tile(
+    ProductTile<Product, Left, Right>& tile, Left& left, Right& right, int first, int end, float (&sums)[8][8])
 {
 #pragma unroll
     for (int i = 0; i < 8; i++)
@@ -53,20 +112,7 @@ __device__ __forceinline__ void multiply_tile(ProductTile& tile, Left& left, Rig
             right.fetch();
         }
 
-#pragma unroll
-        for (int kk = 0; kk < TileDepth; kk++)
-        {
-            const Float4 a0 = load4(&tile.left[stage][kk][tile_row(0)]), a1 = load4(&tile.left[stage][kk][tile_row(4)]);
-            const Float4 b0 = load4(&tile.right[stage][kk][tile_column(0)]), b1 = load4(&tile.right[stage][kk][tile_column(4)]);
-#pragma unroll
-            for (int i = 0; i < 8; i++)
-            {
-                const float a = i < 4 ? a0.at[i] : a1.at[i - 4];
-#pragma unroll
-                for (int j = 0; j < 8; j++) sums[i][j] = fmaf(a, j < 4 ? b0.at[j] : b1.at[j - 4], sums[i][j]);
-            }
-        }
-
+        Product::multiply(tile.left[stage], tile.right[stage], sums);
         if (!more) break;
         stage ^= 1;
         left.store(tile.left[stage]);

@@ -12,9 +12,15 @@ struct GradientSlices
     float* dw;           // [R][S][C][K], or [slices][R][S][C][K]
 };
 
-template <int WidthX, int WidthDy, class Images>
-__device__ __forceinline__ void weight_gradient(ProductTile& tile, const ConvShape& shape, const Images& images, const float* dy, const GradientSlices& slices)
+template <class Product, int WidthX, int WidthDy, class Images>
+using GradientTile = ProductTile<Product, InputPatches<WidthX, Images>, PixelErrors<WidthDy>>;
+
+template <class Product, int WidthX, int WidthDy, class Images>
+__device__ __forceinline__ void weight_gradient(
+    GradientTile<Product, WidthX, WidthDy, Images>& tile, const ConvShape& shape, const Images& images, const float* dy,
+    const GradientSlices& slices)
 {
+    constexpr int Width = WidthDy < Product::Neighbours ? WidthDy : Product::Neighbours;
     const int K = shape.K, inputs = shape.R * shape.S * shape.C, pixels = shape.N * shape.P * shape.Q;
     const int firstRow = blockIdx.x * TileRows, firstColumn = blockIdx.y * TileColumns;
     const int firstPixel = blockIdx.z * slices.pixelsPerSlice;
@@ -28,18 +34,18 @@ __device__ __forceinline__ void weight_gradient(ProductTile& tile, const ConvSha
 #pragma unroll
     for (int i = 0; i < 8; i++)
     {
-        const int row = firstRow + tile_row(i);
+        const int row = firstRow + Product::row(i);
 #pragma unroll
-        for (int j = 0; j < 8; j += WidthDy)
+        for (int j = 0; j < 8; j += Width)
         {
-            const int k = firstColumn + tile_column(j);
+            const int k = firstColumn + Product::column(j);
             if (row >= inputs || k >= K) continue;
             const long long place = static_cast<long long>(row) * K + k;
-            Lanes<WidthDy> lanes = {};
-            if (slices.accumulate) lanes = load_lanes<WidthDy>(dw + place);
+            Lanes<Width> lanes = {};
+            if (slices.accumulate) lanes = load_lanes<Width>(dw + place);
 #pragma unroll
-            for (int l = 0; l < WidthDy; l++) lanes.at[l] += sums[i][j + l];
-            store_lanes<WidthDy>(dw + place, lanes);
+            for (int l = 0; l < Width; l++) lanes.at[l] += sums[i][j + l];
+            store_lanes<Width>(dw + place, lanes);
         }
     }
 }

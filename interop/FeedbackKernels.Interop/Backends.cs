@@ -14,23 +14,26 @@ public static class Backends
     /// <param name="threads">Threads of the CPU backend; 0 for one a processor.</param>
     /// <param name="level">Vector width of the CPU backend; null for the widest.</param>
     /// <param name="exact">No Winograd convolutions on the CPU backend; the others have none.</param>
+    /// <param name="precision">How the CUDA backend forms products; bf16 is to be had from no other.</param>
     /// <exception cref="ArgumentException">There is no backend of that name in this build, or another than the CPU backend
     /// was asked for threads or a vector width.</exception>
     /// <exception cref="PlatformNotSupportedException">The machine lacks the vector width, or a GPU; the message says what
     /// was looked for.</exception>
     /// <exception cref="CudaException">There is a GPU, but it could not be opened.</exception>
-    public static Backend Create(string name, int threads = 0, SimdLevel? level = null, bool exact = false)
+    public static Backend Create(string name, int threads = 0, SimdLevel? level = null, bool exact = false, CudaPrecision precision = CudaPrecision.Fp32)
     {
         switch (name)
         {
+            case "cpu" or "reference" when precision != CudaPrecision.Fp32:
+                throw new ArgumentException($"backend '{name}' computes in fp32; bf16 products are the CUDA backend's", nameof(precision));
             case "auto":
-                return CreateFastest(threads, level, exact);
+                return CreateFastest(threads, level, exact, precision);
             case "cpu":
                 return new CpuBackend(threads, level, exact);
             case "cuda" when threads > 0 || level is not null:
                 throw new ArgumentException("backend 'cuda' runs on a GPU; it takes neither threads nor a SIMD level", nameof(name));
             case "cuda":
-                return new CudaBackend();
+                return new CudaBackend(precision: precision);
             case "reference" when threads > 1 || level is not null:
                 throw new ArgumentException("backend 'reference' runs plain loops on one thread; it takes neither threads nor a SIMD level", nameof(name));
             case "reference":
@@ -40,8 +43,9 @@ public static class Backends
         }
     }
 
-    private static Backend CreateFastest(int threads, SimdLevel? level, bool exact)
+    private static Backend CreateFastest(int threads, SimdLevel? level, bool exact, CudaPrecision precision)
     {
+        if (precision != CudaPrecision.Fp32) return new CudaBackend(precision: precision) { Choice = "it alone has bf16 products" };
         if (threads > 0 || level is not null || exact)
             return new CpuBackend(threads, level, exact) { Choice = "settings of the CPU backend are given" };
         try

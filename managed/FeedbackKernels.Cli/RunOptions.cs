@@ -69,6 +69,7 @@ internal sealed class RunOptions
         Add(backend.Backend, (c, v) => c with { Backend = v });
         Add(backend.Simd, (c, v) => c with { Simd = v });
         Add(backend.Exact, (c, v) => c with { Exact = v });
+        Add(backend.Precision, (c, v) => c with { Precision = v });
     }
 
     /// <summary>All options.</summary>
@@ -133,6 +134,9 @@ internal sealed class BackendOptions(RunConfig standard)
         DefaultValueFactory = _ => standard.Exact,
     };
 
+    public Option<CudaPrecision> Precision { get; } = Names.Choice("--precision", standard.Precision, "How the CUDA backend forms products; bf16 is on tensor cores, with sums and tensors in fp32.");
+
     public Backend Create(ParseResult parsed) =>
-        Backends.Create(parsed.GetValue(Backend)!, parsed.GetValue(Threads), parsed.GetValue(Simd), parsed.GetValue(Exact));
+        Backends.Create(
+            parsed.GetValue(Backend)!, parsed.GetValue(Threads), parsed.GetValue(Simd), parsed.GetValue(Exact), parsed.GetValue(Precision));
 }

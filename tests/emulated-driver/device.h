@@ -42,6 +42,85 @@ inline void emulated_require_aligned(const void* address, std::size_t alignment)
     if (reinterpret_cast<std::size_t>(address) % alignment != 0) emulated::fail_misaligned(address, alignment);
 }
 
+// To the nearest bf16, ties to even; a NaN stays one.
+inline unsigned emulated_bf16(float value)
+{
+    unsigned bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    if (value != value) return bits >> 16 | 0x40;
+    return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+}
+
+inline unsigned pack_bf16(float first, float second) { return emulated_bf16(first) | emulated_bf16(second) << 16; }
+
+// As in native/tensor_product.cuh: the rows travel with their lanes, so that nobody reads what another lane has overwritten.
+template <bool Turned>
+inline void load_matrices(unsigned (&fragments)[4], const unsigned short* row)
+{
+    emulated_require_aligned(row, 16);
+    std::memcpy(fragments, emulated::with_warp(row, 16, [](emulated::WarpExchange& warp) {
+        unsigned short matrices[4][8][8], result[8];
+        std::size_t lane = 0;
+        for (; lane < 32; lane++) std::memcpy(matrices[lane / 8][lane % 8], warp.in[lane], 16);
+        for (lane = 0; lane < 32; lane++)
+        {
+            for (std::size_t m = 0; m < 4; m++)
+            {
+                const std::size_t line = lane / 4, pair = lane % 4 * 2;
+                for (std::size_t e = 0; e < 2; e++) result[2 * m + e] = Turned ? matrices[m][pair + e][line] : matrices[m][line][pair + e];
+            }
+
+            std::memcpy(warp.out[lane], result, 16);
+        }
+    }), 16);
+}
+
+// c += a * b: exact products, their sum of 16 and then c's in binary32.
+inline void multiply_add_bf16(float& c0, float& c1, float& c2, float& c3, const unsigned (&a)[4], unsigned b0, unsigned b1)
+{
+    const unsigned mine[6] = {a[0], a[1], a[2], a[3], b0, b1};
+    float products[4];
+    std::memcpy(products, emulated::with_warp(mine, sizeof mine, [](emulated::WarpExchange& warp) {
+        float left[16][16], right[16][8], result[16][8] = {};
+        for (std::size_t lane = 0; lane < 32; lane++)
+        {
+            unsigned registers[6];
+            std::memcpy(registers, warp.in[lane], sizeof registers);
+            for (std::size_t r = 0; r < 6; r++)
+            {
+                for (std::size_t e = 0; e < 2; e++)
+                {
+                    const unsigned bits = (registers[r] >> 16 * e) << 16;
+                    float value;
+                    std::memcpy(&value, &bits, sizeof value);
+                    const std::size_t pair = lane % 4 * 2 + e;
+                    if (r < 4) left[lane / 4 + r % 2 * 8][pair + r / 2 * 8] = value;
+                    else right[pair + (r - 4) * 8][lane / 4] = value;
+                }
+            }
+        }
+
+        for (std::size_t m = 0; m < 16; m++)
+        {
+            for (std::size_t k = 0; k < 16; k++)
+            {
+                for (std::size_t n = 0; n < 8; n++) result[m][n] += left[m][k] * right[k][n];
+            }
+        }
+
+        for (std::size_t lane = 0; lane < 32; lane++)
+        {
+            const std::size_t row = lane / 4, pair = lane % 4 * 2;
+            const float own[4] = {result[row][pair], result[row][pair + 1], result[row + 8][pair], result[row + 8][pair + 1]};
+            std::memcpy(warp.out[lane], own, sizeof own);
+        }
+    }), sizeof products);
+    c0 += products[0];
+    c1 += products[1];
+    c2 += products[2];
+    c3 += products[3];
+}
+
 template <class To, class From>
 inline To bits_as(From from)
 {

@@ -112,7 +112,7 @@ struct Warp
 {
     unsigned lanes, arrived, generation;
     // Two rounds: a lane may be in the next round while another still reads this one's, never two ahead.
-    unsigned slots[2][WarpLanes];
+    WarpExchange rounds[2];
 };
 
 // What one thread of the host needs to run blocks. Made once, reused for every launch.
@@ -201,7 +201,11 @@ void Machine::run_block()
     }
 
     for (unsigned w = 0; w * WarpLanes < threads; w++)
-        warps[w] = {threads - w * WarpLanes < WarpLanes ? threads - w * WarpLanes : WarpLanes, 0, 0, {}};
+    {
+        warps[w].lanes = threads - w * WarpLanes < WarpLanes ? threads - w * WarpLanes : WarpLanes;
+        warps[w].arrived = warps[w].generation = 0;
+    }
+
     while (!ready.empty())
     {
         const unsigned place = draw(static_cast<unsigned>(ready.size())), next = ready[place];
@@ -271,18 +275,19 @@ void block_barrier()
     m.yield(State::AtBarrier);
 }
 
-unsigned shuffle_xor(unsigned mask, unsigned value, int lanes)
+const unsigned char* with_warp(const void* mine, std::size_t bytes, void (*combine)(WarpExchange&))
 {
     Machine& m = *active;
     const unsigned number = m.current_number(), lane = number % WarpLanes;
     Warp& warp = m.warps[number / WarpLanes];
-    if (mask != ~0u || warp.lanes != WarpLanes) fail(LaunchFailed, "a shuffle of part of a warp");
-    unsigned* slots = warp.slots[warp.generation % 2];
-    slots[lane] = value;
+    if (warp.lanes != WarpLanes) fail(LaunchFailed, "an operation of a whole warp in part of one");
+    WarpExchange& round = warp.rounds[warp.generation % 2];
+    std::memcpy(round.in[lane], mine, bytes);
     if (++warp.arrived == WarpLanes)
     {
         warp.arrived = 0;
         warp.generation++;
+        combine(round);
         for (unsigned i = 0; i < WarpLanes; i++)
         {
             if (i != lane) m.ready.push_back(number - lane + i);
@@ -293,7 +298,23 @@ unsigned shuffle_xor(unsigned mask, unsigned value, int lanes)
         m.yield(State::AtShuffle);
     }
 
-    return slots[lane ^ static_cast<unsigned>(lanes)];
+    return round.out[lane];
+}
+
+unsigned shuffle_xor(unsigned mask, unsigned value, int lanes)
+{
+    if (mask != ~0u) fail(LaunchFailed, "a shuffle of part of a warp");
+    const unsigned mine[2] = {value, static_cast<unsigned>(lanes)};
+    unsigned result;
+    std::memcpy(&result, with_warp(mine, sizeof mine, [](WarpExchange& warp) {
+        for (unsigned lane = 0; lane < WarpLanes; lane++)
+        {
+            unsigned from;
+            std::memcpy(&from, warp.in[lane] + sizeof from, sizeof from);
+            std::memcpy(warp.out[lane], warp.in[lane ^ from], sizeof from);
+        }
+    }), sizeof result);
+    return result;
 }
 
 void* shared_memory(std::size_t bytes)

@@ -31,6 +31,18 @@ extern thread_local const Thread* current;
 void block_barrier();
 unsigned shuffle_xor(unsigned mask, unsigned value, int lanes);
 
+// What the lanes of a warp put into an operation that they do together, and what each gets out of it.
+struct WarpExchange
+{
+    static constexpr std::size_t Lanes = 32, Bytes = 32;
+
+    unsigned char in[Lanes][Bytes], out[Lanes][Bytes];
+};
+
+// Waits for the whole warp; the last lane to come runs `combine` once for all. Returns the calling lane's result, which stays
+// until its next operation with the warp.
+const unsigned char* with_warp(const void* mine, std::size_t bytes, void (*combine)(WarpExchange&));
+
 // The block's shared memory: full of NaN at the start of each block, and followed by memory that cannot be touched.
 void* shared_memory(std::size_t bytes);
 

@@ -6,10 +6,13 @@ public sealed unsafe partial class CudaBackend
     // Of native/product_tile.cuh.
     private const int TileRows = 128, TileColumns = 64, TileDepth = 16, TileThreads = 128;
 
+    // What the kernels of native/product_tile.cuh and tensor_product.cuh are called by.
+    private string ProductName => Precision == CudaPrecision.Bf16 ? "bf16" : "fp32";
+
     /// <inheritdoc/>
     public override ConvPlan Explain(in ConvShape shape, ConvPass pass)
     {
-        string tile = $"implicit GEMM {TileRows}x{TileColumns}x{TileDepth}, fp32";
+        string tile = $"implicit GEMM {TileRows}x{TileColumns}x{TileDepth}, {(Precision == CudaPrecision.Bf16 ? "bf16 tensor cores" : "fp32")}";
         return pass switch
         {
             ConvPass.Forward => new(tile, "gathers taps into shared memory; epilogue and batch norm sums in the same pass"),
@@ -38,7 +41,7 @@ public sealed unsafe partial class CudaBackend
             Partials = statistics ? (float*)_scratch.Get(ScratchPurpose.ChannelPartials, tiles * 2 * shape.K * sizeof(float)) : null,
         };
         Launch(
-            "conv_forward", $"conv_forward_{WidthOf(shape.C, x)}_{WidthOf(shape.K, w, y, epilogue.Residual)}",
+            "conv_forward", $"conv_forward_{ProductName}_{WidthOf(shape.C, x)}_{WidthOf(shape.K, w, y, epilogue.Residual)}",
             new Grid(tiles, DivideUp(shape.K, TileColumns)), TileThreads, arguments, shape);
         if (statistics) FinishStatistics(pixels, shape.K, tiles, TileRows, arguments.Partials, epilogue.Statistics);
     }
@@ -61,7 +64,7 @@ public sealed unsafe partial class CudaBackend
         int widthDy = transposed ? WidthOf(shape.K, dy, weights) : WidthOf(shape.K, dy);
         int widthC = transposed ? WidthOf(shape.C, dx) : WidthOf(shape.C, dx, weights);
         Launch(
-            "conv_feedback", $"conv_feedback_{(transposed ? "transposed_" : "")}{widthDy}_{widthC}",
+            "conv_feedback", $"conv_feedback_{(transposed ? "transposed_" : "")}{ProductName}_{widthDy}_{widthC}",
             new Grid(DivideUp(pixels, TileRows), DivideUp(shape.C, TileColumns), ClassesOf(shape)), TileThreads, arguments, shape);
     }
 
@@ -77,7 +80,7 @@ public sealed unsafe partial class CudaBackend
             Slices = StartSlices(shape, slices, dw, accumulate: false),
         };
         Launch(
-            "conv_weight_gradient", $"conv_weight_gradient_{WidthOf(shape.C, x)}_{WidthOf(shape.K, dy, dw)}",
+            "conv_weight_gradient", $"conv_weight_gradient_{ProductName}_{WidthOf(shape.C, x)}_{WidthOf(shape.K, dy, dw)}",
             GradientGrid(shape, slices), TileThreads, arguments, shape);
         AddSlices(shape, slices, dw, accumulate: false);
     }

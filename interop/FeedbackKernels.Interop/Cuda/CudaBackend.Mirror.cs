@@ -22,7 +22,7 @@ public sealed unsafe partial class CudaBackend
             Response = response.Floats,
         };
         Launch(
-            "mirror", $"mirror_respond_{widthX}_{widthK}",
+            "mirror", $"mirror_respond_{ProductName}_{widthX}_{widthK}",
             new Grid(DivideUp((long)shape.N * shape.P * shape.Q, TileRows), DivideUp(shape.K, TileColumns)), TileThreads, respond, step.Layer);
 
         Slices slices = SlicesOf(shape);
@@ -34,7 +34,7 @@ public sealed unsafe partial class CudaBackend
             Response = response.Floats,
             Slices = StartSlices(shape, slices, correlation, accumulate),
         };
-        Launch("mirror", $"mirror_correlate_{widthX}_{widthK}", GradientGrid(shape, slices), TileThreads, correlate, step.Layer);
+        Launch("mirror", $"mirror_correlate_{ProductName}_{widthX}_{widthK}", GradientGrid(shape, slices), TileThreads, correlate, step.Layer);
         AddSlices(shape, slices, correlation, accumulate);
     }
 

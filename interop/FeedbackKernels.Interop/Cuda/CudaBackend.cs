@@ -23,12 +23,15 @@ public sealed unsafe partial class CudaBackend : Backend
     /// keeps alive; 0 for one of the backend's own.</param>
     /// <param name="driver">The driver's library; null for what <see cref="CudaLibrary.EnvironmentVariable"/> names, or else
     /// the system's.</param>
+    /// <param name="precision">How products are formed.</param>
     /// <exception cref="PlatformNotSupportedException">This build has no CUDA kernels, or there is no driver, no device, or
     /// none that is new enough; the message says what was looked for, and where.</exception>
     /// <exception cref="CudaException">The device could not be opened.</exception>
-    public CudaBackend(int device = 0, nint stream = 0, string? driver = null)
+    public CudaBackend(int device = 0, nint stream = 0, string? driver = null, CudaPrecision precision = CudaPrecision.Fp32)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(device);
+        if (!Enum.IsDefined(precision)) throw new ArgumentOutOfRangeException(nameof(precision), precision, "unknown precision");
+        Precision = precision;
         if (!CudaKernels.Exist) throw new PlatformNotSupportedException($"this build has no CUDA kernels ({CudaKernels.BuildStatus})");
         _device = CudaDevice.Open(device, driver);
         _context = new CudaContext(_device.Handle);
@@ -56,10 +59,13 @@ public sealed unsafe partial class CudaBackend : Backend
     /// <inheritdoc/>
     public override string Description =>
         $"{_device.Name}, compute capability {_device.Major}.{_device.Minor}, {_device.Multiprocessors} multiprocessors, " +
-        $"{_device.Bytes >> 20} MiB, kernels for {_device.Architecture}, fp32, driver {CudaLibrary.LoadedPath}";
+        $"{_device.Bytes >> 20} MiB, kernels for {_device.Architecture}, products in {ProductName}, driver {CudaLibrary.LoadedPath}";
 
     /// <inheritdoc/>
     public override bool HostAddressable => false;
+
+    /// <summary>How products are formed.</summary>
+    public CudaPrecision Precision { get; }
 
     /// <summary>The CUstream that work is queued on.</summary>
     public nint Stream => _stream;

@@ -48,6 +48,9 @@ public sealed record RunConfig
     /// <summary>Whether the CPU backend computes convolutions by their sums alone, without Winograd.</summary>
     public bool Exact { get; init; }
 
+    /// <summary>How the CUDA backend forms products.</summary>
+    public CudaPrecision Precision { get; init; }
+
     /// <summary>Threads; 0 for one a processor.</summary>
     public int Threads { get; init; }
 
@@ -59,7 +62,7 @@ public sealed record RunConfig
     public RuleSet Rules => new(Rule, RuleFor);
 
     /// <summary>Makes the backend.</summary>
-    public Backend CreateBackend() => Backends.Create(Backend, Threads, Simd, Exact);
+    public Backend CreateBackend() => Backends.Create(Backend, Threads, Simd, Exact, Precision);
 
     /// <summary>Describes the model for images of a data set.</summary>
     public ModelSpec Describe(ImageSet images) =>
@@ -137,7 +140,7 @@ public sealed record RunSummary(
     WriteIndented = true,
     PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
     UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
-    Converters = [typeof(KebabCase<NormOrder>), typeof(KebabCase<SimdLevel>), typeof(KebabCase<ScheduleKind>), typeof(KebabCase<Augmentation>),
+    Converters = [typeof(KebabCase<NormOrder>), typeof(KebabCase<SimdLevel>), typeof(KebabCase<CudaPrecision>), typeof(KebabCase<ScheduleKind>), typeof(KebabCase<Augmentation>),
         typeof(KebabCase<NormalisationKind>), typeof(KebabCase<WeightInit>), typeof(KebabCase<SignMagnitude>), typeof(KebabCase<NoiseKind>),
         typeof(KebabCase<MirrorForm>), typeof(KebabCase<KolenPollackForm>), typeof(KebabCase<DirectTarget>)])]
 [JsonSerializable(typeof(RunConfig))]

@@ -8,7 +8,7 @@ public class ConvolutionTests
 {
     // Odd sizes, one-pixel maps, single channels, strides that do not divide, padding larger than needed, channel counts
     // on both sides of every vector and panel width.
-    private static readonly Gen<ConvShape> Shapes =
+    internal static readonly Gen<ConvShape> Shapes =
         from n in Gen.Int[1, 3]
         from r in Gen.Int[1, 5]
         from s in Gen.Int[1, 5]
@@ -33,7 +33,7 @@ public class ConvolutionTests
     }
 
     // N H W C K R S stride padding: layers of real nets (small batches), and corners.
-    private static readonly Dictionary<string, ConvShape> ShapeList = new()
+    internal static readonly Dictionary<string, ConvShape> ShapeList = new()
     {
         ["resnet20 first"] = new(2, 32, 32, 3, 16, 3, 3, 1, 1),
         ["resnet20 16 channels"] = new(2, 32, 32, 16, 16, 3, 3, 1, 1),
@@ -165,7 +165,7 @@ public class ConvolutionTests
         return bench.Get(y);
     }
 
-    private static void AllPassesEqualTheReference(Backend backend, ConvShape shape)
+    internal static void AllPassesEqualTheReference(Backend backend, ConvShape shape)
     {
         Results expected = RunAll(new ReferenceBackend(), shape, (n, s, _) => Values.Integers(n, s));
         Results actual = RunAll(backend, shape, (n, s, _) => Values.Integers(n, s));

@@ -54,6 +54,21 @@ public static class Values
         }
     }
 
+    /// <summary>
+    /// Within the error of sums of products whose factors were rounded to bf16, 8 bits: each product is off by up to 2^-8 of
+    /// itself, at random, so a sum by a fraction of that of the largest.
+    /// </summary>
+    public static void AssertCloseInBf16(float[] expected, float[] actual)
+    {
+        Assert.Equal(expected.Length, actual.Length);
+        double bound = Math.Pow(2, -8) * expected.Max(v => Math.Abs((double)v));
+        for (int i = 0; i < expected.Length; i++)
+        {
+            double error = Math.Abs((double)expected[i] - actual[i]);
+            if (!(error <= bound)) Assert.Fail($"element {i} of {expected.Length}: expected {expected[i]:R}, found {actual[i]:R}, bound {bound:G3}");
+        }
+    }
+
     /// <summary>At most so many representable numbers apart.</summary>
     public static void AssertNeighbours(float[] expected, float[] actual, int steps)
     {

@@ -93,7 +93,7 @@ public class CudaErrorTests
         var e = Assert.Throws<CudaException>(() => backend.ConvForward(Shape, BufferView.FromPointer(x.Address, Shape.InputLength), w, y));
         Assert.Equal(700, e.Result);
         Assert.Contains($"ConvForward of {Shape}", e.Message);
-        Assert.Contains("kernel conv_forward_1_4", e.Message);
+        Assert.Contains("kernel conv_forward_fp32_1_4", e.Message);
         Assert.Contains("beyond the end of an allocation", e.Message);
 
         // The device is as good as before.

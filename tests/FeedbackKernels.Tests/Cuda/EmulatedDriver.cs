@@ -25,7 +25,8 @@ internal static partial class EmulatedDriver
         Assert.SkipUnless(IsThere, $"the build has no CUDA kernels: {CudaBackend.KernelBuild}");
     }
 
-    public static CudaBackend CreateBackend(nint stream = 0) => new(stream: stream, driver: Path);
+    public static CudaBackend CreateBackend(nint stream = 0, CudaPrecision precision = CudaPrecision.Fp32) =>
+        new(stream: stream, driver: Path, precision: precision);
 
     /// <summary>Whether a backend's buffers end at memory that cannot be touched.</summary>
     public static bool Guards(Backend backend) => backend is CudaBackend && CudaLibrary.LoadedPath == Path;

@@ -1,0 +1,129 @@
+// The product of a tile by tensor cores: operands rounded to bf16 on their way into shared memory, products exact, sums in
+// binary32 (mma.sync m16n8k16).
+#pragma once
+
+#include "product_tile.cuh"
+
+#if !defined(FEEDBACK_EMULATED_DEVICE)
+
+// Two numbers rounded to bf16, the first in the lower half.
+__device__ __forceinline__ unsigned pack_bf16(float first, float second)
+{
+    unsigned packed;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(second), "f"(first));
+    return packed;
+}
+
+// Four 8x8 matrices of bf16 from shared memory, turned or not: lane l gives the address of row l % 8 of matrix l / 8, and
+// gets the elements of row l / 4 (column, where they are turned) and columns 2 (l % 4) and the next of each.
+template <bool Turned>
+__device__ __forceinline__ void load_matrices(unsigned (&fragments)[4], const unsigned short* row)
+{
+    unsigned address;
+    asm("{ .reg .u64 shared; cvta.to.shared.u64 shared, %1; cvt.u32.u64 %0, shared; }" : "=r"(address) : "l"(row));
+    // The stores before it and those after it are this thread's own business, which the compiler does not see.
+    if (Turned)
+    {
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(fragments[0]), "=r"(fragments[1]), "=r"(fragments[2]), "=r"(fragments[3]) : "r"(address) : "memory");
+    }
+    else
+    {
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(fragments[0]), "=r"(fragments[1]), "=r"(fragments[2]), "=r"(fragments[3]) : "r"(address) : "memory");
+    }
+}
+
+// c += a * b: 16x16 by 16x8. Lane l holds of c rows l / 4 and l / 4 + 8, columns 2 (l % 4) and the next.
+__device__ __forceinline__ void multiply_add_bf16(float& c0, float& c1, float& c2, float& c3, const unsigned (&a)[4], unsigned b0, unsigned b1)
+{
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3)
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+#endif
+
+// Two warps by two, each with 64 rows by 32 columns: 4 by 4 results of mma.
+struct TensorProduct
+{
+    static constexpr int Neighbours = 2;
+
+    template <int Lines, Runs Order>
+    struct Operand;
+
+    // The pitches (48 bytes; 16 more than a multiple of 128) put the 8 rows of a matrix into 8 different groups of banks.
+    template <int Lines>
+    struct Operand<Lines, Runs::AlongDepth>
+    {
+        alignas(16) unsigned short at[Lines][TileDepth + 8];
+
+        __device__ __forceinline__ void put_depths(int line, int depth, const float (&values)[4])
+        {
+            auto pairs = reinterpret_cast<unsigned*>(&at[line][depth]);
+            pairs[0] = pack_bf16(values[0], values[1]);
+            pairs[1] = pack_bf16(values[2], values[3]);
+        }
+
+        // Matrix l / 8 starts `lines` lines and `depths` steps from here.
+        __device__ __forceinline__ void load(unsigned (&fragments)[4], int line, int lines, int depths) const
+        {
+            load_matrices<false>(fragments, &at[line + lines + threadIdx.x % 8][depths]);
+        }
+    };
+
+    template <int Lines>
+    struct Operand<Lines, Runs::AlongLines>
+    {
+        alignas(16) unsigned short at[TileDepth][Lines + 8];
+
+        __device__ __forceinline__ void put_lines(int line, int depth, const float (&values)[4])
+        {
+            auto pairs = reinterpret_cast<unsigned*>(&at[depth][line]);
+            pairs[0] = pack_bf16(values[0], values[1]);
+            pairs[1] = pack_bf16(values[2], values[3]);
+        }
+
+        __device__ __forceinline__ void load(unsigned (&fragments)[4], int line, int lines, int depths) const
+        {
+            load_matrices<true>(fragments, &at[depths + threadIdx.x % 8][line + lines]);
+        }
+    };
+
+    __device__ static __forceinline__ int lane() { return static_cast<int>(threadIdx.x) % 32; }
+    __device__ static __forceinline__ int warp_row() { return static_cast<int>(threadIdx.x) / 64 * 64; }
+    __device__ static __forceinline__ int warp_column() { return static_cast<int>(threadIdx.x) / 32 % 2 * 32; }
+
+    __device__ static __forceinline__ int row(int i) { return warp_row() + i / 2 * 16 + i % 2 * 8 + lane() / 4; }
+    __device__ static __forceinline__ int column(int j) { return warp_column() + j / 2 * 8 + lane() % 4 * 2 + j % 2; }
+    __device__ static __forceinline__ int group() { return warp_row() / 8 + lane() / 4; }
+
+    __device__ static __forceinline__ int rows_of_group(int group, int bound)
+    {
+        // Rows group / 8 * 64 + group % 8, then every eighth.
+        const int rows = (bound - group / 8 * 64 - group % 8 + 7) / 8;
+        return rows < 0 ? 0 : rows > 8 ? 8 : rows;
+    }
+
+    template <class Left, class Right>
+    __device__ static __forceinline__ void multiply(const Left& left, const Right& right, float (&sums)[8][8])
+    {
+        const int matrix = lane() / 8;
+        unsigned b[2][4];
+#pragma unroll
+        for (int j = 0; j < 2; j++) right.load(b[j], warp_column() + 16 * j, matrix / 2 * 8, matrix % 2 * 8);
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+        {
+            unsigned a[4];
+            left.load(a, warp_row() + 16 * i, matrix % 2 * 8, matrix / 2 * 8);
+#pragma unroll
+            for (int j = 0; j < 4; j++)
+            {
+                multiply_add_bf16(
+                    sums[2 * i][2 * j], sums[2 * i][2 * j + 1], sums[2 * i + 1][2 * j], sums[2 * i + 1][2 * j + 1], a, b[j / 2][j % 2 * 2],
+                    b[j / 2][j % 2 * 2 + 1]);
+            }
+        }
+    }
+};
