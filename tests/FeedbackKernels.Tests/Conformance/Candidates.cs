@@ -4,8 +4,8 @@ using FeedbackKernels.Tests.Cuda;
 namespace FeedbackKernels.Tests.Conformance;
 
 /// <summary>
-/// The backends that are held against the reference, by name: each SIMD level that this process supports, the CUDA kernels on
-/// the emulated driver, and on a GPU where there is one.
+/// The backends that are held against the reference, by name: each SIMD level that this process supports, and the CUDA kernels
+/// on the emulated driver.
 /// </summary>
 public sealed class Candidates : TheoryData<string>
 {
