@@ -19,6 +19,7 @@ public sealed unsafe partial class CudaBackend
             ConvPass.Feedback when shape.Stride > 1 => new(
                 $"{tile}, by residue class", $"{ClassesOf(shape)} classes of input pixels, each with the taps that reach it"),
             ConvPass.Feedback => new(tile, "gathers taps into shared memory, in reverse"),
+            _ when SlicesOf(shape).Count == 1 => new(tile, "inputs by channels, reduced over all pixels"),
             _ => new($"{tile}, {SlicesOf(shape).Count} slices of the pixels", "inputs by channels, reduced over pixels; slices added in order"),
         };
     }

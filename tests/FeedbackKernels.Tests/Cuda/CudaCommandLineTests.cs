@@ -38,6 +38,7 @@ public sealed class CudaCommandLineTests : IDisposable
         (int code, _, string error) = Feedback(missing, "train", "--backend", "cuda", "--limit-train", "200");
         Assert.Equal(1, code);
         Assert.Contains($"'{missing}', named by {CudaLibrary.EnvironmentVariable}, cannot be loaded", error);
+        Assert.Contains("No such file", error);
         Assert.Single(error.TrimEnd('\n').Split('\n'));
         Assert.Empty(Directory.EnumerateFileSystemEntries(_folder));
     }

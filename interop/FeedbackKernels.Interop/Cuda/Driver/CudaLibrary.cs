@@ -61,12 +61,16 @@ public static class CudaLibrary
         {
             string source = fromEnvironment ? $", named by {EnvironmentVariable}," : "";
             string hint = file == DefaultName ? $" (the NVIDIA driver installs it; {EnvironmentVariable} can name another file)" : "";
-            throw new PlatformNotSupportedException($"the CUDA driver library '{file}'{source} cannot be loaded{hint}: {FirstLine(e.Message)}", e);
+            throw new PlatformNotSupportedException($"the CUDA driver library '{file}'{source} cannot be loaded{hint}: {LoaderReport(e.Message)}", e);
         }
     }
 
     private static nint Resolve(string name, Assembly assembly, DllImportSearchPath? searchPath) => name == Import ? _handle : 0;
 
-    // The loader lists every path that it tried on lines of their own; the first says what is wrong.
-    private static string FirstLine(string text) => text.Split('\n')[0].TrimEnd();
+    // The runtime's advice on the first line, then what the system's loader says of each path that was tried.
+    private static string LoaderReport(string text)
+    {
+        string[] lines = text.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+        return lines.Length > 1 ? string.Join("; ", lines[1..]) : text;
+    }
 }
