@@ -277,8 +277,8 @@ public sealed unsafe partial class CpuBackend
             Images = shape.N,
             Dw = dw,
         };
-        gradient.Tiles = _scratch.Floats(ScratchUse.WinogradTiles, gradient.TileFloats);
-        gradient.Errors = _scratch.Floats(ScratchUse.WinogradProducts, gradient.ErrorFloats);
+        gradient.Tiles = _scratch.Floats(ScratchUse.WinogradTiles, gradient.TileFloats(Threads));
+        gradient.Errors = _scratch.Floats(ScratchUse.WinogradProducts, gradient.ErrorFloats(Threads));
         gradient.Sums = _scratch.Floats(ScratchUse.WinogradSums, gradient.SumFloats);
         gradient.Run(_pool);
     }

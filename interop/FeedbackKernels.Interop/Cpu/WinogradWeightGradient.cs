@@ -3,17 +3,24 @@ namespace FeedbackKernels.Interop;
 /// <summary>
 /// The weight gradient of a 3x3 convolution of stride 1 as the adjoint of F(4x4, 3x3) in the weights: where the forward pass
 /// is Aᵀ[(G w Gᵀ) ⊙ (Bᵀ x B)]A, the gradient is dW = Gᵀ[sum over tiles of (Bᵀ x B) ⊙ (A dy Aᵀ)]G: 36 products a tile instead
-/// of 144. For each of the 36 points the sum over tiles is a product of (channels x tiles) by (tiles x columns). Tiles are
-/// taken in slabs, all threads together: first their transforms, then the points, whose sums go on from slab to slab, so that
-/// the order of every sum is that of the tiles.
+/// of 144. For each of the 36 points the sum over tiles is a product of (channels x tiles) by (tiles x columns).
+/// Where the sums are small, the images are cut into shares: a thread transforms the tiles of a share, slab by slab, and adds
+/// their products to sums of the share's own, so that nothing travels from thread to thread. Where they are large, all
+/// threads work on one slab after another together, first on its transforms, then on its points. Shares and slabs are cut by
+/// the shape alone, and added up in order.
 /// </summary>
 internal unsafe struct WinogradWeightGradient : IParallelJob
 {
     private const int Points = WinogradMap.Points;
 
-    // Transformed x and dy of a slab, in a quarter of a third level of cache.
-    private const long SlabBytes = 8 * 1024 * 1024;
+    // Transformed x and dy of a slab: in a quarter of a third level of cache; for a thread alone in twice its L2, because
+    // short slabs read and write the sums more often.
+    private const long SlabBytes = 8 * 1024 * 1024, OwnSlabBytes = 2 * 1024 * 1024;
     private const int FewestSlabTiles = 64;
+
+    // Most memory for the sums of all shares, and most shares.
+    private const long SumBytes = 12 * 1024 * 1024;
+    private const int MostShares = 8, FewestShares = 4;
 
     // Tiles that an item transforms.
     private const int ChunkTiles = 8;
@@ -41,6 +48,7 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
 
     private enum Phase
     {
+        Share,
         Transform,
         Multiply,
         Gradient,
@@ -48,12 +56,23 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
 
     private readonly int AllTiles => Images * Input.TilesDown * Input.TilesAcross;
 
+    // One where there would be too few to keep threads busy.
+    private readonly int Shares
+    {
+        get
+        {
+            long shares = Math.Min(MostShares, SumBytes / (Points * (long)SumPoint * sizeof(float)));
+            return shares < FewestShares || Images < FewestShares ? 1 : (int)Math.Min(shares, Images);
+        }
+    }
+
     private readonly int MostTiles
     {
         get
         {
             long tileBytes = Points * (long)(Input.Channels + Layout.Columns) * sizeof(float);
-            return (int)Math.Min(AllTiles, Math.Max(FewestSlabTiles, SlabBytes / tileBytes / ChunkTiles * ChunkTiles));
+            long slabBytes = Shares > 1 ? OwnSlabBytes : SlabBytes;
+            return (int)Math.Min(AllTiles, Math.Max(FewestSlabTiles, slabBytes / tileBytes / ChunkTiles * ChunkTiles));
         }
     }
 
@@ -65,14 +84,17 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
 
     private readonly nint SumPoint => (nint)Input.Channels * Layout.Columns + LineFloats;
 
-    public readonly long TileFloats => Points * (long)InputPoint;
+    private readonly nint SumShare => Points * SumPoint;
 
-    public readonly long ErrorFloats => Points * (long)ErrorPoint;
+    public readonly long TileFloats(int threads) => Points * (long)InputPoint * (Shares > 1 ? threads : 1);
 
-    public readonly long SumFloats => Points * (long)SumPoint;
+    public readonly long ErrorFloats(int threads) => Points * (long)ErrorPoint * (Shares > 1 ? threads : 1);
+
+    public readonly long SumFloats => Shares * (long)SumShare;
 
     private readonly int Items => _phase switch
     {
+        Phase.Share => Shares,
         Phase.Transform => (_slabTiles + ChunkTiles - 1) / ChunkTiles,
         Phase.Multiply => Points * ChannelParts,
         _ => Input.Channels,
@@ -81,11 +103,15 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
     /// <summary>Carries it out.</summary>
     public void Run(WorkerPool pool)
     {
-        for (_firstTile = 0; _firstTile < AllTiles; _firstTile += MostTiles)
+        if (Shares > 1) RunPhase(pool, Phase.Share);
+        else
         {
-            _slabTiles = Math.Min(MostTiles, AllTiles - _firstTile);
-            RunPhase(pool, Phase.Transform);
-            RunPhase(pool, Phase.Multiply);
+            for (_firstTile = 0; _firstTile < AllTiles; _firstTile += MostTiles)
+            {
+                _slabTiles = Math.Min(MostTiles, AllTiles - _firstTile);
+                RunPhase(pool, Phase.Transform);
+                RunPhase(pool, Phase.Multiply);
+            }
         }
 
         RunPhase(pool, Phase.Gradient);
@@ -95,15 +121,35 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
     {
         switch (_phase)
         {
+            case Phase.Share:
+                SumShareOfImages(item, worker);
+                break;
             case Phase.Transform:
                 TransformChunk(item);
                 break;
             case Phase.Multiply:
-                Multiply(item / ChannelParts, item % ChannelParts);
+                Multiply(item / ChannelParts, item % ChannelParts, ChannelParts, first: _firstTile == 0);
                 break;
             default:
                 TransformGradient(item);
                 break;
+        }
+    }
+
+    /// <summary>All tiles of a share of the images, slab by slab, in the thread's own part of the buffers.</summary>
+    private readonly void SumShareOfImages(int share, int worker)
+    {
+        int tilesOfImage = Input.TilesDown * Input.TilesAcross;
+        int first = (int)((long)Images * share / Shares) * tilesOfImage, end = (int)((long)Images * (share + 1) / Shares) * tilesOfImage;
+        WinogradWeightGradient own = this;
+        own.Tiles += worker * Points * InputPoint;
+        own.Errors += worker * Points * ErrorPoint;
+        own.Sums += share * SumShare;
+        for (own._firstTile = first; own._firstTile < end; own._firstTile += MostTiles)
+        {
+            own._slabTiles = Math.Min(MostTiles, end - own._firstTile);
+            for (int chunk = 0; chunk * ChunkTiles < own._slabTiles; chunk++) own.TransformChunk(chunk);
+            for (int point = 0; point < Points; point++) own.Multiply(point, 0, 1, first: own._firstTile == first);
         }
     }
 
@@ -158,9 +204,10 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
         }
     }
 
-    private readonly void Multiply(int point, int part)
+    /// <summary>Adds the products of a slab's tiles at one point to the sums, for one of some parts of the channels.</summary>
+    private readonly void Multiply(int point, int part, int parts, bool first)
     {
-        int firstChannel = Input.Channels * part / ChannelParts, channels = Input.Channels * (part + 1) / ChannelParts - firstChannel;
+        int firstChannel = Input.Channels * part / parts, channels = Input.Channels * (part + 1) / parts - firstChannel;
         int strips = (channels + Kernels->Tiles.MaxRows - 1) / Kernels->Tiles.MaxRows;
         var t = new TileArguments
         {
@@ -172,7 +219,7 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
             Outer = 1,
             Tiles = 1,
             Ahead = 1024,
-            Accumulate = _firstTile > 0,
+            Accumulate = !first,
         };
         for (int panel = 0; panel < Layout.Count; panel++)
         {
@@ -181,22 +228,33 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
             t.BInner = width;
             for (int strip = 0; strip < strips; strip++)
             {
-                int first = firstChannel + channels * strip / strips, end = firstChannel + channels * (strip + 1) / strips;
-                t.A = Tiles + point * InputPoint + first;
-                t.C = Sums + point * SumPoint + (nint)first * Layout.Columns + column;
-                t.NextC = t.Accumulate && strip + 1 < strips ? t.C + (nint)(end - first) * Layout.Columns : null;
-                Kernels->Tiles.Run(end - first, width, &t);
+                int channel = firstChannel + channels * strip / strips, rows = firstChannel + channels * (strip + 1) / strips - channel;
+                t.A = Tiles + point * InputPoint + channel;
+                t.C = Sums + point * SumPoint + (nint)channel * Layout.Columns + column;
+                t.NextC = t.Accumulate && strip + 1 < strips ? t.C + (nint)rows * Layout.Columns : null;
+                Kernels->Tiles.Run(rows, width, &t);
             }
         }
     }
 
     private readonly void TransformGradient(int channel)
     {
+        nint offset = (nint)channel * Layout.Columns;
+        for (int share = 1; share < Shares; share++)
+        {
+            for (int point = 0; point < Points; point++)
+            {
+                float* total = Sums + point * SumPoint + offset;
+                var sum = new MapArguments { X = total + share * SumShare, Y = total };
+                Kernels->Add(&sum, Layout.Columns);
+            }
+        }
+
         var t = new WinogradArguments
         {
-            Source = Sums + (nint)channel * Layout.Columns,
+            Source = Sums + offset,
             SourceStride = SumPoint,
-            Destination = Dw + (nint)channel * Layout.Columns,
+            Destination = Dw + offset,
             DestinationStride = (nint)Input.Channels * Layout.Columns,
             Channels = Layout.Columns,
         };
