@@ -40,6 +40,9 @@ public sealed unsafe partial class CpuBackend : Backend
     /// <summary>Whether Winograd convolutions are off.</summary>
     public bool Exact { get; }
 
+    /// <summary>Bytes of working memory, which grow to what the largest operation so far needed.</summary>
+    public long ScratchBytes => _scratch.Bytes;
+
     /// <summary>Threads that compute.</summary>
     public int Threads => _pool.Threads;
 

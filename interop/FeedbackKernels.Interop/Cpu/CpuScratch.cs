@@ -30,18 +30,21 @@ internal sealed unsafe class CpuScratch : IDisposable
     private readonly NativeMemoryHandle?[] _blocks = new NativeMemoryHandle?[Enum.GetValues<ScratchUse>().Length];
     private readonly long[] _bytes = new long[Enum.GetValues<ScratchUse>().Length];
 
-    public float* Floats(ScratchUse use, long count) => (float*)Bytes(use, checked(count * sizeof(float)));
+    /// <summary>Bytes held at present.</summary>
+    public long Bytes => _bytes.Sum();
 
-    public int* Ints(ScratchUse use, long count) => (int*)Bytes(use, checked(count * sizeof(int)));
+    public float* Floats(ScratchUse use, long count) => (float*)Block(use, checked(count * sizeof(float)));
 
-    public double* Doubles(ScratchUse use, long count) => (double*)Bytes(use, checked(count * sizeof(double)));
+    public int* Ints(ScratchUse use, long count) => (int*)Block(use, checked(count * sizeof(int)));
+
+    public double* Doubles(ScratchUse use, long count) => (double*)Block(use, checked(count * sizeof(double)));
 
     public void Dispose()
     {
         foreach (NativeMemoryHandle? block in _blocks) block?.Dispose();
     }
 
-    private void* Bytes(ScratchUse use, long bytes)
+    private void* Block(ScratchUse use, long bytes)
     {
         int i = (int)use;
         if (_blocks[i] is null || _bytes[i] < bytes)

@@ -22,12 +22,13 @@ internal unsafe struct WeightGradient : IParallelJob
     // Channels of x that an item takes at a time: a block of them, and of the next block, stay in L2.
     private const int GroupChannels = 256;
 
-    // Most memory for the shares' partial sums, and most shares: each is one more pass over dW.
+    // Most memory for the shares' partial sums, and most shares. Each is one more pass over dW, a few percent of the time that
+    // so many pixels take.
     private const long PartialBytes = 4 * 1024 * 1024;
-    private const int MostShares = 16;
+    private const int MostShares = 16, SharePixels = 1536;
 
-    // Items a thread, so that the last one is not waited for long.
-    private const int ItemsPerThread = 4;
+    // Items a thread, so that the last one is not waited for long; every group of panels packs x for itself.
+    private const int ItemsPerThread = 2;
 
     public CpuKernels* Kernels;
     public ConvShape Shape;
@@ -90,8 +91,8 @@ internal unsafe struct WeightGradient : IParallelJob
     public void Plan(int threads)
     {
         long weightBytes = Shape.WeightLength * sizeof(float);
-        long fullBlocks = Math.Max(1, (long)Shape.N * Shape.P * Shape.Q / BlockPixels);
-        Shares = (int)Math.Clamp(PartialBytes / weightBytes + 1, 1, Math.Min(fullBlocks, Math.Min(Shape.N, MostShares)));
+        long worthwhile = Math.Max(1, (long)Shape.N * Shape.P * Shape.Q / SharePixels);
+        Shares = (int)Math.Clamp(PartialBytes / weightBytes + 1, 1, Math.Min(worthwhile, Math.Min(Shape.N, MostShares)));
         _channelGroups = (TileRows + GroupChannels - 1) / GroupChannels;
         int parts = Shares * _channelGroups;
         _panelGroups = Math.Clamp((ItemsPerThread * threads + parts - 1) / parts, 1, Layout.Count);
@@ -109,7 +110,9 @@ internal unsafe struct WeightGradient : IParallelJob
         var block = new PixelBlock { X = Blocks + worker * BlockFloats, FirstRow = FirstGroupRow(channelGroup), Rows = GroupRows(channelGroup) };
         block.Error = block.X + ErrorOffset;
         block.Strips = (block.Rows + Tallest - 1) / Tallest;
-        if (share > 0 || !Accumulate) ClearPart(dw, block, firstPanel, endPanel);
+        // Where every tap has pixels in every block, the first block overwrites what is there.
+        block.Overwrites = Pointwise && (share > 0 || !Accumulate);
+        if (!Pointwise && (share > 0 || !Accumulate)) ClearPart(dw, block, firstPanel, endPanel);
         for (block.Image = firstImage; block.Image < endImage; block.Image += block.Images)
         {
             block.Images = Math.Min(_imagesPerBlock, endImage - block.Image);
@@ -123,6 +126,8 @@ internal unsafe struct WeightGradient : IParallelJob
                     PackError(block, panel);
                     for (int r = 0; r < Shape.R; r++) AddFilterRow(dw, ref block, panel, r);
                 }
+
+                block.Overwrites = false;
             }
         }
     }
@@ -164,7 +169,7 @@ internal unsafe struct WeightGradient : IParallelJob
         tile.Middle = endP - firstP;
         tile.Outer = block.Images;
         tile.CRow = Shape.K;
-        tile.Accumulate = true;
+        tile.Accumulate = !block.Overwrites;
         int inputRow = Pointwise ? firstP - block.FirstP : firstP * Shape.Stride + r - Shape.Padding - FirstInputRow(block);
         float* x = block.X + inputRow * PackedRowFloats;
         float* error = block.Error + (firstP - block.FirstP) * tile.BMiddle;
@@ -224,7 +229,8 @@ internal unsafe struct WeightGradient : IParallelJob
         Kernels->Tiles.Run(rows, width, &narrow);
         for (int i = 0; i < rows; i++)
         {
-            for (int k = 0; k < valid; k++) tile->C[i * tile->CRow + k] += scratch[i * width + k];
+            float* row = tile->C + i * tile->CRow;
+            for (int k = 0; k < valid; k++) row[k] = tile->Accumulate ? row[k] + scratch[i * width + k] : scratch[i * width + k];
         }
     }
 
@@ -322,6 +328,7 @@ internal unsafe struct WeightGradient : IParallelJob
         public float* X, Error;
         public int Image, Images, FirstP, EndP;
         public int FirstRow, Rows, Strips;
+        public bool Overwrites;
         public byte* AheadX, AheadXEnd, AheadError, AheadErrorEnd;
 
         /// <summary>What a call of the tile kernel is to fetch, as <see cref="TileArguments.Ahead"/>.</summary>

@@ -16,8 +16,10 @@ public sealed class Sgd(Model model, TrainingOptions options)
         float scale = options.ClipNorm > 0 ? ClipScale() : 1;
         var decaying = new SgdStep(learningRate, options.Momentum, options.WeightDecay, options.Nesterov, scale);
         SgdStep plain = decaying with { WeightDecay = 0 };
-        foreach (ConvLayer layer in model.Layers)
+        // By index: an enumerator over the interface would be the one object that a step allocates.
+        for (int i = 0; i < model.Layers.Count; i++)
         {
+            ConvLayer layer = model.Layers[i];
             Feedback? feedback = layer.Feedback;
             SgdStep update = feedback?.Adjust(decaying, step) ?? decaying;
             if (feedback is null || !feedback.UpdateTogether(update)) Apply(layer.Weight, update);
@@ -25,10 +27,10 @@ public sealed class Sgd(Model model, TrainingOptions options)
             if (layer.Bias is not null) Apply(layer.Bias, plain);
         }
 
-        foreach (BatchNorm norm in model.Norms)
+        for (int i = 0; i < model.Norms.Count; i++)
         {
-            Apply(norm.Gamma, plain);
-            Apply(norm.Beta, plain);
+            Apply(model.Norms[i].Gamma, plain);
+            Apply(model.Norms[i].Beta, plain);
         }
     }
 
@@ -38,8 +40,12 @@ public sealed class Sgd(Model model, TrainingOptions options)
     private float ClipScale()
     {
         double squares = 0;
-        foreach (Parameter parameter in model.Parameters)
+        for (int i = 0; i < model.Parameters.Count; i++)
+        {
+            Parameter parameter = model.Parameters[i];
             squares += model.Backend.Compare(parameter.Length, parameter.Gradient, parameter.Gradient).SquaredNorm;
+        }
+
         double norm = Math.Sqrt(squares);
         return norm > options.ClipNorm ? (float)(options.ClipNorm / norm) : 1;
     }
