@@ -20,7 +20,8 @@ namespace {
 __device__ __forceinline__ double exchange(double value, int lanes)
 {
     const unsigned long long bits = bits_as<unsigned long long>(value);
-    const unsigned low = __shfl_xor_sync(~0u, static_cast<unsigned>(bits), lanes), high = __shfl_xor_sync(~0u, static_cast<unsigned>(bits >> 32), lanes);
+    const unsigned low = __shfl_xor_sync(~0u, static_cast<unsigned>(bits), lanes);
+    const unsigned high = __shfl_xor_sync(~0u, static_cast<unsigned>(bits >> 32), lanes);
     return bits_as<double>(static_cast<unsigned long long>(high) << 32 | low);
 }
 

@@ -4,7 +4,8 @@
 
 #if defined(FEEDBACK_EMULATED_DEVICE)
 // Everything is defined.
-#elif defined(__clang__)
+// nvcc may have clang as its host compiler, which then defines __clang__ too.
+#elif defined(__clang__) && !defined(__NVCC__)
 
 #define __global__ __attribute__((global))
 #define __device__ __attribute__((device))
@@ -64,7 +65,7 @@ __device__ __forceinline__ To bits_as(From from)
 {
     static_assert(sizeof(To) == sizeof(From), "a bit pattern keeps its size");
     To to;
-#if defined(__clang__)
+#if defined(__clang__) && !defined(__NVCC__)
     __builtin_memcpy(&to, &from, sizeof(To));
 #else
     memcpy(&to, &from, sizeof(To));

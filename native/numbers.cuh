@@ -78,8 +78,10 @@ __device__ inline SinCos sin_cos(float x)
 {
     const double quadrant = rint(x * 0.63661977236758134);
     const double r = fma(-quadrant, 1.5707963267948966, static_cast<double>(x)), square = r * r;
-    const double sin = r * fma(square, fma(square, fma(square, fma(square, fma(square, -1.0 / 39916800, 1.0 / 362880), -1.0 / 5040), 1.0 / 120), -1.0 / 6), 1.0);
-    const double cos = fma(square, fma(square, fma(square, fma(square, fma(square, fma(square, 1.0 / 479001600, -1.0 / 3628800), 1.0 / 40320), -1.0 / 720), 1.0 / 24), -0.5), 1.0);
+    const double sin =
+        r * fma(square, fma(square, fma(square, fma(square, fma(square, -1.0 / 39916800, 1.0 / 362880), -1.0 / 5040), 1.0 / 120), -1.0 / 6), 1.0);
+    const double lowCos = fma(square, fma(square, fma(square, 1.0 / 479001600, -1.0 / 3628800), 1.0 / 40320), -1.0 / 720);
+    const double cos = fma(square, fma(square, fma(square, lowCos, 1.0 / 24), -0.5), 1.0);
     const int turn = static_cast<int>(quadrant) & 3;
     const double s = turn & 1 ? cos : sin, c = turn & 1 ? sin : cos;
     return {static_cast<float>(turn & 2 ? -s : s), static_cast<float>(turn == 1 || turn == 2 ? -c : c)};

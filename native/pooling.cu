@@ -21,18 +21,12 @@ struct MaxPoolBackwardArguments
     float* dx;             // [N][H][W][C]
 };
 
-struct AveragePoolForwardArguments
+// Forward from x [N][H][W][C] to y [N][P][Q][C], backward from dy to dx.
+struct AveragePoolArguments
 {
     PoolShape shape;
-    const float* x;  // [N][H][W][C]
-    float* y;        // [N][P][Q][C]
-};
-
-struct AveragePoolBackwardArguments
-{
-    PoolShape shape;
-    const float* dy;  // [N][P][Q][C]
-    float* dx;        // [N][H][W][C]
+    const float* source;
+    float* result;
 };
 
 namespace {
@@ -117,24 +111,24 @@ KERNEL(PoolThreads, max_pool_backward, MaxPoolBackwardArguments)
     });
 }
 
-KERNEL(PoolThreads, average_pool_forward, AveragePoolForwardArguments)
+KERNEL(PoolThreads, average_pool_forward, AveragePoolArguments)
 {
     const PoolShape& shape = arguments.shape;
     for_each_element(shape, shape.P, shape.Q, [&](int n, int p, int q, int c, long long place) {
         const Range rows = seen_by(p, shape.stride, shape.padding, shape.R, shape.H);
         const Range columns = seen_by(q, shape.stride, shape.padding, shape.S, shape.W);
-        const float* image = arguments.x + static_cast<long long>(n) * shape.H * shape.W * shape.C + c;
+        const float* image = arguments.source + static_cast<long long>(n) * shape.H * shape.W * shape.C + c;
         float sum = 0;
         for (int h = rows.first; h < rows.end; h++)
         {
             for (int w = columns.first; w < columns.end; w++) sum += image[(static_cast<long long>(h) * shape.W + w) * shape.C];
         }
 
-        arguments.y[place] = sum / static_cast<float>((rows.end - rows.first) * (columns.end - columns.first));
+        arguments.result[place] = sum / static_cast<float>((rows.end - rows.first) * (columns.end - columns.first));
     });
 }
 
-KERNEL(PoolThreads, average_pool_backward, AveragePoolBackwardArguments)
+KERNEL(PoolThreads, average_pool_backward, AveragePoolArguments)
 {
     const PoolShape& shape = arguments.shape;
     for_each_element(shape, shape.H, shape.W, [&](int n, int h, int w, int c, long long place) {
@@ -148,10 +142,10 @@ KERNEL(PoolThreads, average_pool_backward, AveragePoolBackwardArguments)
             {
                 const Range seenColumns = seen_by(q, shape.stride, shape.padding, shape.S, shape.W);
                 const int pixels = (seenRows.end - seenRows.first) * (seenColumns.end - seenColumns.first);
-                sum += arguments.dy[((static_cast<long long>(n) * shape.P + p) * shape.Q + q) * shape.C + c] / static_cast<float>(pixels);
+                sum += arguments.source[((static_cast<long long>(n) * shape.P + p) * shape.Q + q) * shape.C + c] / static_cast<float>(pixels);
             }
         }
 
-        arguments.dx[place] = sum;
+        arguments.result[place] = sum;
     });
 }

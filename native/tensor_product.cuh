@@ -1,5 +1,5 @@
-// The product of a tile by tensor cores: operands rounded to bf16 on their way into shared memory, products exact, sums in
-// binary32 (mma.sync m16n8k16).
+// The product of a tile by tensor cores: operands rounded to bf16 on their way into shared memory, products exact and
+// accumulated in fp32 by the tensor cores (mma.sync m16n8k16).
 #pragma once
 
 #include "product_tile.cuh"
@@ -35,11 +35,13 @@ __device__ __forceinline__ void load_matrices(unsigned (&fragments)[4], const un
 }
 
 // c += a * b: 16x16 by 16x8. Lane l holds of c rows l / 4 and l / 4 + 8, columns 2 (l % 4) and the next.
-__device__ __forceinline__ void multiply_add_bf16(float& c0, float& c1, float& c2, float& c3, const unsigned (&a)[4], unsigned b0, unsigned b1)
+__device__ __forceinline__ void multiply_add_bf16(
+    float& c0, float& c1, float& c2, float& c3, const unsigned (&a)[4], unsigned b0, unsigned b1)
 {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-        : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3)
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+    // All lanes take part, so the compiler must not move it under a condition that some of them fail.
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
 #endif

@@ -7,8 +7,8 @@ public static class Backends
     public static IReadOnlyList<string> Names { get; } = ["auto", "cpu", "cuda", "reference"];
 
     /// <summary>
-    /// Makes a backend; <c>auto</c> is <c>cuda</c> where there is a GPU that it can use and <c>cpu</c> elsewhere, and
-    /// <see cref="Backend.Choice"/> says why.
+    /// Makes a backend; <c>auto</c> is <c>cuda</c> where there is a GPU that it can use and <c>cpu</c> where this build, the
+    /// machine or its driver has none, and <see cref="Backend.Choice"/> says why.
     /// </summary>
     /// <param name="name">One of <see cref="Names"/>.</param>
     /// <param name="threads">Threads of the CPU backend; 0 for one a processor.</param>
@@ -20,7 +20,8 @@ public static class Backends
     /// <exception cref="PlatformNotSupportedException">The machine lacks the vector width, or a GPU; the message says what
     /// was looked for.</exception>
     /// <exception cref="CudaException">There is a GPU, but it could not be opened.</exception>
-    public static Backend Create(string name, int threads = 0, SimdLevel? level = null, bool exact = false, CudaPrecision precision = CudaPrecision.Fp32)
+    public static Backend Create(
+        string name, int threads = 0, SimdLevel? level = null, bool exact = false, CudaPrecision precision = CudaPrecision.Fp32)
     {
         switch (name)
         {
@@ -30,12 +31,11 @@ public static class Backends
                 return CreateFastest(threads, level, exact, precision);
             case "cpu":
                 return new CpuBackend(threads, level, exact);
-            case "cuda" when threads > 0 || level is not null:
-                throw new ArgumentException("backend 'cuda' runs on a GPU; it takes neither threads nor a SIMD level", nameof(name));
             case "cuda":
-                return new CudaBackend(precision: precision);
+                return CreateCuda(threads, level, precision, choice: null);
             case "reference" when threads > 1 || level is not null:
-                throw new ArgumentException("backend 'reference' runs plain loops on one thread; it takes neither threads nor a SIMD level", nameof(name));
+                throw new ArgumentException(
+                    "backend 'reference' runs plain loops on one thread; it takes neither threads nor a SIMD level", nameof(name));
             case "reference":
                 return new ReferenceBackend();
             default:
@@ -45,16 +45,27 @@ public static class Backends
 
     private static Backend CreateFastest(int threads, SimdLevel? level, bool exact, CudaPrecision precision)
     {
-        if (precision != CudaPrecision.Fp32) return new CudaBackend(precision: precision) { Choice = "it alone has bf16 products" };
+        if (precision != CudaPrecision.Fp32) return CreateCuda(threads, level, precision, "it alone has bf16 products");
         if (threads > 0 || level is not null || exact)
             return new CpuBackend(threads, level, exact) { Choice = "settings of the CPU backend are given" };
         try
         {
             return new CudaBackend { Choice = "there is a GPU" };
         }
-        catch (Exception e) when (e is PlatformNotSupportedException or CudaException or InvalidOperationException)
+        catch (PlatformNotSupportedException e)
         {
-            return new CpuBackend { Choice = $"no GPU to be had: {e.Message}" };
+            return new CpuBackend { Choice = $"cuda cannot be used: {e.Message}" };
         }
+    }
+
+    private static CudaBackend CreateCuda(int threads, SimdLevel? level, CudaPrecision precision, string? choice)
+    {
+        if (threads > 0 || level is not null)
+        {
+            throw new ArgumentException(
+                "backend 'cuda' runs on a GPU; it takes neither threads nor a SIMD level", threads > 0 ? nameof(threads) : nameof(level));
+        }
+
+        return new CudaBackend(precision: precision) { Choice = choice };
     }
 }

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <set>
@@ -19,7 +20,7 @@ namespace {
 
 struct Settings
 {
-    long long initResult = 0, driverVersion = 12040, deviceCount = 1, computeMajor = 8, computeMinor = 0, moduleResult = 0;
+    long long initResult = 0, driverVersion = 12040, deviceCount = 1, computeMajor = 8, computeMinor = 0, moduleResult = 0, pushResult = 0;
     long long memoryLimit = 16ll << 30;
     long long seed = 1;
 };
@@ -110,6 +111,7 @@ EXPORT int emulatedSet(const char* name, long long value)
     else if (key == "compute-major") settings.computeMajor = value;
     else if (key == "compute-minor") settings.computeMinor = value;
     else if (key == "module-result") settings.moduleResult = value;
+    else if (key == "push-result") settings.pushResult = value;
     else if (key == "memory-limit") settings.memoryLimit = value;
     else if (key == "seed") settings.seed = value;
     else return InvalidValue;
@@ -216,6 +218,7 @@ EXPORT int cuCtxGetCurrent(void** context)
 
 EXPORT int cuCtxPushCurrent_v2(void* context)
 {
+    if (settings.pushResult != Success) return static_cast<int>(settings.pushResult);
     contexts.push_back(static_cast<Context*>(context));
     return Success;
 }
@@ -290,6 +293,7 @@ EXPORT int cuStreamCreate(void** stream, unsigned flags)
 
 EXPORT int cuStreamDestroy_v2(void* stream)
 {
+    if (!has_context()) return InvalidContext;
     delete static_cast<Stream*>(stream);
     return Success;
 }
@@ -315,7 +319,8 @@ EXPORT int cuModuleLoadData(void** module, const void* image)
     for (const std::string& name : entries_of(ptx))
     {
         const Kernel* kernel = find_kernel(name);
-        if (!kernel) return failed(InvalidImage, "kernel " + name + " is in the PTX and not in the emulated driver: they come from different sources");
+        if (!kernel)
+            return failed(InvalidImage, "kernel " + name + " is in the PTX and not in the emulated driver: they come from different sources");
         result->kernels.push_back(kernel);
     }
 
@@ -326,12 +331,14 @@ EXPORT int cuModuleLoadData(void** module, const void* image)
 
 EXPORT int cuModuleUnload(void* module)
 {
+    if (!has_context()) return InvalidContext;
     delete static_cast<Module*>(module);
     return Success;
 }
 
 EXPORT int cuModuleGetFunction(void** function, void* module, const char* name)
 {
+    if (!has_context()) return InvalidContext;
     for (const Kernel* kernel : static_cast<Module*>(module)->kernels)
     {
         if (std::strcmp(kernel->name, name) == 0)
@@ -357,11 +364,15 @@ EXPORT int cuLaunchKernel(
     const void* arguments = extra[1];
     const std::size_t bytes = *static_cast<const std::size_t*>(extra[3]);
     if (bytes != kernel.argumentBytes)
-        return failed(InvalidValue, name + ": arguments of " + std::to_string(bytes) + " bytes, the kernel takes " + std::to_string(kernel.argumentBytes));
+        return failed(
+            InvalidValue, name + ": arguments of " + std::to_string(bytes) + " bytes, the kernel takes " + std::to_string(kernel.argumentBytes));
     if (blockX * blockY * blockZ != kernel.threads)
-        return failed(InvalidValue, name + ": blocks of " + std::to_string(blockX * blockY * blockZ) + " threads, the kernel is for " + std::to_string(kernel.threads));
+        return failed(
+            InvalidValue,
+            name + ": blocks of " + std::to_string(blockX * blockY * blockZ) + " threads, the kernel is for " + std::to_string(kernel.threads));
     if (gridX == 0 || gridY == 0 || gridZ == 0 || gridX > 0x7FFFFFFFu || gridY > 65535 || gridZ > 65535)
-        return failed(InvalidValue, name + ": a grid of " + std::to_string(gridX) + " x " + std::to_string(gridY) + " x " + std::to_string(gridZ));
+        return failed(
+            InvalidValue, name + ": a grid of " + std::to_string(gridX) + " x " + std::to_string(gridY) + " x " + std::to_string(gridZ));
     if (sharedBytes != 0) return failed(InvalidValue, name + ": no kernel takes dynamic shared memory");
     counters.launches++;
     std::string message;

@@ -121,9 +121,11 @@ std::string describe_address(const void* address)
     --next;
     const auto end = next->first + next->second.bytes;
     if (at < end)
-        std::snprintf(text, sizeof text, "access %lld bytes into an allocation of %zu bytes", static_cast<long long>(at - next->first), next->second.bytes);
+        std::snprintf(
+            text, sizeof text, "access %lld bytes into an allocation of %zu bytes", static_cast<long long>(at - next->first), next->second.bytes);
     else if (static_cast<long long>(at - end) < distance)
-        std::snprintf(text, sizeof text, "access %lld bytes beyond the end of an allocation of %zu bytes", static_cast<long long>(at - end), next->second.bytes);
+        std::snprintf(
+            text, sizeof text, "access %lld bytes beyond the end of an allocation of %zu bytes", static_cast<long long>(at - end), next->second.bytes);
     return text;
 }
 

@@ -17,8 +17,7 @@ enum Result : int
     NotFound = 500,
     IllegalAddress = 700,
     MisalignedAddress = 716,
-    LaunchFailed = 719,
-    StreamCaptureUnsupported = 900
+    LaunchFailed = 719
 };
 
 }  // namespace emulated

@@ -26,7 +26,10 @@ thread_local const Thread* current;
 namespace {
 
 constexpr unsigned WarpLanes = 32, MostThreads = 1024;
-constexpr std::size_t StackBytes = 64 * 1024, SharedBytes = 228 * 1024;
+constexpr std::size_t StackBytes = 64 * 1024;
+
+// What a kernel may declare, on every device; more is dynamic shared memory, which a launch has to ask for.
+constexpr std::size_t SharedBytes = 48 * 1024;
 
 enum class State : unsigned char
 {
@@ -136,7 +139,8 @@ struct Machine
 
     Machine()
     {
-        stacks = static_cast<char*>(mmap(nullptr, MostThreads * StackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+        constexpr int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+        stacks = static_cast<char*>(mmap(nullptr, MostThreads * StackBytes, PROT_READ | PROT_WRITE, flags, -1, 0));
         ready.reserve(MostThreads);
     }
 
@@ -366,7 +370,8 @@ int run_grid(const Kernel& kernel, Index3 grid, Index3 block, const void* argume
         {
             const unsigned long long number = (first + i * stride) % blocks;
             m.block.index = {
-                static_cast<unsigned>(number % grid.x), static_cast<unsigned>(number / grid.x % grid.y), static_cast<unsigned>(number / grid.x / grid.y)};
+                static_cast<unsigned>(number % grid.x), static_cast<unsigned>(number / grid.x % grid.y),
+                static_cast<unsigned>(number / grid.x / grid.y)};
             m.run_block();
         }
     }

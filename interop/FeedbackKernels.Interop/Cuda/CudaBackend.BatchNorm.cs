@@ -9,7 +9,9 @@ public sealed unsafe partial class CudaBackend
     {
         Chunks chunks = ChunksOf(rows);
         ColumnSumsArguments sums = StartSums(rows, channels, chunks, x);
-        Launch("batch_norm", "batch_norm_statistics", ColumnGrid(channels, chunks.Count), ColumnThreads, sums, new RowsOfChannels(rows, channels));
+        Launch(
+            "batch_norm", "batch_norm_statistics", ColumnGrid(channels, chunks.Count), ColumnThreads, sums,
+            new RowsOfChannels(rows, channels));
         FinishStatistics(rows, channels, chunks.Count, chunks.Rows, sums.Partials, statistics);
     }
 
@@ -37,7 +39,9 @@ public sealed unsafe partial class CudaBackend
             Scale = scale.Floats,
             Bias = bias.Floats,
         };
-        Launch("batch_norm", "batch_norm_fold", new Grid(DivideUp(channels, ElementThreads)), ElementThreads, arguments, new RowsOfChannels(1, channels));
+        Launch(
+            "batch_norm", "batch_norm_fold", new Grid(DivideUp(channels, ElementThreads)), ElementThreads, arguments,
+            new RowsOfChannels(1, channels));
     }
 
     internal override void ChannelAffineCore(

@@ -95,7 +95,7 @@ public sealed unsafe partial class CudaBackend
 
     /// <summary>
     /// How the pixels are cut: into as many slices as it takes to give a large device a block for each place, as long as a
-    /// slice is worth a block. By the shape alone, so that every device gets the same bits.
+    /// slice is worth a block. By the shape alone, so that sums have the same order on every device.
     /// </summary>
     private static Slices SlicesOf(in ConvShape shape)
     {

@@ -25,7 +25,11 @@ public sealed unsafe partial class CudaBackend
     {
         long elements = (long)rows * columns * shape.C;
         if (elements + PoolThreads > int.MaxValue)
-            throw new NotSupportedException($"an image of {rows}x{columns}x{shape.C} in a pooling has more elements than the CUDA kernels count to, {int.MaxValue}");
+        {
+            throw new NotSupportedException(
+                $"an image of {rows}x{columns}x{shape.C} in a pooling has more elements than the CUDA kernels count to, {int.MaxValue}");
+        }
+
         return new Grid(DivideUp(elements, PoolThreads), Math.Min(shape.N, MostImagesOfAGrid));
     }
 

@@ -62,7 +62,8 @@ public sealed unsafe partial class CudaBackend
         double* partials = AlignmentPartials(blocks);
         Launch(
             "alignment", "compare", new Grid(blocks), threads,
-            new CompareArguments { Length = length, ElementsPerBlock = each, A = a.Floats, B = b.Floats, Partials = partials }, new Elements(length));
+            new CompareArguments { Length = length, ElementsPerBlock = each, A = a.Floats, B = b.Floats, Partials = partials },
+            new Elements(length));
         return FinishAlignment(blocks, partials, new Elements(length));
     }
 

@@ -5,8 +5,9 @@ namespace FeedbackKernels.Interop;
 
 /// <summary>
 /// The CUDA backend: the kernels of <c>native/</c> on one NVIDIA GPU, through nothing but its driver. Work is queued on one
-/// stream and operations return at once; <see cref="Backend.Download{T}"/> and operations that return numbers wait.
-/// Results depend on the shapes alone: every sum has a fixed order.
+/// stream and operations return at once; <see cref="Backend.Upload{T}"/>, <see cref="Backend.Download{T}"/> and operations
+/// that return numbers wait.
+/// Every sum has an order that the shapes alone decide: one model of device and driver gives the same bits on every run.
 /// </summary>
 public sealed unsafe partial class CudaBackend : Backend
 {
@@ -16,6 +17,7 @@ public sealed unsafe partial class CudaBackend : Backend
     private readonly nint _stream;
     private readonly CudaKernels _kernels;
     private readonly CudaScratch _scratch;
+    private bool _disposed;
 
     /// <summary>Opens a device.</summary>
     /// <param name="device">Number of the device, as the driver counts them.</param>
@@ -74,6 +76,7 @@ public sealed unsafe partial class CudaBackend : Backend
     /// <exception cref="CudaException">Something queued has failed.</exception>
     public void Synchronize()
     {
+        ObjectDisposedException.ThrowIf(_disposed, this);
         using CudaContext.Scope scope = _context.Enter();
         Check(DriverApi.StreamSynchronize(_stream), "cuStreamSynchronize", "waiting for what was queued");
     }
@@ -81,8 +84,12 @@ public sealed unsafe partial class CudaBackend : Backend
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)
     {
-        if (disposing)
+        if (disposing && !_disposed)
         {
+            _disposed = true;
+            // Queued kernels still use the modules and the memory below. What failed among them was the caller's to ask for
+            // earlier, and Dispose throws nothing. A stream of the caller's may be gone by now.
+            _ = _ownStream?.TryDrain();
             _kernels.Dispose();
             _scratch.Dispose();
             _ownStream?.Dispose();
@@ -94,6 +101,7 @@ public sealed unsafe partial class CudaBackend : Backend
 
     internal override SafeHandle AllocateMemory(long bytes)
     {
+        ObjectDisposedException.ThrowIf(_disposed, this);
         var memory = new CudaMemory(_context, bytes, "a buffer");
         using CudaContext.Scope scope = _context.Enter();
         Check(DriverApi.MemsetD8Async(memory.DangerousGetHandle(), 0, (nuint)bytes, _stream), "cuMemsetD8Async", "clearing a buffer");
@@ -102,20 +110,29 @@ public sealed unsafe partial class CudaBackend : Backend
 
     internal override void UploadBytes(ReadOnlySpan<byte> source, nint destination)
     {
+        ObjectDisposedException.ThrowIf(_disposed, this);
         if (source.IsEmpty) return;
         using CudaContext.Scope scope = _context.Enter();
-        // From memory that is not pinned the driver copies before it returns, so the span need not outlive the call.
         fixed (byte* bytes = source)
-            Check(DriverApi.MemcpyHtoDAsync(destination, bytes, (nuint)source.Length, _stream), "cuMemcpyHtoDAsync", $"upload of {source.Length} bytes");
+        {
+            Check(
+                DriverApi.MemcpyHtoDAsync(destination, bytes, (nuint)source.Length, _stream), "cuMemcpyHtoDAsync",
+                $"upload of {source.Length} bytes");
+            // A span over page-locked memory is read after the copy has been queued, and the caller may overwrite it at once.
+            Check(DriverApi.StreamSynchronize(_stream), "cuStreamSynchronize", $"upload of {source.Length} bytes");
+        }
     }
 
     internal override void DownloadBytes(nint source, Span<byte> destination)
     {
+        ObjectDisposedException.ThrowIf(_disposed, this);
         if (destination.IsEmpty) return;
         using CudaContext.Scope scope = _context.Enter();
         fixed (byte* bytes = destination)
         {
-            Check(DriverApi.MemcpyDtoHAsync(bytes, source, (nuint)destination.Length, _stream), "cuMemcpyDtoHAsync", $"download of {destination.Length} bytes");
+            Check(
+                DriverApi.MemcpyDtoHAsync(bytes, source, (nuint)destination.Length, _stream), "cuMemcpyDtoHAsync",
+                $"download of {destination.Length} bytes");
             Check(DriverApi.StreamSynchronize(_stream), "cuStreamSynchronize", $"download of {destination.Length} bytes");
         }
     }
@@ -134,6 +151,7 @@ public sealed unsafe partial class CudaBackend : Backend
         string file, string kernel, Grid grid, int threads, in TArguments arguments, in TSizes sizes, [CallerMemberName] string operation = "")
         where TArguments : unmanaged
     {
+        ObjectDisposedException.ThrowIf(_disposed, this);
         nint function = _kernels.Get(file, kernel);
         CudaResult result;
         using (_context.Enter())
@@ -151,7 +169,8 @@ public sealed unsafe partial class CudaBackend : Backend
     }
 
     private static void ThrowLaunchFailed<TSizes>(CudaResult result, string kernel, string operation, in TSizes sizes) =>
-        throw new CudaException("cuLaunchKernel", result, $"{operation.Replace("Core", "", StringComparison.Ordinal)} of {sizes}, kernel {kernel}");
+        throw new CudaException(
+            "cuLaunchKernel", result, $"{operation.Replace("Core", "", StringComparison.Ordinal)} of {sizes}, kernel {kernel}");
 
     /// <summary>Blocks of a launch.</summary>
     private readonly record struct Grid(uint X, uint Y = 1, uint Z = 1)

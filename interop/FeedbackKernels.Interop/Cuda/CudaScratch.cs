@@ -26,10 +26,13 @@ internal enum ScratchPurpose
 internal sealed class CudaScratch(CudaContext context) : IDisposable
 {
     private readonly (CudaMemory? Memory, long Bytes)[] _blocks = new (CudaMemory?, long)[Enum.GetValues<ScratchPurpose>().Length];
+    private bool _disposed;
 
     /// <summary>An address with room for so many bytes; contents are undefined, and lost at the next call for the purpose.</summary>
     public nint Get(ScratchPurpose purpose, long bytes)
     {
+        // A buffer that is alive keeps the context, which would give memory that nobody frees.
+        ObjectDisposedException.ThrowIf(_disposed, typeof(CudaBackend));
         ref (CudaMemory? Memory, long Bytes) block = ref _blocks[(int)purpose];
         if (block.Bytes < bytes)
         {
@@ -44,6 +47,7 @@ internal sealed class CudaScratch(CudaContext context) : IDisposable
 
     public void Dispose()
     {
+        _disposed = true;
         for (int i = 0; i < _blocks.Length; i++)
         {
             _blocks[i].Memory?.Dispose();

@@ -164,6 +164,39 @@ public class CudaBackendTests
     }
 
     [Fact]
+    public void A_disposed_backend_refuses_work_while_a_buffer_is_alive()
+    {
+        EmulatedDriver.Require();
+        CudaBackend backend = EmulatedDriver.CreateBackend();
+        using DeviceBuffer x = backend.Allocate(64, "x"), y = backend.Allocate(8, "y");
+        backend.Dispose();
+        long allocations = EmulatedDriver.Get("allocations");
+        Assert.Throws<ObjectDisposedException>(() => backend.Fill(x, 1));
+        Assert.Throws<ObjectDisposedException>(() => backend.BiasGradient(8, 8, x, y));
+        Assert.Throws<ObjectDisposedException>(() => backend.Upload<float>(new float[8], x));
+        Assert.Throws<ObjectDisposedException>(() => backend.Download(x));
+        Assert.Throws<ObjectDisposedException>(() => backend.Allocate(10, "too late"));
+        Assert.Throws<ObjectDisposedException>(backend.Synchronize);
+        Assert.Equal(allocations, EmulatedDriver.Get("allocations"));
+        backend.Dispose();
+    }
+
+    [Fact]
+    public void Uploads_wait_for_their_copy_and_dispose_for_what_is_queued()
+    {
+        EmulatedDriver.Require();
+        CudaBackend backend = EmulatedDriver.CreateBackend();
+        using DeviceBuffer x = backend.Allocate(64, "x");
+        long waits = EmulatedDriver.Get("synchronizations");
+        backend.Upload<float>(new float[64], x);
+        Assert.Equal(waits + 1, EmulatedDriver.Get("synchronizations"));
+        backend.Fill(x, 1);
+        Assert.Equal(waits + 1, EmulatedDriver.Get("synchronizations"));
+        backend.Dispose();
+        Assert.Equal(waits + 2, EmulatedDriver.Get("synchronizations"));
+    }
+
+    [Fact]
     public void Each_pass_says_which_kernel_serves_it()
     {
         EmulatedDriver.Require();

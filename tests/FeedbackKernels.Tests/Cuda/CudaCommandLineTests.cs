@@ -17,8 +17,13 @@ public sealed class CudaCommandLineTests : IDisposable
     public void Train_reaches_the_loss_of_the_cpu(string rule)
     {
         EmulatedDriver.Require();
-        string[] small = ["train", "--rule", rule, "--model", "lenet", "--limit-train", "128", "--limit-test", "64", "--batch", "32", "--epochs", "2", "--lr", "0.02"];
-        (int code, string output, string error) = Feedback(EmulatedDriver.Path, [.. small, "--backend", "cuda", "--out", Path.Combine(_folder, "cuda")]);
+        string[] small =
+        [
+            "train", "--rule", rule, "--model", "lenet", "--limit-train", "128", "--limit-test", "64", "--batch", "32", "--epochs", "2",
+            "--lr", "0.02",
+        ];
+        (int code, string output, string error) =
+            Feedback(EmulatedDriver.Path, [.. small, "--backend", "cuda", "--out", Path.Combine(_folder, "cuda")]);
         Assert.Equal("", error);
         Assert.Equal(0, code);
         Assert.Contains("backend cuda: emulated device", output);
@@ -63,10 +68,14 @@ public sealed class CudaCommandLineTests : IDisposable
         Assert.Contains("chosen because there is a GPU", output);
         Assert.Contains("(1) implicit GEMM", output);
 
+        (code, output, _) = Feedback(EmulatedDriver.Path, "info", "--model", "lenet", "--precision", "bf16");
+        Assert.Equal(0, code);
+        Assert.Contains("chosen because it alone has bf16 products", output);
+
         (code, output, _) = Feedback("/not/there.so", "info", "--model", "lenet");
         Assert.Equal(0, code);
         Assert.Contains("backend cpu (auto)", output);
-        Assert.Contains("chosen because no GPU to be had: the CUDA driver library '/not/there.so'", output);
+        Assert.Contains("chosen because cuda cannot be used: the CUDA driver library '/not/there.so'", output);
     }
 
     private (int Code, string Output, string Error) Feedback(string? driver, params string[] arguments)

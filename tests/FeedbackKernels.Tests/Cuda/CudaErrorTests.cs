@@ -56,6 +56,9 @@ public class CudaErrorTests
         string message = Assert.Throws<InvalidOperationException>(() => new CudaBackend(driver: "/another/libcuda.so.1")).Message;
         Assert.Contains("/another/libcuda.so.1", message);
         Assert.Contains(EmulatedDriver.Path, message);
+
+        // What the machine has by itself is then no backend that could be had: auto goes on to the next.
+        Assert.Contains(EmulatedDriver.Path, Assert.Throws<PlatformNotSupportedException>(() => new CudaBackend()).Message);
     }
 
     [Fact]
@@ -88,7 +91,8 @@ public class CudaErrorTests
     {
         EmulatedDriver.Require();
         using CudaBackend backend = EmulatedDriver.CreateBackend();
-        using DeviceBuffer x = backend.Allocate(Shape.InputLength / 2, "too short"), w = backend.Allocate(Shape.WeightLength, "w"), y = backend.Allocate(Shape.OutputLength, "y");
+        using DeviceBuffer x = backend.Allocate(Shape.InputLength / 2, "too short");
+        using DeviceBuffer w = backend.Allocate(Shape.WeightLength, "w"), y = backend.Allocate(Shape.OutputLength, "y");
         // The caller lies about the length, so that no check of the arguments helps.
         var e = Assert.Throws<CudaException>(() => backend.ConvForward(Shape, BufferView.FromPointer(x.Address, Shape.InputLength), w, y));
         Assert.Equal(700, e.Result);
@@ -110,6 +114,34 @@ public class CudaErrorTests
         var shape = new ConvShape(1, 50_000, 50_000, 2, 1, 1, 1, 50_000, 0);
         nint terabyte = (nint)1 << 40;
         BufferView w = BufferView.FromPointer(terabyte, 100), y = BufferView.FromPointer(2 * terabyte, 100);
-        Assert.Contains("N*H*W + a tile", Assert.Throws<NotSupportedException>(() => backend.ConvForward(shape, BufferView.FromPointer(64, shape.InputLength), w, y)).Message);
+        BufferView x = BufferView.FromPointer(64, shape.InputLength);
+        Assert.Contains("N*H*W + a tile", Assert.Throws<NotSupportedException>(() => backend.ConvForward(shape, x, w, y)).Message);
+    }
+
+    [Fact]
+    public void The_emulated_driver_refuses_calls_without_a_context()
+    {
+        EmulatedDriver.Require();
+        EmulatedDriver.CreateBackend().Dispose();
+        Assert.Equal(CudaResult.Success, DriverApi.CtxGetCurrent(out nint current));
+        Assert.Equal(0, current);
+        Assert.Equal(CudaResult.InvalidContext, DriverApi.ModuleGetFunction(out _, 0, "fill"));
+        Assert.Equal(CudaResult.InvalidContext, DriverApi.ModuleUnload(0));
+        Assert.Equal(CudaResult.InvalidContext, DriverApi.StreamDestroy(0));
+    }
+
+    [Fact]
+    public void A_handle_whose_context_cannot_be_entered_lets_go_of_it_and_throws_nothing()
+    {
+        EmulatedDriver.Require();
+        EmulatedDriver.CreateBackend().Dispose();
+        var context = new CudaContext(0);
+        var memory = new CudaMemory(context, 64, "a test");
+        context.Dispose();
+        Assert.False(context.IsClosed);
+        long releases = EmulatedDriver.Get("releases");
+        using (EmulatedDriver.With("push-result", 201, 0)) memory.Dispose();
+        Assert.Equal(releases, EmulatedDriver.Get("releases"));
+        Assert.True(context.IsClosed);
     }
 }

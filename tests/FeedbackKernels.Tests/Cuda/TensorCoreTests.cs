@@ -133,6 +133,16 @@ public class TensorCoreTests
             Assert.Contains("fp32", Assert.Throws<ArgumentException>(() => Backends.Create(name, precision: CudaPrecision.Bf16)).Message);
     }
 
+    [Fact]
+    public void Auto_takes_no_settings_of_the_cpu_with_the_precision()
+    {
+        foreach ((int threads, SimdLevel? level) in ((int, SimdLevel?)[])[(2, null), (0, SimdLevel.Scalar)])
+        {
+            var e = Assert.Throws<ArgumentException>(() => Backends.Create("auto", threads, level, precision: CudaPrecision.Bf16));
+            Assert.Contains("neither threads nor a SIMD level", e.Message);
+        }
+    }
+
     private static CudaBackend Create()
     {
         EmulatedDriver.Require();

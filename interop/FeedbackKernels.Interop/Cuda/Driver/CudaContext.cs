@@ -53,6 +53,8 @@ internal abstract class CudaHandle(CudaContext context) : SafeHandle(0, ownsHand
 {
     public override bool IsInvalid => handle == 0;
 
+    private protected CudaContext Context => context;
+
     /// <summary>Takes over what the driver has made.</summary>
     private protected void Own(nint made)
     {
@@ -64,10 +66,19 @@ internal abstract class CudaHandle(CudaContext context) : SafeHandle(0, ownsHand
     /// <summary>Gives the object back to the driver, in whose context this runs.</summary>
     private protected abstract CudaResult Release(nint released);
 
+    /// <summary>Calls the driver with the handle, in the context, and throws nothing where that cannot be entered.</summary>
+    private protected CudaResult CallInContext(Func<nint, CudaResult> call)
+    {
+        if (DriverApi.CtxPushCurrent(context.DangerousGetHandle()) != CudaResult.Success) return CudaResult.InvalidContext;
+        CudaResult result = call(handle);
+        _ = DriverApi.CtxPopCurrent(out _);
+        return result;
+    }
+
+    // It may run on the finalizer's thread, where an exception ends the process; and the context is let go whatever happens.
     protected override bool ReleaseHandle()
     {
-        CudaResult result;
-        using (new CudaContext.Scope(context.DangerousGetHandle())) result = Release(handle);
+        CudaResult result = CallInContext(Release);
         context.DangerousRelease();
         return result == CudaResult.Success;
     }

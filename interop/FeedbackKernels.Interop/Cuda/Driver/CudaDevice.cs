@@ -58,14 +58,20 @@ internal sealed unsafe class CudaDevice
                     throw new PlatformNotSupportedException($"{driver} finds no NVIDIA GPU on this machine (cuInit: CUDA_ERROR_NO_DEVICE)");
                 case CudaResult.StubLibrary:
                     throw new PlatformNotSupportedException(
-                        $"{driver} is the stub that a CUDA toolkit links against (cuInit: CUDA_ERROR_STUB_LIBRARY); the library of the NVIDIA driver has to come first where the loader looks");
+                        $"{driver} is the stub that a CUDA toolkit links against (cuInit: CUDA_ERROR_STUB_LIBRARY); " +
+                        "the library of the NVIDIA driver has to come first where the loader looks");
                 default:
-                    throw new PlatformNotSupportedException($"{driver} does not start: cuInit gives {CudaException.NameOf(result)} ({(int)result})");
+                    throw new PlatformNotSupportedException(
+                        $"{driver} does not start: cuInit gives {CudaException.NameOf(result)} ({(int)result})");
             }
 
             Check(DriverApi.DriverGetVersion(out int version), "cuDriverGetVersion");
             if (version < OldestDriver)
-                throw new PlatformNotSupportedException($"{driver} is for CUDA {Version(version)}; the kernels need one for CUDA {Version(OldestDriver)} or newer");
+            {
+                throw new PlatformNotSupportedException(
+                    $"{driver} is for CUDA {Version(version)}; the kernels need one for CUDA {Version(OldestDriver)} or newer");
+            }
+
             Check(DriverApi.DeviceGetCount(out int count), "cuDeviceGetCount");
             if (ordinal < 0 || ordinal >= count)
                 throw new PlatformNotSupportedException($"{driver} has no device {ordinal}: there are {count}, numbered from 0");

@@ -34,8 +34,9 @@ public static class CudaLibrary
 
     /// <summary>Loads the library.</summary>
     /// <param name="path">A file; null for what the environment variable names, or else the system's driver.</param>
-    /// <exception cref="PlatformNotSupportedException">It is not to be had; the message says what was looked for, and where.</exception>
-    /// <exception cref="InvalidOperationException">The process uses another driver already.</exception>
+    /// <exception cref="PlatformNotSupportedException">It is not to be had, which the system's driver is not where the process
+    /// uses another; the message says what was looked for, and where.</exception>
+    /// <exception cref="InvalidOperationException">A file is given, and the process uses another driver already.</exception>
     public static void Load(string? path = null)
     {
         string? named = Environment.GetEnvironmentVariable(EnvironmentVariable);
@@ -44,7 +45,13 @@ public static class CudaLibrary
         {
             if (_path == wanted) return;
             if (_path is not null)
-                throw new InvalidOperationException($"this process computes with the CUDA driver '{_path}'; '{wanted}' cannot be loaded beside it");
+            {
+                string conflict = $"this process computes with the CUDA driver '{_path}'; '{wanted}' cannot be loaded beside it";
+                // To ask for a second file is a mistake; to ask for the machine's driver is not, but here it is not to be had.
+                if (path is null) throw new PlatformNotSupportedException(conflict);
+                throw new InvalidOperationException(conflict);
+            }
+
             _handle = LoadFile(wanted, path is null && wanted == named);
             _path = wanted;
             NativeLibrary.SetDllImportResolver(typeof(CudaLibrary).Assembly, Resolve);
@@ -61,7 +68,8 @@ public static class CudaLibrary
         {
             string source = fromEnvironment ? $", named by {EnvironmentVariable}," : "";
             string hint = file == DefaultName ? $" (the NVIDIA driver installs it; {EnvironmentVariable} can name another file)" : "";
-            throw new PlatformNotSupportedException($"the CUDA driver library '{file}'{source} cannot be loaded{hint}: {LoaderReport(e.Message)}", e);
+            throw new PlatformNotSupportedException(
+                $"the CUDA driver library '{file}'{source} cannot be loaded{hint}: {LoaderReport(e.Message)}", e);
         }
     }
 

@@ -33,6 +33,9 @@ internal sealed class CudaStream : CudaHandle
         Own(stream);
     }
 
+    /// <summary>Waits until everything queued has ended, and throws nothing: false where it failed, or the wait did.</summary>
+    public bool TryDrain() => CallInContext(DriverApi.StreamSynchronize) == CudaResult.Success;
+
     private protected override CudaResult Release(nint released) => DriverApi.StreamDestroy(released);
 }
 
@@ -57,7 +60,10 @@ internal sealed unsafe class CudaModule : CudaHandle
 
     public nint Function(string kernel)
     {
-        CudaException.ThrowIfFailed(DriverApi.ModuleGetFunction(out nint function, handle, kernel), "cuModuleGetFunction", $"looking for kernel {kernel} in {_name}");
+        // With lazy loading the driver loads the kernel here, which takes a context.
+        using CudaContext.Scope scope = Context.Enter();
+        CudaException.ThrowIfFailed(
+            DriverApi.ModuleGetFunction(out nint function, handle, kernel), "cuModuleGetFunction", $"looking for kernel {kernel} in {_name}");
         return function;
     }
 

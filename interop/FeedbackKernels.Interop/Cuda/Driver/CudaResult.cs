@@ -7,6 +7,5 @@ internal enum CudaResult
     OutOfMemory = 2,
     StubLibrary = 34,
     NoDevice = 100,
-    InvalidImage = 200,
-    UnsupportedPtxVersion = 222,
+    InvalidContext = 201,
 }
