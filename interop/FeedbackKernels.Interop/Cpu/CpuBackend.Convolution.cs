@@ -87,6 +87,7 @@ public sealed unsafe partial class CpuBackend
         else
         {
             gather.Panels = Pack(packing);
+            if (gather.SpreadFloats > 0) gather.Spread = _scratch.Floats(ScratchUse.SpreadPixels, Threads * gather.SpreadFloats);
             RunConvolution(ref gather, gather.Layout.Columns, statistics);
         }
     }

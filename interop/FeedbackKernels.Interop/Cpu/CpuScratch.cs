@@ -4,6 +4,7 @@ namespace FeedbackKernels.Interop;
 internal enum ScratchUse
 {
     Panels,
+    SpreadPixels,
     ChunkResults,
     ChunkRows,
     ChannelVectors,

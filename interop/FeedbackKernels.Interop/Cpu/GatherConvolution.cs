@@ -48,6 +48,10 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     private const double ChunkFlops = 4e6;
     private const int ChunkTiles = 8, FewestChunks = 32;
 
+    // Pixels so many bytes apart fall into one set of L1, which holds fewer of them than a tile has rows.
+    private const int SetBytes = 4096;
+    private const int LineFloats = 16;
+
     // Parts of the chunks, each of which goes through all groups of panels before the next.
     private const int MostSegments = 8;
 
@@ -56,6 +60,9 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     public float* Output;
     public float* Panels;
     public PanelLayout Layout;
+
+    /// <summary>Where a worker spreads the pixels of its chunk, <see cref="SpreadFloats"/> each; null where they stay in place.</summary>
+    public float* Spread;
 
     public int N, InputRows, InputColumns, InputChannels;
     public int P, Q, TapRows, TapColumns, Step, OriginRow, OriginColumn;
@@ -96,6 +103,15 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     // Any two neighbouring tiles of a row see the same taps: all of them, always.
     private readonly bool NeverPadded =>
         OriginRow == 0 && OriginColumn == 0 && (P - 1) * Step + TapRows <= InputRows && (Q - 1) * Step + TapColumns <= InputColumns;
+
+    // Copying pays where several panels read the copy.
+    private readonly bool Spreads =>
+        TapRows * TapColumns == 1 && NeverPadded && (nint)Step * InputChannels * sizeof(float) % SetBytes == 0 && _panelsPerGroup > 1;
+
+    private readonly nint SpreadPixel => InputChannels + LineFloats;
+
+    /// <summary>Floats of the pixels of a chunk, spread so that they fall into different sets of L1; 0 where they are read in place.</summary>
+    public readonly long SpreadFloats => Spreads ? (long)_rowsPerItem * _columnsPerItem * SpreadPixel : 0;
 
     /// <summary>Whether an item owns whole output rows, all columns of them.</summary>
     public readonly bool OwnsRows => PanelGroups == 1 && ColumnItems == 1;
@@ -142,21 +158,47 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
         int first = FirstChunk(segment), chunks = FirstChunk(segment + 1) - first, rest = item - first * PanelGroups;
         int group = rest / chunks, chunk = first + rest % chunks;
         if (ClearGaps && group == 0) ClearRows(chunk);
+        PixelGrid pixels = Spread == null ? InPlace(chunk) : SpreadChunk(chunk, Spread + worker * SpreadFloats);
         int endPanel = Math.Min((group + 1) * _panelsPerGroup, Layout.Count);
-        for (int panel = group * _panelsPerGroup; panel < endPanel; panel++) RunPanel(panel, chunk);
+        for (int panel = group * _panelsPerGroup; panel < endPanel; panel++) RunPanel(panel, chunk, pixels);
+    }
+
+    private readonly PixelGrid InPlace(int chunk)
+    {
+        nint pixel = (nint)Step * InputChannels, row = Step * InputRowStride;
+        float* first = Input + ChunkBounds(chunk).N * InputImageStride - OriginRow * InputRowStride - (nint)OriginColumn * InputChannels;
+        return new PixelGrid { Origin = first, PixelStride = pixel, RowStride = row };
+    }
+
+    private readonly PixelGrid SpreadChunk(int chunk, float* destination)
+    {
+        (int n, int firstRow, int endRow, int firstColumn, int endColumn) = ChunkBounds(chunk);
+        var grid = new PixelGrid { PixelStride = SpreadPixel, RowStride = (endColumn - firstColumn) * SpreadPixel };
+        grid.Origin = destination - firstRow * grid.RowStride - firstColumn * grid.PixelStride;
+        for (int p = firstRow; p < endRow; p++)
+        {
+            float* from = Input + n * InputImageStride + p * Step * InputRowStride + (nint)firstColumn * Step * InputChannels;
+            for (int q = firstColumn; q < endColumn; q++, from += (nint)Step * InputChannels)
+            {
+                var pixel = new MapArguments { X = from, Y = grid.At(p, q) };
+                Kernels->Copy(&pixel, InputChannels);
+            }
+        }
+
+        return grid;
     }
 
     private readonly int Segments => Math.Min(MostSegments, Chunks);
 
     private readonly int FirstChunk(int segment) => (int)((long)Chunks * segment / Segments);
 
-    private readonly void RunPanel(int panel, int chunk)
+    private readonly void RunPanel(int panel, int chunk, in PixelGrid pixels)
     {
         (int n, int firstRow, int endRow, int firstColumn, int endColumn) = ChunkBounds(chunk);
         int length = endColumn - firstColumn;
         int tallest = Kernels->Tiles.MaxRowsFor(Layout.Width(panel)), tiles = (length + tallest - 1) / tallest;
         TapGroup* groups = stackalloc TapGroup[TapColumns];
-        var run = new TileRun { Panel = panel, Image = n, Groups = groups };
+        var run = new TileRun { Panel = panel, Image = n, Groups = groups, Pixels = pixels };
         for (int i = 0; i < tiles; i += run.Across)
         {
             // Tiles of nearly equal height: a row of 32 pixels is 11 + 11 + 10, not 14 + 14 + 4.
@@ -223,16 +265,16 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
         float* output = Output + run.Image * OutputImageStride + run.Row * OutputRowStride + run.Column * OutputPixelStride + firstOutput;
         var tile = default(TileArguments);
         (int firstTap, int endTap) = Taps(run.Row);
-        tile.ARow = (nint)Step * InputChannels;
+        tile.ARow = run.Pixels.PixelStride;
         tile.AInner = 1;
         tile.AMiddle = InputRowStride;
-        tile.ATile = run.Across > 1 ? run.Rows * tile.ARow : Step * InputRowStride;
+        tile.ATile = run.Across > 1 ? run.Rows * tile.ARow : run.Pixels.RowStride;
         tile.BInner = width;
         tile.BMiddle = (nint)TapColumns * InputChannels * width;
         tile.Middle = endTap - firstTap;
         tile.Outer = 1;
         tile.Ahead = PanelAheadBytes;
-        tile.A = Input + run.Image * InputImageStride + (run.Row * Step - OriginRow + firstTap) * InputRowStride;
+        tile.A = run.Pixels.At(run.Row, run.Column) + firstTap * InputRowStride;
         tile.B = Panels + PanelRows * firstOutput + firstTap * tile.BMiddle;
         if (valid == width)
         {
@@ -241,6 +283,7 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
             tile.CTile = outputStep;
             tile.Tiles = run.Across * run.Down;
             tile.NonTemporal = NonTemporal && run.GroupCount == 1;
+            if (!tile.NonTemporal) tile.NextC = output;
             SumTaps(run, tile, width);
             return;
         }
@@ -274,8 +317,7 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
         for (int g = 0; g < run.GroupCount; g++)
         {
             TapGroup group = run.Groups[g];
-            int inputColumn = (run.Column + group.FirstRow) * Step + group.FirstTap - OriginColumn;
-            tile.A = a + (nint)inputColumn * InputChannels;
+            tile.A = a + group.FirstRow * tile.ARow + (nint)group.FirstTap * InputChannels;
             tile.B = b + (nint)group.FirstTap * InputChannels * width;
             tile.C = c + group.FirstRow * tile.CRow;
             tile.Inner = (nint)group.Taps * InputChannels;
@@ -380,6 +422,16 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     {
         public int Panel, Image, Row, Column, Rows, Across, Down, GroupCount;
         public TapGroup* Groups;
+        public PixelGrid Pixels;
+    }
+
+    /// <summary>Where the input pixels under the first tap of the output pixels of an image lie.</summary>
+    private struct PixelGrid
+    {
+        public float* Origin;
+        public nint PixelStride, RowStride;
+
+        public readonly float* At(int row, int column) => Origin + row * RowStride + column * PixelStride;
     }
 
     private struct TapGroup

@@ -11,7 +11,7 @@ internal unsafe struct StripArguments
     public nint SourceStride;
     public int Pixels;
 
-    /// <summary>First channel of each strip, or null for one that starts at the first.</summary>
+    /// <summary>First channel of each strip, or null where they follow one another.</summary>
     public int* Starts;
     public int Strips;
 
@@ -48,7 +48,7 @@ internal static unsafe class StripKernel<TVector, TOps>
             int count = Math.Min(PixelBlock, pixels - first);
             for (int strip = 0; strip < strips->Strips; strip++)
             {
-                float* source = strips->Source + first * stride + (strips->Starts == null ? 0 : strips->Starts[strip]);
+                float* source = strips->Source + first * stride + (strips->Starts == null ? strip * floats : strips->Starts[strip]);
                 float* destination = strips->Destination + strip * strips->StripStride + (nint)first * floats;
                 for (int pixel = 0; pixel < count; pixel++, source += stride, destination += floats)
                 {

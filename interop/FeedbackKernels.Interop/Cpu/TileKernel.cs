@@ -92,7 +92,7 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
 
         if (t->NextC != null)
         {
-            float* row = t->NextC;
+            float* row = t->NextC + (cTile - t->C);
             for (int i = 0; i < TRows.Value; i++, row += t->CRow)
             {
                 TOps.Prefetch(row);

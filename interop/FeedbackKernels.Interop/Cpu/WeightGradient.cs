@@ -13,14 +13,16 @@ internal unsafe struct WeightGradient : IParallelJob
     private const int StripFloats = 16;
 
     // Pixels of a block: a panel of dy (128 bytes a pixel) and a strip of x (64) stay in L1 while all taps pass over them.
-    private const int BlockPixels = 192;
+    private const int BlockPixels = 200;
 
-    // Where dW is large, reading and writing it once a block costs more than reading panels from L2.
-    private const int LargeBlockPixels = 384;
+    // Where dW is so large, reading and writing it once a block costs more than reading panels from L2: blocks are twice as long.
     private const long LargeWeightBytes = 1024 * 1024;
 
-    // Channels of x that an item takes at a time: a block of them, and of the next block, stay in L2.
-    private const int GroupChannels = 256;
+    // Panels of dy that are copied together: neighbours in memory, as many as leave most of a 1 MiB L2 to the rest.
+    private const int ErrorBytes = 256 * 1024;
+
+    // Strips of x that an item takes at a time: half of a 1 MiB L2.
+    private const long GroupBytes = 512 * 1024;
 
     // Most memory for the shares' partial sums, and most shares. Each is one more pass over dW, a few percent of the time that
     // so many pixels take.
@@ -58,7 +60,7 @@ internal unsafe struct WeightGradient : IParallelJob
     public readonly int Items => Shares * _panelGroups * _channelGroups;
 
     /// <summary>Floats of the packed blocks of one worker.</summary>
-    public readonly long BlockFloats => ErrorOffset + (long)_imagesPerBlock * _rowsPerBlock * Shape.Q * Layout.FullWidth;
+    public readonly long BlockFloats => ErrorOffset + (long)ErrorPanels * ErrorStride;
 
     // Few channels fill no tile; then the (tap column, channel) pairs of a filter row are the rows of the tiles, over rows
     // of x that are padded with zeros.
@@ -87,18 +89,24 @@ internal unsafe struct WeightGradient : IParallelJob
 
     private readonly nint ErrorOffset => ByFilterRow ? StripStride : MostStrips * StripStride;
 
+    // One more line, as for the strips.
+    private readonly nint ErrorStride => (nint)_imagesPerBlock * _rowsPerBlock * Shape.Q * Layout.FullWidth + StripFloats;
+
+    private readonly int ErrorPanels => (int)Math.Clamp(ErrorBytes / (ErrorStride * sizeof(float)), 1, Layout.Count);
+
     /// <summary>Cuts the work into items. Called once the sizes are set, before anything else is asked.</summary>
     public void Plan(int threads)
     {
         long weightBytes = Shape.WeightLength * sizeof(float);
         long worthwhile = Math.Max(1, (long)Shape.N * Shape.P * Shape.Q / SharePixels);
         Shares = (int)Math.Clamp(PartialBytes / weightBytes + 1, 1, Math.Min(worthwhile, Math.Min(Shape.N, MostShares)));
-        _channelGroups = (TileRows + GroupChannels - 1) / GroupChannels;
-        int parts = Shares * _channelGroups;
-        _panelGroups = Math.Clamp((ItemsPerThread * threads + parts - 1) / parts, 1, Layout.Count);
-        int pixels = weightBytes > LargeWeightBytes ? LargeBlockPixels : BlockPixels;
+        int pixels = weightBytes >= LargeWeightBytes ? 2 * BlockPixels : BlockPixels;
         _rowsPerBlock = Math.Clamp(pixels / Shape.Q, 1, Shape.P);
         _imagesPerBlock = Math.Clamp(pixels / (_rowsPerBlock * Shape.Q), 1, (Shape.N + Shares - 1) / Shares);
+        long strips = (TileRows + Tallest - 1) / Tallest, groupStrips = Math.Max(1, GroupBytes / (StripStride * sizeof(float)));
+        _channelGroups = ByFilterRow ? 1 : (int)((strips + groupStrips - 1) / groupStrips);
+        int parts = Shares * _channelGroups;
+        _panelGroups = Math.Clamp((ItemsPerThread * threads + parts - 1) / parts, 1, Layout.Count);
     }
 
     public readonly void Run(int item, int worker)
@@ -108,8 +116,8 @@ internal unsafe struct WeightGradient : IParallelJob
         int firstImage = (int)((long)Shape.N * share / Shares), endImage = (int)((long)Shape.N * (share + 1) / Shares);
         float* dw = share == 0 ? Dw : Partials + (share - 1) * Shape.WeightLength;
         var block = new PixelBlock { X = Blocks + worker * BlockFloats, FirstRow = FirstGroupRow(channelGroup), Rows = GroupRows(channelGroup) };
-        block.Error = block.X + ErrorOffset;
         block.Strips = (block.Rows + Tallest - 1) / Tallest;
+        block.Calls = (long)block.Strips * (endPanel - firstPanel) * Shape.R * (ByFilterRow ? 1 : Shape.S);
         // Where every tap has pixels in every block, the first block overwrites what is there.
         block.Overwrites = Pointwise && (share > 0 || !Accumulate);
         if (!Pointwise && (share > 0 || !Accumulate)) ClearPart(dw, block, firstPanel, endPanel);
@@ -123,7 +131,9 @@ internal unsafe struct WeightGradient : IParallelJob
                 PackInput(block);
                 for (int panel = firstPanel; panel < endPanel; panel++)
                 {
-                    PackError(block, panel);
+                    int inGroup = (panel - firstPanel) % ErrorPanels;
+                    if (inGroup == 0) PackErrors(block, panel, Math.Min(panel + ErrorPanels, endPanel));
+                    block.Error = block.X + ErrorOffset + inGroup * ErrorStride;
                     for (int r = 0; r < Shape.R; r++) AddFilterRow(dw, ref block, panel, r);
                 }
 
@@ -138,18 +148,16 @@ internal unsafe struct WeightGradient : IParallelJob
     /// </summary>
     private readonly void FetchAhead(ref PixelBlock block)
     {
-        nint p = (nint)block.Image * Shape.P + block.EndP, rows = (nint)block.Images * _rowsPerBlock;
-        nint h = (nint)block.Image * Shape.H + (block.EndP == Shape.P ? Shape.H : (nint)block.EndP * Shape.Stride);
-        if (block.EndP == Shape.P)
-        {
-            p = (nint)(block.Image + block.Images) * Shape.P;
-            h = (nint)(block.Image + block.Images) * Shape.H;
-        }
+        bool imagesEnd = block.EndP == Shape.P;
+        nint image = block.Image + (imagesEnd ? block.Images : 0), rows = (nint)block.Images * _rowsPerBlock;
+        nint p = image * Shape.P + (imagesEnd ? 0 : block.EndP), h = image * Shape.H + (imagesEnd ? 0 : (nint)block.EndP * Shape.Stride);
 
         block.AheadX = (byte*)(X + h * Shape.W * Shape.C);
         block.AheadXEnd = (byte*)(X + (h + rows * Shape.Stride) * Shape.W * Shape.C);
         block.AheadError = (byte*)(Dy + p * Shape.Q * Shape.K);
         block.AheadErrorEnd = (byte*)(Dy + (p + rows) * Shape.Q * Shape.K);
+        block.AheadBytes = block.AheadXEnd - block.AheadX + (block.AheadErrorEnd - block.AheadError);
+        block.Credit = 0;
     }
 
     private readonly void AddFilterRow(float* dw, ref PixelBlock block, int panel, int r)
@@ -290,15 +298,25 @@ internal unsafe struct WeightGradient : IParallelJob
         new Span<float>(destination + halo + length, halo).Clear();
     }
 
-    private readonly void PackError(in PixelBlock block, int panel)
+    private readonly void PackErrors(in PixelBlock block, int firstPanel, int endPanel)
     {
-        int valid = Layout.ValidColumns(panel), width = Layout.Width(panel), rows = block.EndP - block.FirstP;
-        nint rowFloats = (nint)Shape.Q * width;
-        var copy = new StripArguments { SourceStride = Shape.K, Pixels = rows * Shape.Q, Strips = 1, Floats = width, Valid = valid };
+        int last = endPanel - 1, whole = endPanel - firstPanel - (Layout.ValidColumns(last) < Layout.FullWidth ? 1 : 0);
+        float* errors = block.X + ErrorOffset;
+        PackErrors(block, firstPanel, whole, Layout.FullWidth, 0, errors);
+        if (whole < endPanel - firstPanel) PackErrors(block, last, 1, Layout.Width(last), Layout.ValidColumns(last), errors + whole * ErrorStride);
+    }
+
+    private readonly void PackErrors(in PixelBlock block, int panel, int panels, int width, int valid, float* destination)
+    {
+        int pixels = (block.EndP - block.FirstP) * Shape.Q;
+        var copy = new StripArguments
+        {
+            SourceStride = Shape.K, Pixels = pixels, Strips = panels, StripStride = ErrorStride, Floats = width, Valid = valid,
+        };
         for (int i = 0; i < block.Images; i++)
         {
             copy.Source = Dy + (((nint)(block.Image + i) * Shape.P) + block.FirstP) * Shape.Q * Shape.K + Layout.FirstColumn(panel);
-            copy.Destination = block.Error + i * rows * rowFloats;
+            copy.Destination = destination + (nint)i * pixels * width;
             Kernels->CopyStrip(&copy);
         }
     }
@@ -331,11 +349,17 @@ internal unsafe struct WeightGradient : IParallelJob
         public bool Overwrites;
         public byte* AheadX, AheadXEnd, AheadError, AheadErrorEnd;
 
+        /// <summary>Bytes to fetch, and how many of them are due.</summary>
+        public long AheadBytes, Credit, Calls;
+
         /// <summary>What a call of the tile kernel is to fetch, as <see cref="TileArguments.Ahead"/>.</summary>
         public nint TakeAhead(in TileArguments tile)
         {
             nint bytes = tile.Inner * tile.Middle * tile.Outer * tile.BInner * sizeof(float);
             byte* from = (byte*)tile.B;
+            Credit += AheadBytes / Calls;
+            if (Credit <= 0) return 0;
+            Credit -= bytes;
             if (AheadError < AheadErrorEnd)
             {
                 from = AheadError;

@@ -17,18 +17,45 @@ internal unsafe struct WeightPacking : IParallelJob
     /// <summary>Floats from a tap row, tap column, input channel, column of the source to the next; may be negative.</summary>
     public nint TapRowStride, TapColumnStride, ChannelStride, ColumnStride;
 
-    public readonly int Items => Layout.Count * TapRows;
+    // Channels of an item: rows of the source are read in runs of all panels, a few pages at a time.
+    private const int BlockChannels = 64;
 
-    public readonly long PanelFloats => (long)TapRows * TapColumns * InputChannels * Layout.PaddedColumns;
+    private readonly int Blocks => (InputChannels + BlockChannels - 1) / BlockChannels;
+
+    private readonly nint PanelRows => (nint)TapRows * TapColumns * InputChannels;
+
+    public readonly int Items => TapRows * TapColumns * Blocks;
+
+    public readonly long PanelFloats => (long)PanelRows * Layout.PaddedColumns;
 
     public readonly void Run(int item, int worker)
     {
-        int panel = item / TapRows, tapRow = item % TapRows;
-        int width = Layout.Width(panel);
-        nint panelRows = (nint)TapRows * TapColumns * InputChannels;
-        float* destination = Panels + panelRows * Layout.FirstColumn(panel) + (nint)tapRow * TapColumns * InputChannels * width;
-        for (int tapColumn = 0; tapColumn < TapColumns; tapColumn++, destination += (nint)InputChannels * width)
-            PackTap(panel, tapRow, tapColumn, 0, InputChannels, destination);
+        int tap = item / Blocks, first = item % Blocks * BlockChannels, count = Math.Min(BlockChannels, InputChannels - first);
+        int tapRow = tap / TapColumns, tapColumn = tap % TapColumns, panel = 0;
+        nint row = (nint)tap * InputChannels + first;
+        if (ColumnStride == 1) panel = CopyFullPanels(tapRow, tapColumn, row, first, count);
+        for (; panel < Layout.Count; panel++)
+        {
+            float* destination = Panels + PanelRows * Layout.FirstColumn(panel) + row * Layout.Width(panel);
+            PackTap(panel, tapRow, tapColumn, first, count, destination);
+        }
+    }
+
+    /// <returns>How many panels are full.</returns>
+    private readonly int CopyFullPanels(int tapRow, int tapColumn, nint row, int first, int count)
+    {
+        var copy = new StripArguments
+        {
+            Source = Source + tapRow * TapRowStride + tapColumn * TapColumnStride + first * ChannelStride,
+            SourceStride = ChannelStride,
+            Pixels = count,
+            Strips = Layout.Columns / Layout.FullWidth,
+            Floats = Layout.FullWidth,
+            Destination = Panels + row * Layout.FullWidth,
+            StripStride = PanelRows * Layout.FullWidth,
+        };
+        Kernels->CopyStrip(&copy);
+        return copy.Strips;
     }
 
     /// <summary>Some channels of one tap of a panel: [channels][panel width].</summary>
