@@ -9,7 +9,15 @@ public sealed unsafe partial class CpuBackend
         int width = new PanelLayout(columns, _kernels->Tiles.Lanes).Width(0);
         string tile = $"{_kernels->Tiles.MaxRowsFor(width)}x{width}, {Level}";
         bool pointwise = shape is { R: 1, S: 1, Stride: 1, Padding: 0 };
-        if (UsesWinograd(shape, pass)) return new($"Winograd F(4x4 3x3) {tile}", "3x3, stride 1: 36 products a 4x4 tile of outputs instead of 144");
+        if (UsesWinograd(shape, pass))
+        {
+            (int height, int breadth) = pass == ConvPass.Feedback ? (shape.H, shape.W) : (shape.P, shape.Q);
+            bool mixed = new TileGrid(shape.N, height, breadth).IsMixed;
+            return new(
+                $"Winograd F(4x4 3x3){(mixed ? " + F(3x3 3x3)" : "")} {tile}",
+                $"3x3, stride 1: 36 products a 4x4 tile of outputs instead of 144{(mixed ? ", and 25 instead of 81 at the map's end" : "")}");
+        }
+
         return pass switch
         {
             ConvPass.WeightGradient => new(
@@ -79,7 +87,7 @@ public sealed unsafe partial class CpuBackend
         if (UsesWinograd(shape, pass))
         {
             WinogradConvolution winograd = WinogradConvolution.Of(gather, packing, Zeros(gather.InputChannels));
-            winograd.Weights = _scratch.Floats(ScratchUse.WinogradWeights, winograd.WeightFloats);
+            winograd.Weights = _scratch.Floats(ScratchUse.WinogradWeights, winograd.WeightFloats(Threads));
             winograd.Tiles = _scratch.Floats(ScratchUse.WinogradTiles, winograd.TileFloats(Threads));
             winograd.Products = _scratch.Floats(ScratchUse.WinogradProducts, winograd.ProductFloats(Threads));
             RunConvolution(ref winograd, gather.Layout.Columns, statistics);
@@ -265,17 +273,17 @@ public sealed unsafe partial class CpuBackend
     private void WinogradWeightGradientTo(in ConvShape shape, float* x, float* dy, float* dw)
     {
         float* zeros = Zeros(Math.Max(shape.C, shape.K));
-        WinogradMap input = WinogradMap.Of(x, shape.H, shape.W, shape.C, shape.P, shape.Q, zeros);
+        var grid = new TileGrid(shape.N, shape.P, shape.Q);
+        WinogradMap input = WinogradMap.Of(x, shape.H, shape.W, shape.C, grid, zeros);
         input.OriginRow = input.OriginColumn = shape.Padding;
-        WinogradMap error = WinogradMap.Of(dy, shape.P, shape.Q, shape.K, shape.P, shape.Q, zeros);
-        error.Patch = WinogradMap.TileSize;
+        WinogradMap error = WinogradMap.Of(dy, shape.P, shape.Q, shape.K, grid, zeros);
+        error.Overlap = 0;
         var gradient = new WinogradWeightGradient
         {
             Kernels = _kernels,
             Layout = new PanelLayout(shape.K, _kernels->Tiles.Lanes),
             Input = input,
             Error = error,
-            Images = shape.N,
             Dw = dw,
         };
         gradient.Tiles = _scratch.Floats(ScratchUse.WinogradTiles, gradient.TileFloats(Threads));

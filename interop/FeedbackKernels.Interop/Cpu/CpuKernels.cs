@@ -17,7 +17,8 @@ internal unsafe struct CpuKernels
     public delegate*<float*, nint, int, int, float*, nint, void> Transpose;
     public delegate*<ChannelArguments*, long, long, void> Statistics, Affine, BackwardSums, BackwardApply;
     public delegate*<MapArguments*, long, void> Add, Copy, Fill, ScaleTo, Combine, Sign, Sgd, Relu, ReluBackward, Sigmoid, SigmoidBackward;
-    public delegate*<WinogradArguments*, void> WinogradInput, WinogradWeights, WinogradOutput, WinogradError, WinogradGradient;
+    public delegate*<WinogradArguments*, void> WinogradWeights, WinogradGradient;
+    public TransformSet WinogradInput, WinogradOutput, WinogradError;
     public delegate*<PoolArguments*, void> MaxPool, AveragePool, SpreadAverage;
 
     /// <summary>Allocates the table of a level. The caller frees it.</summary>
@@ -58,10 +59,10 @@ internal unsafe struct CpuKernels
             ReluBackward = &MapKernel<TVector, TOps, Maps.ReluBackward>.Run,
             Sigmoid = &MapKernel<TVector, TOps, Maps.Sigmoid>.Run,
             SigmoidBackward = &MapKernel<TVector, TOps, Maps.SigmoidBackward>.Run,
-            WinogradInput = &WinogradKernels<TVector, TOps>.Input,
+            WinogradInput = WinogradKernels<TVector, TOps>.InputSet,
             WinogradWeights = &WinogradKernels<TVector, TOps>.Weights,
-            WinogradOutput = &WinogradKernels<TVector, TOps>.Output,
-            WinogradError = &WinogradKernels<TVector, TOps>.Error,
+            WinogradOutput = WinogradKernels<TVector, TOps>.OutputSet,
+            WinogradError = WinogradKernels<TVector, TOps>.ErrorSet,
             WinogradGradient = &WinogradKernels<TVector, TOps>.Gradient,
             MaxPool = &PoolKernels<TVector, TOps>.Max,
             AveragePool = &PoolKernels<TVector, TOps>.Average,

@@ -1,3 +1,5 @@
+using System.Runtime.Intrinsics.X86;
+
 namespace FeedbackKernels.Interop;
 
 /// <summary>
@@ -16,6 +18,8 @@ internal unsafe struct WeightPacking : IParallelJob
 
     /// <summary>Floats from a tap row, tap column, input channel, column of the source to the next; may be negative.</summary>
     public nint TapRowStride, TapColumnStride, ChannelStride, ColumnStride;
+
+    private const int LineFloats = 16;
 
     // Channels of an item: rows of the source are read in runs of all panels, a few pages at a time.
     private const int BlockChannels = 64;
@@ -68,6 +72,24 @@ internal unsafe struct WeightPacking : IParallelJob
         else Kernels->Transpose(tap, ColumnStride, valid, channels, destination, width);
         if (valid == width) return;
         for (int c = 0; c < channels; c++) new Span<float>(destination + (nint)c * width + valid, width - valid).Clear();
+    }
+
+    /// <summary>Asks for what <see cref="PackTap"/> will read, of all taps: short rows far apart, which no stream predicts.</summary>
+    public readonly void Fetch(int panel, int firstChannel, int channels)
+    {
+        if (!Sse.IsSupported) return;
+        bool byChannel = ColumnStride == 1;
+        int rows = byChannel ? channels : Layout.ValidColumns(panel), floats = byChannel ? Layout.ValidColumns(panel) : channels;
+        nint stride = byChannel ? ChannelStride : ColumnStride;
+        for (int tap = 0; tap < TapRows * TapColumns; tap++)
+        {
+            float* row = Source + tap / TapColumns * TapRowStride + tap % TapColumns * TapColumnStride
+                + firstChannel * ChannelStride + Layout.FirstColumn(panel) * ColumnStride;
+            for (int i = 0; i < rows; i++, row += stride)
+            {
+                for (int f = 0; f < floats; f += LineFloats) Sse.Prefetch0(row + f);
+            }
+        }
     }
 
     private readonly void CopyRows(float* source, int channels, float* destination, int width, int valid)

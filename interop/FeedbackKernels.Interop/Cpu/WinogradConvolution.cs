@@ -1,13 +1,17 @@
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// A 3x3 convolution of stride 1 by Winograd's F(4x4, 3x3): 36 products a 4x4 tile of outputs instead of 144. Tiles are
-/// transformed, each of the 36 points is a product of (tiles x channels) by (channels x columns), and the products are
-/// transformed back. Errors are about 1e-5 of the largest output.
+/// A 3x3 convolution of stride 1 by Winograd's F(4x4, 3x3): 36 products a 4x4 tile of outputs instead of 144, and 25 a tile of
+/// 3x3 at the end of a map that tiles of 4 do not divide. Tiles are transformed, each of the 36 points is a product of (tiles
+/// x channels) by (channels x columns), and the products are transformed back. Errors are about 1e-5 of the largest output.
+/// Where there are many tiles and few weights, a thread takes a block of tiles through all three steps, and the transformed
+/// weights stream past. Where there are few tiles or many weights (7x7 and 14x14 maps), the tiles are transformed first; then
+/// a thread takes a panel of columns, transforms its weights a few channels at a time into its own L2, and lets the tiles
+/// stream past: transformed weights, four times as large as the weights, never go to memory.
 /// </summary>
 internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
 {
-    private const int TileSize = WinogradMap.TileSize, Points = WinogradMap.Points;
+    private const int Points = WinogradMap.Points;
 
     // Channels of the weights that are transformed at a time: nine taps of them by a panel stay in L1.
     private const int WeightChannels = 16;
@@ -18,9 +22,15 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
     // Transformed tiles and products of a block, in most of a 1 MiB L2, beside the panels that stream past.
     private const long BlockBytes = 640 * 1024;
 
-    // Below so many blocks threads would wait for each other, and the transformed weights would be read too often: the
-    // phases are then shared by all threads, over slabs of tiles that fit a third level of cache.
+    // Below so many blocks threads would wait for each other; above so many bytes the transformed weights leave L2 and are
+    // read from further away for every block.
     private const int FewestBlocks = 12;
+    private const long ManyWeightBytes = 16 * 1024 * 1024;
+
+    // Of a panel: channels whose transformed weights (295 KB) and tiles whose products (as many) share a 1 MiB L2.
+    private const int PanelChannels = 64, PanelTiles = 64;
+
+    // Tiles that are transformed before their panels: 19 MB at 512 channels. And those that are handed out at a time.
     private const int SlabTiles = 256, ChunkTiles = 8;
 
     /// <summary>The same convolution as a direct one: sizes, operands, and what is done to outputs.</summary>
@@ -29,11 +39,15 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
     /// <summary>The weights.</summary>
     public WeightPacking Packing;
 
-    /// <summary>Transformed weights [36][panel][channel][width].</summary>
+    /// <summary>Transformed weights [36][panel][channel][width]; or of some channels of one panel, for each worker.</summary>
     public float* Weights;
 
-    /// <summary>Transformed tiles [tile][36][channel] and products [tile][36][column]; one of each a worker, or one in all.</summary>
-    public float* Tiles, Products;
+    /// <summary>Transformed tiles: of each worker's block [tile][36][channel]; or of a slab, in the order in which panels read
+    /// them, [part][channel group][36][tile][channel].</summary>
+    public float* Tiles;
+
+    /// <summary>Products [tile][36][column], of each worker: of a block and all columns, or of some tiles and a panel.</summary>
+    public float* Products;
 
     /// <summary>The input, in patches.</summary>
     public WinogradMap Input;
@@ -46,13 +60,13 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
         Weights,
         Block,
         Input,
-        Multiply,
-        Output,
+        Panel,
     }
 
-    private readonly int AllTiles => Direct.N * Input.TilesDown * Input.TilesAcross;
+    private readonly int AllTiles => Input.Grid.Tiles;
 
-    private readonly bool Shared => AllTiles < FewestBlocks * _blockTiles;
+    private readonly bool ByPanel =>
+        AllTiles < FewestBlocks * _blockTiles || Points * (long)Channels * Columns * sizeof(float) > ManyWeightBytes;
 
     private readonly int WeightGroups => (Channels + WeightChannels - 1) / WeightChannels;
 
@@ -60,35 +74,43 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
 
     private readonly int Columns => Direct.Layout.Columns;
 
-    // All points of a tile lie together, so that the transforms read and write one run of memory. One more cache line from a
-    // tile to the next: tiles a multiple of 4 KiB apart would share one set of L1.
-    private readonly nint TileRow => Points * (nint)Channels + LineFloats;
+    // In a block all points of a tile lie together, so that the transforms read and write one run of memory. One more cache
+    // line from a tile to the next: tiles a multiple of 4 KiB apart would share one set of L1.
+    private readonly nint TileRow => ByPanel ? PanelChannels : Points * (nint)Channels + LineFloats;
 
-    private readonly nint ProductRow => Points * (nint)Columns + LineFloats;
+    private readonly nint TilePoint => ByPanel ? PanelTiles * PanelChannels + LineFloats : Channels;
 
-    private readonly int BufferTiles => Shared ? Math.Min(SlabTiles, AllTiles) : _blockTiles;
+    private readonly int ChannelGroups => (Channels + PanelChannels - 1) / PanelChannels;
 
-    private readonly nint WeightPoint => (nint)Channels * Columns + LineFloats;
+    private readonly nint PartFloats => ChannelGroups * Points * TilePoint;
 
-    private readonly int Buffers(int threads) => Shared ? 1 : threads;
+    private readonly nint ProductRow => Points * (nint)(ByPanel ? Direct.Layout.FullWidth : Columns) + LineFloats;
 
-    public readonly long WeightFloats => Points * (long)WeightPoint;
+    private readonly nint WeightPoint => (ByPanel ? PanelChannels * (nint)Direct.Layout.FullWidth : (nint)Channels * Columns) + LineFloats;
 
-    public readonly long TileFloats(int threads) => BufferTiles * (long)TileRow * Buffers(threads);
+    private readonly nint WorkerProducts => (ByPanel ? PanelTiles : _blockTiles) * ProductRow;
 
-    public readonly long ProductFloats(int threads) => BufferTiles * (long)ProductRow * Buffers(threads);
+    public readonly long WeightFloats(int threads) => Points * (long)WeightPoint * (ByPanel ? threads : 1);
 
-    private readonly int TilesPerChunk => Shared ? ChunkTiles : _blockTiles;
+    public readonly long TileFloats(int threads) => ByPanel
+        ? Math.Min(SlabTiles / PanelTiles, (AllTiles + PanelTiles - 1) / PanelTiles) * (long)PartFloats
+        : threads * _blockTiles * (long)TileRow;
+
+    public readonly long ProductFloats(int threads) => threads * (long)WorkerProducts;
+
+    private readonly int TilesPerChunk => ByPanel ? PanelTiles : _blockTiles;
 
     /// <inheritdoc/>
     public readonly int Chunks => (AllTiles + TilesPerChunk - 1) / TilesPerChunk;
+
+    private readonly int PanelParts => (_slabTiles + PanelTiles - 1) / PanelTiles;
 
     private readonly int Items => _phase switch
     {
         Phase.Weights => Direct.Layout.Count * WeightGroups,
         Phase.Block => Chunks,
-        Phase.Multiply => Points,
-        _ => (_slabTiles + ChunkTiles - 1) / ChunkTiles,
+        Phase.Input => (_slabTiles + ChunkTiles - 1) / ChunkTiles,
+        _ => Direct.Layout.Count * PanelParts,
     };
 
     /// <summary>
@@ -108,8 +130,8 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
     {
         int tall = direct.Kernels->Tiles.MaxRows;
         long tileBytes = Points * (long)(direct.InputChannels + direct.Layout.Columns) * sizeof(float);
-        var input = WinogradMap.Of(
-            direct.Input, direct.InputRows, direct.InputColumns, direct.InputChannels, direct.P, direct.Q, zeros);
+        var grid = new TileGrid(direct.N, direct.P, direct.Q);
+        var input = WinogradMap.Of(direct.Input, direct.InputRows, direct.InputColumns, direct.InputChannels, grid, zeros);
         input.OriginRow = direct.OriginRow;
         input.OriginColumn = direct.OriginColumn;
         return new WinogradConvolution
@@ -127,8 +149,8 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
         int pixels = 0, end = Math.Min((chunk + 1) * TilesPerChunk, AllTiles);
         for (int tile = chunk * TilesPerChunk; tile < end; tile++)
         {
-            (_, int row, int column) = Input.Place(tile);
-            pixels += Math.Min(TileSize, Direct.P - row) * Math.Min(TileSize, Direct.Q - column);
+            (_, int row, int column, TileKind kind) = Input.Grid.Place(tile);
+            pixels += Math.Min(kind.Rows, Direct.P - row) * Math.Min(kind.Columns, Direct.Q - column);
         }
 
         return pixels;
@@ -138,9 +160,9 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
     public void Run(WorkerPool pool, float* chunkStatistics)
     {
         Direct.ChunkStatistics = chunkStatistics;
-        RunPhase(pool, Phase.Weights);
-        if (!Shared)
+        if (!ByPanel)
         {
+            RunPhase(pool, Phase.Weights);
             RunPhase(pool, Phase.Block);
             return;
         }
@@ -149,8 +171,7 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
         {
             _slabTiles = Math.Min(SlabTiles, AllTiles - _firstTile);
             RunPhase(pool, Phase.Input);
-            RunPhase(pool, Phase.Multiply);
-            RunPhase(pool, Phase.Output);
+            RunPhase(pool, Phase.Panel);
         }
     }
 
@@ -164,13 +185,14 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
             case Phase.Block:
                 RunBlock(item, worker);
                 break;
-            case Phase.Multiply:
-                Multiply(item, Tiles, Products, _slabTiles);
+            case Phase.Input:
+                int first = item * ChunkTiles;
+                TransformInput(
+                    _firstTile + first, Math.Min(ChunkTiles, _slabTiles - first),
+                    Tiles + first / PanelTiles * PartFloats + first % PanelTiles * TileRow, PanelChannels);
                 break;
             default:
-                int first = item * ChunkTiles, count = Math.Min(ChunkTiles, _slabTiles - first);
-                if (_phase == Phase.Input) TransformInput(_firstTile + first, count, Tiles + first * TileRow);
-                else TransformOutput(_firstTile + first, count, Products + first * ProductRow, (_firstTile + first) / ChunkTiles);
+                RunPanel(item / PanelParts, item % PanelParts, worker);
                 break;
         }
     }
@@ -183,26 +205,140 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
 
     private readonly void RunBlock(int block, int worker)
     {
-        int first = block * _blockTiles, count = Math.Min(_blockTiles, AllTiles - first);
-        float* tiles = Tiles + worker * BufferTiles * TileRow, products = Products + worker * BufferTiles * ProductRow;
-        TransformInput(first, count, tiles);
-        for (int point = 0; point < Points; point++) Multiply(point, tiles, products, count);
-        TransformOutput(first, count, products, block);
+        int first = block * _blockTiles, all = Math.Min(_blockTiles, AllTiles - first);
+        float* tiles = Tiles + worker * _blockTiles * TileRow, products = Products + worker * WorkerProducts;
+        TransformInput(first, all, tiles, Channels);
+        PanelLayout layout = Direct.Layout;
+        TileArguments t = ProductOf(Channels);
+        for (int point = 0; point < Points; point++)
+        {
+            (int firstTile, int count) = TilesWith(point, first, all);
+            float* left = tiles + firstTile * TileRow + (nint)point * Channels;
+            float* product = products + firstTile * ProductRow + (nint)point * Columns;
+            for (int panel = 0; panel < layout.Count; panel++)
+            {
+                int column = layout.FirstColumn(panel);
+                t.A = left;
+                t.B = Weights + point * WeightPoint + (nint)Channels * column;
+                t.BInner = layout.Width(panel);
+                t.C = product + column;
+                Multiply(&t, count);
+            }
+        }
+
+        TransformOutput(first, all, products, 0, Columns, block);
+    }
+
+    private readonly void RunPanel(int panel, int part, int worker)
+    {
+        int width = Direct.Layout.Width(panel), inSlab = part * PanelTiles, all = Math.Min(PanelTiles, _slabTiles - inSlab);
+        float* weights = Weights + worker * Points * WeightPoint, products = Products + worker * WorkerProducts;
+        float* tiles = Tiles + part * PartFloats;
+        for (int channel = 0; channel < Channels; channel += PanelChannels)
+        {
+            int channels = Math.Min(PanelChannels, Channels - channel);
+            for (int c = 0; c < channels; c += WeightChannels)
+            {
+                int next = channel + c + WeightChannels;
+                if (next < Channels) Packing.Fetch(panel, next, Math.Min(WeightChannels, Channels - next));
+                TransformWeights(panel, channel + c, Math.Min(WeightChannels, channels - c), weights + (nint)c * width);
+            }
+
+            TileArguments t = ProductOf(channels);
+            t.BInner = width;
+            t.Accumulate = channel > 0;
+            for (int point = 0; point < Points; point++, tiles += TilePoint)
+            {
+                (int first, int count) = TilesWith(point, _firstTile + inSlab, all);
+                t.A = tiles + first * TileRow;
+                t.C = products + first * ProductRow + (nint)point * width;
+                t.B = weights + point * WeightPoint;
+                MultiplyAndFetch(&t, count, tiles + TilePoint);
+            }
+        }
+
+        TransformOutput(_firstTile + inSlab, all, products, Direct.Layout.FirstColumn(panel), width, (_firstTile + inSlab) / PanelTiles);
+    }
+
+    private readonly TileArguments ProductOf(int channels) => new()
+    {
+        ARow = TileRow,
+        AInner = 1,
+        CRow = ProductRow,
+        Inner = channels,
+        Middle = 1,
+        Outer = 1,
+        Ahead = GatherConvolution.PanelAheadBytes,
+    };
+
+    /// <summary>Those of some tiles that have a point: the first of them, counted from firstTile, and how many.</summary>
+    private readonly (int First, int Count) TilesWith(int point, int firstTile, int count)
+    {
+        (int first, int end) = Input.Grid.TilesWith(point);
+        first = Math.Max(first - firstTile, 0);
+        return (first, Math.Max(0, Math.Min(end - firstTile, count) - first));
+    }
+
+    /// <summary>The products of some tiles, in register tiles of nearly equal height.</summary>
+    private readonly void Multiply(TileArguments* t, int tiles)
+    {
+        if (tiles == 0) return;
+        int tall = Direct.Kernels->Tiles.MaxRows, strips = (tiles + tall - 1) / tall, rows = tiles / strips, higher = tiles % strips;
+        RunStrips(t, higher, rows + 1);
+        RunStrips(t, strips - higher, rows);
+    }
+
+    private readonly void RunStrips(TileArguments* t, int strips, int rows)
+    {
+        if (strips == 0) return;
+        t->Tiles = strips;
+        t->ATile = rows * t->ARow;
+        t->CTile = rows * t->CRow;
+        Direct.Kernels->Tiles.Run(rows, (int)t->BInner, t);
+        t->A += strips * t->ATile;
+        t->C += strips * t->CTile;
+    }
+
+    /// <summary>The same one by one: meanwhile each fetches a part of the tiles of the next point, which come from a third level
+    /// of cache or from memory, and the sums that the next one adds to.</summary>
+    private readonly void MultiplyAndFetch(TileArguments* t, int tiles, float* nextTiles)
+    {
+        int tall = Direct.Kernels->Tiles.MaxRows, strips = (tiles + tall - 1) / tall;
+        byte* fetch = (byte*)nextTiles, end = fetch + TilePoint * sizeof(float);
+        t->Tiles = 1;
+        for (int i = 0, first = 0; i < strips; i++)
+        {
+            int next = tiles * (i + 1) / strips, rows = next - first;
+            t->Ahead = fetch < end ? (nint)(fetch - (byte*)t->B) : GatherConvolution.PanelAheadBytes;
+            t->NextC = t->Accumulate ? t->C + rows * t->CRow : null;
+            Direct.Kernels->Tiles.Run(rows, (int)t->BInner, t);
+            fetch += t->Inner * t->BInner * sizeof(float);
+            t->A += rows * t->ARow;
+            t->C += rows * t->CRow;
+            first = next;
+        }
+    }
+
+    private readonly void TransformWeights(int item)
+    {
+        int panel = item / WeightGroups, first = item % WeightGroups * WeightChannels, width = Direct.Layout.Width(panel);
+        float* destination = Weights + (nint)Channels * Direct.Layout.FirstColumn(panel) + (nint)first * width;
+        int next = first + WeightChannels;
+        if (next < Channels) Packing.Fetch(panel, next, Math.Min(WeightChannels, Channels - next));
+        TransformWeights(panel, first, Math.Min(WeightChannels, Channels - first), destination);
     }
 
     /// <summary>Packs some channels of a panel, all taps, and transforms them while they are in L1.</summary>
-    private readonly void TransformWeights(int item)
+    private readonly void TransformWeights(int panel, int first, int count, float* destination)
     {
-        PanelLayout layout = Direct.Layout;
-        int panel = item / WeightGroups, first = item % WeightGroups * WeightChannels, count = Math.Min(WeightChannels, Channels - first);
-        int width = layout.Width(panel);
+        int width = Direct.Layout.Width(panel);
         float* taps = stackalloc float[9 * WeightChannels * width];
         for (int tap = 0; tap < 9; tap++) Packing.PackTap(panel, tap / 3, tap % 3, first, count, taps + tap * count * width);
         var t = new WinogradArguments
         {
             Source = taps,
             SourceStride = count * width,
-            Destination = Weights + (nint)Channels * layout.FirstColumn(panel) + (nint)first * width,
+            Destination = destination,
             DestinationStride = WeightPoint,
             // Channel and column are one run of memory.
             Channels = count * width,
@@ -210,77 +346,49 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
         Direct.Kernels->WinogradWeights(&t);
     }
 
-    private readonly void TransformInput(int first, int count, float* destination)
+    /// <summary>Some tiles, so many of the channels at a time.</summary>
+    private readonly void TransformInput(int first, int count, float* destination, int groupChannels)
     {
         float** pixels = stackalloc float*[Points];
-        var t = new WinogradArguments { Pixels = pixels, DestinationStride = Channels, Channels = Channels };
-        for (int i = 0; i < count; i++)
+        var t = new WinogradArguments { Pixels = pixels, DestinationStride = TilePoint };
+        for (int i = 0; i < count; i++, destination += TileRow)
         {
-            Input.Locate(first + i, pixels);
-            if (first + i + 1 < AllTiles) Input.FetchAhead(first + i);
-            t.Destination = destination + i * TileRow;
-            Direct.Kernels->WinogradInput(&t);
+            TileKind kind = Input.Locate(first + i, pixels);
+            Input.FetchAhead(first + i + 1);
+            t.Destination = destination;
+            for (t.FirstChannel = 0; t.FirstChannel < Channels; t.FirstChannel += groupChannels, t.Destination += Points * TilePoint)
+            {
+                t.Channels = Math.Min(groupChannels, Channels - t.FirstChannel);
+                Direct.Kernels->WinogradInput.Run(kind, &t);
+            }
         }
     }
 
-    private readonly void Multiply(int point, float* tiles, float* products, int count)
-    {
-        PanelLayout layout = Direct.Layout;
-        TileSet kernels = Direct.Kernels->Tiles;
-        var t = new TileArguments
-        {
-            ARow = TileRow,
-            AInner = 1,
-            CRow = ProductRow,
-            Inner = Channels,
-            Middle = 1,
-            Outer = 1,
-            Ahead = GatherConvolution.PanelAheadBytes,
-        };
-        int tall = kernels.MaxRows, whole = count / tall, rest = count % tall;
-        t.ATile = tall * TileRow;
-        t.CTile = tall * ProductRow;
-        for (int panel = 0; panel < layout.Count; panel++)
-        {
-            int column = layout.FirstColumn(panel), width = layout.Width(panel);
-            t.A = tiles + (nint)point * Channels;
-            t.B = Weights + point * WeightPoint + (nint)Channels * column;
-            t.C = products + (nint)point * Columns + column;
-            t.BInner = width;
-            t.Tiles = whole;
-            if (whole > 0) kernels.Run(tall, width, &t);
-            if (rest == 0) continue;
-            t.A += whole * t.ATile;
-            t.C += whole * t.CTile;
-            t.Tiles = 1;
-            kernels.Run(rest, width, &t);
-        }
-    }
-
-    private readonly void TransformOutput(int first, int count, float* products, int chunk)
+    private readonly void TransformOutput(int first, int count, float* products, int firstColumn, int columns, int chunk)
     {
         var t = new WinogradArguments
         {
-            SourceStride = Columns,
+            SourceStride = columns,
             DestinationStride = Direct.OutputRowStride,
             PixelStride = Direct.OutputPixelStride,
             Accumulate = Direct.Accumulate,
-            Channels = Columns,
+            Channels = columns,
+            StatisticsStride = Columns,
         };
         for (int i = 0; i < count; i++)
         {
-            (int n, int row, int column) = Input.Place(first + i);
+            (int n, int row, int column, TileKind kind) = Input.Grid.Place(first + i);
             t.Source = products + i * ProductRow;
-            t.Destination = Direct.Output + n * Direct.OutputImageStride + row * Direct.OutputRowStride + column * Direct.OutputPixelStride;
-            t.Rows = Math.Min(TileSize, Direct.P - row);
-            t.Columns = Math.Min(TileSize, Direct.Q - column);
+            t.Destination = Direct.Output + n * Direct.OutputImageStride + row * Direct.OutputRowStride + column * Direct.OutputPixelStride + firstColumn;
+            t.Rows = Math.Min(kind.Rows, Direct.P - row);
+            t.Columns = Math.Min(kind.Columns, Direct.Q - column);
             // The transform adds up the statistics itself once the chunk has its shift, unless they are those of something
             // that is still to be done to its outputs.
             bool sums = Direct.ChunkStatistics != null && !Direct.Epilogue.Maps && i > 0;
-            t.Shift = sums ? Direct.ChunkStatistics + (nint)chunk * 3 * Columns : null;
-            Direct.Kernels->WinogradOutput(&t);
+            t.Shift = sums ? Direct.ChunkStatistics + (nint)chunk * 3 * Columns + firstColumn : null;
+            Direct.Kernels->WinogradOutput.Run(kind, &t);
             for (int a = 0; a < t.Rows && !sums; a++)
-                Direct.FinishTile(t.Destination + a * t.DestinationStride, t.Columns, Columns, 0, chunk, firstOfChunk: i == 0 && a == 0);
+                Direct.FinishTile(t.Destination + a * t.DestinationStride, t.Columns, columns, firstColumn, chunk, firstOfChunk: i == 0 && a == 0);
         }
     }
 }

@@ -5,8 +5,8 @@ namespace FeedbackKernels.Interop;
 /// <summary>What a Winograd transform is handed. Strides are in floats.</summary>
 internal unsafe struct WinogradArguments
 {
-    /// <summary>Transforms of an input or an error: addresses of the 6x6 or 4x4 pixels of a tile, row by row; those outside
-    /// the map point to zeros.</summary>
+    /// <summary>Transforms of an input or an error: addresses of the pixels of a tile, 6 a row; those outside the map point to
+    /// zeros.</summary>
     public float** Pixels;
 
     /// <summary>Weight transform: the taps, <see cref="SourceStride"/> apart. Output and gradient transforms: the 36 products.</summary>
@@ -22,21 +22,43 @@ internal unsafe struct WinogradArguments
     public int Rows, Columns;
     public bool Accumulate;
 
-    /// <summary>Output transform: the channels' shifts, and behind them their sums of deviations and of squared deviations,
-    /// which are added to; null where no statistics are wanted.</summary>
+    /// <summary>Output transform: the channels' shifts, and StatisticsStride behind each their sums of deviations and of squared
+    /// deviations, which are added to; null where no statistics are wanted.</summary>
     public float* Shift;
+    public nint StatisticsStride;
 
     /// <summary>Channels; a multiple of the vector's lanes.</summary>
     public nint Channels;
 
-    /// <summary>Transform of an error: the first of the pixels' channels.</summary>
+    /// <summary>Transforms of an input or an error: the first of the pixels' channels.</summary>
     public nint FirstChannel;
 }
 
+/// <summary>One of the transforms, for each kind of tile.</summary>
+internal unsafe struct TransformSet
+{
+    private fixed long _kernels[TileKind.Count];
+
+    public readonly void Run(TileKind kind, WinogradArguments* t) => ((delegate*<WinogradArguments*, void>)(nint)_kernels[kind.Index])(t);
+
+    public static TransformSet Of(
+        delegate*<WinogradArguments*, void> whole, delegate*<WinogradArguments*, void> narrow,
+        delegate*<WinogradArguments*, void> low, delegate*<WinogradArguments*, void> both)
+    {
+        var set = default(TransformSet);
+        set._kernels[new TileKind(false, false).Index] = (nint)whole;
+        set._kernels[new TileKind(false, true).Index] = (nint)narrow;
+        set._kernels[new TileKind(true, false).Index] = (nint)low;
+        set._kernels[new TileKind(true, true).Index] = (nint)both;
+        return set;
+    }
+}
+
 /// <summary>
-/// The transforms of Winograd's F(4x4, 3x3) (Lavin and Gray 2016), vectorised over channels: input d to Bᵀ d B, weights g to
-/// G g Gᵀ, products m to Aᵀ m A, with interpolation points 0, ±1, ±2 and infinity; and those of its adjoint in the weights:
-/// error e to A e Aᵀ, products m to Gᵀ m G. Each is a transform of columns into a small buffer on the stack, then of rows.
+/// The transforms of Winograd's F(4, 3) (Lavin and Gray 2016) in two dimensions, vectorised over channels: input d to Bᵀ d B,
+/// weights g to G g Gᵀ, products m to Aᵀ m A, with interpolation points 0, ±1, ±2 and infinity; and those of its adjoint in
+/// the weights: error e to A e Aᵀ, products m to Gᵀ m G. F(3, 3) leaves out the point -2; its Bᵀ is scaled so that the other
+/// five rows of G serve it too. Each is a transform of columns into a small buffer on the stack, then of rows.
 /// </summary>
 internal static unsafe class WinogradKernels<TVector, TOps>
     where TVector : unmanaged
@@ -48,8 +70,20 @@ internal static unsafe class WinogradKernels<TVector, TOps>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static float* Aligned(float* buffer) => (float*)(((nint)buffer + 63) & ~63);
 
+    public static TransformSet InputSet => TransformSet.Of(&Input<Four, Four>, &Input<Four, Three>, &Input<Three, Four>, &Input<Three, Three>);
+
+    public static TransformSet OutputSet => TransformSet.Of(&Output<Four, Four>, &Output<Four, Three>, &Output<Three, Four>, &Output<Three, Three>);
+
+    public static TransformSet ErrorSet => TransformSet.Of(&Error<Four, Four>, &Error<Four, Three>, &Error<Three, Four>, &Error<Three, Three>);
+
+    /// <summary>Whether tiles of so many rows, or columns, have one of the six points.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static bool Has<TSize>(int point) where TSize : unmanaged, IConstant => TSize.Value == 4 || point != 4;
+
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Input(WinogradArguments* t)
+    private static void Input<TDown, TAcross>(WinogradArguments* t)
+        where TDown : unmanaged, IConstant
+        where TAcross : unmanaged, IConstant
     {
         float* columns = stackalloc float[37 * MostLanes];
         columns = Aligned(columns);
@@ -57,19 +91,21 @@ internal static unsafe class WinogradKernels<TVector, TOps>
         float** p = t->Pixels;
         for (nint c = 0; c < t->Channels; c += lanes)
         {
-            for (int j = 0; j < 6; j++)
+            nint channel = t->FirstChannel + c;
+            for (int j = 0; j < TAcross.Value + 2; j++)
             {
-                Input(
-                    TOps.Load(p[j] + c), TOps.Load(p[6 + j] + c), TOps.Load(p[12 + j] + c), TOps.Load(p[18 + j] + c),
-                    TOps.Load(p[24 + j] + c), TOps.Load(p[30 + j] + c), columns + j * lanes, 6 * lanes);
+                Input<TDown>(
+                    TOps.Load(p[j] + channel), TOps.Load(p[6 + j] + channel), TOps.Load(p[12 + j] + channel), TOps.Load(p[18 + j] + channel),
+                    TOps.Load(p[24 + j] + channel), TDown.Value == 4 ? TOps.Load(p[30 + j] + channel) : TOps.Zero, columns + j * lanes, 6 * lanes);
             }
 
             float* row = columns, destination = t->Destination + c;
             for (int i = 0; i < 6; i++, row += 6 * lanes, destination += 6 * stride)
             {
-                Input(
+                if (!Has<TDown>(i)) continue;
+                Input<TAcross>(
                     TOps.Load(row), TOps.Load(row + lanes), TOps.Load(row + 2 * lanes), TOps.Load(row + 3 * lanes),
-                    TOps.Load(row + 4 * lanes), TOps.Load(row + 5 * lanes), destination, stride);
+                    TOps.Load(row + 4 * lanes), TAcross.Value == 4 ? TOps.Load(row + 5 * lanes) : TOps.Zero, destination, stride);
             }
         }
     }
@@ -92,7 +128,9 @@ internal static unsafe class WinogradKernels<TVector, TOps>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Output(WinogradArguments* t)
+    private static void Output<TDown, TAcross>(WinogradArguments* t)
+        where TDown : unmanaged, IConstant
+        where TAcross : unmanaged, IConstant
     {
         float* columns = stackalloc float[29 * MostLanes];
         columns = Aligned(columns);
@@ -103,19 +141,21 @@ internal static unsafe class WinogradKernels<TVector, TOps>
             float* m = t->Source + c;
             for (int j = 0; j < 6; j++, m += point)
             {
-                Output(
+                if (!Has<TAcross>(j)) continue;
+                Output<TDown>(
                     TOps.Load(m), TOps.Load(m + 6 * point), TOps.Load(m + 12 * point), TOps.Load(m + 18 * point),
-                    TOps.Load(m + 24 * point), TOps.Load(m + 30 * point), columns + j * lanes, 6 * lanes);
+                    TDown.Value == 4 ? TOps.Load(m + 24 * point) : TOps.Zero, TOps.Load(m + 30 * point), columns + j * lanes, 6 * lanes);
             }
 
             float* row = columns;
-            bool direct = t->Columns == 4 && !t->Accumulate;
+            bool direct = t->Columns == TAcross.Value && !t->Accumulate;
             for (int i = 0; i < t->Rows; i++, row += 6 * lanes)
             {
                 float* y = t->Destination + i * t->DestinationStride + c;
-                Output(
+                Output<TAcross>(
                     TOps.Load(row), TOps.Load(row + lanes), TOps.Load(row + 2 * lanes), TOps.Load(row + 3 * lanes),
-                    TOps.Load(row + 4 * lanes), TOps.Load(row + 5 * lanes), direct ? y : pixels, direct ? t->PixelStride : lanes);
+                    TAcross.Value == 4 ? TOps.Load(row + 4 * lanes) : TOps.Zero, TOps.Load(row + 5 * lanes),
+                    direct ? y : pixels, direct ? t->PixelStride : lanes);
                 if (!direct)
                 {
                     for (int j = 0; j < t->Columns; j++)
@@ -134,7 +174,7 @@ internal static unsafe class WinogradKernels<TVector, TOps>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void AddStatistics(WinogradArguments* t, nint c)
     {
-        float* shifts = t->Shift + c, sums = shifts + t->Channels, squareSums = sums + t->Channels;
+        float* shifts = t->Shift + c, sums = shifts + t->StatisticsStride, squareSums = sums + t->StatisticsStride;
         TVector shift = TOps.Load(shifts), sum = TOps.Zero, squares = TOps.Zero;
         for (int i = 0; i < t->Rows; i++)
         {
@@ -152,7 +192,9 @@ internal static unsafe class WinogradKernels<TVector, TOps>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Error(WinogradArguments* t)
+    private static void Error<TDown, TAcross>(WinogradArguments* t)
+        where TDown : unmanaged, IConstant
+        where TAcross : unmanaged, IConstant
     {
         float* columns = stackalloc float[25 * MostLanes];
         columns = Aligned(columns);
@@ -161,16 +203,21 @@ internal static unsafe class WinogradKernels<TVector, TOps>
         for (nint c = 0; c < t->Channels; c += lanes)
         {
             nint channel = t->FirstChannel + c;
-            for (int j = 0; j < 4; j++)
+            for (int j = 0; j < TAcross.Value; j++)
             {
-                Error(
-                    TOps.Load(p[j] + channel), TOps.Load(p[4 + j] + channel), TOps.Load(p[8 + j] + channel), TOps.Load(p[12 + j] + channel),
-                    columns + j * lanes, 4 * lanes);
+                Error<TDown>(
+                    TOps.Load(p[j] + channel), TOps.Load(p[6 + j] + channel), TOps.Load(p[12 + j] + channel),
+                    TDown.Value == 4 ? TOps.Load(p[18 + j] + channel) : TOps.Zero, columns + j * lanes, 4 * lanes);
             }
 
             float* row = columns, destination = t->Destination + c;
             for (int i = 0; i < 6; i++, row += 4 * lanes, destination += 6 * stride)
-                Error(TOps.Load(row), TOps.Load(row + lanes), TOps.Load(row + 2 * lanes), TOps.Load(row + 3 * lanes), destination, stride);
+            {
+                if (!Has<TDown>(i)) continue;
+                Error<TAcross>(
+                    TOps.Load(row), TOps.Load(row + lanes), TOps.Load(row + 2 * lanes),
+                    TAcross.Value == 4 ? TOps.Load(row + 3 * lanes) : TOps.Zero, destination, stride);
+            }
         }
     }
 
@@ -200,18 +247,34 @@ internal static unsafe class WinogradKernels<TVector, TOps>
         }
     }
 
-    /// <summary>Bᵀ: rows (4 0 -5 0 1 0), (0 -4 -4 1 1 0), (0 4 -4 -1 1 0), (0 -2 -1 2 1 0), (0 2 -1 -2 1 0), (0 4 0 -5 0 1).</summary>
+    /// <summary>
+    /// Bᵀ of F(4, 3): rows (4 0 -5 0 1 0), (0 -4 -4 1 1 0), (0 4 -4 -1 1 0), (0 -2 -1 2 1 0), (0 2 -1 -2 1 0), (0 4 0 -5 0 1);
+    /// of F(3, 3): (4 -2 -4 2 0), (0 -6 -3 3 0), (0 2 -3 1 0), (0 -4 0 4 0), none, (0 2 -1 -2 1).
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Input(TVector d0, TVector d1, TVector d2, TVector d3, TVector d4, TVector d5, float* o, nint stride)
+    private static void Input<TSize>(TVector d0, TVector d1, TVector d2, TVector d3, TVector d4, TVector d5, float* o, nint stride)
+        where TSize : unmanaged, IConstant
     {
-        TVector two = TOps.Broadcast(2), four = TOps.Broadcast(4), minusFour = TOps.Broadcast(-4), minusFive = TOps.Broadcast(-5);
         TVector even = TOps.Subtract(d4, d2), odd = TOps.Subtract(d3, d1);
-        TOps.Store(TOps.MultiplyAdd(d0, four, TOps.MultiplyAdd(d2, minusFive, d4)), o);
-        TOps.Store(TOps.MultiplyAdd(TOps.Add(d1, d2), minusFour, TOps.Add(d3, d4)), o + stride);
-        TOps.Store(TOps.MultiplyAdd(TOps.Subtract(d1, d2), four, TOps.Subtract(d4, d3)), o + 2 * stride);
-        TOps.Store(TOps.MultiplyAdd(odd, two, even), o + 3 * stride);
-        TOps.Store(TOps.MultiplyAdd(odd, TOps.Broadcast(-2), even), o + 4 * stride);
-        TOps.Store(TOps.MultiplyAdd(d1, four, TOps.MultiplyAdd(d3, minusFive, d5)), o + 5 * stride);
+        if (TSize.Value == 4)
+        {
+            TVector two = TOps.Broadcast(2), four = TOps.Broadcast(4), minusFour = TOps.Broadcast(-4), minusFive = TOps.Broadcast(-5);
+            TOps.Store(TOps.MultiplyAdd(d0, four, TOps.MultiplyAdd(d2, minusFive, d4)), o);
+            TOps.Store(TOps.MultiplyAdd(TOps.Add(d1, d2), minusFour, TOps.Add(d3, d4)), o + stride);
+            TOps.Store(TOps.MultiplyAdd(TOps.Subtract(d1, d2), four, TOps.Subtract(d4, d3)), o + 2 * stride);
+            TOps.Store(TOps.MultiplyAdd(odd, two, even), o + 3 * stride);
+            TOps.Store(TOps.MultiplyAdd(odd, TOps.Broadcast(-2), even), o + 4 * stride);
+            TOps.Store(TOps.MultiplyAdd(d1, four, TOps.MultiplyAdd(d3, minusFive, d5)), o + 5 * stride);
+        }
+        else
+        {
+            TVector two = TOps.Broadcast(2), three = TOps.Broadcast(3), four = TOps.Broadcast(4), minusTwo = TOps.Broadcast(-2);
+            TOps.Store(TOps.MultiplyAdd(TOps.Subtract(d0, d2), four, TOps.Multiply(odd, two)), o);
+            TOps.Store(TOps.Multiply(TOps.Subtract(odd, TOps.Add(d1, d2)), three), o + stride);
+            TOps.Store(TOps.MultiplyAdd(d2, TOps.Broadcast(-3), TOps.MultiplyAdd(d1, two, d3)), o + 2 * stride);
+            TOps.Store(TOps.Multiply(odd, four), o + 3 * stride);
+            TOps.Store(TOps.MultiplyAdd(odd, minusTwo, even), o + 5 * stride);
+        }
     }
 
     /// <summary>G: rows (1/4 0 0), (-1/6 -1/6 -1/6), (-1/6 1/6 -1/6), (1/24 1/12 1/6), (1/24 -1/12 1/6), (0 0 1).</summary>
@@ -230,30 +293,55 @@ internal static unsafe class WinogradKernels<TVector, TOps>
         TOps.Store(g2, o + 5 * stride);
     }
 
-    /// <summary>Aᵀ: rows (1 1 1 1 1 0), (0 1 -1 2 -2 0), (0 1 1 4 4 0), (0 1 -1 8 -8 1).</summary>
+    /// <summary>
+    /// Aᵀ of F(4, 3): rows (1 1 1 1 1 0), (0 1 -1 2 -2 0), (0 1 1 4 4 0), (0 1 -1 8 -8 1);
+    /// of F(3, 3), without the fifth number: (1 1 1 1 0), (0 1 -1 2 0), (0 1 1 4 1).
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Output(TVector m0, TVector m1, TVector m2, TVector m3, TVector m4, TVector m5, float* o, nint stride)
+    private static void Output<TSize>(TVector m0, TVector m1, TVector m2, TVector m3, TVector m4, TVector m5, float* o, nint stride)
+        where TSize : unmanaged, IConstant
     {
-        TVector near = TOps.Add(m1, m2), nearOdd = TOps.Subtract(m1, m2), far = TOps.Add(m3, m4), farOdd = TOps.Subtract(m3, m4);
-        TOps.Store(TOps.Add(TOps.Add(m0, near), far), o);
-        TOps.Store(TOps.MultiplyAdd(farOdd, TOps.Broadcast(2), nearOdd), o + stride);
-        TOps.Store(TOps.MultiplyAdd(far, TOps.Broadcast(4), near), o + 2 * stride);
-        TOps.Store(TOps.Add(TOps.MultiplyAdd(farOdd, TOps.Broadcast(8), nearOdd), m5), o + 3 * stride);
+        TVector near = TOps.Add(m1, m2), nearOdd = TOps.Subtract(m1, m2);
+        if (TSize.Value == 4)
+        {
+            TVector far = TOps.Add(m3, m4), farOdd = TOps.Subtract(m3, m4);
+            TOps.Store(TOps.Add(TOps.Add(m0, near), far), o);
+            TOps.Store(TOps.MultiplyAdd(farOdd, TOps.Broadcast(2), nearOdd), o + stride);
+            TOps.Store(TOps.MultiplyAdd(far, TOps.Broadcast(4), near), o + 2 * stride);
+            TOps.Store(TOps.Add(TOps.MultiplyAdd(farOdd, TOps.Broadcast(8), nearOdd), m5), o + 3 * stride);
+        }
+        else
+        {
+            TOps.Store(TOps.Add(TOps.Add(m0, near), m3), o);
+            TOps.Store(TOps.MultiplyAdd(m3, TOps.Broadcast(2), nearOdd), o + stride);
+            TOps.Store(TOps.Add(TOps.MultiplyAdd(m3, TOps.Broadcast(4), near), m5), o + 2 * stride);
+        }
     }
 
     /// <summary>A: the transpose of the output transform.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Error(TVector e0, TVector e1, TVector e2, TVector e3, float* o, nint stride)
+    private static void Error<TSize>(TVector e0, TVector e1, TVector e2, TVector e3, float* o, nint stride)
+        where TSize : unmanaged, IConstant
     {
-        TVector four = TOps.Broadcast(4), eight = TOps.Broadcast(8);
-        TVector even = TOps.Add(e0, e2), odd = TOps.Add(e1, e3);
-        TVector farEven = TOps.MultiplyAdd(e2, four, e0), farOdd = TOps.MultiplyAdd(e3, eight, TOps.Add(e1, e1));
-        TOps.Store(e0, o);
-        TOps.Store(TOps.Add(even, odd), o + stride);
-        TOps.Store(TOps.Subtract(even, odd), o + 2 * stride);
-        TOps.Store(TOps.Add(farEven, farOdd), o + 3 * stride);
-        TOps.Store(TOps.Subtract(farEven, farOdd), o + 4 * stride);
-        TOps.Store(e3, o + 5 * stride);
+        TVector four = TOps.Broadcast(4), even = TOps.Add(e0, e2), farEven = TOps.MultiplyAdd(e2, four, e0);
+        if (TSize.Value == 4)
+        {
+            TVector odd = TOps.Add(e1, e3), farOdd = TOps.MultiplyAdd(e3, TOps.Broadcast(8), TOps.Add(e1, e1));
+            TOps.Store(e0, o);
+            TOps.Store(TOps.Add(even, odd), o + stride);
+            TOps.Store(TOps.Subtract(even, odd), o + 2 * stride);
+            TOps.Store(TOps.Add(farEven, farOdd), o + 3 * stride);
+            TOps.Store(TOps.Subtract(farEven, farOdd), o + 4 * stride);
+            TOps.Store(e3, o + 5 * stride);
+        }
+        else
+        {
+            TOps.Store(e0, o);
+            TOps.Store(TOps.Add(even, e1), o + stride);
+            TOps.Store(TOps.Subtract(even, e1), o + 2 * stride);
+            TOps.Store(TOps.Add(farEven, TOps.Add(e1, e1)), o + 3 * stride);
+            TOps.Store(e2, o + 5 * stride);
+        }
     }
 
     /// <summary>Gᵀ: the transpose of the weight transform.</summary>
@@ -267,4 +355,8 @@ internal static unsafe class WinogradKernels<TVector, TOps>
         TOps.Store(TOps.MultiplyAdd(farOdd, TOps.Broadcast(1f / 12), TOps.Multiply(nearOdd, sixth)), o + stride);
         TOps.Store(TOps.Add(TOps.MultiplyAdd(far, sixth, ends), m5), o + 2 * stride);
     }
+
+    private readonly struct Four : IConstant { public static int Value => 4; }
+
+    private readonly struct Three : IConstant { public static int Value => 3; }
 }

@@ -4,7 +4,7 @@ namespace FeedbackKernels.Interop;
 /// The weight gradient of a 3x3 convolution of stride 1 as the adjoint of F(4x4, 3x3) in the weights: where the forward pass
 /// is Aᵀ[(G w Gᵀ) ⊙ (Bᵀ x B)]A, the gradient is dW = Gᵀ[sum over tiles of (Bᵀ x B) ⊙ (A dy Aᵀ)]G: 36 products a tile instead
 /// of 144. For each of the 36 points the sum over tiles is a product of (channels x tiles) by (tiles x columns).
-/// Where the sums are small, the images are cut into shares: a thread transforms the tiles of a share, slab by slab, and adds
+/// Where the sums are small, the tiles are cut into shares: a thread transforms the tiles of a share, slab by slab, and adds
 /// their products to sums of the share's own, so that nothing travels from thread to thread. Where they are large, all
 /// threads work on one slab after another together, first on its transforms, then on its points. Shares and slabs are cut by
 /// the shape alone, and added up in order.
@@ -35,9 +35,8 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
     public CpuKernels* Kernels;
     public PanelLayout Layout;
 
-    /// <summary>x in patches of 6x6, dy in patches of 4x4.</summary>
+    /// <summary>x in patches of 6x6, dy in patches of 4x4, over one grid of tiles.</summary>
     public WinogradMap Input, Error;
-    public int Images;
     public float* Dw;
 
     /// <summary>Transformed x [36][tile][channel], transformed dy [36][panel][tile][width], sums [36][channel][column].</summary>
@@ -54,7 +53,7 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
         Gradient,
     }
 
-    private readonly int AllTiles => Images * Input.TilesDown * Input.TilesAcross;
+    private readonly int AllTiles => Input.Grid.Tiles;
 
     // One where there would be too few to keep threads busy.
     private readonly int Shares
@@ -62,7 +61,7 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
         get
         {
             long shares = Math.Min(MostShares, SumBytes / (Points * (long)SumPoint * sizeof(float)));
-            return shares < FewestShares || Images < FewestShares ? 1 : (int)Math.Min(shares, Images);
+            return shares < FewestShares || AllTiles < FewestShares ? 1 : (int)Math.Min(shares, AllTiles);
         }
     }
 
@@ -136,11 +135,10 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
         }
     }
 
-    /// <summary>All tiles of a share of the images, slab by slab, in the thread's own part of the buffers.</summary>
+    /// <summary>All tiles of a share, slab by slab, in the thread's own part of the buffers.</summary>
     private readonly void SumShareOfImages(int share, int worker)
     {
-        int tilesOfImage = Input.TilesDown * Input.TilesAcross;
-        int first = (int)((long)Images * share / Shares) * tilesOfImage, end = (int)((long)Images * (share + 1) / Shares) * tilesOfImage;
+        int first = (int)((long)AllTiles * share / Shares), end = (int)((long)AllTiles * (share + 1) / Shares);
         WinogradWeightGradient own = this;
         own.Tiles += worker * Points * InputPoint;
         own.Errors += worker * Points * ErrorPoint;
@@ -165,17 +163,16 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
         for (int i = chunk * ChunkTiles; i < Math.Min((chunk + 1) * ChunkTiles, _slabTiles); i++)
         {
             int tile = _firstTile + i;
-            bool more = tile + 1 < AllTiles;
-            Input.Locate(tile, pixels);
-            if (more) Input.FetchAhead(tile);
-            TransformInput(pixels, Tiles + i * InputTile);
+            TileKind kind = Input.Locate(tile, pixels);
+            Input.FetchAhead(tile + 1);
+            TransformInput(pixels, kind, Tiles + i * InputTile);
             Error.Locate(tile, pixels);
-            if (more) Error.FetchAhead(tile);
-            TransformError(pixels, i);
+            Error.FetchAhead(tile + 1);
+            TransformError(pixels, kind, i);
         }
     }
 
-    private readonly void TransformInput(float** pixels, float* destination)
+    private readonly void TransformInput(float** pixels, TileKind kind, float* destination)
     {
         var t = new WinogradArguments
         {
@@ -184,10 +181,10 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
             DestinationStride = InputPoint,
             Channels = Input.Channels,
         };
-        Kernels->WinogradInput(&t);
+        Kernels->WinogradInput.Run(kind, &t);
     }
 
-    private readonly void TransformError(float** pixels, int tile)
+    private readonly void TransformError(float** pixels, TileKind kind, int tile)
     {
         for (int panel = 0; panel < Layout.Count; panel++)
         {
@@ -200,7 +197,7 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
                 DestinationStride = ErrorPoint,
                 Channels = width,
             };
-            Kernels->WinogradError(&t);
+            Kernels->WinogradError.Run(kind, &t);
         }
     }
 
@@ -209,12 +206,21 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
     {
         int firstChannel = Input.Channels * part / parts, channels = Input.Channels * (part + 1) / parts - firstChannel;
         int strips = (channels + Kernels->Tiles.MaxRows - 1) / Kernels->Tiles.MaxRows;
+        (int firstTile, int endTile) = Input.Grid.TilesWith(point);
+        firstTile = Math.Max(firstTile - _firstTile, 0);
+        endTile = Math.Min(endTile - _firstTile, _slabTiles);
+        if (endTile <= firstTile)
+        {
+            if (first) new Span<float>(Sums + point * SumPoint + (nint)firstChannel * Layout.Columns, channels * Layout.Columns).Clear();
+            return;
+        }
+
         var t = new TileArguments
         {
             ARow = 1,
             AInner = InputTile,
             CRow = Layout.Columns,
-            Inner = _slabTiles,
+            Inner = endTile - firstTile,
             Middle = 1,
             Outer = 1,
             Tiles = 1,
@@ -224,12 +230,12 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
         for (int panel = 0; panel < Layout.Count; panel++)
         {
             int width = Layout.Width(panel), column = Layout.FirstColumn(panel);
-            t.B = Errors + point * ErrorPoint + (nint)MostTiles * column;
+            t.B = Errors + point * ErrorPoint + (nint)MostTiles * column + (nint)firstTile * width;
             t.BInner = width;
             for (int strip = 0; strip < strips; strip++)
             {
                 int channel = firstChannel + channels * strip / strips, rows = firstChannel + channels * (strip + 1) / strips - channel;
-                t.A = Tiles + point * InputPoint + channel;
+                t.A = Tiles + point * InputPoint + firstTile * InputTile + channel;
                 t.C = Sums + point * SumPoint + (nint)channel * Layout.Columns + column;
                 t.NextC = t.Accumulate && strip + 1 < strips ? t.C + (nint)rows * Layout.Columns : null;
                 Kernels->Tiles.Run(rows, width, &t);

@@ -13,11 +13,14 @@ public class WinogradTests
     private static readonly ConvShape[] Shared =
     [
         new(4, 14, 15, 64, 64, 3, 3, 1, 1), new(3, 17, 19, 96, 64, 3, 3, 1, 0), new(1, 30, 22, 64, 128, 3, 3, 1, 2),
-        new(16, 7, 7, 64, 96, 3, 3, 1, 1), new(2, 20, 22, 48, 32, 3, 3, 1, 1),
+        new(16, 7, 7, 64, 96, 3, 3, 1, 1), new(6, 9, 10, 80, 64, 3, 3, 1, 1), new(2, 20, 22, 48, 32, 3, 3, 1, 1),
     ];
 
     // Enough tiles for a block a thread at a time, the last one partly filled.
     private static readonly ConvShape Blocked = new(3, 90, 87, 64, 64, 3, 3, 1, 1);
+
+    // So many weights that they are transformed panel by panel, the last one narrow, over more than one slab of tiles.
+    private static readonly ConvShape ByPanel = new(72, 7, 7, 352, 368, 3, 3, 1, 1);
 
     /// <summary>The vector levels, or where the runtime has none the scalar one, which computes all sums directly.</summary>
     public static TheoryData<string> Wide => [.. SimdLevels.Supported.OrderBy(l => l).Skip(SimdLevels.Supported.Count() > 1 ? 1 : 0).Select(l => $"cpu:{l}")];
@@ -35,11 +38,14 @@ public class WinogradTests
     }
 
     [Theory, MemberData(nameof(Wide))]
-    public void Blocks_agree_with_the_direct_kernels(string candidate)
+    public void Blocks_and_panels_agree_with_the_direct_kernels(string candidate)
     {
         using Backend direct = Candidates.Create(candidate), backend = Candidates.Create(candidate, exact: false);
-        Assert.DoesNotContain("Winograd", direct.Explain(Blocked, ConvPass.Forward).Algorithm);
-        AssertClose(Blocked, ConvolutionTests.RunAll(direct, Blocked, Values.Normal), backend);
+        foreach (ConvShape shape in (ConvShape[])[Blocked, ByPanel])
+        {
+            Assert.DoesNotContain("Winograd", direct.Explain(shape, ConvPass.Forward).Algorithm);
+            AssertClose(shape, ConvolutionTests.RunAll(direct, shape, Values.Normal), backend);
+        }
     }
 
     [Theory, MemberData(nameof(Wide))]
