@@ -124,6 +124,10 @@ internal sealed class PaperBackend(Func<ConvShape, string> name, int storageByte
         in ConvShape shape, BufferView w, BufferView dw, BufferView velocity, BufferView b, BufferView bVelocity, in SgdStep step) =>
         NoteUpdate(shape.WeightLength, 9, copies: 2);
 
+    internal override void AugmentImagesCore(
+        in ImageAugmentation augmentation, int images, BufferView pixels, BufferView numbers, BufferView table, BufferView x) =>
+        Note("all", "images", (double)images * augmentation.ImageLength * (1 + storageBytes), 0);
+
     internal override void FillCore(long length, BufferView values, float value) => Note("all", "fill", (double)values.Type.Size() * length, 0);
 
     internal override void FillGaussianCore(BufferView values, in RandomKey key, float standardDeviation) =>
