@@ -17,6 +17,7 @@ SAMPLES=${SAMPLES:-10}                        # samples of each rule's step
 INNER=${INNER:-0}                             # steps in a sample; 0 for ten
 ROUNDS=${ROUNDS:-3}                           # ours and PyTorch in turn
 FILTER=${FILTER:-}                            # only layers whose name contains this
+RULES=${RULES:-backprop feedback-alignment sign-symmetry weight-mirror kolen-pollack direct-feedback-alignment}
 TRAIN_MODEL=${TRAIN_MODEL:-resnet20}
 TRAIN_RULES=${TRAIN_RULES:-bp,wm,kp,ss,fa,dfa}
 TRAIN_OPTIONS=${TRAIN_OPTIONS:---epochs 10 --batch 128 --lr 0.2 --schedule one-cycle}
@@ -67,7 +68,7 @@ part() {
   return $status
 }
 
-note() { printf '%-12s %-44s %s\n' "$1" "$2" "$3" | tee -a "$summary"; }
+note() { printf '%-12s %-56s %s\n' "$1" "$2" "$3" | tee -a "$summary"; }
 
 skip() { note skipped "$1" "$2"; }
 
@@ -137,9 +138,10 @@ if wants steps; then
       file=steps-$model-$precision-n$BATCH.csv
       for ((i = 1; i <= ROUNDS; i++)); do
         step=(bench step --backend cuda --precision $precision --model $model --batch "$BATCH" --rounds "$SAMPLES" --inner "$INNER")
-        # Backprop alone for the memory, then every rule in turn.
-        part "step $model $precision, round $i" "$file" round $i "${step[@]}" --rule backprop
-        part "steps of all rules $model $precision, round $i" "$file" round $i "${step[@]}" --rule all
+        # One rule a process: six models of ResNet-50 at once would not fit any card.
+        for rule in $RULES; do
+          part "step $rule $model $precision, round $i" "$file" round $i "${step[@]}" --rule $rule
+        done
         for mode in eager compile graph; do
           [ -z "$peer" ] || part "PyTorch step $mode $model $precision, round $i" "$file" round $i \
             $peer step --model $model --batch "$BATCH" --mode $mode --dtype "$(dtype $precision)" --device "$PEER_DEVICE" $PEER_OPTIONS
