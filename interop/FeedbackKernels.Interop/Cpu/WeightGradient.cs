@@ -311,7 +311,12 @@ internal unsafe struct WeightGradient : IParallelJob
         int pixels = (block.EndP - block.FirstP) * Shape.Q;
         var copy = new StripArguments
         {
-            SourceStride = Shape.K, Pixels = pixels, Strips = panels, StripStride = ErrorStride, Floats = width, Valid = valid,
+            SourceStride = Shape.K,
+            Pixels = pixels,
+            Strips = panels,
+            StripStride = ErrorStride,
+            Floats = width,
+            Valid = valid,
         };
         for (int i = 0; i < block.Images; i++)
         {
