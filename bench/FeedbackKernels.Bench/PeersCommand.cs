@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using FeedbackKernels.Bench.Peers;
+using FeedbackKernels.Interop;
 using FeedbackKernels.Models;
 
 namespace FeedbackKernels.Bench;
@@ -40,12 +41,12 @@ internal static class PeersCommand
         };
         peers.AcceptOnlyFromAmong(Peer.Names);
         var output = new Option<string>("--out") { Description = "Folder for tables and picture; artifacts/comparison where it is not given." };
-        var cpu = new CpuOptions();
+        var cpu = new BackendOptions();
         var command = new Command("peers", "Ours and other libraries in turn, in the same minutes: ratios, tables, a roofline picture.")
         {
             models, batch, what, filter, rounds, budget, steps, peers, output,
         };
-        cpu.AddTo(command);
+        cpu.AddCpuTo(command);
         command.SetAction(parsed =>
         {
             ArgumentOutOfRangeException.ThrowIfNegative(parsed.GetValue(batch), "--batch");
@@ -55,10 +56,10 @@ internal static class PeersCommand
             string folder = parsed.GetValue(output) ?? Path.Combine(root, "artifacts", "comparison");
             int threads;
             string machine;
-            using (var backend = cpu.Create(parsed)) (threads, machine) = (backend.Threads, backend.Description);
+            using (CpuBackend backend = cpu.CreateCpu(parsed)) (threads, machine) = (backend.Threads, backend.Description);
             var tournament = new Tournament(Path.Combine(root, "bench", "peers"), Path.Combine(root, "artifacts", "peers"), threads, parsed.GetValue(rounds))
             {
-                OurArguments = cpu.Arguments(parsed),
+                OurArguments = cpu.CpuArguments(parsed),
             };
             tournament.Enter(parsed.GetValue(peers) ?? [], withWinograd: !cpu.Exact(parsed));
             tournament.MeasureCeilings();

@@ -9,38 +9,25 @@ namespace FeedbackKernels.Bench;
 /// BenchmarkDotNet (<c>--list flat</c> shows its benchmarks).</summary>
 internal static class Program
 {
-    private const int Failure = 1;
-
     public static int Main(string[] arguments)
     {
         RootCommand root = Commands();
         bool command = arguments is [] or ["--help" or "-h" or "-?", ..] || root.Subcommands.Any(c => c.Name == arguments[0]);
-        return command ? Run(root, arguments) : RunBenchmarkDotNet(arguments);
+        return command ? Runner.Run(root, arguments) : RunBenchmarkDotNet(arguments);
     }
 
     /// <summary>Every command.</summary>
-    internal static RootCommand Commands() =>
-        new("Benchmarks of the kernels and of whole training steps. Any other argument goes to BenchmarkDotNet: see --list flat.")
-        {
-            LayersCommand.Create(), StepCommand.Create(), MirrorCommand.Create(), ShapesCommand.Create(), PeersCommand.Create(),
-        };
-
-    private static int Run(RootCommand root, string[] arguments)
+    internal static RootCommand Commands()
     {
-        try
-        {
-            return root.Parse(arguments is [] ? ["--help"] : arguments).Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
-        }
-        catch (Exception e) when (e is IOException or ArgumentException or NotSupportedException or InvalidDataException)
-        {
-            Console.Error.WriteLine($"bench: {e.Message}");
-            return Failure;
-        }
+        RootCommand root = Runner.Commands(
+            "Benchmarks of the kernels and of whole training steps. Any other argument goes to BenchmarkDotNet: see --list flat.");
+        root.Subcommands.Add(PeersCommand.Create());
+        return root;
     }
 
     private static int RunBenchmarkDotNet(string[] arguments)
     {
         IConfig config = DefaultConfig.Instance.AddColumn(new GflopsColumn());
-        return BenchmarkSwitcher.FromAssembly(typeof(Program).Assembly).Run(arguments, config).Any() ? 0 : Failure;
+        return BenchmarkSwitcher.FromAssembly(typeof(Program).Assembly).Run(arguments, config).Any() ? 0 : Runner.Failure;
     }
 }

@@ -376,6 +376,39 @@ public abstract partial class Backend
         return CompareCore(length, a, b);
     }
 
+    /// <summary>
+    /// Makes activations from packed bytes: moves and turns each image as <see cref="ImageAugmentation.Draw"/> says, and looks
+    /// each byte up in a table of its channel; what comes in from outside is 0.
+    /// </summary>
+    /// <param name="augmentation">What is done.</param>
+    /// <param name="images">N.</param>
+    /// <param name="pixels">[N][H][W][C], UInt8.</param>
+    /// <param name="numbers">[N], Int32: each image's number in its set.</param>
+    /// <param name="table">[256][C]: the number that a byte stands for.</param>
+    /// <param name="x">[N][H][W][C]; overwritten.</param>
+    public void AugmentImages(
+        in ImageAugmentation augmentation, int images, BufferView pixels, BufferView numbers, BufferView table, BufferView x)
+    {
+        (int h, int w, int c, int reach, _, _) = augmentation;
+        if (h < 1 || w < 1 || c < 1)
+            throw new ArgumentOutOfRangeException(nameof(augmentation), augmentation, "wanted at least one row, column and channel");
+        if (reach < 0 || reach > MostReach)
+            throw new ArgumentOutOfRangeException(nameof(augmentation), reach, $"wanted a reach of 0 to {MostReach}");
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(images);
+        long length = checked(images * augmentation.ImageLength);
+        Require(pixels, length, ElementType.UInt8);
+        Require(numbers, images, ElementType.Int32);
+        Require(table, 256L * c);
+        Require(x, length);
+        RequireApart(x, length, pixels, length);
+        RequireApart(x, length, table, 256L * c);
+        RequireApart(x, length, numbers, images);
+        AugmentImagesCore(augmentation, images, pixels, numbers, table, x);
+    }
+
+    // Far beyond any use, and far from where 2 reach + 1 leaves an int.
+    private const int MostReach = 1 << 20;
+
     private static void RequireStatistics(in BatchStatistics statistics, int channels)
     {
         Require(statistics.Mean, channels);
@@ -441,6 +474,9 @@ public abstract partial class Backend
         SgdUpdateCore(shape.WeightLength, w, dw, velocity, step);
         SgdUpdateTransposedCore(shape, b, dw, bVelocity, step);
     }
+
+    internal abstract void AugmentImagesCore(
+        in ImageAugmentation augmentation, int images, BufferView pixels, BufferView numbers, BufferView table, BufferView x);
 
     internal abstract void FillCore(long length, BufferView values, float value);
 

@@ -28,6 +28,16 @@ public abstract partial class Backend : IDisposable
     /// <summary>Whether buffers lie in memory that the host addresses.</summary>
     public abstract bool HostAddressable { get; }
 
+    /// <summary>Whether operations only queue their work and return, so that a clock has to wait for
+    /// <see cref="Synchronize"/>.</summary>
+    public virtual bool QueuesWork => false;
+
+    /// <summary>Waits until every operation that was called has ended.</summary>
+    public virtual void Synchronize()
+    {
+        // Operations end before they return, unless a backend says that it queues them.
+    }
+
     /// <summary>Which kernel would serve a convolution, and why.</summary>
     public abstract ConvPlan Explain(in ConvShape shape, ConvPass pass);
 

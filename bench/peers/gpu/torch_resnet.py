@@ -1,42 +1,37 @@
 #!/usr/bin/env python3
-"""What PyTorch (cuDNN) reaches on the GPU at hand. Needs PyTorch and torchvision; nothing to build.
+"""What PyTorch (cuDNN) reaches on the GPU at hand. Needs PyTorch, and torchvision for `step`; nothing to build.
 
-    python3 torch_resnet.py conv --model resnet50 --batch 256          every conv of the model: fwd, bwd_data, bwd_weights
-    python3 torch_resnet.py step --model resnet50 --batch 256 --mode compile
-    python3 torch_resnet.py copy                                        device memory bandwidth, the other ceiling
+    bench shapes --model resnet50 | python3 torch_resnet.py conv --batch 256     every conv: fwd, bwd_data, bwd_weights
+    python3 torch_resnet.py step --model resnet50 --batch 256 --mode compile     training steps: eager, compile or graph
+    python3 torch_resnet.py ceilings                                             the card's own: products, memory
 
-Prints CSV, one line a measurement:
-    conv,torch,<model>,<N>x<H>x<W>x<C>-><K>k<R>s<stride>,<count in model>,<pass>,<TFLOP/s median>,<ms median>
-    step,torch,<mode>,<model>,<batch>,<img/s median>,<img/s best>
-    gemm,torch,8192,<TFLOP/s>      copy,torch,<GB/s>
-bf16, channels_last, synthetic data already on the device, random values (zeros draw less power and flatter the clock),
-buffers rotated past twice the L2 cache, CUDA events, medians. `--device cpu` runs the same code small, to check it.
+Prints CSV in the columns of our own benchmarks, one line a measurement:
+    conv,torch,<dtype>,<layer>,<pass>,<GFLOP/s median>,<GFLOP/s best>
+    model,torch,<dtype>-<mode>,<model>,<batch>,<images/s median>,<images/s best>
+    memory,torch,<dtype>-<mode>,<model>,<batch>,<MiB of the device in use>
+    gemm,torch,<dtype>,8192,<GFLOP/s>      copy,torch,<GB/s>
+channels_last, synthetic data already on the device, random values (zeros draw less power and flatter the clock), buffers
+rotated past twice the L2 cache, CUDA events. `--dtype float32` is fp32 without TF32. `--device cpu` runs the same code
+small, to check it.
 """
 import argparse
 import statistics
+import sys
 import time
 from functools import partial
 
 import torch
-import torchvision
 
 
-def convs_of(model_name, image):
-    """[(count, C, H, W, K, R, stride, pad)] of the distinct convolutions, by running the model once on the CPU."""
-    model = getattr(torchvision.models, model_name)(num_classes=1000).eval()
-    seen = {}
-
-    def hook(m, inp, _):
-        _, c, h, w = inp[0].shape
-        key = (c, h, w, m.out_channels, m.kernel_size[0], m.stride[0], m.padding[0])
-        seen[key] = seen.get(key, 0) + 1
-
-    for m in model.modules():
-        if isinstance(m, torch.nn.Conv2d):
-            m.register_forward_hook(hook)
-    with torch.no_grad():
-        model(torch.zeros(1, 3, image, image))
-    return [(n, *k) for k, n in seen.items()]
+def read_shapes():
+    """[(name, C, K, R, stride, pad, H)] from the standard input, as `bench shapes` prints them. Maps and filters are square."""
+    shapes = []
+    for line in sys.stdin:
+        name, *sizes = line.strip().split(",")
+        if len(sizes) != 6:
+            raise SystemExit(f"standard input: '{line.strip()}', wanted name,C,K,R,stride,padding,H")
+        shapes.append((name, *map(int, sizes)))
+    return shapes
 
 
 class Timer:
@@ -45,7 +40,7 @@ class Timer:
         self.repeats = repeats
 
     def seconds(self, calls):
-        """Median seconds of one call; `calls` are closures over rotated buffers, run in turn."""
+        """Median and least seconds of one call; `calls` are closures over rotated buffers, run in turn."""
         for c in calls[:3]:
             c()
         times = []
@@ -58,28 +53,30 @@ class Timer:
                 b.record()
                 times.append((a, b))
             torch.cuda.synchronize()
-            return statistics.median(a.elapsed_time(b) for a, b in times) / 1e3
+            times = [a.elapsed_time(b) / 1e3 for a, b in times]
+            return statistics.median(times), min(times)
         for i in range(self.repeats):
             t = time.perf_counter()
             calls[i % len(calls)]()
             times.append(time.perf_counter() - t)
-        return statistics.median(times)
+        return statistics.median(times), min(times)
 
 
 def bench_convs(args, dtype):
     timer = Timer(args.device, args.repeats)
     l2 = 60e6 if args.device == "cuda" else 1e6
-    for count, c, h, w, k, r, stride, pad in convs_of(args.model, args.image):
-        p, q = (h + 2 * pad - r) // stride + 1, (w + 2 * pad - r) // stride + 1
-        flop = 2.0 * args.batch * p * q * k * c * r * r
-        bytes_each = 2.0 * args.batch * (h * w * c + p * q * k)
+    torch.backends.cudnn.benchmark = True
+    for layer, c, k, r, stride, pad, h in read_shapes():
+        p = (h + 2 * pad - r) // stride + 1
+        flop = 2.0 * args.batch * p * p * k * c * r * r
+        bytes_each = torch.empty(0, dtype=dtype).element_size() * args.batch * (h * h * c + p * p * k)
         sets = max(1, min(8, int(2 * l2 / bytes_each) + 1))
 
         def normal(*sizes):
             return torch.randn(*sizes, device=args.device, dtype=dtype).to(memory_format=torch.channels_last)
 
-        xs = [normal(args.batch, c, h, w) for _ in range(sets)]
-        dys = [normal(args.batch, k, p, q) for _ in range(sets)]
+        xs = [normal(args.batch, c, h, h) for _ in range(sets)]
+        dys = [normal(args.batch, k, p, p) for _ in range(sets)]
         wt = normal(k, c, r, r)
 
         def forward(x):
@@ -94,13 +91,14 @@ def bench_convs(args, dtype):
             "bwd_data": [partial(backward, x, dy, [True, False, False]) for x, dy in zip(xs, dys)],
             "bwd_weights": [partial(backward, x, dy, [False, True, False]) for x, dy in zip(xs, dys)],
         }
-        shape = f"{args.batch}x{h}x{w}x{c}->{k}k{r}s{stride}"
         for name, calls in passes.items():
-            s = timer.seconds(calls)
-            print(f"conv,torch,{args.model},{shape},{count},{name},{flop / s / 1e12:.2f},{s * 1e3:.4f}", flush=True)
+            median, best = (flop / seconds / 1e9 for seconds in timer.seconds(calls))
+            print(f"conv,torch,{args.dtype},{layer},{name},{median:.1f},{best:.1f}", flush=True)
 
 
 def bench_step(args, dtype):
+    import torchvision
+
     torch.backends.cudnn.benchmark = True
     model = getattr(torchvision.models, args.model)(num_classes=1000)
     model = model.to(args.device).to(memory_format=torch.channels_last)
@@ -111,7 +109,7 @@ def bench_step(args, dtype):
     target = torch.randint(0, 1000, (args.batch,), device=args.device)
 
     def forward_backward():
-        with torch.autocast(args.device, dtype=dtype):
+        with torch.autocast(args.device, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
             loss = loss_fn(model(x), target)
         loss.backward()
 
@@ -149,25 +147,29 @@ def bench_step(args, dtype):
         sync()
         rates.append(args.batch * args.inner / (time.perf_counter() - t))
     median, best = statistics.median(rates), max(rates)
-    print(f"step,torch,{args.mode},{args.model},{args.batch},{median:.1f},{best:.1f}", flush=True)
+    subject = f"torch,{args.dtype}-{args.mode},{args.model},{args.batch}"
+    print(f"model,{subject},{median:.1f},{best:.1f}", flush=True)
+    if args.device == "cuda":
+        free, total = torch.cuda.mem_get_info()
+        print(f"memory,{subject},{(total - free) / 2**20:.0f}", flush=True)
 
 
-def bench_copy(args, dtype):
+def bench_ceilings(args, dtype):
     timer = Timer(args.device, args.repeats)
     n = 8192 if args.device == "cuda" else 512
     a, b = (torch.randn(n, n, device=args.device, dtype=dtype) for _ in range(2))
-    s = timer.seconds([lambda: a @ b])
-    print(f"gemm,torch,{n},{2.0 * n ** 3 / s / 1e12:.1f}")
+    s, _ = timer.seconds([lambda: a @ b])
+    print(f"gemm,torch,{args.dtype},{n},{2.0 * n ** 3 / s / 1e9:.0f}")
     size = 2 ** 31 if args.device == "cuda" else 2 ** 22
     src = torch.empty(size, dtype=torch.uint8, device=args.device).random_(0, 255)
     dst = torch.empty_like(src)
-    s = timer.seconds([lambda: dst.copy_(src)])
+    s, _ = timer.seconds([lambda: dst.copy_(src)])
     print(f"copy,torch,{2.0 * size / s / 1e9:.0f}")
 
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("what", choices=["conv", "step", "copy"])
+    ap.add_argument("what", choices=["conv", "step", "ceilings"])
     ap.add_argument("--model", default="resnet50")
     ap.add_argument("--batch", type=int, default=256)
     ap.add_argument("--image", type=int, default=224)
@@ -175,10 +177,12 @@ def main():
     ap.add_argument("--repeats", type=int, default=20)
     ap.add_argument("--inner", type=int, default=10, help="steps per timing")
     ap.add_argument("--warmup", type=int, default=15)
+    ap.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
     ap.add_argument("--device", default="cuda")
     args = ap.parse_args()
-    dtype = torch.bfloat16
-    {"conv": bench_convs, "step": bench_step, "copy": bench_copy}[args.what](args, dtype)
+    dtype = getattr(torch, args.dtype)
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    {"conv": bench_convs, "step": bench_step, "ceilings": bench_ceilings}[args.what](args, dtype)
 
 
 if __name__ == "__main__":

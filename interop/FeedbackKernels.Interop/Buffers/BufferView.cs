@@ -47,4 +47,6 @@ public readonly struct BufferView
     internal unsafe float* Floats => (float*)Address;
 
     internal unsafe int* Ints => (int*)Address;
+
+    internal unsafe byte* Bytes => (byte*)Address;
 }

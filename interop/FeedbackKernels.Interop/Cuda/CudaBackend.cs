@@ -72,9 +72,24 @@ public sealed unsafe partial class CudaBackend : Backend
     /// <summary>The CUstream that work is queued on.</summary>
     public nint Stream => _stream;
 
+    /// <inheritdoc/>
+    public override bool QueuesWork => true;
+
+    /// <summary>Bytes of the device's memory that are taken, by this and by every other program.</summary>
+    public long DeviceBytesInUse
+    {
+        get
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            using CudaContext.Scope scope = _context.Enter();
+            Check(DriverApi.MemGetInfo(out nuint free, out nuint total), "cuMemGetInfo", "asking how much memory is in use");
+            return (long)(total - free);
+        }
+    }
+
     /// <summary>Waits until everything queued has ended.</summary>
     /// <exception cref="CudaException">Something queued has failed.</exception>
-    public void Synchronize()
+    public override void Synchronize()
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
         using CudaContext.Scope scope = _context.Enter();

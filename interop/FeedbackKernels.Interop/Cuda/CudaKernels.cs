@@ -1,9 +1,10 @@
+using System.IO.Compression;
 using System.Reflection;
 
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// The kernels of native/*.cu, embedded in this assembly as PTX. A file's PTX is compiled by the driver when one of its
+/// The kernels of native/*.cu, embedded in this assembly as an archive of PTX. A file's PTX is compiled by the driver when one of its
 /// kernels is first launched.
 /// </summary>
 internal sealed class CudaKernels(CudaContext context, string architecture) : IDisposable
@@ -17,7 +18,7 @@ internal sealed class CudaKernels(CudaContext context, string architecture) : ID
     public static string BuildStatus { get; } = ReadStatus();
 
     /// <summary>Whether this assembly has kernels.</summary>
-    public static bool Exist => Resource("sm_80", "fill") is not null;
+    public static bool Exist => Ptx("sm_80", "fill") is not null;
 
     /// <summary>A kernel of a file.</summary>
     public nint Get(string file, string kernel)
@@ -25,11 +26,8 @@ internal sealed class CudaKernels(CudaContext context, string architecture) : ID
         if (_functions.TryGetValue(kernel, out nint function)) return function;
         if (!_modules.TryGetValue(file, out CudaModule? module))
         {
-            using Stream resource = Resource(architecture, file)
+            byte[] ptx = Ptx(architecture, file)
                 ?? throw new InvalidOperationException($"this assembly has no PTX of native/{file}.cu for {architecture}");
-            // The driver reads up to a zero byte.
-            var ptx = new byte[resource.Length + 1];
-            resource.ReadExactly(ptx.AsSpan(0, ptx.Length - 1));
             module = new CudaModule(context, $"native/{file}.cu for {architecture}", ptx);
             _modules.Add(file, module);
         }
@@ -47,8 +45,18 @@ internal sealed class CudaKernels(CudaContext context, string architecture) : ID
         _functions.Clear();
     }
 
-    private static Stream? Resource(string architecture, string file) =>
-        typeof(CudaKernels).Assembly.GetManifestResourceStream($"{ResourcePrefix}{architecture}/{file}.ptx");
+    private static byte[]? Ptx(string architecture, string file)
+    {
+        using Stream? resource = typeof(CudaKernels).Assembly.GetManifestResourceStream(ResourcePrefix + "kernels.zip");
+        if (resource is null) return null;
+        using var archive = new ZipArchive(resource);
+        if (archive.GetEntry($"{architecture}/{file}.ptx") is not { } entry) return null;
+        // The driver reads up to a zero byte.
+        var ptx = new byte[entry.Length + 1];
+        using Stream text = entry.Open();
+        text.ReadExactly(ptx.AsSpan(0, ptx.Length - 1));
+        return ptx;
+    }
 
     private static string ReadStatus()
     {

@@ -3,14 +3,23 @@ using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Data;
 
-/// <summary>Images as a model takes them.</summary>
-public sealed class Batch(int capacity, int imageLength)
+/// <summary>Packed images, and what makes a model's input of them: <see cref="Backend.AugmentImages"/>.</summary>
+public sealed class Batch(int capacity, Normalisation normalisation, ImageAugmentation augmentation)
 {
     /// <summary>Images in the batch.</summary>
     public int Count { get; internal set; }
 
-    /// <summary>Normalised pixels, NHWC; the first Count images count.</summary>
-    public float[] Images { get; } = new float[checked(capacity * imageLength)];
+    /// <summary>Pixels as they are in their set, NHWC; the first Count images count.</summary>
+    public byte[] Pixels { get; } = new byte[checked(capacity * augmentation.ImageLength)];
+
+    /// <summary>Each image's number in its set, which names its random numbers.</summary>
+    public int[] Numbers { get; } = new int[capacity];
+
+    /// <summary>What bytes stand for.</summary>
+    public Normalisation Normalisation { get; } = normalisation;
+
+    /// <summary>How the images are moved and turned.</summary>
+    public ImageAugmentation Augmentation { get; } = augmentation;
 
     /// <summary>Classes.</summary>
     public int[] Labels { get; } = new int[capacity];
@@ -25,12 +34,8 @@ public sealed class BatchLoader : IDisposable
     private const int CropReach = 4, BatchesAhead = 2;
 
     private readonly ImageSet _images;
-    private readonly Normalisation _normalisation;
-    private readonly Augmentation _augmentation;
     private readonly int _batch;
     private readonly int[] _order;
-    private readonly uint _epoch;
-    private readonly ulong _seed;
     private readonly BlockingCollection<Batch>[] _ready;
     private readonly BlockingCollection<Batch>[] _free;
     private readonly CancellationTokenSource _stop = new();
@@ -39,15 +44,14 @@ public sealed class BatchLoader : IDisposable
     private int _next;
 
     private BatchLoader(
-        ImageSet images, Normalisation normalisation, Augmentation augmentation, int batch, int[] order, int batches, ulong seed, uint epoch, int threads)
+        ImageSet images, Normalisation normalisation, ImageAugmentation augmentation, int batch, int[] order, int batches, int threads)
     {
-        (_images, _normalisation, _augmentation, _batch, _order) = (images, normalisation, augmentation, batch, order);
-        (_seed, _epoch, Batches) = (seed, epoch, batches);
+        (_images, _batch, _order, Batches) = (images, batch, order, batches);
         _ready = [.. Enumerable.Range(0, threads).Select(_ => new BlockingCollection<Batch>())];
         _free = [.. Enumerable.Range(0, threads).Select(_ => new BlockingCollection<Batch>())];
         foreach (BlockingCollection<Batch> free in _free)
         {
-            for (int i = 0; i <= BatchesAhead; i++) free.Add(new Batch(batch, images.Shape.Length));
+            for (int i = 0; i <= BatchesAhead; i++) free.Add(new Batch(batch, normalisation, augmentation));
         }
 
         _workers = [.. Enumerable.Range(0, threads).Select(t => Task.Factory.StartNew(() => Prepare(t), TaskCreationOptions.LongRunning))];
@@ -60,13 +64,20 @@ public sealed class BatchLoader : IDisposable
     public static BatchLoader Train(
         ImageSet images, Normalisation normalisation, Augmentation augmentation, int batch, ulong seed, int epoch, int threads = 1)
     {
+        ArgumentNullException.ThrowIfNull(images);
         int[] order = Shuffle(images.Count, new RandomKey(seed, RandomPurpose.SampleOrder, 0, (uint)epoch));
-        return new BatchLoader(images, normalisation, augmentation, batch, order, images.Count / batch, seed, (uint)epoch, threads);
+        ImageAugmentation moved = Unmoved(images) with
+        {
+            Reach = augmentation.HasFlag(Augmentation.Crop) ? CropReach : 0,
+            Flip = augmentation.HasFlag(Augmentation.Flip),
+            Key = new RandomKey(seed, RandomPurpose.Augmentation, (uint)epoch),
+        };
+        return new BatchLoader(images, normalisation, moved, batch, order, images.Count / batch, threads);
     }
 
     /// <summary>Every image once, in order, the last batch as small as it is.</summary>
     public static BatchLoader Evaluate(ImageSet images, Normalisation normalisation, int batch, int threads = 1) => new(
-        images, normalisation, Augmentation.None, batch, [.. Enumerable.Range(0, images.Count)], (images.Count + batch - 1) / batch, 0, 0, threads);
+        images, normalisation, Unmoved(images), batch, [.. Enumerable.Range(0, images.Count)], (images.Count + batch - 1) / batch, threads);
 
     /// <summary>The next batch, or null after the last. It is valid until the next call.</summary>
     public Batch? Next()
@@ -131,32 +142,12 @@ public sealed class BatchLoader : IDisposable
         {
             int image = _order[first + i];
             batch.Labels[i] = _images.Labels[image];
-            Span<float> values = batch.Images.AsSpan(i * length, length);
-            if (_augmentation == Augmentation.None) _normalisation.Apply(_images.Image(image), values);
-            else Augment(image, values);
+            batch.Numbers[i] = image;
+            _images.Image(image).CopyTo(batch.Pixels.AsSpan(i * length, length));
         }
     }
 
-    private void Augment(int image, Span<float> values)
-    {
-        var random = new RandomSequence(new RandomKey(_seed, RandomPurpose.Augmentation, _epoch, (uint)image));
-        int down = random.NextInt(2 * CropReach + 1) - CropReach, right = random.NextInt(2 * CropReach + 1) - CropReach;
-        bool flip = random.NextInt(2) == 1 && _augmentation.HasFlag(Augmentation.Flip);
-        if (!_augmentation.HasFlag(Augmentation.Crop)) down = right = 0;
-        (int rows, int columns, int channels) = _images.Shape;
-        ReadOnlySpan<byte> bytes = _images.Image(image);
-        for (int h = 0; h < rows; h++)
-        {
-            for (int w = 0; w < columns; w++)
-            {
-                int fromRow = h + down, fromColumn = (flip ? columns - 1 - w : w) + right;
-                Span<float> pixel = values.Slice((h * columns + w) * channels, channels);
-                // Zero is the mean colour once pixels are normalised.
-                if (fromRow < 0 || fromRow >= rows || fromColumn < 0 || fromColumn >= columns) pixel.Clear();
-                else _normalisation.Apply(bytes.Slice((fromRow * columns + fromColumn) * channels, channels), pixel);
-            }
-        }
-    }
+    private static ImageAugmentation Unmoved(ImageSet images) => new(images.Shape.H, images.Shape.W, images.Shape.C);
 
     private static int[] Shuffle(int count, RandomKey key)
     {

@@ -50,6 +50,9 @@ public sealed class Normalisation
         return new Normalisation(means, deviations);
     }
 
+    /// <summary>The numbers of all bytes, [256][C].</summary>
+    public ReadOnlySpan<float> Table => _table;
+
     /// <summary>The number for a byte of a channel.</summary>
     public float this[byte value, int channel] => _table[value * _channels + channel];
 

@@ -55,6 +55,10 @@ internal sealed class MemoryPlan(Arena arena, int images, bool training)
     public DeviceBuffer RentInts(MapShape shape, string name) =>
         arena.Rent((long)images * shape.Length, name, ElementType.Int32);
 
+    /// <summary>The same for bytes.</summary>
+    public DeviceBuffer RentBytes(MapShape shape, string name) =>
+        arena.Rent((long)images * shape.Length, name, ElementType.UInt8);
+
     /// <summary>A buffer that lives to the end of the step: giving it back does nothing.</summary>
     public DeviceBuffer Keep(DeviceBuffer buffer)
     {

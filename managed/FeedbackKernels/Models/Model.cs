@@ -45,6 +45,9 @@ public sealed class Model : IDisposable
 
             var plan = new MemoryPlan(_arena, batch, training);
             Input = plan.Keep(plan.Rent(spec.Input, "images"));
+            Pixels = plan.RentBytes(spec.Input, "pixels");
+            ImageNumbers = plan.RentInts(new MapShape(1, 1, 1), "image numbers");
+            PixelTable = _arena.Rent(256L * spec.Input.C, "pixel table");
             Labels = plan.RentInts(new MapShape(1, 1, 1), "labels");
             _losses = plan.Rent(new MapShape(1, 1, 1), "losses");
             _logits = PlanForward(plan);
@@ -79,6 +82,15 @@ public sealed class Model : IDisposable
 
     /// <summary>Where the images of a batch go, normalised, NHWC.</summary>
     public DeviceBuffer Input { get; }
+
+    /// <summary>Where their bytes go before they are normalised into <see cref="Input"/>, NHWC, UInt8.</summary>
+    public DeviceBuffer Pixels { get; }
+
+    /// <summary>Where each image's number in its set goes, Int32.</summary>
+    public DeviceBuffer ImageNumbers { get; }
+
+    /// <summary>Where the numbers go that bytes stand for, [256][C].</summary>
+    public DeviceBuffer PixelTable { get; }
 
     /// <summary>Where their labels go, Int32.</summary>
     public DeviceBuffer Labels { get; }

@@ -1,4 +1,5 @@
 using FeedbackKernels.Data;
+using FeedbackKernels.Interop;
 using FeedbackKernels.Layers;
 using FeedbackKernels.Models;
 
@@ -33,11 +34,15 @@ public sealed class Evaluator(Model model)
         return new Evaluation(loss / images.Count, (double)top1 / images.Count, (double)top5 / images.Count, images.Count);
     }
 
-    /// <summary>Puts a batch into a model's input.</summary>
+    /// <summary>Puts a batch into a model's input: bytes are what goes to the backend, and it makes numbers of them.</summary>
     internal static void LoadBatch(Model model, Batch batch)
     {
-        model.Backend.Upload<float>(batch.Images.AsSpan(0, checked(batch.Count * model.Spec.Input.Length)), model.Input);
-        model.Backend.Upload<int>(batch.Labels.AsSpan(0, batch.Count), model.Labels);
+        Backend backend = model.Backend;
+        backend.Upload<byte>(batch.Pixels.AsSpan(0, checked(batch.Count * model.Spec.Input.Length)), model.Pixels);
+        backend.Upload<int>(batch.Numbers.AsSpan(0, batch.Count), model.ImageNumbers);
+        backend.Upload(batch.Normalisation.Table, model.PixelTable);
+        backend.Upload<int>(batch.Labels.AsSpan(0, batch.Count), model.Labels);
+        backend.AugmentImages(batch.Augmentation, batch.Count, model.Pixels, model.ImageNumbers, model.PixelTable, model.Input);
     }
 
     /// <summary>Images of the batch last forwarded whose class has the largest logit, and is among the five largest.</summary>

@@ -5,7 +5,7 @@ namespace FeedbackKernels.Tests.Conformance;
 
 /// <summary>
 /// The backends that are held against the reference, by name: each SIMD level that this process supports, and the CUDA kernels
-/// on the emulated driver.
+/// on the driver under test.
 /// </summary>
 public sealed class Candidates : TheoryData<string>
 {
@@ -13,11 +13,11 @@ public sealed class Candidates : TheoryData<string>
     {
         foreach (SimdLevel level in SimdLevels.Supported) Add($"cpu:{level}");
         // A process that is told to have narrower vectors has the same device.
-        if (EmulatedDriver.IsThere && Environment.GetEnvironmentVariable(SimdLevelTests.Expected) is null) Add(EmulatedDriver.Candidate);
+        if (CudaUnderTest.IsThere && Environment.GetEnvironmentVariable(SimdLevelTests.Expected) is null) Add(CudaUnderTest.Candidate);
     }
 
     /// <summary>A backend whose sums of integers are exact, or the one that users have by default.</summary>
     public static Backend Create(string name, int threads = 2, bool exact = true) =>
-        name == EmulatedDriver.Candidate ? EmulatedDriver.CreateBackend()
+        name == CudaUnderTest.Candidate ? CudaUnderTest.CreateBackend()
         : new CpuBackend(threads, Enum.Parse<SimdLevel>(name.Split(':')[1]), exact);
 }

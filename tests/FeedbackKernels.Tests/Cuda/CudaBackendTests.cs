@@ -67,8 +67,8 @@ public class CudaBackendTests
     [InlineData("dfa")]
     public void Training_follows_the_cpu(string rule)
     {
-        EmulatedDriver.Require();
-        double[] cpu = Losses(new CpuBackend(exact: true)), cuda = Losses(EmulatedDriver.CreateBackend());
+        CudaUnderTest.Require();
+        double[] cpu = Losses(new CpuBackend(exact: true)), cuda = Losses(CudaUnderTest.CreateBackend());
         // Both round differently at each sum. The difference grows from step to step: a part in 10^5 of a loss at the
         // first, and never more than 2 in 100 over these.
         Assert.Equal(cpu[0], cuda[0], 1e-5 * cpu[0]);
@@ -95,8 +95,8 @@ public class CudaBackendTests
     [Fact]
     public void Addresses_that_are_no_multiple_of_16_give_the_same_bits()
     {
-        EmulatedDriver.Require();
-        using CudaBackend backend = EmulatedDriver.CreateBackend();
+        CudaUnderTest.Require();
+        using CudaBackend backend = CudaUnderTest.CreateBackend();
         foreach (ConvShape shape in (ConvShape[])[new(2, 7, 6, 8, 12, 3, 3, 2, 1), ConvShape.Linear(9, 16, 20)])
         {
             float[][] aligned = Run(shape, 0), odd = Run(shape, 1);
@@ -133,8 +133,8 @@ public class CudaBackendTests
     [Fact]
     public void Memory_and_streams_of_the_caller_are_used()
     {
-        EmulatedDriver.Require();
-        using CudaBackend owner = EmulatedDriver.CreateBackend(), guest = EmulatedDriver.CreateBackend(owner.Stream);
+        CudaUnderTest.Require();
+        using CudaBackend owner = CudaUnderTest.CreateBackend(), guest = CudaUnderTest.CreateBackend(owner.Stream);
         Assert.Equal(owner.Stream, guest.Stream);
         using DeviceBuffer x = owner.Allocate(100, "x"), y = owner.Allocate(100, "y");
         owner.Fill(x, -3);

@@ -9,18 +9,18 @@ namespace FeedbackKernels.Tests.Cuda;
 /// </summary>
 internal static partial class EmulatedDriver
 {
-    public const string Candidate = "cuda:Emulated";
-
     private const string Library = "libfeedback-emulated-cuda.so";
 
     public static string Path { get; } = System.IO.Path.Combine(AppContext.BaseDirectory, Library);
 
-    /// <summary>Whether this build has both halves: the driver and the PTX that it is handed.</summary>
-    public static bool IsThere => File.Exists(Path) && !CudaBackend.KernelBuild.StartsWith("none", StringComparison.Ordinal);
+    /// <summary>Whether this build has both halves, the driver and the PTX that it is handed, and no other driver is named: a
+    /// process uses one.</summary>
+    public static bool IsThere => CudaUnderTest.Named is null && File.Exists(Path) && !CudaBackend.KernelBuild.StartsWith("none", StringComparison.Ordinal);
 
     /// <summary>Skips a test where there is no emulated driver, and says why.</summary>
     public static void Require()
     {
+        Assert.SkipUnless(CudaUnderTest.Named is null, $"{CudaLibrary.EnvironmentVariable} names the driver '{CudaUnderTest.Named}'");
         Assert.SkipUnless(File.Exists(Path), $"the build made no {Library}: it takes CMake and a C++ compiler, on Linux");
         Assert.SkipUnless(IsThere, $"the build has no CUDA kernels: {CudaBackend.KernelBuild}");
     }

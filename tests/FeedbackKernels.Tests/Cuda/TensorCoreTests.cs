@@ -145,7 +145,7 @@ public class TensorCoreTests
 
     private static CudaBackend Create()
     {
-        EmulatedDriver.Require();
-        return EmulatedDriver.CreateBackend(precision: CudaPrecision.Bf16);
+        CudaUnderTest.Require();
+        return CudaUnderTest.CreateBackend(precision: CudaPrecision.Bf16);
     }
 }

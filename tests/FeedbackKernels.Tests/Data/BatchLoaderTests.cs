@@ -1,4 +1,5 @@
 using FeedbackKernels.Data;
+using FeedbackKernels.Interop;
 using FeedbackKernels.Layers;
 
 namespace FeedbackKernels.Tests.Data;
@@ -45,7 +46,7 @@ public class BatchLoaderTests
         {
             for (int i = 0; i < batch.Count; i++)
             {
-                seen.Add((int)Math.Round(batch.Images[i * 60] * 255));
+                seen.Add(batch.Pixels[i * 60]);
                 Assert.Equal(seen[^1] % 10, batch.Labels[i]);
             }
         }
@@ -65,7 +66,7 @@ public class BatchLoaderTests
         for (int epoch = 0; epoch < 400; epoch++)
         {
             using BatchLoader loader = BatchLoader.Train(set, normalisation, Augmentation.CropFlip, 1, seed: 1, epoch);
-            int[] pixels = [.. loader.Next()!.Images.Select(v => (int)Math.Round(v * 255))];
+            int[] pixels = [.. Input(loader.Next()!).Select(v => (int)Math.Round(v * 255))];
             shifts.Add(Explain(pixels));
         }
 
@@ -130,6 +131,44 @@ public class BatchLoaderTests
         Assert.Contains("label 2", Assert.Throws<ArgumentException>(() => new ImageSet(new MapShape(1, 1, 1), 2, new byte[2], [0, 2])).Message);
     }
 
+    [Fact]
+    public void What_is_done_to_an_image_is_named_by_seed_epoch_and_image()
+    {
+        var seen = new Dictionary<int, (int, int, bool)>();
+        foreach (int batchSize in (int[])[10, 7])
+        {
+            using BatchLoader loader = BatchLoader.Train(Images, Unit, Augmentation.CropFlip, batchSize, seed: 3, epoch: 5);
+            while (loader.Next() is { } batch)
+            {
+                for (int i = 0; i < batch.Count; i++)
+                {
+                    int image = batch.Numbers[i];
+                    Assert.Equal(image, batch.Pixels[i * 60]);
+                    // The numbers of stream (seed, augmentation, epoch, image), in order: rows, columns, flip.
+                    var random = new RandomSequence(new RandomKey(3, RandomPurpose.Augmentation, 5, (uint)image));
+                    (int, int, bool) drawn = (random.NextInt(9) - 4, random.NextInt(9) - 4, random.NextInt(2) == 1);
+                    Assert.Equal(drawn, batch.Augmentation.Draw(image));
+                    if (!seen.TryAdd(image, drawn)) Assert.Equal(seen[image], drawn);
+                }
+            }
+        }
+
+        Assert.True(seen.Values.Distinct().Count() > 50);
+    }
+
+    private static float[] Input(Batch batch)
+    {
+        using var backend = new ReferenceBackend();
+        using DeviceBuffer pixels = backend.Allocate(batch.Pixels.Length, "pixels", ElementType.UInt8);
+        using DeviceBuffer numbers = backend.Allocate(batch.Numbers.Length, "numbers", ElementType.Int32);
+        using DeviceBuffer table = backend.Allocate(batch.Normalisation.Table.Length, "table"), x = backend.Allocate(batch.Pixels.Length, "x");
+        backend.Upload<byte>(batch.Pixels, pixels);
+        backend.Upload<int>(batch.Numbers, numbers);
+        backend.Upload(batch.Normalisation.Table, table);
+        backend.AugmentImages(batch.Augmentation, batch.Count, pixels, numbers, table, x);
+        return backend.Download(x);
+    }
+
     private static List<(int[] Ids, float[] Images)> Train(
         int epoch, ulong seed = 1, int threads = 1, Augmentation augmentation = Augmentation.None)
     {
@@ -138,7 +177,7 @@ public class BatchLoaderTests
         while (loader.Next() is { } batch)
         {
             Assert.Equal(BatchSize, batch.Count);
-            batches.Add(([.. Enumerable.Range(0, BatchSize).Select(i => (int)Math.Round(batch.Images[i * 60] * 255))], [.. batch.Images]));
+            batches.Add(([.. Enumerable.Range(0, BatchSize).Select(i => (int)batch.Pixels[i * 60])], Input(batch)));
         }
 
         Assert.Equal(Count / BatchSize, loader.Batches);

@@ -21,12 +21,12 @@ internal static class MirrorCommand
         var steps = new Option<int>("--steps") { Description = "Mirror steps before the angle is taken; 0 for one cycle: until B has moved once." };
         var drift = new Option<float>("--drift") { Description = "Share of its norm by which W moves, in a random direction, before each mirror step." };
         var budget = new Option<double>("--budget") { Description = "Seconds for each time.", DefaultValueFactory = _ => 0.6 };
-        var cpu = new CpuOptions();
+        var choice = new BackendOptions();
         var command = new Command("mirror", "Cost and reached angle of the weight mirror, layer by layer.")
         {
             model, batch, filter, noise, samples, steps, drift, budget,
         };
-        cpu.AddTo(command);
+        choice.AddTo(command);
         command.SetAction(parsed =>
         {
             int images = parsed.GetValue(batch);
@@ -34,7 +34,7 @@ internal static class MirrorCommand
             ArgumentOutOfRangeException.ThrowIfNegative(parsed.GetValue(steps), "--steps");
             if (!(parsed.GetValue(drift) is >= 0 and < 1 and var rate))
                 throw new ArgumentOutOfRangeException("--drift", parsed.GetValue(drift), "wanted 0 to below 1");
-            using CpuBackend backend = cpu.Create(parsed);
+            using Backend backend = choice.Create(parsed);
             var rule = new WeightMirror(parsed.GetValue(samples) is > 0 and var given ? given : 2 * images, parsed.GetValue(noise));
             var results = new List<Result>();
             // The first layer sends no error down, and has no B.
@@ -63,6 +63,7 @@ internal static class MirrorCommand
         double angle = mirror.AngleDegrees;
         // B moves at the end of a cycle: whole cycles, so that the move is paid for.
         Timing time = Timing.Of(
+            backend,
             () =>
             {
                 for (int step = 0; step < cycle; step++) mirror.Step();
@@ -81,7 +82,7 @@ internal static class MirrorCommand
     private static double ConvolutionSeconds(Backend backend, in ConvShape shape, double budget)
     {
         using var operands = new ConvOperands(backend, shape);
-        return Enum.GetValues<ConvPass>().Sum(pass => Timing.Of(() => operands.Run(pass), budget).Median);
+        return Enum.GetValues<ConvPass>().Sum(pass => Timing.Of(backend, () => operands.Run(pass), budget).Median);
     }
 
     private static Result Sum(List<Result> results) => new(

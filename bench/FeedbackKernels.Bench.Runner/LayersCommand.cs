@@ -17,22 +17,22 @@ internal static class LayersCommand
         var model = new Option<string>("--model") { Description = "A ResNet.", DefaultValueFactory = _ => "resnet18" };
         var batch = new Option<int>("--batch") { Description = "N.", DefaultValueFactory = _ => 16 };
         var filter = new Option<string>("--filter") { Description = "Only shapes whose name contains this.", DefaultValueFactory = _ => "" };
-        var cpu = new CpuOptions();
+        var choice = new BackendOptions();
         var budget = new Option<double>("--budget") { Description = "Seconds for each figure.", DefaultValueFactory = _ => 0.6 };
         var command = new Command("layers", "GFLOP/s of every distinct convolution of a net, each pass.") { model, batch, filter, budget };
-        cpu.AddTo(command);
+        choice.AddTo(command);
         command.SetAction(parsed =>
         {
-            using CpuBackend backend = cpu.Create(parsed);
+            using Backend backend = choice.Create(parsed);
             foreach (LayerShape layer in LayerShapes.Of(parsed.GetValue(model)!, parsed.GetValue(batch)))
             {
                 if (!layer.Name.Contains(parsed.GetValue(filter)!, StringComparison.Ordinal)) continue;
                 using var operands = new ConvOperands(backend, layer.Shape);
                 foreach ((ConvPass pass, string name) in Passes)
                 {
-                    Timing time = Timing.Of(() => operands.Run(pass), parsed.GetValue(budget));
+                    Timing time = Timing.Of(backend, () => operands.Run(pass), parsed.GetValue(budget));
                     string algorithm = backend.Explain(layer.Shape, pass).Algorithm.Replace(",", "", StringComparison.Ordinal);
-                    Console.WriteLine(string.Create(
+                    parsed.InvocationConfiguration.Output.WriteLine(string.Create(
                         CultureInfo.InvariantCulture,
                         $"conv,feedback-kernels,{algorithm},{layer.Name},{name},{layer.Shape.Flops / time.Median / 1e9:F1},{layer.Shape.Flops / time.Best / 1e9:F1}"));
                 }

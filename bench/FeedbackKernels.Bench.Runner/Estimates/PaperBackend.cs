@@ -1,0 +1,178 @@
+using System.Runtime.InteropServices;
+using FeedbackKernels.Interop;
+
+namespace FeedbackKernels.Bench.Estimates;
+
+/// <summary>What one operation moves through the device's memory, and what it computes.</summary>
+/// <param name="Subject">What it is done to: a layer's sizes, or channels and rows of a map.</param>
+/// <param name="Pass">The operation.</param>
+/// <param name="Bytes">Bytes read and written, each operand once a pass over it.</param>
+/// <param name="Flops">FLOP of products; what is done to one number at a time counts as free.</param>
+internal readonly record struct PaperWork(string Subject, string Pass, double Bytes, double Flops);
+
+/// <summary>
+/// A backend that computes nothing and notes what a GPU would have to move and to multiply: a model and its rule run on it as
+/// on any other, so that an estimate counts the operations that a step has, and no others.
+/// </summary>
+/// <param name="name">Names a convolution.</param>
+/// <param name="storageBytes">Bytes of a number in activations, errors, and the copies of W and B that products read.</param>
+internal sealed class PaperBackend(Func<ConvShape, string> name, int storageBytes) : Backend
+{
+    private const int MasterBytes = sizeof(float);
+
+    // Addresses that nobody follows; far from zero, which stands for an absent buffer.
+    private long _address = 1L << 40;
+
+    /// <summary>What the operations so far would have done.</summary>
+    public List<PaperWork> Work { get; } = [];
+
+    /// <inheritdoc/>
+    public override string Name => "paper";
+
+    /// <inheritdoc/>
+    public override string Description => "counts bytes and FLOP, computes nothing";
+
+    /// <inheritdoc/>
+    public override bool HostAddressable => false;
+
+    /// <inheritdoc/>
+    public override ConvPlan Explain(in ConvShape shape, ConvPass pass) => new("none", Description);
+
+    internal override SafeHandle AllocateMemory(long bytes)
+    {
+        var memory = new NoMemory((nint)_address);
+        _address += (bytes + 255) / 256 * 256;
+        return memory;
+    }
+
+    internal override void UploadBytes(ReadOnlySpan<byte> source, nint destination)
+    {
+        // Weights at the start and images ahead of a step: no part of it.
+    }
+
+    internal override void DownloadBytes(nint source, Span<byte> destination) => destination.Clear();
+
+    internal override void ConvForwardCore(in ConvShape shape, BufferView x, BufferView w, BufferView y, in ConvEpilogue epilogue) => Note(
+        name(shape), "fwd", storageBytes * (Touched(shape) + shape.WeightLength + Times(shape.OutputLength, 1, epilogue.Residual)), shape.Flops);
+
+    internal override void ConvFeedbackCore(
+        in ConvShape shape, BufferView dy, BufferView weights, FeedbackLayout layout, BufferView dx, bool accumulate) => Note(
+        name(shape), "bwd_data", storageBytes * (shape.OutputLength + shape.WeightLength + (accumulate ? 2 : 1) * shape.InputLength), shape.Flops);
+
+    internal override void ConvWeightGradientCore(in ConvShape shape, BufferView x, BufferView dy, BufferView dw) => Note(
+        name(shape), "bwd_weights", storageBytes * (Touched(shape) + shape.OutputLength) + MasterBytes * shape.WeightLength, shape.Flops);
+
+    internal override void MirrorCorrelateCore(in MirrorStep step, BufferView w, BufferView correlation, bool accumulate)
+    {
+        ConvShape response = step.ResponseShape;
+        Note(
+            name(step.Layer), "mirror",
+            storageBytes * (w.Length + 2 * response.OutputLength) + MasterBytes * (accumulate ? 2 : 1) * step.Layer.WeightLength, 2 * response.Flops);
+    }
+
+    internal override void TransposedCombineCore(in ConvShape shape, float alpha, BufferView w, float beta, BufferView r, BufferView b) =>
+        NoteUpdate(shape.WeightLength, beta == 0 ? 2 : 3);
+
+    internal override void SignTransposedCore(in ConvShape shape, BufferView w, BufferView magnitudes, float scale, BufferView b) =>
+        NoteUpdate(shape.WeightLength, magnitudes.IsAbsent ? 2 : 3);
+
+    internal override void BatchNormStatisticsCore(long rows, int channels, BufferView x, in BatchStatistics statistics) =>
+        NoteMap(rows, channels, "norm statistics", 1);
+
+    internal override void BatchNormFoldCore(
+        int channels, BufferView gamma, BufferView beta, BufferView mean, BufferView variance, float epsilon, BufferView scale, BufferView bias) =>
+        Note("all", "norm fold", 6.0 * MasterBytes * channels, 0);
+
+    internal override void ChannelAffineCore(
+        long rows, int channels, BufferView x, BufferView scale, BufferView bias, BufferView residual, Activation activation, BufferView y) =>
+        NoteMap(rows, channels, "norm fwd", 2, residual);
+
+    // One pass for the sums over x and dy, and one that reads them again and writes dx: y, where it masks them, in both.
+    internal override void BatchNormBackwardCore(
+        long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy,
+        BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual) =>
+        NoteMap(rows, channels, "norm bwd", 5, y, y, dResidual);
+
+    internal override void BiasGradientCore(long rows, int channels, BufferView dy, BufferView db) => NoteMap(rows, channels, "bias bwd", 1);
+
+    internal override void ActivationForwardCore(Activation activation, long length, BufferView x, BufferView y) =>
+        Note("all", "activation", 2.0 * storageBytes * length, 0);
+
+    internal override void ActivationBackwardCore(Activation activation, long length, BufferView y, BufferView dy, BufferView dx) =>
+        Note("all", "activation", 3.0 * storageBytes * length, 0);
+
+    internal override void MaxPoolForwardCore(in PoolShape shape, BufferView x, BufferView y, BufferView positions) => NotePool(shape, sizeof(int));
+
+    internal override void MaxPoolBackwardCore(in PoolShape shape, BufferView dy, BufferView positions, BufferView dx) => NotePool(shape, sizeof(int));
+
+    internal override void AveragePoolForwardCore(in PoolShape shape, BufferView x, BufferView y) => NotePool(shape, 0);
+
+    internal override void AveragePoolBackwardCore(in PoolShape shape, BufferView dy, BufferView dx) => NotePool(shape, 0);
+
+    internal override void CrossEntropyCore(
+        LossKind kind, int rows, int classes, BufferView logits, BufferView labels, float smoothing, BufferView losses, BufferView dLogits) =>
+        Note("all", "loss", Times((long)storageBytes * rows * classes, 1, dLogits), 0);
+
+    internal override void SgdUpdateCore(long length, BufferView parameter, BufferView gradient, BufferView velocity, in SgdStep step) =>
+        NoteUpdate(length, 5);
+
+    internal override void SgdUpdateTransposedCore(in ConvShape shape, BufferView b, BufferView dw, BufferView velocity, in SgdStep step) =>
+        NoteUpdate(shape.WeightLength, 5);
+
+    // dW is read once.
+    internal override void SgdUpdateBothCore(
+        in ConvShape shape, BufferView w, BufferView dw, BufferView velocity, BufferView b, BufferView bVelocity, in SgdStep step) =>
+        NoteUpdate(shape.WeightLength, 9, copies: 2);
+
+    internal override void AugmentImagesCore(
+        in ImageAugmentation augmentation, int images, BufferView pixels, BufferView numbers, BufferView table, BufferView x) =>
+        Note("all", "images", (double)images * augmentation.ImageLength * (1 + storageBytes), 0);
+
+    internal override void FillCore(long length, BufferView values, float value) => Note("all", "fill", (double)values.Type.Size() * length, 0);
+
+    internal override void FillGaussianCore(BufferView values, in RandomKey key, float standardDeviation) =>
+        Note("all", "fill", (double)values.Type.Size() * values.Length, 0);
+
+    internal override WeightAlignment AlignCore(in ConvShape shape, BufferView w, BufferView b) => CompareCore(shape.WeightLength, w, b);
+
+    internal override WeightAlignment CompareCore(long length, BufferView a, BufferView b)
+    {
+        Note("all", "compare", 2.0 * MasterBytes * length, 0);
+        return default;
+    }
+
+    /// <summary>Pixels of x that a forward pass needs: a filter smaller than its stride leaves rows and columns out.</summary>
+    private static long Touched(in ConvShape s) =>
+        (long)s.N * s.C * Math.Min(s.H, (long)s.P * Math.Min(s.R, s.Stride)) * Math.Min(s.W, (long)s.Q * Math.Min(s.S, s.Stride));
+
+    private static long Times(long length, int passes, params ReadOnlySpan<BufferView> present)
+    {
+        foreach (BufferView view in present)
+        {
+            if (!view.IsAbsent) passes++;
+        }
+
+        return passes * length;
+    }
+
+    private void NoteMap(long rows, int channels, string pass, int passes, params ReadOnlySpan<BufferView> present) =>
+        Note($"{channels} channels, {rows} rows", pass, storageBytes * Times(rows * channels, passes, present), 0);
+
+    private void NotePool(in PoolShape shape, int positionBytes) => Note(
+        $"{shape.C} channels@{shape.H}", "pooling", storageBytes * (shape.InputLength + shape.OutputLength) + positionBytes * shape.OutputLength, 0);
+
+    // Masters, gradients and velocities stay fp32; where products read narrower copies, the update writes them.
+    private void NoteUpdate(long length, int passes, int copies = 1) => Note(
+        "all", "update", (double)length * (passes * MasterBytes + (storageBytes < MasterBytes ? copies * storageBytes : 0)), 0);
+
+    private void Note(string subject, string pass, double bytes, double flops) => Work.Add(new PaperWork(subject, pass, bytes, flops));
+
+    private sealed class NoMemory : SafeHandle
+    {
+        public NoMemory(nint address) : base(0, ownsHandle: true) => SetHandle(address);
+
+        public override bool IsInvalid => false;
+
+        protected override bool ReleaseHandle() => true;
+    }
+}

@@ -1,0 +1,36 @@
+using FeedbackKernels.Interop;
+using FeedbackKernels.Layers;
+using FeedbackKernels.Models;
+using FeedbackKernels.Rules;
+using FeedbackKernels.Training;
+
+namespace FeedbackKernels.Bench;
+
+/// <summary>A model under one rule, on one random batch.</summary>
+internal sealed class Stepper : IDisposable
+{
+    private readonly Model _model;
+    private readonly Sgd _sgd;
+    private readonly float[] _losses;
+    private int _steps;
+
+    public Stepper(Backend backend, ModelSpec spec, FeedbackRule rule, int images)
+    {
+        _model = new Model(backend, spec, RuleSet.Of(rule), images, seed: 1);
+        _sgd = new Sgd(_model, new TrainingOptions { Batch = images });
+        _losses = new float[images];
+        backend.FillGaussian(_model.Input, new RandomKey(1, RandomPurpose.User), 1);
+        backend.Upload<int>([.. Enumerable.Range(0, images).Select(i => i % spec.Classes)], _model.Labels);
+    }
+
+    public void Step()
+    {
+        int images = _losses.Length;
+        _model.Forward(Pass.Train(images));
+        _model.Loss(images, 0, gradient: true, _losses);
+        _model.Backward(images);
+        _sgd.Update(_steps++, 1e-3f);
+    }
+
+    public void Dispose() => _model.Dispose();
+}

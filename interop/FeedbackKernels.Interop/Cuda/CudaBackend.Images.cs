@@ -1,0 +1,44 @@
+namespace FeedbackKernels.Interop;
+
+// native/augment.cu
+public sealed unsafe partial class CudaBackend
+{
+    private const int AugmentThreads = 256, AugmentRun = 1024;
+
+    internal override void AugmentImagesCore(
+        in ImageAugmentation augmentation, int images, BufferView pixels, BufferView numbers, BufferView table, BufferView x)
+    {
+        if (augmentation.ImageLength + AugmentRun > int.MaxValue)
+        {
+            throw new NotSupportedException(
+                $"an image of {augmentation.H}x{augmentation.W}x{augmentation.C} has more elements than the CUDA kernels count to, {int.MaxValue}");
+        }
+
+        Launch(
+            "augment", "augment_images", new Grid(DivideUp(augmentation.ImageLength, AugmentRun), Math.Min(images, MostImagesOfAGrid)), AugmentThreads,
+            new AugmentArguments
+            {
+                N = images,
+                H = augmentation.H,
+                W = augmentation.W,
+                C = augmentation.C,
+                Reach = augmentation.Reach,
+                Flip = augmentation.Flip ? 1 : 0,
+                Key = new NativeRandomKey(augmentation.Key),
+                Pixels = pixels.Bytes,
+                Numbers = numbers.Ints,
+                Table = table.Floats,
+                X = x.Floats,
+            },
+            augmentation);
+    }
+
+    private struct AugmentArguments
+    {
+        public int N, H, W, C, Reach, Flip;
+        public NativeRandomKey Key;
+        public byte* Pixels;
+        public int* Numbers;
+        public float* Table, X;
+    }
+}

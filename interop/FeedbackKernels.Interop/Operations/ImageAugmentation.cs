@@ -1,0 +1,28 @@
+namespace FeedbackKernels.Interop;
+
+/// <summary>
+/// How packed images become activations: each is moved by up to <paramref name="Reach"/> rows and columns, with zeros coming
+/// in, and turned left to right every other time. What is done to an image is a function of the key and of its number, so
+/// that it does not depend on the batch it is in.
+/// </summary>
+/// <param name="H">Rows.</param>
+/// <param name="W">Columns.</param>
+/// <param name="C">Channels.</param>
+/// <param name="Reach">Most rows and columns that an image is moved by, each way; 0 for none.</param>
+/// <param name="Flip">Whether images are turned.</param>
+/// <param name="Key">Names the random numbers; its step is replaced by the image's number.</param>
+public readonly record struct ImageAugmentation(int H, int W, int C, int Reach = 0, bool Flip = false, RandomKey Key = default)
+{
+    /// <summary>Numbers of one image.</summary>
+    public long ImageLength => (long)H * W * C;
+
+    /// <summary>What is done to an image: output pixel (h, w) is input pixel (h + Down, w' + Right), where w' is w, or
+    /// W - 1 - w for an image that is turned.</summary>
+    /// <param name="number">The image's number in its set.</param>
+    public (int Down, int Right, bool Flip) Draw(int number)
+    {
+        var random = new RandomSequence(Key with { Step = (uint)number });
+        int down = random.NextInt(2 * Reach + 1) - Reach, right = random.NextInt(2 * Reach + 1) - Reach;
+        return (down, right, random.NextInt(2) == 1 && Flip);
+    }
+}

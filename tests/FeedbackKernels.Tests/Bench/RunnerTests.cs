@@ -1,0 +1,135 @@
+using System.Diagnostics;
+using System.Globalization;
+using FeedbackKernels.Bench;
+using FeedbackKernels.Bench.Estimates;
+using FeedbackKernels.Interop;
+using FeedbackKernels.Models;
+using FeedbackKernels.Tests.Cuda;
+
+namespace FeedbackKernels.Tests.Bench;
+
+/// <summary>The benchmark runner on each backend, with budgets that make its figures worthless, and what it estimates.</summary>
+public sealed class RunnerTests
+{
+    private static readonly string[] Cpu = ["--backend", "cpu"], Cuda = ["--backend", "cuda"], TensorCores = ["--backend", "cuda", "--precision", "bf16"];
+
+    public static TheoryData<string[]> Choices => [Cpu, Cuda, TensorCores];
+
+    [Theory, MemberData(nameof(Choices))]
+    public void Layers_have_a_line_for_each_pass(string[] choice)
+    {
+        string[] lines = Bench(choice, "layers", "--model", "resnet20", "--filter", "1x1s2", "--batch", "1", "--budget", "0.001");
+        Assert.Equal(6, lines.Length);
+        Assert.All(lines, line => Assert.StartsWith("conv,feedback-kernels,", line));
+        Assert.Equal(
+            ["fwd", "bwd_data", "bwd_weights", "fwd", "bwd_data", "bwd_weights"], lines.Select(line => line.Split(',')[4]));
+        Assert.All(lines, line => Assert.Equal(7, line.Split(',').Length));
+        Assert.All(lines, line => Assert.True(Number(line, 5) >= 0 && Number(line, 6) >= Number(line, 5), line));
+        if (choice == TensorCores) Assert.All(lines, line => Assert.Contains("tensor cores", line));
+    }
+
+    [Theory, MemberData(nameof(Choices))]
+    public void Steps_take_every_rule_in_turn(string[] choice)
+    {
+        string[] lines = Bench(choice, "step", "--model", "lenet", "--rule", "all", "--batch", "2", "--rounds", "2", "--inner", "1");
+        Assert.Equal(StepCommand.Rules.Select(r => $"model,feedback-kernels,{r.Name},lenet,2"), lines.Select(line => string.Join(',', line.Split(',')[..5])));
+        Assert.All(lines, line => Assert.True(Number(line, 5) > 0 && Number(line, 6) >= Number(line, 5), line));
+
+        lines = Bench(choice, "step", "--model", "lenet", "--batch", "2", "--rounds", "1");
+        Assert.Equal(2, lines.Length);
+        Assert.StartsWith("memory,feedback-kernels,backprop,lenet,2,", lines[1]);
+        Assert.True(Number(lines[1], 5) > 0, lines[1]);
+    }
+
+    [Theory, MemberData(nameof(Choices))]
+    public void The_mirror_reads_a_layer_in_a_cycle(string[] choice)
+    {
+        string[] lines = Bench(choice, "mirror", "--model", "resnet20", "--filter", "1x1s2_16", "--batch", "1", "--budget", "0.001");
+        string line = Assert.Single(lines);
+        Assert.StartsWith("mirror,feedback-kernels,balanced,r20_1x1s2_16-32@32,2,", line);
+        // Products of bf16 round W to 8 bits: a part in 2^9 of each number, half of which shows as angle.
+        Assert.InRange(Number(line, 7), 0, choice == TensorCores ? 0.3 : 0.01);
+    }
+
+    [Fact]
+    public void A_device_that_is_not_there_is_one_line()
+    {
+        EmulatedDriver.Require();
+        (int code, string output, string error) = Run("layers", "--backend", "cuda", "--device", "7");
+        Assert.Equal((1, ""), (code, output));
+        Assert.Contains("has no device 7: there are 1", Assert.Single(error.TrimEnd('\n').Split('\n')));
+        (code, _, error) = Run("layers", "--backend", "cpu", "--device", "1");
+        Assert.Equal(1, code);
+        Assert.Contains("backend 'cpu' has no device 1", error);
+    }
+
+    [Fact]
+    public void An_estimate_has_the_FLOP_of_a_step_and_says_that_nothing_was_measured()
+    {
+        string[] lines = Bench(Cpu[..0], "estimate", "--model", "resnet50", "--batch", "256");
+        Assert.StartsWith("# prediction, not measured: 4.2 TB/s, 790 TFLOP/s", lines[0]);
+        // 4.09 GMAC an image forward (He et al. 2015 count 3.8 for strides in the first filter of a block), as much for the
+        // weights, and less the stem for the errors.
+        double forward = 256 * 2 * 4.09e9, stem = 2.0 * 256 * 112 * 112 * 64 * 3 * 49;
+        Assert.Equal(forward, 1e9 * GigaFlops("sum,fwd"), 0.002 * forward);
+        Assert.Equal(forward, 1e9 * GigaFlops("sum,bwd_weights"), 0.002 * forward);
+        Assert.Equal(forward - stem, 1e9 * GigaFlops("sum,bwd_data"), 0.002 * forward);
+        string[] step = lines[^1].Split(',');
+        Assert.Equal(["estimate", "h200", "backprop", "resnet50", "256", "step", "images/s"], step[..7]);
+        Assert.Equal(256 / (1e-6 * Number(lines[^1], 10)), Number(lines[^1], 11), 1);
+
+        double GigaFlops(string pass) => Number(Assert.Single(lines, line => line.Contains(pass + ",", StringComparison.Ordinal)), 9);
+    }
+
+    [Fact]
+    public void An_estimate_counts_each_operand_of_a_convolution_once()
+    {
+        IReadOnlyList<(PaperWork Work, double Count)> step = EstimateCommand.Count("resnet50", 4, "backprop", storageBytes: 2);
+        ConvShape shape = LayerShapes.Of("resnet50", 4).Single(l => l.Name == "r50_3x3_64-64@56").Shape;
+        (PaperWork work, double count) = Assert.Single(step, w => w.Work.Subject == "r50_3x3_64-64@56" && w.Work.Pass == "fwd");
+        Assert.Equal(3, count);
+        Assert.Equal(2.0 * (shape.InputLength + shape.WeightLength + shape.OutputLength), work.Bytes);
+        Assert.Equal(shape.Flops, work.Flops);
+
+        // A filter of one pixel and stride 2 reads every fourth.
+        shape = LayerShapes.Of("resnet50", 4).Single(l => l.Name == "r50_1x1s2_256-512@56").Shape;
+        work = Assert.Single(step, w => w.Work.Subject == "r50_1x1s2_256-512@56" && w.Work.Pass == "fwd").Work;
+        Assert.Equal(2.0 * (shape.InputLength / 4 + shape.WeightLength + shape.OutputLength), work.Bytes);
+    }
+
+    [Fact]
+    public void Estimates_of_the_rules_differ_by_what_moves_B()
+    {
+        double backprop = Flops("backprop"), mirror = Flops("weight-mirror"), kolenPollack = Flops("kolen-pollack");
+        Assert.Equal(backprop, kolenPollack);
+        Assert.InRange(mirror / backprop, 1.003, 1.05);
+
+        static double Flops(string rule) => EstimateCommand.Count("resnet20", 128, rule, 2).Sum(w => w.Count * w.Work.Flops);
+    }
+
+    private static double Number(string line, int field) => double.Parse(line.Split(',')[field], CultureInfo.InvariantCulture);
+
+    private static string[] Bench(string[] choice, params string[] arguments)
+    {
+        if (choice.Contains("cuda")) EmulatedDriver.Require();
+        (int code, string output, string error) = Run([.. arguments, .. choice]);
+        Assert.Equal("", error);
+        Assert.Equal(0, code);
+        return output.TrimEnd('\n').Split('\n');
+    }
+
+    private static (int Code, string Output, string Error) Run(params string[] arguments)
+    {
+        var start = new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "bench"), arguments)
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            Environment = { [CudaLibrary.EnvironmentVariable] = EmulatedDriver.Path },
+        };
+        using Process process = Process.Start(start)!;
+        Task<string> error = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
+        string output = process.StandardOutput.ReadToEnd();
+        process.WaitForExit();
+        return (process.ExitCode, output, error.Result);
+    }
+}
