@@ -40,7 +40,7 @@ struct FloatProduct
 
         __device__ __forceinline__ void put_lines(int line, int depth, const float (&values)[4])
         {
-            store4(&at[depth][line], Float4{{values[0], values[1], values[2], values[3]}});
+            store_vector(&at[depth][line], Vector<float, 4>{{values[0], values[1], values[2], values[3]}});
         }
     };
 
@@ -63,8 +63,8 @@ struct FloatProduct
 #pragma unroll
         for (int kk = 0; kk < TileDepth; kk++)
         {
-            const Float4 a0 = load4(&left.at[kk][row(0)]), a1 = load4(&left.at[kk][row(4)]);
-            const Float4 b0 = load4(&right.at[kk][column(0)]), b1 = load4(&right.at[kk][column(4)]);
+            const Vector<float, 4> a0 = load_vector<4>(&left.at[kk][row(0)]), a1 = load_vector<4>(&left.at[kk][row(4)]);
+            const Vector<float, 4> b0 = load_vector<4>(&right.at[kk][column(0)]), b1 = load_vector<4>(&right.at[kk][column(4)]);
 #pragma unroll
             for (int i = 0; i < 8; i++)
             {

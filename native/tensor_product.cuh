@@ -6,14 +6,6 @@
 
 #if !defined(FEEDBACK_EMULATED_DEVICE)
 
-// Two numbers rounded to bf16, the first in the lower half.
-__device__ __forceinline__ unsigned pack_bf16(float first, float second)
-{
-    unsigned packed;
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(second), "f"(first));
-    return packed;
-}
-
 // Four 8x8 matrices of bf16 from shared memory, turned or not: lane l gives the address of row l % 8 of matrix l / 8, and
 // gets the elements of row l / 4 (column, where they are turned) and columns 2 (l % 4) and the next of each.
 template <bool Turned>

@@ -8,6 +8,9 @@ public enum ElementType
 
     /// <summary>Two's complement 32-bit integer: class labels, pooling positions.</summary>
     Int32,
+
+    /// <summary>The upper half of a binary32, <see cref="Interop.BFloat16"/>.</summary>
+    BFloat16,
 }
 
 internal static class ElementTypes
@@ -16,11 +19,13 @@ internal static class ElementTypes
     {
         ElementType.Float32 => sizeof(float),
         ElementType.Int32 => sizeof(int),
+        ElementType.BFloat16 => sizeof(ushort),
         _ => throw new ArgumentOutOfRangeException(nameof(type), type, "unknown element type"),
     };
 
     public static ElementType Of<T>() where T : unmanaged =>
         typeof(T) == typeof(float) ? ElementType.Float32
         : typeof(T) == typeof(int) ? ElementType.Int32
-        : throw new ArgumentException($"no buffer holds elements of type {typeof(T).Name}; float and int are the types there are");
+        : typeof(T) == typeof(BFloat16) ? ElementType.BFloat16
+        : throw new ArgumentException($"no buffer holds elements of type {typeof(T).Name}; float, int and BFloat16 are the types there are");
 }
