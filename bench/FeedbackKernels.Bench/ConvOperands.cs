@@ -8,12 +8,14 @@ internal sealed class ConvOperands : IDisposable
     public ConvOperands(Backend backend, ConvShape shape)
     {
         (Backend, Shape) = (backend, shape);
-        X = New(shape.InputLength, 1);
-        W = New(shape.WeightLength, 2);
-        B = New(shape.WeightLength, 3);
-        Y = New(shape.OutputLength, 4);
-        Dx = New(shape.InputLength, 5);
-        Dw = New(shape.WeightLength, 6);
+        // Weights as products read them in a training step: the copies, where the backend has such.
+        ElementType type = backend.ActivationType;
+        X = New(shape.InputLength, 1, type);
+        W = New(shape.WeightLength, 2, type);
+        B = New(shape.WeightLength, 3, type);
+        Y = New(shape.OutputLength, 4, type);
+        Dx = New(shape.InputLength, 5, type);
+        Dw = New(shape.WeightLength, 6, ElementType.Float32);
     }
 
     public Backend Backend { get; }
@@ -54,10 +56,14 @@ internal sealed class ConvOperands : IDisposable
         foreach (DeviceBuffer buffer in (DeviceBuffer[])[X, W, B, Y, Dx, Dw]) buffer.Dispose();
     }
 
-    private DeviceBuffer New(long length, uint stream)
+    private DeviceBuffer New(long length, uint stream, ElementType type)
     {
-        DeviceBuffer buffer = Backend.Allocate(length, "operand");
-        Backend.FillGaussian(buffer, new RandomKey(1, RandomPurpose.User, stream), 0.5f);
-        return buffer;
+        DeviceBuffer numbers = Backend.Allocate(length, "operand");
+        Backend.FillGaussian(numbers, new RandomKey(1, RandomPurpose.User, stream), 0.5f);
+        if (type == ElementType.Float32) return numbers;
+        DeviceBuffer rounded = Backend.Allocate(length, "operand", type);
+        Backend.Convert(length, numbers, rounded);
+        numbers.Dispose();
+        return rounded;
     }
 }

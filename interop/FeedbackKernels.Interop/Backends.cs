@@ -14,7 +14,7 @@ public static class Backends
     /// <param name="threads">Threads of the CPU backend; 0 for one a processor.</param>
     /// <param name="level">Vector width of the CPU backend; null for the widest.</param>
     /// <param name="exact">No Winograd convolutions on the CPU backend; the others have none.</param>
-    /// <param name="precision">How the CUDA backend forms products; bf16 is to be had from no other.</param>
+    /// <param name="precision">What the CUDA backend stores activations in and multiplies; bf16 is to be had from no other.</param>
     /// <exception cref="ArgumentException">There is no backend of that name in this build, or another than the CPU backend
     /// was asked for threads or a vector width.</exception>
     /// <exception cref="PlatformNotSupportedException">The machine lacks the vector width, or a GPU; the message says what
@@ -26,7 +26,7 @@ public static class Backends
         switch (name)
         {
             case "cpu" or "reference" when precision != CudaPrecision.Fp32:
-                throw new ArgumentException($"backend '{name}' computes in fp32; bf16 products are the CUDA backend's", nameof(precision));
+                throw new ArgumentException($"backend '{name}' computes in fp32; bf16 is the CUDA backend's", nameof(precision));
             case "auto":
                 return CreateFastest(threads, level, exact, precision);
             case "cpu":
@@ -45,7 +45,7 @@ public static class Backends
 
     private static Backend CreateFastest(int threads, SimdLevel? level, bool exact, CudaPrecision precision)
     {
-        if (precision != CudaPrecision.Fp32) return CreateCuda(threads, level, precision, "it alone has bf16 products");
+        if (precision != CudaPrecision.Fp32) return CreateCuda(threads, level, precision, "it alone computes in bf16");
         if (threads > 0 || level is not null || exact)
             return new CpuBackend(threads, level, exact) { Choice = "settings of the CPU backend are given" };
         try

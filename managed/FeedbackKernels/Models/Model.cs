@@ -13,7 +13,7 @@ public sealed class Model : IDisposable
     private readonly List<Block> _blocks = [];
     private readonly Arena _arena;
     private readonly DeviceBuffer _logits, _losses;
-    private readonly DeviceBuffer? _outputError;
+    private readonly DeviceBuffer? _outputError, _pixels;
 
     /// <summary>Allocates the model, draws its weights, and plans the memory of a step.</summary>
     /// <param name="backend">Where it lives; stays the caller's.</param>
@@ -43,10 +43,17 @@ public sealed class Model : IDisposable
             foreach (BatchNorm norm in Norms) norm.Initialise();
             foreach (ConvLayer layer in Layers) layer.Feedback?.Initialise();
 
-            var plan = new MemoryPlan(_arena, batch, training);
+            var plan = new MemoryPlan(_arena, batch, backend.ActivationType, training);
             Input = plan.Keep(plan.Rent(spec.Input, "images"));
-            Labels = plan.RentInts(new MapShape(1, 1, 1), "labels");
-            _losses = plan.Rent(new MapShape(1, 1, 1), "losses");
+            if (backend.ActivationType != ElementType.Float32)
+            {
+                // Dead once the forward pass starts, whose activations take its place.
+                _pixels = plan.Rent(spec.Input, "images before they are rounded", ElementType.Float32);
+                plan.Return(_pixels);
+            }
+
+            Labels = plan.Rent(new MapShape(1, 1, 1), "labels", ElementType.Int32);
+            _losses = plan.Rent(new MapShape(1, 1, 1), "losses", ElementType.Float32);
             _logits = PlanForward(plan);
             if (training)
             {
@@ -77,7 +84,7 @@ public sealed class Model : IDisposable
     /// <summary>Whether backward passes are planned.</summary>
     public bool CanTrain { get; }
 
-    /// <summary>Where the images of a batch go, normalised, NHWC.</summary>
+    /// <summary>Where the images of a batch go, normalised, NHWC, in the backend's <see cref="Backend.ActivationType"/>.</summary>
     public DeviceBuffer Input { get; }
 
     /// <summary>Where their labels go, Int32.</summary>
@@ -105,6 +112,19 @@ public sealed class Model : IDisposable
     /// <summary>Bytes of activations, errors and images of a step.</summary>
     public long ArenaBytes => _arena.Bytes;
 
+    /// <summary>Puts a batch into <see cref="Input"/> and <see cref="Labels"/>.</summary>
+    /// <param name="images">Normalised images, NHWC.</param>
+    /// <param name="labels">Their classes.</param>
+    public void Load(ReadOnlySpan<float> images, ReadOnlySpan<int> labels)
+    {
+        CheckImages(labels.Length);
+        if (images.Length != (long)labels.Length * Spec.Input.Length)
+            throw new ArgumentException($"has {images.Length} numbers, wanted {(long)labels.Length * Spec.Input.Length}: {labels.Length} images of {Spec.Input}", nameof(images));
+        Backend.Upload(images, _pixels ?? Input);
+        if (_pixels is not null) Backend.Convert(images.Length, _pixels, Input);
+        Backend.Upload(labels, Labels);
+    }
+
     /// <summary>Computes the logits of the images in <see cref="Input"/>.</summary>
     public void Forward(in Pass pass)
     {
@@ -129,7 +149,7 @@ public sealed class Model : IDisposable
     }
 
     /// <summary>Copies the logits of the last forward pass, [N][classes].</summary>
-    public void ReadLogits(Span<float> logits) => Backend.Download(_logits, logits);
+    public void ReadLogits(Span<float> logits) => Backend.DownloadFloats(_logits, logits);
 
     /// <summary>Computes all gradients, each layer's error under its rule.</summary>
     public void Backward(int images, IErrorObserver? observer = null)
@@ -145,6 +165,13 @@ public sealed class Model : IDisposable
         ArgumentNullException.ThrowIfNull(other);
         foreach ((DeviceBuffer from, DeviceBuffer to) in other.Tensors().Zip(Tensors(), (a, b) => (a.Buffer, b.Buffer)))
             Backend.Upload<float>(other.Backend.Download(from), to);
+        RefreshCopies();
+    }
+
+    /// <summary>Makes the copies of all weights that products read anew, after something wrote into <see cref="Tensors"/>.</summary>
+    public void RefreshCopies()
+    {
+        foreach (Parameter parameter in Parameters) parameter.RefreshCopy();
     }
 
     /// <summary>Every tensor that makes the model what it is, with its name and sizes; B excepted.</summary>
@@ -176,6 +203,7 @@ public sealed class Model : IDisposable
 
         if (map != new MapShape(1, 1, Spec.Classes))
             throw new ArgumentException($"{Spec.Name} ends in {map}, not in {Spec.Classes} logits");
+        if (_blocks[^1] is ConvUnit last) last.ComputesLogits = true;
         ConvUnit[] units = [.. _blocks.SelectMany(b => b.Units)];
         Layers = [.. units.Select(u => u.Layer)];
         Norms = [.. units.Where(u => u.Norm is not null).Select(u => u.Norm!)];

@@ -34,11 +34,8 @@ public sealed class Evaluator(Model model)
     }
 
     /// <summary>Puts a batch into a model's input.</summary>
-    internal static void LoadBatch(Model model, Batch batch)
-    {
-        model.Backend.Upload<float>(batch.Images.AsSpan(0, checked(batch.Count * model.Spec.Input.Length)), model.Input);
-        model.Backend.Upload<int>(batch.Labels.AsSpan(0, batch.Count), model.Labels);
-    }
+    internal static void LoadBatch(Model model, Batch batch) =>
+        model.Load(batch.Images.AsSpan(0, checked(batch.Count * model.Spec.Input.Length)), batch.Labels.AsSpan(0, batch.Count));
 
     /// <summary>Images of the batch last forwarded whose class has the largest logit, and is among the five largest.</summary>
     internal (int Top1, int Top5) CountRight(Batch batch)

@@ -9,7 +9,7 @@ namespace FeedbackKernels.Tests.Cuda;
 /// </summary>
 internal static partial class EmulatedDriver
 {
-    public const string Candidate = "cuda:Emulated";
+    public const string Candidate = "cuda:Emulated", Bf16Candidate = "cuda:Emulated, bf16";
 
     private const string Library = "libfeedback-emulated-cuda.so";
 
