@@ -1,28 +1,31 @@
 // y = activation(x), and dx = dy * activation'(x) from the activation's output.
 #include "elementwise.cuh"
 
+template <class Number>
 struct ActivationForwardArguments
 {
     long long length;
-    int activation, fours;
-    const float* x;
-    float* y;  // may be x
+    int activation, wide;
+    const Number* x;
+    Number* y;  // may be x
 };
 
+template <class Number>
 struct ActivationBackwardArguments
 {
     long long length;
-    int activation, fours;
-    const float* y;
-    const float* dy;
-    float* dx;  // may be dy
+    int activation, wide;
+    const Number* y;
+    const Number* dy;
+    Number* dx;  // may be dy
 };
 
 namespace {
 
+template <class Number>
 struct Forward
 {
-    const ActivationForwardArguments& arguments;
+    const ActivationForwardArguments<Number>& arguments;
 
     template <int Width>
     __device__ __forceinline__ void run(long long i) const
@@ -34,9 +37,10 @@ struct Forward
     }
 };
 
+template <class Number>
 struct Backward
 {
-    const ActivationBackwardArguments& arguments;
+    const ActivationBackwardArguments<Number>& arguments;
 
     template <int Width>
     __device__ __forceinline__ void run(long long i) const
@@ -56,12 +60,22 @@ struct Backward
 
 }  // namespace
 
-KERNEL(ElementThreads, activation_forward, ActivationForwardArguments)
+KERNEL(ElementThreads, activation_forward_fp32, ActivationForwardArguments<float>)
 {
-    for_each_run(arguments.length, arguments.fours, Forward{arguments});
+    for_each_run<WideOf<float>>(arguments.length, arguments.wide, Forward<float>{arguments});
 }
 
-KERNEL(ElementThreads, activation_backward, ActivationBackwardArguments)
+KERNEL(ElementThreads, activation_forward_bf16, ActivationForwardArguments<bf16>)
 {
-    for_each_run(arguments.length, arguments.fours, Backward{arguments});
+    for_each_run<WideOf<bf16>>(arguments.length, arguments.wide, Forward<bf16>{arguments});
+}
+
+KERNEL(ElementThreads, activation_backward_fp32, ActivationBackwardArguments<float>)
+{
+    for_each_run<WideOf<float>>(arguments.length, arguments.wide, Backward<float>{arguments});
+}
+
+KERNEL(ElementThreads, activation_backward_bf16, ActivationBackwardArguments<bf16>)
+{
+    for_each_run<WideOf<bf16>>(arguments.length, arguments.wide, Backward<bf16>{arguments});
 }

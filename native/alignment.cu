@@ -4,10 +4,11 @@
 
 constexpr int CompareThreads = 256, FinishThreads = 256;
 
+template <class Number>
 struct CompareArguments
 {
     long long length, elementsPerBlock;
-    const float *a, *b;
+    const Number *a, *b;
     double* partials;  // [blocks][3]
 };
 
@@ -74,16 +75,29 @@ struct AlignShared
     BlockSums sums;
 };
 
-}  // namespace
-
-KERNEL(CompareThreads, compare, CompareArguments)
+template <class Number>
+__device__ __forceinline__ void compare(BlockSums& shared, const CompareArguments<Number>& arguments)
 {
-    SHARED(BlockSums, shared);
     const long long first = blockIdx.x * arguments.elementsPerBlock, left = arguments.length - first;
     const long long end = left < arguments.elementsPerBlock ? arguments.length : first + arguments.elementsPerBlock;
     Sums sums = {0, 0, 0};
-    for (long long i = first + threadIdx.x; i < end; i += CompareThreads) sums.add(arguments.a[i], arguments.b[i]);
+    for (long long i = first + threadIdx.x; i < end; i += CompareThreads)
+        sums.add(load_number(arguments.a + i), load_number(arguments.b + i));
     finish_block(shared, sums, arguments.partials + 3ll * blockIdx.x);
+}
+
+}  // namespace
+
+KERNEL(CompareThreads, compare_fp32, CompareArguments<float>)
+{
+    SHARED(BlockSums, shared);
+    compare(shared, arguments);
+}
+
+KERNEL(CompareThreads, compare_bf16, CompareArguments<bf16>)
+{
+    SHARED(BlockSums, shared);
+    compare(shared, arguments);
 }
 
 KERNEL(SquareThreads, align, AlignArguments)

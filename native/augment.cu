@@ -4,6 +4,7 @@
 
 constexpr int AugmentThreads = 256, AugmentRun = 1024;
 
+template <class Number>
 struct AugmentArguments
 {
     int N, H, W, C, reach, flip;
@@ -11,7 +12,7 @@ struct AugmentArguments
     const unsigned char* pixels;  // [N][H][W][C]
     const int* numbers;           // [N]
     const float* table;           // [256][C]
-    void* x;                      // [N][H][W][C], of the kernel's type
+    Number* x;                    // [N][H][W][C]
 };
 
 namespace {
@@ -27,7 +28,8 @@ __device__ __forceinline__ int below(unsigned word, int bound)
     return static_cast<int>(static_cast<unsigned long long>(word) * static_cast<unsigned>(bound) >> 32);
 }
 
-__device__ inline Draw draw(const AugmentArguments& arguments, int number)
+template <class Number>
+__device__ inline Draw draw(const AugmentArguments<Number>& arguments, int number)
 {
     RandomKey key = arguments.key;
     key.step = static_cast<unsigned>(number);
@@ -36,11 +38,9 @@ __device__ inline Draw draw(const AugmentArguments& arguments, int number)
     return {below(block.word[0], bound) - reach, below(block.word[1], bound) - reach, below(block.word[2], 2) & arguments.flip};
 }
 
-// Out is what activations are stored as.
-template <class Out>
-__device__ __forceinline__ void augment(const AugmentArguments& arguments, Draw& drawn)
+template <class Number>
+__device__ __forceinline__ void augment(const AugmentArguments<Number>& arguments, Draw& drawn)
 {
-    Out* x = static_cast<Out*>(arguments.x);
     const int H = arguments.H, W = arguments.W, C = arguments.C, length = H * W * C;
     const int first = blockIdx.x * AugmentRun;
     for (int n = blockIdx.y; n < arguments.N; n += gridDim.y)
@@ -53,7 +53,8 @@ __device__ __forceinline__ void augment(const AugmentArguments& arguments, Draw&
             const int pixel = i / C, c = i - pixel * C, h = pixel / W, w = pixel - h * W;
             const int row = h + drawn.down, column = (drawn.flip ? W - 1 - w : w) + drawn.right;
             const bool inside = row >= 0 && row < H && column >= 0 && column < W;
-            x[image + i] = static_cast<Out>(inside ? arguments.table[arguments.pixels[image + (row * W + column) * C + c] * C + c] : 0.0f);
+            const float number = inside ? arguments.table[arguments.pixels[image + (row * W + column) * C + c] * C + c] : 0.0f;
+            store_number(arguments.x + image + i, number);
         }
 
         // The next image's draw overwrites this one's.
@@ -63,8 +64,14 @@ __device__ __forceinline__ void augment(const AugmentArguments& arguments, Draw&
 
 }  // namespace
 
-KERNEL(AugmentThreads, augment_images, AugmentArguments)
+KERNEL(AugmentThreads, augment_images_fp32, AugmentArguments<float>)
 {
     SHARED(Draw, drawn);
-    augment<float>(arguments, drawn);
+    augment(arguments, drawn);
+}
+
+KERNEL(AugmentThreads, augment_images_bf16, AugmentArguments<bf16>)
+{
+    SHARED(Draw, drawn);
+    augment(arguments, drawn);
 }

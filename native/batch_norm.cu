@@ -4,22 +4,24 @@
 
 constexpr int ChannelLanes = 32, Strips = 8, ColumnThreads = ChannelLanes * Strips, ElementThreads = 256;
 
+template <class Number>
 struct ColumnSumsArguments
 {
     long long rows;
     int channels, rowsPerChunk;
-    const float* x;   // [rows][channels]
+    const Number* x;  // [rows][channels]
     float* partials;  // [chunks][2][channels]
 };
 
+template <class Number>
 struct BackwardSumsArguments
 {
     long long rows;
     int channels, rowsPerChunk;
     int reluAfter;
-    const float* x;      // [rows][channels], the batch norm's input
-    const float* y;      // the output after the ReLU, or null: recomputed from x
-    const float* dy;     // [rows][channels]
+    const Number* x;     // [rows][channels], the batch norm's input
+    const Number* y;     // the output after the ReLU, or null: recomputed from x
+    const Number* dy;    // [rows][channels]
     const float* mean;   // [channels]
     const float* scale;  // [channels]
     const float* bias;   // [channels]
@@ -66,27 +68,29 @@ struct FoldArguments
     float *scale, *bias;                          // [channels]
 };
 
+template <class Number>
 struct ChannelAffineArguments
 {
     long long rows;
     int channels, rowsPerBlock;
     int activation;
-    const float* x;         // [rows][channels]
-    const float* scale;     // [channels]
-    const float* bias;      // [channels]
-    const float* residual;  // [rows][channels] or null
-    float* y;               // may be x or residual
+    const Number* x;         // [rows][channels]
+    const float* scale;      // [channels]
+    const float* bias;       // [channels]
+    const Number* residual;  // [rows][channels] or null
+    Number* y;               // may be x or residual
 };
 
+template <class Number>
 struct BackwardApplyArguments
 {
     long long rows;
     int channels, rowsPerBlock;
     int reluAfter, reluBefore;
-    const float *x, *y, *dy;                                  // as in the sums
+    const Number *x, *y, *dy;                                   // as in the sums
     const float *mean, *scale, *bias, *meanError, *errorSlope;  // [channels]
-    float* dx;         // may be x or dy
-    float* dResidual;  // or null; may be dy
+    Number* dx;         // may be x or dy
+    Number* dResidual;  // or null; may be dy
 };
 
 namespace {
@@ -135,8 +139,8 @@ __device__ __forceinline__ float masked_error(float dy, float x, float y, float 
 }
 
 // Adds the strips' two sums in order; true for the one thread of a channel that then has them.
-template <class Shared, class Number>
-__device__ __forceinline__ bool add_strips(Shared& shared, const Column& column, Number& first, Number& second)
+template <class Shared, class Sum>
+__device__ __forceinline__ bool add_strips(Shared& shared, const Column& column, Sum& first, Sum& second)
 {
     shared.first[column.strip][column.lane] = first;
     shared.second[column.strip][column.lane] = second;
@@ -151,23 +155,21 @@ __device__ __forceinline__ bool add_strips(Shared& shared, const Column& column,
     return true;
 }
 
-}  // namespace
-
 // Mean and sum of squared deviations of each channel over a chunk, by Welford's recurrence on the distance from the chunk's
 // first row, so that a mean far from zero costs no accuracy.
-KERNEL(ColumnThreads, batch_norm_statistics, ColumnSumsArguments)
+template <class Number>
+__device__ __forceinline__ void batch_norm_statistics(ColumnShared& shared, const ColumnSumsArguments<Number>& arguments)
 {
-    SHARED(ColumnShared, shared);
     const Column column = column_of(arguments.rows, arguments.rowsPerChunk);
     const long long chunkRows = column.endRow - column.firstRow;
     float origin = 0, mean = 0, squares = 0;
     if (column.channel < arguments.channels)
     {
-        origin = arguments.x[column.firstRow * arguments.channels + column.channel];
+        origin = load_number(arguments.x + column.firstRow * arguments.channels + column.channel);
         float count = 0;
         for (long long row = column.firstRow + column.strip; row < column.endRow; row += Strips)
         {
-            const float x = arguments.x[row * arguments.channels + column.channel] - origin, difference = x - mean;
+            const float x = load_number(arguments.x + row * arguments.channels + column.channel) - origin, difference = x - mean;
             count += 1;
             mean += difference / count;
             squares = fmaf(difference, x - mean, squares);
@@ -193,6 +195,101 @@ KERNEL(ColumnThreads, batch_norm_statistics, ColumnSumsArguments)
     partial[column.channel] = origin + mean;
     partial[arguments.channels + column.channel] = squares;
 }
+
+// Sum over a chunk of rows of each channel.
+template <class Number>
+__device__ __forceinline__ void column_sums(ColumnShared& shared, const ColumnSumsArguments<Number>& arguments)
+{
+    const Column column = column_of(arguments.rows, arguments.rowsPerChunk);
+    float sum = 0, unused = 0;
+    if (column.channel < arguments.channels)
+    {
+        for (long long row = column.firstRow + column.strip; row < column.endRow; row += Strips)
+            sum += load_number(arguments.x + row * arguments.channels + column.channel);
+    }
+
+    if (!add_strips(shared, column, sum, unused) || column.channel >= arguments.channels) return;
+    arguments.partials[static_cast<long long>(blockIdx.y) * 2 * arguments.channels + column.channel] = sum;
+}
+
+// With dz = dy, masked where the ReLU after was off: sums of dz and of dz * (x - mean) over a chunk.
+template <class Number>
+__device__ __forceinline__ void batch_norm_backward_sums(ColumnShared& shared, const BackwardSumsArguments<Number>& arguments)
+{
+    const Column column = column_of(arguments.rows, arguments.rowsPerChunk);
+    const int channels = arguments.channels, k = column.channel;
+    float sum = 0, slope = 0;
+    if (k < channels)
+    {
+        const float mean = arguments.mean[k], scale = arguments.scale[k], bias = arguments.bias[k];
+        for (long long row = column.firstRow + column.strip; row < column.endRow; row += Strips)
+        {
+            const long long i = row * channels + k;
+            const float x = load_number(arguments.x + i), y = arguments.y ? load_number(arguments.y + i) : 0;
+            const float dz = masked_error(load_number(arguments.dy + i), x, y, scale, bias, arguments.reluAfter, arguments.y);
+            sum += dz;
+            slope = fmaf(dz, x - mean, slope);
+        }
+    }
+
+    if (!add_strips(shared, column, sum, slope) || k >= channels) return;
+    float* partial = arguments.partials + static_cast<long long>(blockIdx.y) * 2 * channels;
+    partial[k] = sum;
+    partial[channels + k] = slope;
+}
+
+// y = activation(x * scale + bias + residual). A block takes a run of rows, so that indices inside it fit 32 bits.
+template <int Width, class Number>
+__device__ __forceinline__ void channel_affine(const ChannelAffineArguments<Number>& arguments)
+{
+    const unsigned channels = arguments.channels;
+    const long long firstRow = static_cast<long long>(blockIdx.x) * arguments.rowsPerBlock, offset = firstRow * channels;
+    const long long left = arguments.rows - firstRow;
+    const unsigned length = static_cast<unsigned>(left < arguments.rowsPerBlock ? left : arguments.rowsPerBlock) * channels;
+    for (unsigned i = threadIdx.x * Width; i < length; i += ElementThreads * Width)
+    {
+        const unsigned k = i % channels;
+        Lanes<Width> x = load_lanes<Width>(arguments.x + offset + i), residual = {};
+        const Lanes<Width> scale = load_lanes<Width>(arguments.scale + k), bias = load_lanes<Width>(arguments.bias + k);
+        if (arguments.residual) residual = load_lanes<Width>(arguments.residual + offset + i);
+#pragma unroll
+        for (int l = 0; l < Width; l++) x.at[l] = activate(arguments.activation, fmaf(x.at[l], scale.at[l], bias.at[l]) + residual.at[l]);
+        store_lanes<Width>(arguments.y + offset + i, x);
+    }
+}
+
+// dx = scale * (dz - meanError - (x - mean) * errorSlope), masked where the ReLU before was off; dResidual = dz.
+template <int Width, class Number>
+__device__ __forceinline__ void backward_apply(const BackwardApplyArguments<Number>& arguments)
+{
+    const unsigned channels = arguments.channels;
+    const long long firstRow = static_cast<long long>(blockIdx.x) * arguments.rowsPerBlock, offset = firstRow * channels;
+    const long long left = arguments.rows - firstRow;
+    const unsigned length = static_cast<unsigned>(left < arguments.rowsPerBlock ? left : arguments.rowsPerBlock) * channels;
+    for (unsigned i = threadIdx.x * Width; i < length; i += ElementThreads * Width)
+    {
+        const unsigned k = i % channels;
+        const Lanes<Width> x = load_lanes<Width>(arguments.x + offset + i), dy = load_lanes<Width>(arguments.dy + offset + i);
+        const Lanes<Width> mean = load_lanes<Width>(arguments.mean + k), scale = load_lanes<Width>(arguments.scale + k);
+        const Lanes<Width> bias = load_lanes<Width>(arguments.bias + k), meanError = load_lanes<Width>(arguments.meanError + k);
+        const Lanes<Width> errorSlope = load_lanes<Width>(arguments.errorSlope + k);
+        Lanes<Width> y = {}, dx, dResidual;
+        if (arguments.y) y = load_lanes<Width>(arguments.y + offset + i);
+#pragma unroll
+        for (int l = 0; l < Width; l++)
+        {
+            const float dz = masked_error(dy.at[l], x.at[l], y.at[l], scale.at[l], bias.at[l], arguments.reluAfter, arguments.y);
+            const float error = scale.at[l] * fmaf(-(x.at[l] - mean.at[l]), errorSlope.at[l], dz - meanError.at[l]);
+            dx.at[l] = arguments.reluBefore && !(x.at[l] > 0) ? 0 : error;
+            dResidual.at[l] = dz;
+        }
+
+        if (arguments.dResidual) store_lanes<Width>(arguments.dResidual + offset + i, dResidual);
+        store_lanes<Width>(arguments.dx + offset + i, dx);
+    }
+}
+
+}  // namespace
 
 // Merges the chunks' statistics; moves the running ones.
 KERNEL(ColumnThreads, batch_norm_finish, StatisticsFinishArguments)
@@ -244,22 +341,6 @@ KERNEL(ElementThreads, batch_norm_fold, FoldArguments)
     arguments.bias[k] = shift;
 }
 
-// Sum over a chunk of rows of each channel.
-KERNEL(ColumnThreads, column_sums, ColumnSumsArguments)
-{
-    SHARED(ColumnShared, shared);
-    const Column column = column_of(arguments.rows, arguments.rowsPerChunk);
-    float sum = 0, unused = 0;
-    if (column.channel < arguments.channels)
-    {
-        for (long long row = column.firstRow + column.strip; row < column.endRow; row += Strips)
-            sum += arguments.x[row * arguments.channels + column.channel];
-    }
-
-    if (!add_strips(shared, column, sum, unused) || column.channel >= arguments.channels) return;
-    arguments.partials[static_cast<long long>(blockIdx.y) * 2 * arguments.channels + column.channel] = sum;
-}
-
 // db = sum of the chunks.
 KERNEL(ColumnThreads, bias_finish, BiasFinishArguments)
 {
@@ -273,32 +354,6 @@ KERNEL(ColumnThreads, bias_finish, BiasFinishArguments)
     }
 
     if (add_strips(shared, column, sum, unused) && column.channel < arguments.channels) arguments.db[column.channel] = static_cast<float>(sum);
-}
-
-// With dz = dy, masked where the ReLU after was off: sums of dz and of dz * (x - mean) over a chunk.
-KERNEL(ColumnThreads, batch_norm_backward_sums, BackwardSumsArguments)
-{
-    SHARED(ColumnShared, shared);
-    const Column column = column_of(arguments.rows, arguments.rowsPerChunk);
-    const int channels = arguments.channels, k = column.channel;
-    float sum = 0, slope = 0;
-    if (k < channels)
-    {
-        const float mean = arguments.mean[k], scale = arguments.scale[k], bias = arguments.bias[k];
-        for (long long row = column.firstRow + column.strip; row < column.endRow; row += Strips)
-        {
-            const long long i = row * channels + k;
-            const float x = arguments.x[i], y = arguments.y ? arguments.y[i] : 0;
-            const float dz = masked_error(arguments.dy[i], x, y, scale, bias, arguments.reluAfter, arguments.y);
-            sum += dz;
-            slope = fmaf(dz, x - mean, slope);
-        }
-    }
-
-    if (!add_strips(shared, column, sum, slope) || k >= channels) return;
-    float* partial = arguments.partials + static_cast<long long>(blockIdx.y) * 2 * channels;
-    partial[k] = sum;
-    partial[channels + k] = slope;
 }
 
 KERNEL(ColumnThreads, batch_norm_backward_finish, BackwardFinishArguments)
@@ -326,62 +381,48 @@ KERNEL(ColumnThreads, batch_norm_backward_finish, BackwardFinishArguments)
     arguments.errorSlope[k] = static_cast<float>(slope * inverse * inverse / rows);
 }
 
-namespace {
-
-// y = activation(x * scale + bias + residual). A block takes a run of rows, so that indices inside it fit 32 bits.
-template <int Width>
-__device__ __forceinline__ void channel_affine(const ChannelAffineArguments& arguments)
+// Names end in what activations and errors are stored in, and in the numbers that a load takes.
+KERNEL(ColumnThreads, batch_norm_statistics_fp32, ColumnSumsArguments<float>)
 {
-    const unsigned channels = arguments.channels;
-    const long long firstRow = static_cast<long long>(blockIdx.x) * arguments.rowsPerBlock, offset = firstRow * channels;
-    const long long left = arguments.rows - firstRow;
-    const unsigned length = static_cast<unsigned>(left < arguments.rowsPerBlock ? left : arguments.rowsPerBlock) * channels;
-    for (unsigned i = threadIdx.x * Width; i < length; i += ElementThreads * Width)
-    {
-        const unsigned k = i % channels;
-        Lanes<Width> x = load_lanes<Width>(arguments.x + offset + i), residual = {};
-        const Lanes<Width> scale = load_lanes<Width>(arguments.scale + k), bias = load_lanes<Width>(arguments.bias + k);
-        if (arguments.residual) residual = load_lanes<Width>(arguments.residual + offset + i);
-#pragma unroll
-        for (int l = 0; l < Width; l++) x.at[l] = activate(arguments.activation, fmaf(x.at[l], scale.at[l], bias.at[l]) + residual.at[l]);
-        store_lanes<Width>(arguments.y + offset + i, x);
-    }
+    SHARED(ColumnShared, shared);
+    batch_norm_statistics(shared, arguments);
 }
 
-// dx = scale * (dz - meanError - (x - mean) * errorSlope), masked where the ReLU before was off; dResidual = dz.
-template <int Width>
-__device__ __forceinline__ void backward_apply(const BackwardApplyArguments& arguments)
+KERNEL(ColumnThreads, batch_norm_statistics_bf16, ColumnSumsArguments<bf16>)
 {
-    const unsigned channels = arguments.channels;
-    const long long firstRow = static_cast<long long>(blockIdx.x) * arguments.rowsPerBlock, offset = firstRow * channels;
-    const long long left = arguments.rows - firstRow;
-    const unsigned length = static_cast<unsigned>(left < arguments.rowsPerBlock ? left : arguments.rowsPerBlock) * channels;
-    for (unsigned i = threadIdx.x * Width; i < length; i += ElementThreads * Width)
-    {
-        const unsigned k = i % channels;
-        const Lanes<Width> x = load_lanes<Width>(arguments.x + offset + i), dy = load_lanes<Width>(arguments.dy + offset + i);
-        const Lanes<Width> mean = load_lanes<Width>(arguments.mean + k), scale = load_lanes<Width>(arguments.scale + k);
-        const Lanes<Width> bias = load_lanes<Width>(arguments.bias + k), meanError = load_lanes<Width>(arguments.meanError + k);
-        const Lanes<Width> errorSlope = load_lanes<Width>(arguments.errorSlope + k);
-        Lanes<Width> y = {}, dx, dResidual;
-        if (arguments.y) y = load_lanes<Width>(arguments.y + offset + i);
-#pragma unroll
-        for (int l = 0; l < Width; l++)
-        {
-            const float dz = masked_error(dy.at[l], x.at[l], y.at[l], scale.at[l], bias.at[l], arguments.reluAfter, arguments.y);
-            const float error = scale.at[l] * fmaf(-(x.at[l] - mean.at[l]), errorSlope.at[l], dz - meanError.at[l]);
-            dx.at[l] = arguments.reluBefore && !(x.at[l] > 0) ? 0 : error;
-            dResidual.at[l] = dz;
-        }
-
-        if (arguments.dResidual) store_lanes<Width>(arguments.dResidual + offset + i, dResidual);
-        store_lanes<Width>(arguments.dx + offset + i, dx);
-    }
+    SHARED(ColumnShared, shared);
+    batch_norm_statistics(shared, arguments);
 }
 
-}  // namespace
+KERNEL(ColumnThreads, column_sums_fp32, ColumnSumsArguments<float>)
+{
+    SHARED(ColumnShared, shared);
+    column_sums(shared, arguments);
+}
 
-KERNEL(ElementThreads, channel_affine_4, ChannelAffineArguments) { channel_affine<4>(arguments); }
-KERNEL(ElementThreads, channel_affine_1, ChannelAffineArguments) { channel_affine<1>(arguments); }
-KERNEL(ElementThreads, batch_norm_backward_apply_4, BackwardApplyArguments) { backward_apply<4>(arguments); }
-KERNEL(ElementThreads, batch_norm_backward_apply_1, BackwardApplyArguments) { backward_apply<1>(arguments); }
+KERNEL(ColumnThreads, column_sums_bf16, ColumnSumsArguments<bf16>)
+{
+    SHARED(ColumnShared, shared);
+    column_sums(shared, arguments);
+}
+
+KERNEL(ColumnThreads, batch_norm_backward_sums_fp32, BackwardSumsArguments<float>)
+{
+    SHARED(ColumnShared, shared);
+    batch_norm_backward_sums(shared, arguments);
+}
+
+KERNEL(ColumnThreads, batch_norm_backward_sums_bf16, BackwardSumsArguments<bf16>)
+{
+    SHARED(ColumnShared, shared);
+    batch_norm_backward_sums(shared, arguments);
+}
+
+KERNEL(ElementThreads, channel_affine_fp32_4, ChannelAffineArguments<float>) { channel_affine<4>(arguments); }
+KERNEL(ElementThreads, channel_affine_fp32_1, ChannelAffineArguments<float>) { channel_affine<1>(arguments); }
+KERNEL(ElementThreads, channel_affine_bf16_8, ChannelAffineArguments<bf16>) { channel_affine<8>(arguments); }
+KERNEL(ElementThreads, channel_affine_bf16_1, ChannelAffineArguments<bf16>) { channel_affine<1>(arguments); }
+KERNEL(ElementThreads, batch_norm_backward_apply_fp32_4, BackwardApplyArguments<float>) { backward_apply<4>(arguments); }
+KERNEL(ElementThreads, batch_norm_backward_apply_fp32_1, BackwardApplyArguments<float>) { backward_apply<1>(arguments); }
+KERNEL(ElementThreads, batch_norm_backward_apply_bf16_8, BackwardApplyArguments<bf16>) { backward_apply<8>(arguments); }
+KERNEL(ElementThreads, batch_norm_backward_apply_bf16_1, BackwardApplyArguments<bf16>) { backward_apply<1>(arguments); }

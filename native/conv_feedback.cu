@@ -5,13 +5,14 @@
 // weights are feedback weights [R][S][K][C], or forward weights [R][S][C][K] read transposed, in the same order of sums.
 #include "gather.cuh"
 
+template <class Number>
 struct ConvFeedbackArguments
 {
     ConvShape shape;
     int accumulate;
-    const float* dy;       // [N][P][Q][K]
-    const float* weights;  // [R][S][K][C] or [R][S][C][K]
-    float* dx;             // [N][H][W][C]
+    const Number* dy;       // [N][P][Q][K]
+    const Number* weights;  // [R][S][K][C] or [R][S][C][K]
+    Number* dx;             // [N][H][W][C]
 };
 
 namespace {
@@ -29,9 +30,11 @@ __device__ __forceinline__ ClassTaps class_taps(int residue, int padding, int st
 }
 
 template <class Product, int WidthDy, int WidthC, class Weights>
-__device__ __forceinline__ void conv_feedback(const ConvFeedbackArguments& arguments)
+__device__ __forceinline__ void conv_feedback(const ConvFeedbackArguments<typename Product::Number>& arguments)
 {
-    using Tile = ProductTile<Product, GatheredPixels<WidthDy, MemoryImages>, Weights>;
+    using Images = MemoryImages<typename Product::Number>;
+    using Left = GatheredPixels<WidthDy, Images>;
+    using Tile = ProductTile<Product, Left, Weights>;
     constexpr int Width = WidthC < Product::Neighbours ? WidthC : Product::Neighbours;
     SHARED(Tile, tile);
     const ConvShape& shape = arguments.shape;
@@ -46,8 +49,8 @@ __device__ __forceinline__ void conv_feedback(const ConvFeedbackArguments& argum
         rows.first * shape.S + columns.first, u * shape.S, u};
     const int firstRow = blockIdx.x * TileRows, firstColumn = blockIdx.y * TileColumns;
     if (firstRow >= gather.pixels()) return;
-    const MemoryImages images = {arguments.dy, static_cast<long long>(shape.P) * shape.Q * shape.K};
-    GatheredPixels<WidthDy, MemoryImages> left(images, gather, firstRow);
+    const Images images = {arguments.dy, static_cast<long long>(shape.P) * shape.Q * shape.K};
+    Left left(images, gather, firstRow);
     Weights right(arguments.weights, gather, C, firstColumn);
     float sums[8][8];
     multiply_tile(tile, left, right, 0, gather.depth(), sums);
@@ -77,20 +80,20 @@ __device__ __forceinline__ void conv_feedback(const ConvFeedbackArguments& argum
 
 }  // namespace
 
-// Names say how products are formed, and end in the floats a load of dy and a store of dx.
-KERNEL(TileThreads, conv_feedback_fp32_4_4, ConvFeedbackArguments) { conv_feedback<FloatProduct, 4, 4, WeightRows<4>>(arguments); }
-KERNEL(TileThreads, conv_feedback_fp32_4_1, ConvFeedbackArguments) { conv_feedback<FloatProduct, 4, 1, WeightRows<1>>(arguments); }
-KERNEL(TileThreads, conv_feedback_fp32_1_4, ConvFeedbackArguments) { conv_feedback<FloatProduct, 1, 4, WeightRows<4>>(arguments); }
-KERNEL(TileThreads, conv_feedback_fp32_1_1, ConvFeedbackArguments) { conv_feedback<FloatProduct, 1, 1, WeightRows<1>>(arguments); }
-KERNEL(TileThreads, conv_feedback_transposed_fp32_4_4, ConvFeedbackArguments) { conv_feedback<FloatProduct, 4, 4, WeightColumns<4>>(arguments); }
-KERNEL(TileThreads, conv_feedback_transposed_fp32_4_1, ConvFeedbackArguments) { conv_feedback<FloatProduct, 4, 1, WeightColumns<4>>(arguments); }
-KERNEL(TileThreads, conv_feedback_transposed_fp32_1_4, ConvFeedbackArguments) { conv_feedback<FloatProduct, 1, 4, WeightColumns<1>>(arguments); }
-KERNEL(TileThreads, conv_feedback_transposed_fp32_1_1, ConvFeedbackArguments) { conv_feedback<FloatProduct, 1, 1, WeightColumns<1>>(arguments); }
-KERNEL(TileThreads, conv_feedback_bf16_4_4, ConvFeedbackArguments) { conv_feedback<TensorProduct, 4, 4, WeightRows<4>>(arguments); }
-KERNEL(TileThreads, conv_feedback_bf16_4_1, ConvFeedbackArguments) { conv_feedback<TensorProduct, 4, 1, WeightRows<1>>(arguments); }
-KERNEL(TileThreads, conv_feedback_bf16_1_4, ConvFeedbackArguments) { conv_feedback<TensorProduct, 1, 4, WeightRows<4>>(arguments); }
-KERNEL(TileThreads, conv_feedback_bf16_1_1, ConvFeedbackArguments) { conv_feedback<TensorProduct, 1, 1, WeightRows<1>>(arguments); }
-KERNEL(TileThreads, conv_feedback_transposed_bf16_4_4, ConvFeedbackArguments) { conv_feedback<TensorProduct, 4, 4, WeightColumns<4>>(arguments); }
-KERNEL(TileThreads, conv_feedback_transposed_bf16_4_1, ConvFeedbackArguments) { conv_feedback<TensorProduct, 4, 1, WeightColumns<4>>(arguments); }
-KERNEL(TileThreads, conv_feedback_transposed_bf16_1_4, ConvFeedbackArguments) { conv_feedback<TensorProduct, 1, 4, WeightColumns<1>>(arguments); }
-KERNEL(TileThreads, conv_feedback_transposed_bf16_1_1, ConvFeedbackArguments) { conv_feedback<TensorProduct, 1, 1, WeightColumns<1>>(arguments); }
+// Names say how products are formed, and end in the numbers a load of dy and a store of dx.
+KERNEL(TileThreads, conv_feedback_fp32_4_4, ConvFeedbackArguments<float>) { conv_feedback<FloatProduct, 4, 4, WeightRows<float, 4>>(arguments); }
+KERNEL(TileThreads, conv_feedback_fp32_4_1, ConvFeedbackArguments<float>) { conv_feedback<FloatProduct, 4, 1, WeightRows<float, 1>>(arguments); }
+KERNEL(TileThreads, conv_feedback_fp32_1_4, ConvFeedbackArguments<float>) { conv_feedback<FloatProduct, 1, 4, WeightRows<float, 4>>(arguments); }
+KERNEL(TileThreads, conv_feedback_fp32_1_1, ConvFeedbackArguments<float>) { conv_feedback<FloatProduct, 1, 1, WeightRows<float, 1>>(arguments); }
+KERNEL(TileThreads, conv_feedback_bf16_8_8, ConvFeedbackArguments<bf16>) { conv_feedback<TensorProduct, 8, 8, WeightRows<bf16, 8>>(arguments); }
+KERNEL(TileThreads, conv_feedback_bf16_8_1, ConvFeedbackArguments<bf16>) { conv_feedback<TensorProduct, 8, 1, WeightRows<bf16, 1>>(arguments); }
+KERNEL(TileThreads, conv_feedback_bf16_1_8, ConvFeedbackArguments<bf16>) { conv_feedback<TensorProduct, 1, 8, WeightRows<bf16, 8>>(arguments); }
+KERNEL(TileThreads, conv_feedback_bf16_1_1, ConvFeedbackArguments<bf16>) { conv_feedback<TensorProduct, 1, 1, WeightRows<bf16, 1>>(arguments); }
+KERNEL(TileThreads, conv_feedback_transposed_fp32_4_4, ConvFeedbackArguments<float>) { conv_feedback<FloatProduct, 4, 4, WeightColumns<float, 4>>(arguments); }
+KERNEL(TileThreads, conv_feedback_transposed_fp32_4_1, ConvFeedbackArguments<float>) { conv_feedback<FloatProduct, 4, 1, WeightColumns<float, 4>>(arguments); }
+KERNEL(TileThreads, conv_feedback_transposed_fp32_1_4, ConvFeedbackArguments<float>) { conv_feedback<FloatProduct, 1, 4, WeightColumns<float, 1>>(arguments); }
+KERNEL(TileThreads, conv_feedback_transposed_fp32_1_1, ConvFeedbackArguments<float>) { conv_feedback<FloatProduct, 1, 1, WeightColumns<float, 1>>(arguments); }
+KERNEL(TileThreads, conv_feedback_transposed_bf16_8_8, ConvFeedbackArguments<bf16>) { conv_feedback<TensorProduct, 8, 8, WeightColumns<bf16, 8>>(arguments); }
+KERNEL(TileThreads, conv_feedback_transposed_bf16_8_1, ConvFeedbackArguments<bf16>) { conv_feedback<TensorProduct, 8, 1, WeightColumns<bf16, 8>>(arguments); }
+KERNEL(TileThreads, conv_feedback_transposed_bf16_1_8, ConvFeedbackArguments<bf16>) { conv_feedback<TensorProduct, 1, 8, WeightColumns<bf16, 1>>(arguments); }
+KERNEL(TileThreads, conv_feedback_transposed_bf16_1_1, ConvFeedbackArguments<bf16>) { conv_feedback<TensorProduct, 1, 1, WeightColumns<bf16, 1>>(arguments); }

@@ -1,19 +1,20 @@
 // y[n,p,q,k] = sum over r,s,c of x[n, p*u-z+r, q*u-z+s, c] * W[r,s,c,k], and in the same pass over the tile
 // y = activation(y * scale[k] + bias[k] + residual) and each channel's mean and squared deviations over the tile's rows,
-// which batch_norm_finish merges. Overwrites y.
+// which batch_norm_finish merges: of y as memory holds it, which is what the batch norm will see. Overwrites y.
 #include "gather.cuh"
 
+template <class Number, class Result>
 struct ConvForwardArguments
 {
     ConvShape shape;
     int activation;
-    const float* x;         // [N][H][W][C]
-    const float* w;         // [R][S][C][K]
-    float* y;               // [N][P][Q][K]
-    const float* scale;     // [K] or null
-    const float* bias;      // [K] or null
-    const float* residual;  // [N][P][Q][K] or null; may be y
-    float* partials;        // [row tiles][2][K] or null: mean and sum of squared deviations
+    const Number* x;         // [N][H][W][C]
+    const Number* w;         // [R][S][C][K]
+    Result* y;               // [N][P][Q][K]
+    const float* scale;      // [K] or null
+    const float* bias;       // [K] or null
+    const Result* residual;  // [N][P][Q][K] or null; may be y
+    float* partials;         // [row tiles][2][K] or null: mean and sum of squared deviations
 };
 
 namespace {
@@ -75,19 +76,22 @@ __device__ void store_statistics(TileStatistics& shared, const float (&y)[8][8],
     partial[K + firstColumn + column] = squares;
 }
 
-template <class Product, int WidthX, int WidthW>
-__device__ __forceinline__ void conv_forward(const ConvForwardArguments& arguments)
+template <class Product, int WidthX, int WidthW, class Result>
+__device__ __forceinline__ void conv_forward(const ConvForwardArguments<typename Product::Number, Result>& arguments)
 {
-    using Shared = ForwardShared<ProductTile<Product, GatheredPixels<WidthX, MemoryImages>, WeightRows<WidthW>>>;
+    using Images = MemoryImages<typename Product::Number>;
+    using Left = GatheredPixels<WidthX, Images>;
+    using Right = WeightRows<typename Product::Number, WidthW>;
+    using Shared = ForwardShared<ProductTile<Product, Left, Right>>;
     constexpr int Width = WidthW < Product::Neighbours ? WidthW : Product::Neighbours;
     SHARED(Shared, shared);
     const ConvShape& shape = arguments.shape;
     const Gather gather = forward_gather(shape);
     const int K = shape.K, pixels = gather.pixels();
     const int firstRow = blockIdx.x * TileRows, firstColumn = blockIdx.y * TileColumns;
-    const MemoryImages images = {arguments.x, static_cast<long long>(shape.H) * shape.W * shape.C};
-    GatheredPixels<WidthX, MemoryImages> left(images, gather, firstRow);
-    WeightRows<WidthW> right(arguments.w, gather, K, firstColumn);
+    const Images images = {arguments.x, static_cast<long long>(shape.H) * shape.W * shape.C};
+    Left left(images, gather, firstRow);
+    Right right(arguments.w, gather, K, firstColumn);
     float sums[8][8];
     multiply_tile(shared.product, left, right, 0, gather.depth(), sums);
 
@@ -109,7 +113,7 @@ __device__ __forceinline__ void conv_forward(const ConvForwardArguments& argumen
                 float value = sums[i][j + l];
                 if (arguments.scale) value *= arguments.scale[k + l];
                 if (arguments.bias) value += arguments.bias[k + l];
-                value = activate(arguments.activation, value + residual.at[l]);
+                value = to_float(rounded_to<Result>(activate(arguments.activation, value + residual.at[l])));
                 sums[i][j + l] = value;
                 lanes.at[l] = value;
             }
@@ -125,14 +129,22 @@ __device__ __forceinline__ void conv_forward(const ConvForwardArguments& argumen
     }
 }
 
+using FloatArguments = ConvForwardArguments<float, float>;
+using Bf16Arguments = ConvForwardArguments<bf16, bf16>;
+using Bf16ToFloatArguments = ConvForwardArguments<bf16, float>;
+
 }  // namespace
 
-// Names say how products are formed, and end in the floats a load of x and of W.
-KERNEL(TileThreads, conv_forward_fp32_4_4, ConvForwardArguments) { conv_forward<FloatProduct, 4, 4>(arguments); }
-KERNEL(TileThreads, conv_forward_fp32_4_1, ConvForwardArguments) { conv_forward<FloatProduct, 4, 1>(arguments); }
-KERNEL(TileThreads, conv_forward_fp32_1_4, ConvForwardArguments) { conv_forward<FloatProduct, 1, 4>(arguments); }
-KERNEL(TileThreads, conv_forward_fp32_1_1, ConvForwardArguments) { conv_forward<FloatProduct, 1, 1>(arguments); }
-KERNEL(TileThreads, conv_forward_bf16_4_4, ConvForwardArguments) { conv_forward<TensorProduct, 4, 4>(arguments); }
-KERNEL(TileThreads, conv_forward_bf16_4_1, ConvForwardArguments) { conv_forward<TensorProduct, 4, 1>(arguments); }
-KERNEL(TileThreads, conv_forward_bf16_1_4, ConvForwardArguments) { conv_forward<TensorProduct, 1, 4>(arguments); }
-KERNEL(TileThreads, conv_forward_bf16_1_1, ConvForwardArguments) { conv_forward<TensorProduct, 1, 1>(arguments); }
+// Names say how products are formed, and end in the numbers a load of x and of W; _to_fp32_ stores y as float.
+KERNEL(TileThreads, conv_forward_fp32_4_4, FloatArguments) { conv_forward<FloatProduct, 4, 4>(arguments); }
+KERNEL(TileThreads, conv_forward_fp32_4_1, FloatArguments) { conv_forward<FloatProduct, 4, 1>(arguments); }
+KERNEL(TileThreads, conv_forward_fp32_1_4, FloatArguments) { conv_forward<FloatProduct, 1, 4>(arguments); }
+KERNEL(TileThreads, conv_forward_fp32_1_1, FloatArguments) { conv_forward<FloatProduct, 1, 1>(arguments); }
+KERNEL(TileThreads, conv_forward_bf16_8_8, Bf16Arguments) { conv_forward<TensorProduct, 8, 8>(arguments); }
+KERNEL(TileThreads, conv_forward_bf16_8_1, Bf16Arguments) { conv_forward<TensorProduct, 8, 1>(arguments); }
+KERNEL(TileThreads, conv_forward_bf16_1_8, Bf16Arguments) { conv_forward<TensorProduct, 1, 8>(arguments); }
+KERNEL(TileThreads, conv_forward_bf16_1_1, Bf16Arguments) { conv_forward<TensorProduct, 1, 1>(arguments); }
+KERNEL(TileThreads, conv_forward_bf16_to_fp32_8_8, Bf16ToFloatArguments) { conv_forward<TensorProduct, 8, 8>(arguments); }
+KERNEL(TileThreads, conv_forward_bf16_to_fp32_8_1, Bf16ToFloatArguments) { conv_forward<TensorProduct, 8, 1>(arguments); }
+KERNEL(TileThreads, conv_forward_bf16_to_fp32_1_8, Bf16ToFloatArguments) { conv_forward<TensorProduct, 1, 8>(arguments); }
+KERNEL(TileThreads, conv_forward_bf16_to_fp32_1_1, Bf16ToFloatArguments) { conv_forward<TensorProduct, 1, 1>(arguments); }

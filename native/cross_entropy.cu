@@ -4,15 +4,16 @@
 
 constexpr int WarpLanes = 32, RowsPerBlock = 4, CrossEntropyThreads = WarpLanes * RowsPerBlock;
 
+template <class Logit, class Error>
 struct CrossEntropyArguments
 {
     int sigmoid;  // binary cross-entropies of sigmoids instead of the softmax's
     int rows, classes;
     float smoothing;
-    const float* logits;  // [rows][classes]
+    const Logit* logits;  // [rows][classes]
     const int* labels;    // [rows]
     float* losses;        // [rows]
-    float* dLogits;       // [rows][classes] or null; may be logits
+    Error* dLogits;       // [rows][classes] or null; may be logits
 };
 
 namespace {
@@ -43,9 +44,8 @@ __device__ __forceinline__ double maximum_of_warp(double value)
     return value;
 }
 
-}  // namespace
-
-KERNEL(CrossEntropyThreads, cross_entropy, CrossEntropyArguments)
+template <class Logit, class Error>
+__device__ __forceinline__ void cross_entropy(const CrossEntropyArguments<Logit, Error>& arguments)
 {
     const int lane = threadIdx.x % WarpLanes, n = blockIdx.x * RowsPerBlock + threadIdx.x / WarpLanes, classes = arguments.classes;
     if (n >= arguments.rows) return;
@@ -55,16 +55,22 @@ KERNEL(CrossEntropyThreads, cross_entropy, CrossEntropyArguments)
     if (!arguments.sigmoid)
     {
         double most = bits_as<double>(0xFFF0000000000000ull), sum = 0;
-        for (int k = lane; k < classes; k += WarpLanes) most = arguments.logits[row + k] > most ? arguments.logits[row + k] : most;
+        for (int k = lane; k < classes; k += WarpLanes)
+        {
+            const double z = load_number(arguments.logits + row + k);
+            most = z > most ? z : most;
+        }
+
+
         most = maximum_of_warp(most);
-        for (int k = lane; k < classes; k += WarpLanes) sum += exp_double(arguments.logits[row + k] - most);
+        for (int k = lane; k < classes; k += WarpLanes) sum += exp_double(load_number(arguments.logits + row + k) - most);
         logSum = most + log_double(sum_of_warp(sum));
     }
 
     double loss = 0;
     for (int k = lane; k < classes; k += WarpLanes)
     {
-        const double z = arguments.logits[row + k], smoothing = arguments.smoothing;
+        const double z = load_number(arguments.logits + row + k), smoothing = arguments.smoothing;
         const double target = (k == label ? 1 - smoothing : 0) + smoothing / classes;
         double probability;
         if (!arguments.sigmoid)
@@ -80,9 +86,20 @@ KERNEL(CrossEntropyThreads, cross_entropy, CrossEntropyArguments)
             loss += (z > 0 ? z : 0) - z * target + log_double(1 + small);
         }
 
-        if (arguments.dLogits) arguments.dLogits[row + k] = static_cast<float>((probability - target) / arguments.rows);
+        if (arguments.dLogits) store_number(arguments.dLogits + row + k, static_cast<float>((probability - target) / arguments.rows));
     }
 
     loss = sum_of_warp(loss);
     if (lane == 0) arguments.losses[n] = static_cast<float>(loss);
 }
+
+using FloatArguments = CrossEntropyArguments<float, float>;
+using FloatToBf16Arguments = CrossEntropyArguments<float, bf16>;
+using Bf16Arguments = CrossEntropyArguments<bf16, bf16>;
+
+}  // namespace
+
+// Names say what logits and gradient are stored in.
+KERNEL(CrossEntropyThreads, cross_entropy_fp32_fp32, FloatArguments) { cross_entropy(arguments); }
+KERNEL(CrossEntropyThreads, cross_entropy_fp32_bf16, FloatToBf16Arguments) { cross_entropy(arguments); }
+KERNEL(CrossEntropyThreads, cross_entropy_bf16_bf16, Bf16Arguments) { cross_entropy(arguments); }

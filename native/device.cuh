@@ -73,53 +73,68 @@ __device__ __forceinline__ To bits_as(From from)
     return to;
 }
 
+// Two numbers rounded to bf16 (to the nearest, ties to even; a NaN stays one), the first in the lower half.
+__device__ __forceinline__ unsigned pack_bf16(float first, float second)
+{
+    unsigned packed;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(second), "f"(first));
+    return packed;
+}
+
 #endif
 
-struct alignas(16) Float4
+// The upper half of a binary32: 8 bits of significand. Only moved: arithmetic is in float.
+struct bf16
 {
-    float at[4];
+    unsigned short bits;
 };
 
-// The one way in which kernels move several numbers at once: addresses are multiples of 16 bytes, which the emulation checks.
-__device__ __forceinline__ Float4 load4(const float* address)
+__device__ __forceinline__ float to_float(float value) { return value; }
+__device__ __forceinline__ float to_float(bf16 value) { return bits_as<float>(static_cast<unsigned>(value.bits) << 16); }
+
+// Two numbers side by side in a word, the first in the lower half; pack_bf16 puts them there.
+__device__ __forceinline__ float lower_of(unsigned pair) { return bits_as<float>(pair << 16); }
+__device__ __forceinline__ float upper_of(unsigned pair) { return bits_as<float>(pair & 0xFFFF0000u); }
+
+template <class Number>
+__device__ __forceinline__ Number rounded_to(float value)
 {
-#if defined(FEEDBACK_EMULATED_DEVICE)
-    emulated_require_aligned(address, sizeof(Float4));
-#endif
-    return *reinterpret_cast<const Float4*>(address);
+    if constexpr (sizeof(Number) == sizeof(float)) return value;
+    else return {static_cast<unsigned short>(pack_bf16(value, 0))};
 }
 
-__device__ __forceinline__ void store4(float* address, Float4 value)
+// Several elements that lie side by side, moved by one instruction: their address is a multiple of their size, which the
+// emulation checks.
+template <class Element, int Count>
+struct alignas(sizeof(Element) * Count) Vector
 {
-#if defined(FEEDBACK_EMULATED_DEVICE)
-    emulated_require_aligned(address, sizeof(Float4));
-#endif
-    *reinterpret_cast<Float4*>(address) = value;
-}
-
-struct alignas(8) Float2
-{
-    float at[2];
+    Element at[Count];
 };
 
-__device__ __forceinline__ Float2 load2(const float* address)
+template <int Count, class Element>
+__device__ __forceinline__ Vector<Element, Count> load_vector(const Element* address)
 {
 #if defined(FEEDBACK_EMULATED_DEVICE)
-    emulated_require_aligned(address, sizeof(Float2));
+    emulated_require_aligned(address, sizeof(Vector<Element, Count>));
 #endif
-    return *reinterpret_cast<const Float2*>(address);
+    return *reinterpret_cast<const Vector<Element, Count>*>(address);
 }
 
-__device__ __forceinline__ void store2(float* address, Float2 value)
+template <class Element, int Count>
+__device__ __forceinline__ void store_vector(Element* address, const Vector<Element, Count>& value)
 {
 #if defined(FEEDBACK_EMULATED_DEVICE)
-    emulated_require_aligned(address, sizeof(Float2));
+    emulated_require_aligned(address, sizeof(Vector<Element, Count>));
 #endif
-    *reinterpret_cast<Float2*>(address) = value;
+    *reinterpret_cast<Vector<Element, Count>*>(address) = value;
 }
 
-// Any width with one name: Width is 1 unless the host has seen that channels and addresses allow fours, and then 4, or 2
-// where a thread holds pairs.
+// How many numbers make 16 bytes, the most that one instruction moves.
+template <class Number>
+constexpr int WideOf = 16 / static_cast<int>(sizeof(Number));
+
+// Numbers in registers, as float whatever memory holds. Width is 1 unless the host has seen that channels and addresses allow
+// 16 bytes at a time, and then WideOf, or 2 where a thread holds pairs.
 template <int Width>
 struct Lanes
 {
@@ -130,30 +145,62 @@ template <int Width>
 __device__ __forceinline__ Lanes<Width> load_lanes(const float* address)
 {
     Lanes<Width> lanes;
-    if constexpr (Width == 4)
-    {
-        Float4 four = load4(address);
+    constexpr int Count = Width < 4 ? Width : 4;
 #pragma unroll
-        for (int i = 0; i < 4; i++) lanes.at[i] = four.at[i];
-    }
-    else if constexpr (Width == 2)
+    for (int i = 0; i < Width; i += Count)
     {
-        const Float2 two = load2(address);
-        lanes.at[0] = two.at[0];
-        lanes.at[1] = two.at[1];
-    }
-    else
-    {
-        lanes.at[0] = address[0];
+        const Vector<float, Count> vector = load_vector<Count>(address + i);
+#pragma unroll
+        for (int j = 0; j < Count; j++) lanes.at[i + j] = vector.at[j];
     }
 
     return lanes;
 }
 
 template <int Width>
-__device__ __forceinline__ void store_lanes(float* address, Lanes<Width> lanes)
+__device__ __forceinline__ void store_lanes(float* address, const Lanes<Width>& lanes)
 {
-    if constexpr (Width == 4) store4(address, Float4{{lanes.at[0], lanes.at[1], lanes.at[2], lanes.at[3]}});
-    else if constexpr (Width == 2) store2(address, Float2{{lanes.at[0], lanes.at[1]}});
-    else address[0] = lanes.at[0];
+    constexpr int Count = Width < 4 ? Width : 4;
+#pragma unroll
+    for (int i = 0; i < Width; i += Count)
+    {
+        Vector<float, Count> vector;
+#pragma unroll
+        for (int j = 0; j < Count; j++) vector.at[j] = lanes.at[i + j];
+        store_vector(address + i, vector);
+    }
 }
+
+template <int Width>
+__device__ __forceinline__ Lanes<Width> load_lanes(const bf16* address)
+{
+    Lanes<Width> lanes;
+    if constexpr (Width == 1) lanes.at[0] = to_float(address[0]);
+    else
+    {
+        const Vector<unsigned, Width / 2> pairs = load_vector<Width / 2>(reinterpret_cast<const unsigned*>(address));
+#pragma unroll
+        for (int i = 0; i < Width; i++) lanes.at[i] = i % 2 == 0 ? lower_of(pairs.at[i / 2]) : upper_of(pairs.at[i / 2]);
+    }
+
+    return lanes;
+}
+
+template <int Width>
+__device__ __forceinline__ void store_lanes(bf16* address, const Lanes<Width>& lanes)
+{
+    if constexpr (Width == 1) address[0] = rounded_to<bf16>(lanes.at[0]);
+    else
+    {
+        Vector<unsigned, Width / 2> pairs;
+#pragma unroll
+        for (int i = 0; i < Width; i += 2) pairs.at[i / 2] = pack_bf16(lanes.at[i], lanes.at[i + 1]);
+        store_vector(reinterpret_cast<unsigned*>(address), pairs);
+    }
+}
+
+template <class Number>
+__device__ __forceinline__ float load_number(const Number* address) { return to_float(*address); }
+
+template <class Number>
+__device__ __forceinline__ void store_number(Number* address, float value) { *address = rounded_to<Number>(value); }

@@ -96,28 +96,34 @@ private:
 };
 
 // Images in memory.
+template <class Element>
 struct MemoryImages
 {
-    const float* data;
-    long long length;  // floats in an image
+    using Number = Element;
+
+    const Number* data;
+    long long length;  // numbers in an image
 
     struct Image
     {
-        const float* data;
+        const Number* data;
     };
 
     __device__ __forceinline__ Image open(int n) const { return {data + n * length}; }
 
     template <int Width>
-    __device__ __forceinline__ Lanes<Width> load(const Image& image, int offset) const
+    __device__ __forceinline__ void load(Staged<Number>& to, int at, const Image& image, int offset) const
     {
-        return load_lanes<Width>(image.data + offset);
+        to.template load<Width>(at, image.data + offset);
     }
 };
 
 // Images of mirror noise, one sample each, made on the way.
+template <class Element>
 struct NoiseImages
 {
+    using Number = Element;
+
     MirrorNoise noise;
     long long firstSample;
 
@@ -126,27 +132,41 @@ struct NoiseImages
     __device__ __forceinline__ Image open(int n) const { return noise.start(firstSample + n); }
 
     template <int Width>
-    __device__ __forceinline__ Lanes<Width> load(const Image& image, int offset) const
+    __device__ __forceinline__ void load(Staged<Number>& to, int at, const Image& image, int offset) const
     {
-        return noise.numbers<Width>(image, offset);
+        to.round(at, noise.numbers<Width>(image, offset));
     }
 };
 
-// Left operand of a gather: rows are output pixels, the reduction runs over taps and channels. Each thread fetches 4
-// consecutive reduction indices of rows t/4, t/4 + 32, ... With Width 4 the channels come in fours, so the 4 lie in a tap.
+// How the threads of a block share out an operand that is so many runs of Length numbers side by side: each thread takes 16
+// bytes of every Step-th run.
+template <class Number, int Length, int RunsOfIt>
+struct Shares
+{
+    static constexpr int Count = WideOf<Number>, Threads = Length / Count, Step = TileThreads / Threads, Each = RunsOfIt / Step;
+
+    __device__ static __forceinline__ int place() { return static_cast<int>(threadIdx.x) % Threads * Count; }
+    __device__ static __forceinline__ int run(int i) { return static_cast<int>(threadIdx.x) / Threads + Step * i; }
+};
+
+// Left operand of a gather: rows are output pixels, the reduction runs over taps and channels. A thread's numbers are
+// consecutive reduction indices of one row. Where Width is more than 1 it divides the channels, so they lie in one tap.
 template <int Width, class Images>
 class GatheredPixels
 {
+    using Number = typename Images::Number;
+    using Share = Shares<Number, TileDepth, TileRows>;
+
 public:
     static constexpr Runs Order = Runs::AlongDepth;
 
     __device__ __forceinline__ GatheredPixels(const Images& images, const Gather& gather, int firstPixel) : images(images), gather(gather)
     {
-        cursor.start(gather, threadIdx.x % 4 * 4);
+        cursor.start(gather, Share::place());
 #pragma unroll
-        for (int i = 0; i < 4; i++)
+        for (int i = 0; i < Share::Each; i++)
         {
-            const int index = firstPixel + threadIdx.x / 4 + 32 * i;
+            const int index = firstPixel + Share::run(i);
             PixelCursor pixel;
             pixel.start(index < gather.pixels() ? index : 0, gather.outputRows, gather.outputColumns);
             image[i] = images.open(pixel.image);
@@ -160,22 +180,21 @@ public:
     {
         TapCursor tap = cursor;
 #pragma unroll
-        for (int d = 0; d < 4; d += Width)
+        for (int i = 0; i < Share::Each; i++) values[i] = {};
+#pragma unroll
+        for (int d = 0; d < Share::Count; d += Width)
         {
             const int rowMove = gather.direction * tap.row, columnMove = gather.direction * tap.column;
 #pragma unroll
-            for (int i = 0; i < 4; i++)
+            for (int i = 0; i < Share::Each; i++)
             {
                 const int h = originRow[i] + rowMove, w = originColumn[i] + columnMove;
-                Lanes<Width> lanes = {};
                 if (tap.inside(gather) && static_cast<unsigned>(h) < static_cast<unsigned>(gather.inputRows)
                     && static_cast<unsigned>(w) < static_cast<unsigned>(gather.inputColumns))
-                    lanes = images.template load<Width>(image[i], (h * gather.inputColumns + w) * gather.channels + tap.channel);
-#pragma unroll
-                for (int j = 0; j < Width; j++) values[i][d + j] = lanes.at[j];
+                    images.template load<Width>(values[i], d, image[i], (h * gather.inputColumns + w) * gather.channels + tap.channel);
             }
 
-            if (Width < 4) tap.advance(gather, Width);
+            if (Width < Share::Count) tap.advance(gather, Width);
         }
 
         cursor.advance(gather, TileDepth);
@@ -185,46 +204,46 @@ public:
     __device__ __forceinline__ void store(Operand& operand) const
     {
 #pragma unroll
-        for (int i = 0; i < 4; i++) operand.put_depths(threadIdx.x / 4 + 32 * i, threadIdx.x % 4 * 4, values[i]);
+        for (int i = 0; i < Share::Each; i++) operand.put_depths(Share::run(i), Share::place(), values[i]);
     }
 
 private:
     const Images images;
     const Gather& gather;
     TapCursor cursor;
-    typename Images::Image image[4];
-    int originRow[4], originColumn[4];
-    float values[4][4];
+    typename Images::Image image[Share::Each];
+    int originRow[Share::Each], originColumn[Share::Each];
+    Staged<Number> values[Share::Each];
 };
 
-// Right operand of a gather: weights whose columns lie side by side in memory, [tap][channel][columns]. Each thread fetches
-// 4 columns of reduction indices t/16 and t/16 + 8.
-template <int Width>
+// Right operand of a gather: weights whose columns lie side by side in memory, [tap][channel][columns]. A thread's numbers are
+// columns of one reduction index.
+template <class Number, int Width>
 class WeightRows
 {
+    using Share = Shares<Number, TileColumns, TileDepth>;
+
 public:
     static constexpr Runs Order = Runs::AlongLines;
 
-    __device__ __forceinline__ WeightRows(const float* weights, const Gather& gather, int columns, int firstColumn)
-        : weights(weights), gather(gather), columns(columns), column(firstColumn + threadIdx.x % 16 * 4)
+    __device__ __forceinline__ WeightRows(const Number* weights, const Gather& gather, int columns, int firstColumn)
+        : weights(weights), gather(gather), columns(columns), column(firstColumn + Share::place())
     {
 #pragma unroll
-        for (int i = 0; i < 2; i++) cursor[i].start(gather, threadIdx.x / 16 + 8 * i);
+        for (int i = 0; i < Share::Each; i++) cursor[i].start(gather, Share::run(i));
     }
 
     __device__ __forceinline__ void fetch()
     {
 #pragma unroll
-        for (int i = 0; i < 2; i++)
+        for (int i = 0; i < Share::Each; i++)
         {
-            const float* row = weights + (static_cast<long long>(cursor[i].filter_tap(gather)) * gather.channels + cursor[i].channel) * columns;
+            const Number* row = weights + (static_cast<long long>(cursor[i].filter_tap(gather)) * gather.channels + cursor[i].channel) * columns;
+            values[i] = {};
 #pragma unroll
-            for (int j = 0; j < 4; j += Width)
+            for (int j = 0; j < Share::Count; j += Width)
             {
-                Lanes<Width> lanes = {};
-                if (cursor[i].inside(gather) && column + j < columns) lanes = load_lanes<Width>(row + column + j);
-#pragma unroll
-                for (int l = 0; l < Width; l++) values[i][j + l] = lanes.at[l];
+                if (cursor[i].inside(gather) && column + j < columns) values[i].template load<Width>(j, row + column + j);
             }
 
             cursor[i].advance(gather, TileDepth);
@@ -235,49 +254,51 @@ public:
     __device__ __forceinline__ void store(Operand& operand) const
     {
 #pragma unroll
-        for (int i = 0; i < 2; i++) operand.put_lines(threadIdx.x % 16 * 4, threadIdx.x / 16 + 8 * i, values[i]);
+        for (int i = 0; i < Share::Each; i++) operand.put_lines(Share::place(), Share::run(i), values[i]);
     }
 
 private:
-    const float* weights;
+    const Number* weights;
     const Gather& gather;
     const int columns, column;
-    TapCursor cursor[2];
-    float values[2][4];
+    TapCursor cursor[Share::Each];
+    Staged<Number> values[Share::Each];
 };
 
 // The same operand from weights whose reduction channels lie side by side, [tap][columns][channel]: the forward weights read
-// transposed. Each thread fetches 4 reduction indices of columns t/4 and t/4 + 32.
-template <int Width>
+// transposed. A thread's numbers are reduction indices of one column.
+template <class Number, int Width>
 class WeightColumns
 {
+    using Share = Shares<Number, TileDepth, TileColumns>;
+
 public:
     static constexpr Runs Order = Runs::AlongDepth;
 
-    __device__ __forceinline__ WeightColumns(const float* weights, const Gather& gather, int columns, int firstColumn)
-        : weights(weights), gather(gather), columns(columns), column(firstColumn + threadIdx.x / 4)
+    __device__ __forceinline__ WeightColumns(const Number* weights, const Gather& gather, int columns, int firstColumn)
+        : weights(weights), gather(gather), columns(columns), firstColumn(firstColumn)
     {
-        cursor.start(gather, threadIdx.x % 4 * 4);
+        cursor.start(gather, Share::place());
     }
 
     __device__ __forceinline__ void fetch()
     {
         TapCursor tap = cursor;
 #pragma unroll
-        for (int d = 0; d < 4; d += Width)
+        for (int i = 0; i < Share::Each; i++) values[i] = {};
+#pragma unroll
+        for (int d = 0; d < Share::Count; d += Width)
         {
-            const float* filter = weights + static_cast<long long>(tap.filter_tap(gather)) * columns * gather.channels + tap.channel;
+            const Number* filter = weights + static_cast<long long>(tap.filter_tap(gather)) * columns * gather.channels + tap.channel;
 #pragma unroll
-            for (int i = 0; i < 2; i++)
+            for (int i = 0; i < Share::Each; i++)
             {
-                Lanes<Width> lanes = {};
-                if (tap.inside(gather) && column + 32 * i < columns)
-                    lanes = load_lanes<Width>(filter + static_cast<long long>(column + 32 * i) * gather.channels);
-#pragma unroll
-                for (int j = 0; j < Width; j++) values[i][d + j] = lanes.at[j];
+                const int column = firstColumn + Share::run(i);
+                if (tap.inside(gather) && column < columns)
+                    values[i].template load<Width>(d, filter + static_cast<long long>(column) * gather.channels);
             }
 
-            if (Width < 4) tap.advance(gather, Width);
+            if (Width < Share::Count) tap.advance(gather, Width);
         }
 
         cursor.advance(gather, TileDepth);
@@ -287,33 +308,36 @@ public:
     __device__ __forceinline__ void store(Operand& operand) const
     {
 #pragma unroll
-        for (int i = 0; i < 2; i++) operand.put_depths(threadIdx.x / 4 + 32 * i, threadIdx.x % 4 * 4, values[i]);
+        for (int i = 0; i < Share::Each; i++) operand.put_depths(Share::run(i), Share::place(), values[i]);
     }
 
 private:
-    const float* weights;
+    const Number* weights;
     const Gather& gather;
-    const int columns, column;
+    const int columns, firstColumn;
     TapCursor cursor;
-    float values[2][4];
+    Staged<Number> values[Share::Each];
 };
 
-// Left operand of a weight gradient: rows are the inputs (tap, c) of a filter, the reduction runs over output pixels. Each
-// thread fetches 4 consecutive rows of pixels t/32, t/32 + 4, ...
+// Left operand of a weight gradient: rows are the inputs (tap, c) of a filter, the reduction runs over output pixels. A
+// thread's numbers are consecutive rows of one pixel.
 template <int Width, class Images>
 class InputPatches
 {
+    using Number = typename Images::Number;
+    using Share = Shares<Number, TileRows, TileDepth>;
+
 public:
     static constexpr Runs Order = Runs::AlongLines;
 
     __device__ __forceinline__ InputPatches(const Images& images, const ConvShape& shape, int firstRow, int firstPixel, int endPixel)
-        : images(images), shape(shape), pixelIndex(firstPixel + threadIdx.x / 32), endPixel(endPixel)
+        : images(images), shape(shape), pixelIndex(firstPixel + Share::run(0)), endPixel(endPixel)
     {
         const Gather gather = forward_gather(shape);
         TapCursor tap;
-        tap.start(gather, firstRow + threadIdx.x % 32 * 4);
+        tap.start(gather, firstRow + Share::place());
 #pragma unroll
-        for (int j = 0; j < 4 / Width; j++)
+        for (int j = 0; j < Share::Count / Width; j++)
         {
             // A row beyond the last input gets a tap that lies outside every image.
             tapRow[j] = tap.inside(gather) ? tap.row - shape.padding : -(1 << 30);
@@ -328,23 +352,21 @@ public:
     __device__ __forceinline__ void fetch()
     {
 #pragma unroll
-        for (int i = 0; i < 4; i++)
+        for (int i = 0; i < Share::Each; i++)
         {
             const bool inside = pixelIndex < endPixel;
             typename Images::Image image = images.open(inside ? pixel.image : 0);
+            values[i] = {};
 #pragma unroll
-            for (int j = 0; j < 4; j += Width)
+            for (int j = 0; j < Share::Count; j += Width)
             {
                 const int h = pixel.row * shape.stride + tapRow[j / Width], w = pixel.column * shape.stride + tapColumn[j / Width];
-                Lanes<Width> lanes = {};
                 if (inside && static_cast<unsigned>(h) < static_cast<unsigned>(shape.H) && static_cast<unsigned>(w) < static_cast<unsigned>(shape.W))
-                    lanes = images.template load<Width>(image, (h * shape.W + w) * shape.C + channel[j / Width]);
-#pragma unroll
-                for (int l = 0; l < Width; l++) values[i][j + l] = lanes.at[l];
+                    images.template load<Width>(values[i], j, image, (h * shape.W + w) * shape.C + channel[j / Width]);
             }
 
-            pixelIndex += 4;
-            pixel.advance(4, shape.P, shape.Q);
+            pixelIndex += Share::Step;
+            pixel.advance(Share::Step, shape.P, shape.Q);
         }
     }
 
@@ -352,7 +374,7 @@ public:
     __device__ __forceinline__ void store(Operand& operand) const
     {
 #pragma unroll
-        for (int i = 0; i < 4; i++) operand.put_lines(threadIdx.x % 32 * 4, threadIdx.x / 32 + 4 * i, values[i]);
+        for (int i = 0; i < Share::Each; i++) operand.put_lines(Share::place(), Share::run(i), values[i]);
     }
 
 private:
@@ -360,35 +382,35 @@ private:
     const ConvShape& shape;
     PixelCursor pixel;
     int pixelIndex, endPixel;
-    int tapRow[4 / Width], tapColumn[4 / Width], channel[4 / Width];
-    float values[4][4];
+    int tapRow[Share::Count / Width], tapColumn[Share::Count / Width], channel[Share::Count / Width];
+    Staged<Number> values[Share::Each];
 };
 
-// Right operand of a weight gradient: the errors [pixel][K]. Each thread fetches 4 columns of pixels t/16 and t/16 + 8.
-template <int Width>
+// Right operand of a weight gradient: the errors [pixel][K]. A thread's numbers are columns of one pixel.
+template <class Number, int Width>
 class PixelErrors
 {
+    using Share = Shares<Number, TileColumns, TileDepth>;
+
 public:
     static constexpr Runs Order = Runs::AlongLines;
 
-    __device__ __forceinline__ PixelErrors(const float* dy, int columns, int firstColumn, int firstPixel, int endPixel)
-        : dy(dy), columns(columns), column(firstColumn + threadIdx.x % 16 * 4), pixel(firstPixel + threadIdx.x / 16), endPixel(endPixel)
+    __device__ __forceinline__ PixelErrors(const Number* dy, int columns, int firstColumn, int firstPixel, int endPixel)
+        : dy(dy), columns(columns), column(firstColumn + Share::place()), pixel(firstPixel), endPixel(endPixel)
     {
     }
 
     __device__ __forceinline__ void fetch()
     {
 #pragma unroll
-        for (int i = 0; i < 2; i++)
+        for (int i = 0; i < Share::Each; i++)
         {
-            const float* row = dy + static_cast<long long>(pixel + 8 * i) * columns + column;
+            const int row = pixel + Share::run(i);
+            values[i] = {};
 #pragma unroll
-            for (int j = 0; j < 4; j += Width)
+            for (int j = 0; j < Share::Count; j += Width)
             {
-                Lanes<Width> lanes = {};
-                if (pixel + 8 * i < endPixel && column + j < columns) lanes = load_lanes<Width>(row + j);
-#pragma unroll
-                for (int l = 0; l < Width; l++) values[i][j + l] = lanes.at[l];
+                if (row < endPixel && column + j < columns) values[i].template load<Width>(j, dy + static_cast<long long>(row) * columns + column + j);
             }
         }
 
@@ -399,13 +421,13 @@ public:
     __device__ __forceinline__ void store(Operand& operand) const
     {
 #pragma unroll
-        for (int i = 0; i < 2; i++) operand.put_lines(threadIdx.x % 16 * 4, threadIdx.x / 16 + 8 * i, values[i]);
+        for (int i = 0; i < Share::Each; i++) operand.put_lines(Share::place(), Share::run(i), values[i]);
     }
 
 private:
-    const float* dy;
+    const Number* dy;
     const int columns, column;
     int pixel;
     const int endPixel;
-    float values[2][4];
+    Staged<Number> values[Share::Each];
 };

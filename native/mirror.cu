@@ -1,40 +1,46 @@
 // The weight mirror (Akrout et al. 2019, eq. 7): noise goes through a layer, response = noise * W, and W is read from the
-// correlation of the two. The noise is made in registers by both products and never stored; the response is.
+// correlation of the two. The noise is made in registers by both products and never stored; the response is, rounded to what
+// products take.
 // A patch mirror is the 1x1 case with R*S*C inputs, a full-map mirror the layer's own convolution.
 #include "weight_gradient.cuh"
 
+template <class Number>
 struct MirrorRespondArguments
 {
     ConvShape shape;
     int relu;               // the response goes through a ReLU
     long long firstSample;
     MirrorNoise noise;
-    const float* w;         // [R][S][C][K]
-    float* response;        // [N][P][Q][K]
+    const Number* w;        // [R][S][C][K]
+    Number* response;       // [N][P][Q][K]
 };
 
+template <class Number>
 struct MirrorCorrelateArguments
 {
     ConvShape shape;
     long long firstSample;
     MirrorNoise noise;
-    const float* response;  // [N][P][Q][K]
+    const Number* response;  // [N][P][Q][K]
     GradientSlices slices;
 };
 
 namespace {
 
 template <class Product, int WidthX, int WidthW>
-__device__ __forceinline__ void mirror_respond(const MirrorRespondArguments& arguments)
+__device__ __forceinline__ void mirror_respond(const MirrorRespondArguments<typename Product::Number>& arguments)
 {
-    using Tile = ProductTile<Product, GatheredPixels<WidthX, NoiseImages>, WeightRows<WidthW>>;
+    using Images = NoiseImages<typename Product::Number>;
+    using Left = GatheredPixels<WidthX, Images>;
+    using Right = WeightRows<typename Product::Number, WidthW>;
+    using Tile = ProductTile<Product, Left, Right>;
     constexpr int Width = WidthW < Product::Neighbours ? WidthW : Product::Neighbours;
     SHARED(Tile, tile);
     const Gather gather = forward_gather(arguments.shape);
     const int K = arguments.shape.K, firstRow = blockIdx.x * TileRows, firstColumn = blockIdx.y * TileColumns;
-    const NoiseImages images = {arguments.noise, arguments.firstSample};
-    GatheredPixels<WidthX, NoiseImages> left(images, gather, firstRow);
-    WeightRows<WidthW> right(arguments.w, gather, K, firstColumn);
+    const Images images = {arguments.noise, arguments.firstSample};
+    Left left(images, gather, firstRow);
+    Right right(arguments.w, gather, K, firstColumn);
     float sums[8][8];
     multiply_tile(tile, left, right, 0, gather.depth(), sums);
 #pragma unroll
@@ -55,31 +61,31 @@ __device__ __forceinline__ void mirror_respond(const MirrorRespondArguments& arg
 }
 
 template <class Product, int WidthX, int WidthW>
-__device__ __forceinline__ void mirror_correlate(const MirrorCorrelateArguments& arguments)
+__device__ __forceinline__ void mirror_correlate(const MirrorCorrelateArguments<typename Product::Number>& arguments)
 {
-    using Tile = GradientTile<Product, WidthX, WidthW, NoiseImages>;
+    using Images = NoiseImages<typename Product::Number>;
+    using Tile = GradientTile<Product, WidthX, WidthW, Images>;
     SHARED(Tile, tile);
-    const NoiseImages images = {arguments.noise, arguments.firstSample};
-    weight_gradient<Product, WidthX, WidthW, NoiseImages>(tile, arguments.shape, images, arguments.response, arguments.slices);
+    const Images images = {arguments.noise, arguments.firstSample};
+    weight_gradient<Product, WidthX, WidthW, Images>(tile, arguments.shape, images, arguments.response, arguments.slices);
 }
 
 }  // namespace
 
-// Names say how products are formed, and end in the numbers of noise made at a time and the floats a load of W or of the
-// response.
-KERNEL(TileThreads, mirror_respond_fp32_4_4, MirrorRespondArguments) { mirror_respond<FloatProduct, 4, 4>(arguments); }
-KERNEL(TileThreads, mirror_respond_fp32_4_1, MirrorRespondArguments) { mirror_respond<FloatProduct, 4, 1>(arguments); }
-KERNEL(TileThreads, mirror_respond_fp32_1_4, MirrorRespondArguments) { mirror_respond<FloatProduct, 1, 4>(arguments); }
-KERNEL(TileThreads, mirror_respond_fp32_1_1, MirrorRespondArguments) { mirror_respond<FloatProduct, 1, 1>(arguments); }
-KERNEL(TileThreads, mirror_correlate_fp32_4_4, MirrorCorrelateArguments) { mirror_correlate<FloatProduct, 4, 4>(arguments); }
-KERNEL(TileThreads, mirror_correlate_fp32_4_1, MirrorCorrelateArguments) { mirror_correlate<FloatProduct, 4, 1>(arguments); }
-KERNEL(TileThreads, mirror_correlate_fp32_1_4, MirrorCorrelateArguments) { mirror_correlate<FloatProduct, 1, 4>(arguments); }
-KERNEL(TileThreads, mirror_correlate_fp32_1_1, MirrorCorrelateArguments) { mirror_correlate<FloatProduct, 1, 1>(arguments); }
-KERNEL(TileThreads, mirror_respond_bf16_4_4, MirrorRespondArguments) { mirror_respond<TensorProduct, 4, 4>(arguments); }
-KERNEL(TileThreads, mirror_respond_bf16_4_1, MirrorRespondArguments) { mirror_respond<TensorProduct, 4, 1>(arguments); }
-KERNEL(TileThreads, mirror_respond_bf16_1_4, MirrorRespondArguments) { mirror_respond<TensorProduct, 1, 4>(arguments); }
-KERNEL(TileThreads, mirror_respond_bf16_1_1, MirrorRespondArguments) { mirror_respond<TensorProduct, 1, 1>(arguments); }
-KERNEL(TileThreads, mirror_correlate_bf16_4_4, MirrorCorrelateArguments) { mirror_correlate<TensorProduct, 4, 4>(arguments); }
-KERNEL(TileThreads, mirror_correlate_bf16_4_1, MirrorCorrelateArguments) { mirror_correlate<TensorProduct, 4, 1>(arguments); }
-KERNEL(TileThreads, mirror_correlate_bf16_1_4, MirrorCorrelateArguments) { mirror_correlate<TensorProduct, 1, 4>(arguments); }
-KERNEL(TileThreads, mirror_correlate_bf16_1_1, MirrorCorrelateArguments) { mirror_correlate<TensorProduct, 1, 1>(arguments); }
+// Names say how products are formed, and end in the numbers of noise made at a time and those a load of W or of the response.
+KERNEL(TileThreads, mirror_respond_fp32_4_4, MirrorRespondArguments<float>) { mirror_respond<FloatProduct, 4, 4>(arguments); }
+KERNEL(TileThreads, mirror_respond_fp32_4_1, MirrorRespondArguments<float>) { mirror_respond<FloatProduct, 4, 1>(arguments); }
+KERNEL(TileThreads, mirror_respond_fp32_1_4, MirrorRespondArguments<float>) { mirror_respond<FloatProduct, 1, 4>(arguments); }
+KERNEL(TileThreads, mirror_respond_fp32_1_1, MirrorRespondArguments<float>) { mirror_respond<FloatProduct, 1, 1>(arguments); }
+KERNEL(TileThreads, mirror_respond_bf16_8_8, MirrorRespondArguments<bf16>) { mirror_respond<TensorProduct, 8, 8>(arguments); }
+KERNEL(TileThreads, mirror_respond_bf16_8_1, MirrorRespondArguments<bf16>) { mirror_respond<TensorProduct, 8, 1>(arguments); }
+KERNEL(TileThreads, mirror_respond_bf16_1_8, MirrorRespondArguments<bf16>) { mirror_respond<TensorProduct, 1, 8>(arguments); }
+KERNEL(TileThreads, mirror_respond_bf16_1_1, MirrorRespondArguments<bf16>) { mirror_respond<TensorProduct, 1, 1>(arguments); }
+KERNEL(TileThreads, mirror_correlate_fp32_4_4, MirrorCorrelateArguments<float>) { mirror_correlate<FloatProduct, 4, 4>(arguments); }
+KERNEL(TileThreads, mirror_correlate_fp32_4_1, MirrorCorrelateArguments<float>) { mirror_correlate<FloatProduct, 4, 1>(arguments); }
+KERNEL(TileThreads, mirror_correlate_fp32_1_4, MirrorCorrelateArguments<float>) { mirror_correlate<FloatProduct, 1, 4>(arguments); }
+KERNEL(TileThreads, mirror_correlate_fp32_1_1, MirrorCorrelateArguments<float>) { mirror_correlate<FloatProduct, 1, 1>(arguments); }
+KERNEL(TileThreads, mirror_correlate_bf16_8_8, MirrorCorrelateArguments<bf16>) { mirror_correlate<TensorProduct, 8, 8>(arguments); }
+KERNEL(TileThreads, mirror_correlate_bf16_8_1, MirrorCorrelateArguments<bf16>) { mirror_correlate<TensorProduct, 8, 1>(arguments); }
+KERNEL(TileThreads, mirror_correlate_bf16_1_8, MirrorCorrelateArguments<bf16>) { mirror_correlate<TensorProduct, 1, 8>(arguments); }
+KERNEL(TileThreads, mirror_correlate_bf16_1_1, MirrorCorrelateArguments<bf16>) { mirror_correlate<TensorProduct, 1, 1>(arguments); }

@@ -5,28 +5,31 @@
 
 constexpr int PoolThreads = 256;
 
+template <class Number>
 struct MaxPoolForwardArguments
 {
     PoolShape shape;
-    const float* x;  // [N][H][W][C]
-    float* y;        // [N][P][Q][C]
-    int* positions;  // [N][P][Q][C]: h*W + w of the maximum
+    const Number* x;  // [N][H][W][C]
+    Number* y;        // [N][P][Q][C]
+    int* positions;   // [N][P][Q][C]: h*W + w of the maximum
 };
 
+template <class Number>
 struct MaxPoolBackwardArguments
 {
     PoolShape shape;
-    const float* dy;       // [N][P][Q][C]
+    const Number* dy;      // [N][P][Q][C]
     const int* positions;  // [N][P][Q][C]
-    float* dx;             // [N][H][W][C]
+    Number* dx;            // [N][H][W][C]
 };
 
 // Forward from x [N][H][W][C] to y [N][P][Q][C], backward from dy to dx.
+template <class Number>
 struct AveragePoolArguments
 {
     PoolShape shape;
-    const float* source;
-    float* result;
+    const Number* source;
+    Number* result;
 };
 
 namespace {
@@ -63,35 +66,35 @@ __device__ __forceinline__ void for_each_element(const PoolShape& shape, int row
         body(n, row, pixel - row * columns, i - pixel * C, static_cast<long long>(n) * length + i);
 }
 
-}  // namespace
-
 // The first of equal values wins; a NaN in a window is its maximum.
-KERNEL(PoolThreads, max_pool_forward, MaxPoolForwardArguments)
+template <class Number>
+__device__ __forceinline__ void max_pool_forward(const MaxPoolForwardArguments<Number>& arguments)
 {
     const PoolShape& shape = arguments.shape;
     for_each_element(shape, shape.P, shape.Q, [&](int n, int p, int q, int c, long long place) {
         const Range rows = seen_by(p, shape.stride, shape.padding, shape.R, shape.H);
         const Range columns = seen_by(q, shape.stride, shape.padding, shape.S, shape.W);
-        const float* image = arguments.x + static_cast<long long>(n) * shape.H * shape.W * shape.C + c;
+        const Number* image = arguments.x + static_cast<long long>(n) * shape.H * shape.W * shape.C + c;
         int best = rows.first * shape.W + columns.first;
-        float most = image[static_cast<long long>(best) * shape.C];
+        float most = load_number(image + static_cast<long long>(best) * shape.C);
         for (int h = rows.first; h < rows.end; h++)
         {
             for (int w = columns.first; w < columns.end; w++)
             {
-                const float value = image[(static_cast<long long>(h) * shape.W + w) * shape.C];
+                const float value = load_number(image + (static_cast<long long>(h) * shape.W + w) * shape.C);
                 if (value <= most || most != most) continue;
                 most = value;
                 best = h * shape.W + w;
             }
         }
 
-        arguments.y[place] = most;
+        store_number(arguments.y + place, most);
         arguments.positions[place] = best;
     });
 }
 
-KERNEL(PoolThreads, max_pool_backward, MaxPoolBackwardArguments)
+template <class Number>
+__device__ __forceinline__ void max_pool_backward(const MaxPoolBackwardArguments<Number>& arguments)
 {
     const PoolShape& shape = arguments.shape;
     for_each_element(shape, shape.H, shape.W, [&](int n, int h, int w, int c, long long place) {
@@ -103,32 +106,34 @@ KERNEL(PoolThreads, max_pool_backward, MaxPoolBackwardArguments)
             for (int q = columns.first; q < columns.end; q++)
             {
                 const long long i = ((static_cast<long long>(n) * shape.P + p) * shape.Q + q) * shape.C + c;
-                if (arguments.positions[i] == h * shape.W + w) sum += arguments.dy[i];
+                if (arguments.positions[i] == h * shape.W + w) sum += load_number(arguments.dy + i);
             }
         }
 
-        arguments.dx[place] = sum;
+        store_number(arguments.dx + place, sum);
     });
 }
 
-KERNEL(PoolThreads, average_pool_forward, AveragePoolArguments)
+template <class Number>
+__device__ __forceinline__ void average_pool_forward(const AveragePoolArguments<Number>& arguments)
 {
     const PoolShape& shape = arguments.shape;
     for_each_element(shape, shape.P, shape.Q, [&](int n, int p, int q, int c, long long place) {
         const Range rows = seen_by(p, shape.stride, shape.padding, shape.R, shape.H);
         const Range columns = seen_by(q, shape.stride, shape.padding, shape.S, shape.W);
-        const float* image = arguments.source + static_cast<long long>(n) * shape.H * shape.W * shape.C + c;
+        const Number* image = arguments.source + static_cast<long long>(n) * shape.H * shape.W * shape.C + c;
         float sum = 0;
         for (int h = rows.first; h < rows.end; h++)
         {
-            for (int w = columns.first; w < columns.end; w++) sum += image[(static_cast<long long>(h) * shape.W + w) * shape.C];
+            for (int w = columns.first; w < columns.end; w++) sum += load_number(image + (static_cast<long long>(h) * shape.W + w) * shape.C);
         }
 
-        arguments.result[place] = sum / static_cast<float>((rows.end - rows.first) * (columns.end - columns.first));
+        store_number(arguments.result + place, sum / static_cast<float>((rows.end - rows.first) * (columns.end - columns.first)));
     });
 }
 
-KERNEL(PoolThreads, average_pool_backward, AveragePoolArguments)
+template <class Number>
+__device__ __forceinline__ void average_pool_backward(const AveragePoolArguments<Number>& arguments)
 {
     const PoolShape& shape = arguments.shape;
     for_each_element(shape, shape.H, shape.W, [&](int n, int h, int w, int c, long long place) {
@@ -142,10 +147,22 @@ KERNEL(PoolThreads, average_pool_backward, AveragePoolArguments)
             {
                 const Range seenColumns = seen_by(q, shape.stride, shape.padding, shape.S, shape.W);
                 const int pixels = (seenRows.end - seenRows.first) * (seenColumns.end - seenColumns.first);
-                sum += arguments.source[((static_cast<long long>(n) * shape.P + p) * shape.Q + q) * shape.C + c] / static_cast<float>(pixels);
+                const long long i = ((static_cast<long long>(n) * shape.P + p) * shape.Q + q) * shape.C + c;
+                sum += load_number(arguments.source + i) / static_cast<float>(pixels);
             }
         }
 
-        arguments.result[place] = sum;
+        store_number(arguments.result + place, sum);
     });
 }
+
+}  // namespace
+
+KERNEL(PoolThreads, max_pool_forward_fp32, MaxPoolForwardArguments<float>) { max_pool_forward(arguments); }
+KERNEL(PoolThreads, max_pool_forward_bf16, MaxPoolForwardArguments<bf16>) { max_pool_forward(arguments); }
+KERNEL(PoolThreads, max_pool_backward_fp32, MaxPoolBackwardArguments<float>) { max_pool_backward(arguments); }
+KERNEL(PoolThreads, max_pool_backward_bf16, MaxPoolBackwardArguments<bf16>) { max_pool_backward(arguments); }
+KERNEL(PoolThreads, average_pool_forward_fp32, AveragePoolArguments<float>) { average_pool_forward(arguments); }
+KERNEL(PoolThreads, average_pool_forward_bf16, AveragePoolArguments<bf16>) { average_pool_forward(arguments); }
+KERNEL(PoolThreads, average_pool_backward_fp32, AveragePoolArguments<float>) { average_pool_backward(arguments); }
+KERNEL(PoolThreads, average_pool_backward_bf16, AveragePoolArguments<bf16>) { average_pool_backward(arguments); }

@@ -11,18 +11,58 @@
 
 constexpr int TileRows = 128, TileColumns = 64, TileDepth = 16, TileThreads = 128;
 
-// Which of a loader's numbers are neighbours: four steps of the reduction of one line (row or column), or four lines of one
-// step.
+// Which of a loader's numbers are neighbours: steps of the reduction of one line (row or column), or lines of one step.
 enum class Runs
 {
     AlongDepth,
     AlongLines
 };
 
+// 16 bytes of an operand on their way from global to shared memory: as memory holds them, so that no number is looked at.
+template <class Number>
+struct Staged
+{
+    static constexpr int Count = WideOf<Number>;
+
+    Vector<unsigned, 4> words;
+
+    // All of it, or one number, whose place was zero.
+    template <int Width>
+    __device__ __forceinline__ void load(int i, const Number* address)
+    {
+        static_assert(Width == Count || Width == 1, "a load is of 16 bytes or of one number");
+        if constexpr (Width == Count) words = load_vector<4>(reinterpret_cast<const unsigned*>(address));
+        else put(i, *address);
+    }
+
+    template <int Width>
+    __device__ __forceinline__ void round(int i, const Lanes<Width>& lanes)
+    {
+        if constexpr (Width == 1 || sizeof(Number) == sizeof(float))
+        {
+#pragma unroll
+            for (int l = 0; l < Width; l++) put(i + l, rounded_to<Number>(lanes.at[l]));
+        }
+        else
+        {
+#pragma unroll
+            for (int l = 0; l < Width; l += 2) words.at[(i + l) / 2] = pack_bf16(lanes.at[l], lanes.at[l + 1]);
+        }
+    }
+
+    __device__ __forceinline__ void store(Number* address) const { store_vector(reinterpret_cast<unsigned*>(address), words); }
+
+private:
+    __device__ __forceinline__ void put(int i, float number) { words.at[i] = bits_as<unsigned>(number); }
+    __device__ __forceinline__ void put(int i, bf16 number) { words.at[i / 2] |= static_cast<unsigned>(number.bits) << i % 2 * 16; }
+};
+
 // Multiplies in binary32. A thread owns rows {4i..4i+3, 64+4i..} and columns {4j..4j+3, 32+4j..}, so that the lanes of a warp
 // read 4 and 8 distinct neighbouring 16-byte words: no bank conflicts.
 struct FloatProduct
 {
+    using Number = float;
+
     // Consecutive columns that a thread holds.
     static constexpr int Neighbours = 4;
 
@@ -32,16 +72,13 @@ struct FloatProduct
         // Four floats more than there are lines: the stores of a turning loader then meet 2 to a bank instead of 4.
         float at[TileDepth][Lines + 4];
 
-        __device__ __forceinline__ void put_depths(int line, int depth, const float (&values)[4])
+        __device__ __forceinline__ void put_depths(int line, int depth, const Staged<float>& values)
         {
 #pragma unroll
-            for (int d = 0; d < 4; d++) at[depth + d][line] = values[d];
+            for (int d = 0; d < 4; d++) at[depth + d][line] = bits_as<float>(values.words.at[d]);
         }
 
-        __device__ __forceinline__ void put_lines(int line, int depth, const float (&values)[4])
-        {
-            store4(&at[depth][line], Float4{{values[0], values[1], values[2], values[3]}});
-        }
+        __device__ __forceinline__ void put_lines(int line, int depth, const Staged<float>& values) { values.store(&at[depth][line]); }
     };
 
     // Where the calling thread's results lie in the tile.
@@ -63,8 +100,8 @@ struct FloatProduct
 #pragma unroll
         for (int kk = 0; kk < TileDepth; kk++)
         {
-            const Float4 a0 = load4(&left.at[kk][row(0)]), a1 = load4(&left.at[kk][row(4)]);
-            const Float4 b0 = load4(&right.at[kk][column(0)]), b1 = load4(&right.at[kk][column(4)]);
+            const Vector<float, 4> a0 = load_vector<4>(&left.at[kk][row(0)]), a1 = load_vector<4>(&left.at[kk][row(4)]);
+            const Vector<float, 4> b0 = load_vector<4>(&right.at[kk][column(0)]), b1 = load_vector<4>(&right.at[kk][column(4)]);
 #pragma unroll
             for (int i = 0; i < 8; i++)
             {

@@ -96,25 +96,34 @@ struct MirrorNoise
         return sample;
     }
 
-    // Numbers i to i + Width - 1 of a sample; i is a multiple of Width.
+    // Numbers i to i + Width - 1 of a sample; Width is 1, 4 or 8 and i a multiple of it.
     template <int Width>
     __device__ __forceinline__ Lanes<Width> numbers(const Sample& sample, int i) const
     {
         Lanes<Width> result;
         if (kind == NoiseGaussian)
         {
-            const RandomBlock block = RandomKey{seed, MirrorNumbers, layer, sample.sample}.block(static_cast<unsigned>(i) / 4);
-            if constexpr (Width == 4)
+            const RandomKey key = {seed, MirrorNumbers, layer, sample.sample};
+            if constexpr (Width == 1)
             {
-                const Gaussians first = gaussians(block.word[0], block.word[1], standardDeviation);
-                const Gaussians second = gaussians(block.word[2], block.word[3], standardDeviation);
-                result = {{first.first, first.second, second.first, second.second}};
-            }
-            else
-            {
+                const RandomBlock block = key.block(static_cast<unsigned>(i) / 4);
                 const bool upper = i & 2;
                 const Gaussians pair = gaussians(upper ? block.word[2] : block.word[0], upper ? block.word[3] : block.word[1], standardDeviation);
                 result.at[0] = i & 1 ? pair.second : pair.first;
+            }
+            else
+            {
+#pragma unroll
+                for (int j = 0; j < Width; j += 4)
+                {
+                    const RandomBlock block = key.block(static_cast<unsigned>(i + j) / 4);
+                    const Gaussians first = gaussians(block.word[0], block.word[1], standardDeviation);
+                    const Gaussians second = gaussians(block.word[2], block.word[3], standardDeviation);
+                    result.at[j] = first.first;
+                    result.at[j + 1] = first.second;
+                    result.at[j + 2] = second.first;
+                    result.at[j + 3] = second.second;
+                }
             }
         }
         else

@@ -1,15 +1,16 @@
-// One step of SGD in one pass over parameter, gradient and velocity.
+// One step of SGD in one pass over parameter, gradient and velocity; and over the copy that products read, where there is one.
 #include "elementwise.cuh"
 #include "sgd.cuh"
 
 struct SgdUpdateArguments
 {
     long long length;
-    int fours;
+    int wide;
     SgdStep step;
     float* parameter;
     const float* gradient;
     float* velocity;
+    bf16* copy;  // or null
 };
 
 namespace {
@@ -27,6 +28,7 @@ struct Update
         for (int l = 0; l < Width; l++) arguments.step.apply(parameter.at[l], gradient.at[l], velocity.at[l]);
         store_lanes<Width>(arguments.parameter + i, parameter);
         store_lanes<Width>(arguments.velocity + i, velocity);
+        if (arguments.copy) store_lanes<Width>(arguments.copy + i, parameter);
     }
 };
 
@@ -34,5 +36,5 @@ struct Update
 
 KERNEL(ElementThreads, sgd_update, SgdUpdateArguments)
 {
-    for_each_run(arguments.length, arguments.fours, Update{arguments});
+    for_each_run<WideOf<float>>(arguments.length, arguments.wide, Update{arguments});
 }

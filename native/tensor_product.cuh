@@ -1,23 +1,14 @@
-// The product of a tile by tensor cores: operands rounded to bf16 on their way into shared memory, products exact and
-// accumulated in fp32 by the tensor cores (mma.sync m16n8k16).
+// The product of a tile of bf16 by tensor cores: products exact, accumulated in fp32 (mma.sync m16n8k16).
 #pragma once
 
 #include "product_tile.cuh"
 
 #if !defined(FEEDBACK_EMULATED_DEVICE)
 
-// Two numbers rounded to bf16, the first in the lower half.
-__device__ __forceinline__ unsigned pack_bf16(float first, float second)
-{
-    unsigned packed;
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(second), "f"(first));
-    return packed;
-}
-
 // Four 8x8 matrices of bf16 from shared memory, turned or not: lane l gives the address of row l % 8 of matrix l / 8, and
 // gets the elements of row l / 4 (column, where they are turned) and columns 2 (l % 4) and the next of each.
 template <bool Turned>
-__device__ __forceinline__ void load_matrices(unsigned (&fragments)[4], const unsigned short* row)
+__device__ __forceinline__ void load_matrices(unsigned (&fragments)[4], const bf16* row)
 {
     unsigned address;
     asm("{ .reg .u64 shared; cvta.to.shared.u64 shared, %1; cvt.u32.u64 %0, shared; }" : "=r"(address) : "l"(row));
@@ -49,6 +40,8 @@ __device__ __forceinline__ void multiply_add_bf16(
 // Two warps by two, each with 64 rows by 32 columns: 4 by 4 results of mma.
 struct TensorProduct
 {
+    using Number = bf16;
+
     static constexpr int Neighbours = 2;
 
     template <int Lines, Runs Order>
@@ -58,14 +51,9 @@ struct TensorProduct
     template <int Lines>
     struct Operand<Lines, Runs::AlongDepth>
     {
-        alignas(16) unsigned short at[Lines][TileDepth + 8];
+        alignas(16) bf16 at[Lines][TileDepth + 8];
 
-        __device__ __forceinline__ void put_depths(int line, int depth, const float (&values)[4])
-        {
-            auto pairs = reinterpret_cast<unsigned*>(&at[line][depth]);
-            pairs[0] = pack_bf16(values[0], values[1]);
-            pairs[1] = pack_bf16(values[2], values[3]);
-        }
+        __device__ __forceinline__ void put_depths(int line, int depth, const Staged<bf16>& values) { values.store(&at[line][depth]); }
 
         // Matrix l / 8 starts `lines` lines and `depths` steps from here.
         __device__ __forceinline__ void load(unsigned (&fragments)[4], int line, int lines, int depths) const
@@ -77,14 +65,9 @@ struct TensorProduct
     template <int Lines>
     struct Operand<Lines, Runs::AlongLines>
     {
-        alignas(16) unsigned short at[TileDepth][Lines + 8];
+        alignas(16) bf16 at[TileDepth][Lines + 8];
 
-        __device__ __forceinline__ void put_lines(int line, int depth, const float (&values)[4])
-        {
-            auto pairs = reinterpret_cast<unsigned*>(&at[depth][line]);
-            pairs[0] = pack_bf16(values[0], values[1]);
-            pairs[1] = pack_bf16(values[2], values[3]);
-        }
+        __device__ __forceinline__ void put_lines(int line, int depth, const Staged<bf16>& values) { values.store(&at[depth][line]); }
 
         __device__ __forceinline__ void load(unsigned (&fragments)[4], int line, int lines, int depths) const
         {

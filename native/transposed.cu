@@ -1,4 +1,5 @@
-// Operations between forward weights [R][S][C][K] and feedback weights [R][S][K][C].
+// Operations between forward weights [R][S][C][K] and feedback weights [R][S][K][C]. Each that writes feedback weights also
+// writes the copy of them that products read, where there is one.
 #include "sgd.cuh"
 #include "transposed.cuh"
 
@@ -9,6 +10,7 @@ struct TransposedCombineArguments
     const float* w;  // forward layout
     const float* r;  // feedback layout; not read when beta is 0; may be b
     float* b;        // feedback layout
+    bf16* copy;      // feedback layout or null
 };
 
 struct SignTransposedArguments
@@ -18,6 +20,7 @@ struct SignTransposedArguments
     const float* w;           // forward layout
     const float* magnitudes;  // feedback layout or null
     float* b;                 // feedback layout
+    bf16* copy;               // feedback layout or null
 };
 
 struct SgdUpdateTransposedArguments
@@ -27,7 +30,18 @@ struct SgdUpdateTransposedArguments
     float* b;          // feedback layout
     const float* dw;   // forward layout
     float* velocity;   // feedback layout
+    bf16* copy;        // feedback layout or null
 };
+
+namespace {
+
+__device__ __forceinline__ void store_with_copy(float* b, bf16* copy, long long j, float value)
+{
+    b[j] = value;
+    if (copy) store_number(copy + j, value);
+}
+
+}  // namespace
 
 // b = alpha * w^T + beta * r.
 KERNEL(SquareThreads, transposed_combine, TransposedCombineArguments)
@@ -37,7 +51,7 @@ KERNEL(SquareThreads, transposed_combine, TransposedCombineArguments)
         square, arguments.shape, [&](long long i) { return arguments.w[i]; },
         [&](long long j, float w) {
             const float value = arguments.alpha * w;
-            arguments.b[j] = arguments.beta == 0 ? value : fmaf(arguments.beta, arguments.r[j], value);
+            store_with_copy(arguments.b, arguments.copy, j, arguments.beta == 0 ? value : fmaf(arguments.beta, arguments.r[j], value));
         });
 }
 
@@ -49,7 +63,7 @@ KERNEL(SquareThreads, sign_transposed, SignTransposedArguments)
         square, arguments.shape, [&](long long i) { return arguments.w[i]; },
         [&](long long j, float w) {
             const float magnitude = arguments.magnitudes ? arguments.scale * fabsf(arguments.magnitudes[j]) : arguments.scale;
-            arguments.b[j] = w > 0 ? magnitude : w < 0 ? -magnitude : 0;
+            store_with_copy(arguments.b, arguments.copy, j, w > 0 ? magnitude : w < 0 ? -magnitude : 0);
         });
 }
 
@@ -59,5 +73,9 @@ KERNEL(SquareThreads, sgd_update_transposed, SgdUpdateTransposedArguments)
     SHARED(Square, square);
     walk_transposed(
         square, arguments.shape, [&](long long i) { return arguments.dw[i]; },
-        [&](long long j, float gradient) { arguments.step.apply(arguments.b[j], gradient, arguments.velocity[j]); });
+        [&](long long j, float gradient) {
+            float b = arguments.b[j];
+            arguments.step.apply(b, gradient, arguments.velocity[j]);
+            store_with_copy(arguments.b, arguments.copy, j, b);
+        });
 }

@@ -13,11 +13,11 @@ struct GradientSlices
 };
 
 template <class Product, int WidthX, int WidthDy, class Images>
-using GradientTile = ProductTile<Product, InputPatches<WidthX, Images>, PixelErrors<WidthDy>>;
+using GradientTile = ProductTile<Product, InputPatches<WidthX, Images>, PixelErrors<typename Product::Number, WidthDy>>;
 
 template <class Product, int WidthX, int WidthDy, class Images>
 __device__ __forceinline__ void weight_gradient(
-    GradientTile<Product, WidthX, WidthDy, Images>& tile, const ConvShape& shape, const Images& images, const float* dy,
+    GradientTile<Product, WidthX, WidthDy, Images>& tile, const ConvShape& shape, const Images& images, const typename Product::Number* dy,
     const GradientSlices& slices)
 {
     constexpr int Width = WidthDy < Product::Neighbours ? WidthDy : Product::Neighbours;
@@ -26,7 +26,7 @@ __device__ __forceinline__ void weight_gradient(
     const int firstPixel = blockIdx.z * slices.pixelsPerSlice;
     const int endPixel = pixels - firstPixel < slices.pixelsPerSlice ? pixels : firstPixel + slices.pixelsPerSlice;
     InputPatches<WidthX, Images> left(images, shape, firstRow, firstPixel, endPixel);
-    PixelErrors<WidthDy> right(dy, K, firstColumn, firstPixel, endPixel);
+    PixelErrors<typename Product::Number, WidthDy> right(dy, K, firstColumn, firstPixel, endPixel);
     float sums[8][8];
     multiply_tile(tile, left, right, firstPixel, endPixel, sums);
 

@@ -20,12 +20,17 @@ internal sealed class ConvOperands : IDisposable
     public ConvOperands(Backend backend, ConvShape shape)
     {
         (Backend, Shape) = (backend, shape);
-        _w = New(shape.WeightLength, 2);
-        _b = New(shape.WeightLength, 3);
-        _dw = New(shape.WeightLength, 6);
-        long bytes = sizeof(float) * (shape.InputLength + shape.OutputLength);
+        // Weights as products read them in a training step: the copies, where the backend has such.
+        ElementType type = backend.ActivationType;
+        _w = New(shape.WeightLength, 2, type);
+        _b = New(shape.WeightLength, 3, type);
+        _dw = New(shape.WeightLength, 6, ElementType.Float32);
+        long bytes = type.Size() * (shape.InputLength + shape.OutputLength);
         int sets = backend.QueuesWork ? (int)Math.Clamp(RotatedBytes / bytes + 1, 1, MostSets) : 1;
-        _sets = [.. Enumerable.Range(0, sets).Select(_ => (New(shape.InputLength, 1), New(shape.OutputLength, 4), New(shape.InputLength, 5)))];
+        _sets =
+        [
+            .. Enumerable.Range(0, sets).Select(_ => (New(shape.InputLength, 1, type), New(shape.OutputLength, 4, type), New(shape.InputLength, 5, type))),
+        ];
     }
 
     public Backend Backend { get; }
@@ -56,11 +61,20 @@ internal sealed class ConvOperands : IDisposable
         foreach (DeviceBuffer buffer in _buffers) buffer.Dispose();
     }
 
-    private DeviceBuffer New(long length, uint stream)
+    private DeviceBuffer New(long length, uint stream, ElementType type)
     {
-        DeviceBuffer buffer = Backend.Allocate(length, "operand");
+        DeviceBuffer buffer = Backend.Allocate(length, "operand", type);
         _buffers.Add(buffer);
-        Backend.FillGaussian(buffer, new RandomKey(1, RandomPurpose.User, stream), 0.5f);
+        var key = new RandomKey(1, RandomPurpose.User, stream);
+        if (type == ElementType.Float32)
+        {
+            Backend.FillGaussian(buffer, key, 0.5f);
+            return buffer;
+        }
+
+        using DeviceBuffer numbers = Backend.Allocate(length, "operand before it is rounded");
+        Backend.FillGaussian(numbers, key, 0.5f);
+        Backend.Convert(length, numbers, buffer);
         return buffer;
     }
 }

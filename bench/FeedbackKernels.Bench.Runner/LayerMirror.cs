@@ -46,7 +46,7 @@ internal sealed class LayerMirror : IDisposable
         // shrink * (W - size / shrink * noise) keeps the variance where shrink² + (size / deviation)² = 1.
         float shrink = MathF.Sqrt(1 - rate * rate), size = rate * _layer.Init.StandardDeviation(_layer.Shape());
         backend.FillGaussian(w.Gradient, new RandomKey(Seed, RandomPurpose.User, Index, (uint)_steps), 1);
-        backend.SgdUpdate(w.Length, w.Value, w.Gradient, w.Velocity, new SgdStep(size / shrink, Shrink: shrink));
+        backend.SgdUpdate(w.Length, w.Value, w.Gradient, w.Velocity, new SgdStep(size / shrink, Shrink: shrink), w.Copy);
     }
 
     public void Dispose()

@@ -19,8 +19,9 @@ internal sealed class Stepper : IDisposable
         _model = new Model(backend, spec, RuleSet.Of(rule), images, seed: 1);
         _sgd = new Sgd(_model, new TrainingOptions { Batch = images });
         _losses = new float[images];
-        backend.FillGaussian(_model.Input, new RandomKey(1, RandomPurpose.User), 1);
-        backend.Upload<int>([.. Enumerable.Range(0, images).Select(i => i % spec.Classes)], _model.Labels);
+        var pixels = new float[checked(images * spec.Input.Length)];
+        new RandomKey(1, RandomPurpose.User).FillGaussian(pixels, 1);
+        _model.Load(pixels, [.. Enumerable.Range(0, images).Select(i => i % spec.Classes)]);
     }
 
     public void Step()

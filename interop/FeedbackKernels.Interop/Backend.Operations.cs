@@ -8,20 +8,21 @@ public abstract partial class Backend
     /// </summary>
     /// <param name="shape">Sizes.</param>
     /// <param name="x">Input, NHWC.</param>
-    /// <param name="w">Forward weights, [R][S][C][K].</param>
-    /// <param name="y">Output, NPQK; overlaps no operand but may be the epilogue's residual.</param>
+    /// <param name="w">Forward weights, [R][S][C][K]: the master or its copy.</param>
+    /// <param name="y">Output, NPQK; overlaps no operand but may be the epilogue's residual. May be Float32 whatever x is:
+    /// logits, whose order is a net's answer, keep all their digits.</param>
     /// <param name="epilogue">What is done to y before it leaves the cache.</param>
     public void ConvForward(in ConvShape shape, BufferView x, BufferView w, BufferView y, in ConvEpilogue epilogue = default)
     {
         RequireShape(shape);
-        Require(x, shape.InputLength);
-        Require(w, shape.WeightLength);
-        Require(y, shape.OutputLength);
+        RequireActivations(x, shape.InputLength);
+        RequireEither(w, shape.WeightLength);
+        RequireEither(y, shape.OutputLength);
         RequireApart(y, shape.OutputLength, x, shape.InputLength);
         RequireApart(y, shape.OutputLength, w, shape.WeightLength);
         RequireIfPresent(epilogue.Scale, shape.K);
         RequireIfPresent(epilogue.Bias, shape.K);
-        RequireIfPresent(epilogue.Residual, shape.OutputLength);
+        RequireIfPresent(epilogue.Residual, shape.OutputLength, y.Type);
         if (!epilogue.Statistics.IsAbsent) RequireStatistics(epilogue.Statistics, shape.K);
         ConvForwardCore(shape, x, w, y, epilogue);
     }
@@ -31,7 +32,7 @@ public abstract partial class Backend
     /// </summary>
     /// <param name="shape">Sizes of the forward convolution.</param>
     /// <param name="dy">Error at the output, NPQK.</param>
-    /// <param name="weights">B, or W read transposed, as <paramref name="layout"/> says.</param>
+    /// <param name="weights">B, or W read transposed, as <paramref name="layout"/> says: the master or its copy.</param>
     /// <param name="layout">How the weights lie in memory. Equal weights give the same bits in either layout.</param>
     /// <param name="dx">Error at the input, NHWC; overlaps no operand.</param>
     /// <param name="accumulate">Adds to dx instead of overwriting it.</param>
@@ -39,9 +40,9 @@ public abstract partial class Backend
         in ConvShape shape, BufferView dy, BufferView weights, FeedbackLayout layout, BufferView dx, bool accumulate = false)
     {
         RequireShape(shape);
-        Require(dy, shape.OutputLength);
-        Require(weights, shape.WeightLength);
-        Require(dx, shape.InputLength);
+        RequireActivations(dy, shape.OutputLength);
+        RequireEither(weights, shape.WeightLength);
+        RequireActivations(dx, shape.InputLength);
         RequireApart(dx, shape.InputLength, dy, shape.OutputLength);
         RequireApart(dx, shape.InputLength, weights, shape.WeightLength);
         ConvFeedbackCore(shape, dy, weights, layout, dx, accumulate);
@@ -55,8 +56,8 @@ public abstract partial class Backend
     public void ConvWeightGradient(in ConvShape shape, BufferView x, BufferView dy, BufferView dw)
     {
         RequireShape(shape);
-        Require(x, shape.InputLength);
-        Require(dy, shape.OutputLength);
+        RequireActivations(x, shape.InputLength);
+        RequireActivations(dy, shape.OutputLength);
         Require(dw, shape.WeightLength);
         RequireApart(dw, shape.WeightLength, x, shape.InputLength);
         RequireApart(dw, shape.WeightLength, dy, shape.OutputLength);
@@ -67,8 +68,8 @@ public abstract partial class Backend
     /// Weight mirror: sends noise through a layer and correlates the response with it; see <see cref="MirrorStep"/>. Nothing
     /// but the correlation is written: no batch norm, no bias, no statistics take part.
     /// </summary>
-    /// <param name="step">Layer and noise.</param>
-    /// <param name="w">Forward weights, [R][S][C][K].</param>
+    /// <param name="step">Layer and noise; noise and response are rounded to <see cref="ActivationType"/>.</param>
+    /// <param name="w">Forward weights, [R][S][C][K]: the master or its copy.</param>
     /// <param name="correlation">Sum of ξᵀη, in the layout of W.</param>
     /// <param name="accumulate">Adds to the correlation instead of overwriting it: a mirror step in instalments.</param>
     public void MirrorCorrelate(in MirrorStep step, BufferView w, BufferView correlation, bool accumulate = false)
@@ -79,7 +80,7 @@ public abstract partial class Backend
         int length = MirrorStep.SampleLength(step.Layer, step.Form);
         if (step.Noise.Length != length)
             throw new ArgumentException($"the noise has samples of {step.Noise.Length} numbers, wanted {length}", nameof(step));
-        Require(w, step.Layer.WeightLength);
+        RequireEither(w, step.Layer.WeightLength);
         Require(correlation, step.Layer.WeightLength);
         RequireApart(correlation, step.Layer.WeightLength, w, step.Layer.WeightLength);
         MirrorCorrelateCore(step, w, correlation, accumulate);
@@ -95,27 +96,33 @@ public abstract partial class Backend
     /// <param name="beta">Factor on r; r is not read when it is 0.</param>
     /// <param name="r">Feedback layout; may be <paramref name="b"/> itself, absent when beta is 0.</param>
     /// <param name="b">Feedback layout.</param>
-    public void TransposedCombine(in ConvShape shape, float alpha, BufferView w, float beta, BufferView r, BufferView b)
+    /// <param name="copy">Optional: b rounded to <see cref="ActivationType"/>, written in the same pass.</param>
+    public void TransposedCombine(
+        in ConvShape shape, float alpha, BufferView w, float beta, BufferView r, BufferView b, BufferView copy = default)
     {
         RequireShape(shape);
         Require(w, shape.WeightLength);
         Require(b, shape.WeightLength);
         if (beta != 0) Require(r, shape.WeightLength);
         RequireApart(b, shape.WeightLength, w, shape.WeightLength);
-        TransposedCombineCore(shape, alpha, w, beta, r, b);
+        RequireCopyIfPresent(copy, shape.WeightLength);
+        TransposedCombineCore(shape, alpha, w, beta, r, b, copy);
     }
 
     /// <summary>
     /// Sign symmetry: b = scale * sign(wᵀ), or abs(magnitudes) * sign(wᵀ) * scale where magnitudes are given. sign(0) is 0.
+    /// The optional copy is b rounded to <see cref="ActivationType"/>, written in the same pass.
     /// </summary>
-    public void SignTransposed(in ConvShape shape, BufferView w, BufferView magnitudes, float scale, BufferView b)
+    public void SignTransposed(
+        in ConvShape shape, BufferView w, BufferView magnitudes, float scale, BufferView b, BufferView copy = default)
     {
         RequireShape(shape);
         Require(w, shape.WeightLength);
         RequireIfPresent(magnitudes, shape.WeightLength);
         Require(b, shape.WeightLength);
         RequireApart(b, shape.WeightLength, w, shape.WeightLength);
-        SignTransposedCore(shape, w, magnitudes, scale, b);
+        RequireCopyIfPresent(copy, shape.WeightLength);
+        SignTransposedCore(shape, w, magnitudes, scale, b, copy);
     }
 
     /// <summary>
@@ -129,7 +136,7 @@ public abstract partial class Backend
     public void BatchNormStatistics(long rows, int channels, BufferView x, in BatchStatistics statistics)
     {
         RequireRows(rows, channels);
-        Require(x, rows * channels);
+        RequireActivations(x, rows * channels);
         RequireStatistics(statistics, channels);
         BatchNormStatisticsCore(rows, channels, x, statistics);
     }
@@ -167,11 +174,11 @@ public abstract partial class Backend
         long rows, int channels, BufferView x, BufferView scale, BufferView bias, BufferView residual, Activation activation, BufferView y)
     {
         RequireRows(rows, channels);
-        Require(x, rows * channels);
+        RequireActivations(x, rows * channels);
         Require(scale, channels);
         Require(bias, channels);
-        RequireIfPresent(residual, rows * channels);
-        Require(y, rows * channels);
+        RequireActivationsIfPresent(residual, rows * channels);
+        RequireActivations(y, rows * channels);
         if (activation == Activation.Sigmoid)
             throw new ArgumentOutOfRangeException(nameof(activation), activation, "wanted None or Relu");
         ChannelAffineCore(rows, channels, x, scale, bias, residual, activation, y);
@@ -198,17 +205,17 @@ public abstract partial class Backend
         BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual)
     {
         RequireRows(rows, channels);
-        Require(x, rows * channels);
+        RequireActivations(x, rows * channels);
         Require(state.Mean, channels);
         Require(state.Variance, channels);
         Require(state.Scale, channels);
         Require(state.Bias, channels);
-        RequireIfPresent(y, rows * channels);
-        Require(dy, rows * channels);
-        Require(dx, rows * channels);
+        RequireActivationsIfPresent(y, rows * channels);
+        RequireActivations(dy, rows * channels);
+        RequireActivations(dx, rows * channels);
         Require(dGamma, channels);
         Require(dBeta, channels);
-        RequireIfPresent(dResidual, rows * channels);
+        RequireActivationsIfPresent(dResidual, rows * channels);
         if (!dResidual.IsAbsent && dResidual.Address == dx.Address)
             throw new ArgumentException("is also 'dx'", nameof(dResidual));
         BatchNormBackwardCore(rows, channels, x, state, relu, y, dy, dx, dGamma, dBeta, dResidual);
@@ -218,7 +225,7 @@ public abstract partial class Backend
     public void BiasGradient(long rows, int channels, BufferView dy, BufferView db)
     {
         RequireRows(rows, channels);
-        Require(dy, rows * channels);
+        RequireActivations(dy, rows * channels);
         Require(db, channels);
         BiasGradientCore(rows, channels, dy, db);
     }
@@ -226,17 +233,17 @@ public abstract partial class Backend
     /// <summary>y = activation(x); y may be x.</summary>
     public void ActivationForward(Activation activation, long length, BufferView x, BufferView y)
     {
-        Require(x, length);
-        Require(y, length);
+        RequireActivations(x, length);
+        RequireActivations(y, length);
         ActivationForwardCore(activation, length, x, y);
     }
 
     /// <summary>dx = dy * activation'(x), from the activation's output y; dx may be dy.</summary>
     public void ActivationBackward(Activation activation, long length, BufferView y, BufferView dy, BufferView dx)
     {
-        Require(y, length);
-        Require(dy, length);
-        Require(dx, length);
+        RequireActivations(y, length);
+        RequireActivations(dy, length);
+        RequireActivations(dx, length);
         ActivationBackwardCore(activation, length, y, dy, dx);
     }
 
@@ -246,8 +253,8 @@ public abstract partial class Backend
     /// </summary>
     public void MaxPoolForward(in PoolShape shape, BufferView x, BufferView y, BufferView positions)
     {
-        Require(x, shape.InputLength);
-        Require(y, shape.OutputLength);
+        RequireActivations(x, shape.InputLength);
+        RequireActivations(y, shape.OutputLength);
         Require(positions, shape.OutputLength, ElementType.Int32);
         RequireApart(y, shape.OutputLength, x, shape.InputLength);
         MaxPoolForwardCore(shape, x, y, positions);
@@ -256,9 +263,9 @@ public abstract partial class Backend
     /// <summary>dx = the errors of the windows whose maximum stood there.</summary>
     public void MaxPoolBackward(in PoolShape shape, BufferView dy, BufferView positions, BufferView dx)
     {
-        Require(dy, shape.OutputLength);
+        RequireActivations(dy, shape.OutputLength);
         Require(positions, shape.OutputLength, ElementType.Int32);
-        Require(dx, shape.InputLength);
+        RequireActivations(dx, shape.InputLength);
         RequireApart(dx, shape.InputLength, dy, shape.OutputLength);
         MaxPoolBackwardCore(shape, dy, positions, dx);
     }
@@ -266,8 +273,8 @@ public abstract partial class Backend
     /// <summary>Mean of each window over the pixels that are not padding.</summary>
     public void AveragePoolForward(in PoolShape shape, BufferView x, BufferView y)
     {
-        Require(x, shape.InputLength);
-        Require(y, shape.OutputLength);
+        RequireActivations(x, shape.InputLength);
+        RequireActivations(y, shape.OutputLength);
         RequireApart(y, shape.OutputLength, x, shape.InputLength);
         AveragePoolForwardCore(shape, x, y);
     }
@@ -275,8 +282,8 @@ public abstract partial class Backend
     /// <summary>dx = sum over the windows that see a pixel of dy / pixels in the window.</summary>
     public void AveragePoolBackward(in PoolShape shape, BufferView dy, BufferView dx)
     {
-        Require(dy, shape.OutputLength);
-        Require(dx, shape.InputLength);
+        RequireActivations(dy, shape.OutputLength);
+        RequireActivations(dx, shape.InputLength);
         RequireApart(dx, shape.InputLength, dy, shape.OutputLength);
         AveragePoolBackwardCore(shape, dy, dx);
     }
@@ -288,52 +295,59 @@ public abstract partial class Backend
     /// <param name="kind">Softmax or sigmoid.</param>
     /// <param name="rows">N.</param>
     /// <param name="classes">K.</param>
-    /// <param name="logits">[N][K].</param>
+    /// <param name="logits">[N][K], Float32 or <see cref="ActivationType"/>.</param>
     /// <param name="labels">[N], Int32, each in [0, classes); the caller has checked them.</param>
     /// <param name="smoothing">0 to below 1.</param>
     /// <param name="losses">[N].</param>
-    /// <param name="dLogits">Optional [N][K], divided by N; may be logits.</param>
+    /// <param name="dLogits">Optional [N][K], <see cref="ActivationType"/>, divided by N; may be logits of that type.</param>
     public void CrossEntropy(
         LossKind kind, int rows, int classes, BufferView logits, BufferView labels, float smoothing, BufferView losses, BufferView dLogits)
     {
         RequireRows(rows, classes);
-        Require(logits, (long)rows * classes);
+        RequireEither(logits, (long)rows * classes);
         Require(labels, rows, ElementType.Int32);
         Require(losses, rows);
-        RequireIfPresent(dLogits, (long)rows * classes);
+        RequireActivationsIfPresent(dLogits, (long)rows * classes);
         if (!(smoothing >= 0 && smoothing < 1))
             throw new ArgumentOutOfRangeException(nameof(smoothing), smoothing, "wanted 0 to below 1");
         CrossEntropyCore(kind, rows, classes, logits, labels, smoothing, losses, dLogits);
     }
 
-    /// <summary>One step of SGD in one pass over parameter, gradient and velocity; see <see cref="SgdStep"/>.</summary>
-    public void SgdUpdate(long length, BufferView parameter, BufferView gradient, BufferView velocity, in SgdStep step)
+    /// <summary>One step of SGD in one pass over parameter, gradient and velocity; see <see cref="SgdStep"/>. The optional copy
+    /// is the parameter rounded to <see cref="ActivationType"/>, written in the same pass.</summary>
+    public void SgdUpdate(
+        long length, BufferView parameter, BufferView gradient, BufferView velocity, in SgdStep step, BufferView copy = default)
     {
         Require(parameter, length);
         Require(gradient, length);
         Require(velocity, length);
-        SgdUpdateCore(length, parameter, gradient, velocity, step);
+        RequireCopyIfPresent(copy, length);
+        SgdUpdateCore(length, parameter, gradient, velocity, step, copy);
     }
 
     /// <summary>
     /// The same step on feedback weights with the transposed forward gradient: Kolen-Pollack (Akrout et al. 2019, eqs.
-    /// 16-17). b and velocity are [R][S][K][C], dw is [R][S][C][K].
+    /// 16-17). b, velocity and the optional copy of b are [R][S][K][C], dw is [R][S][C][K].
     /// </summary>
-    public void SgdUpdateTransposed(in ConvShape shape, BufferView b, BufferView dw, BufferView velocity, in SgdStep step)
+    public void SgdUpdateTransposed(
+        in ConvShape shape, BufferView b, BufferView dw, BufferView velocity, in SgdStep step, BufferView copy = default)
     {
         RequireShape(shape);
         Require(b, shape.WeightLength);
         Require(dw, shape.WeightLength);
         Require(velocity, shape.WeightLength);
-        SgdUpdateTransposedCore(shape, b, dw, velocity, step);
+        RequireCopyIfPresent(copy, shape.WeightLength);
+        SgdUpdateTransposedCore(shape, b, dw, velocity, step, copy);
     }
 
     /// <summary>
     /// The same step on W and on B in one pass over the gradient that they share: Kolen-Pollack. w, dw and velocity are
-    /// [R][S][C][K], b and bVelocity are [R][S][K][C].
+    /// [R][S][C][K], b and bVelocity are [R][S][K][C]; the optional copies are w and b rounded to
+    /// <see cref="ActivationType"/>.
     /// </summary>
     public void SgdUpdateBoth(
-        in ConvShape shape, BufferView w, BufferView dw, BufferView velocity, BufferView b, BufferView bVelocity, in SgdStep step)
+        in ConvShape shape, BufferView w, BufferView dw, BufferView velocity, BufferView b, BufferView bVelocity, in SgdStep step,
+        BufferView wCopy = default, BufferView bCopy = default)
     {
         RequireShape(shape);
         Require(w, shape.WeightLength);
@@ -342,13 +356,27 @@ public abstract partial class Backend
         Require(b, shape.WeightLength);
         Require(bVelocity, shape.WeightLength);
         RequireApart(b, shape.WeightLength, w, shape.WeightLength);
-        SgdUpdateBothCore(shape, w, dw, velocity, b, bVelocity, step);
+        RequireCopyIfPresent(wCopy, shape.WeightLength);
+        RequireCopyIfPresent(bCopy, shape.WeightLength);
+        SgdUpdateBothCore(shape, w, dw, velocity, b, bVelocity, step, wCopy, bCopy);
     }
 
-    /// <summary>values = value everywhere.</summary>
+    /// <summary>
+    /// result = source, from Float32 or <see cref="ActivationType"/> to either, rounded to the nearest: the copy of weights that
+    /// have been loaded or drawn, images that come as Float32. Of one type, it is a copy.
+    /// </summary>
+    public void Convert(long length, BufferView source, BufferView result)
+    {
+        RequireEither(source, length);
+        RequireEither(result, length);
+        RequireApart(result, length, source, length);
+        ConvertCore(length, source, result);
+    }
+
+    /// <summary>values = value everywhere, in Float32 or <see cref="ActivationType"/>.</summary>
     public void Fill(BufferView values, float value)
     {
-        Require(values, 1);
+        RequireEither(values, 1);
         FillCore(values.Length, values, value);
     }
 
@@ -368,11 +396,11 @@ public abstract partial class Backend
         return AlignCore(shape, w, b);
     }
 
-    /// <summary>Two tensors of one layout: inner product and squared norms.</summary>
+    /// <summary>Two tensors of one layout and type, Float32 or <see cref="ActivationType"/>: inner product and squared norms.</summary>
     public WeightAlignment Compare(long length, BufferView a, BufferView b)
     {
-        Require(a, length);
-        Require(b, length);
+        RequireEither(a, length);
+        Require(b, length, a.Type);
         return CompareCore(length, a, b);
     }
 
@@ -399,7 +427,7 @@ public abstract partial class Backend
         Require(pixels, length, ElementType.UInt8);
         Require(numbers, images, ElementType.Int32);
         Require(table, 256L * c);
-        Require(x, length);
+        RequireActivations(x, length);
         RequireApart(x, length, pixels, length);
         RequireApart(x, length, table, 256L * c);
         RequireApart(x, length, numbers, images);
@@ -429,9 +457,10 @@ public abstract partial class Backend
     internal abstract void MirrorCorrelateCore(in MirrorStep step, BufferView w, BufferView correlation, bool accumulate);
 
     internal abstract void TransposedCombineCore(
-        in ConvShape shape, float alpha, BufferView w, float beta, BufferView r, BufferView b);
+        in ConvShape shape, float alpha, BufferView w, float beta, BufferView r, BufferView b, BufferView copy);
 
-    internal abstract void SignTransposedCore(in ConvShape shape, BufferView w, BufferView magnitudes, float scale, BufferView b);
+    internal abstract void SignTransposedCore(
+        in ConvShape shape, BufferView w, BufferView magnitudes, float scale, BufferView b, BufferView copy);
 
     internal abstract void BatchNormStatisticsCore(long rows, int channels, BufferView x, in BatchStatistics statistics);
 
@@ -463,17 +492,20 @@ public abstract partial class Backend
         LossKind kind, int rows, int classes, BufferView logits, BufferView labels, float smoothing, BufferView losses, BufferView dLogits);
 
     internal abstract void SgdUpdateCore(
-        long length, BufferView parameter, BufferView gradient, BufferView velocity, in SgdStep step);
+        long length, BufferView parameter, BufferView gradient, BufferView velocity, in SgdStep step, BufferView copy);
 
     internal abstract void SgdUpdateTransposedCore(
-        in ConvShape shape, BufferView b, BufferView dw, BufferView velocity, in SgdStep step);
+        in ConvShape shape, BufferView b, BufferView dw, BufferView velocity, in SgdStep step, BufferView copy);
 
     internal virtual void SgdUpdateBothCore(
-        in ConvShape shape, BufferView w, BufferView dw, BufferView velocity, BufferView b, BufferView bVelocity, in SgdStep step)
+        in ConvShape shape, BufferView w, BufferView dw, BufferView velocity, BufferView b, BufferView bVelocity, in SgdStep step,
+        BufferView wCopy, BufferView bCopy)
     {
-        SgdUpdateCore(shape.WeightLength, w, dw, velocity, step);
-        SgdUpdateTransposedCore(shape, b, dw, bVelocity, step);
+        SgdUpdateCore(shape.WeightLength, w, dw, velocity, step, wCopy);
+        SgdUpdateTransposedCore(shape, b, dw, bVelocity, step, bCopy);
     }
+
+    internal abstract void ConvertCore(long length, BufferView source, BufferView result);
 
     internal abstract void AugmentImagesCore(
         in ImageAugmentation augmentation, int images, BufferView pixels, BufferView numbers, BufferView table, BufferView x);

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
@@ -8,6 +9,10 @@ namespace FeedbackKernels.Interop;
 /// every argument before anything is written, the same way for every backend.
 /// A backend serves one caller at a time. Buffers may be longer than an operation needs: a layer planned for a batch
 /// also runs a smaller one.
+/// Activations and errors (x, y, dy, dx, residuals) are <see cref="ActivationType"/>. Where that is not Float32, products
+/// take both operands in it: a weight operand is the master in Float32, which is then rounded first, or a copy that has been
+/// rounded already. Master weights, gradients of weights, velocities, everything a channel and losses are Float32; sums are
+/// at least Float32, and a result is rounded once, when it is stored.
 /// </summary>
 /// <remarks>
 /// Errors common to all operations: <see cref="ArgumentNullException"/> for an absent buffer that is needed,
@@ -27,6 +32,9 @@ public abstract partial class Backend : IDisposable
 
     /// <summary>Whether buffers lie in memory that the host addresses.</summary>
     public abstract bool HostAddressable { get; }
+
+    /// <summary>What activations and errors are stored in: Float32 or BFloat16.</summary>
+    public virtual ElementType ActivationType => ElementType.Float32;
 
     /// <summary>Whether operations only queue their work and return, so that a clock has to wait for
     /// <see cref="Synchronize"/>.</summary>
@@ -65,6 +73,7 @@ public abstract partial class Backend : IDisposable
     }
 
     /// <summary>Copies from the host.</summary>
+    /// <exception cref="ArgumentException">The buffer holds another type; <see cref="UploadFloats"/> rounds.</exception>
     public void Upload<T>(ReadOnlySpan<T> source, BufferView destination) where T : unmanaged
     {
         Require(destination, source.Length, ElementTypes.Of<T>());
@@ -78,11 +87,43 @@ public abstract partial class Backend : IDisposable
         DownloadBytes(source.Address, MemoryMarshal.AsBytes(destination));
     }
 
-    /// <summary>Copies to a new array on the host.</summary>
+    /// <summary>Copies numbers from the host, which rounds them where the buffer holds BFloat16.</summary>
+    public void UploadFloats(ReadOnlySpan<float> source, BufferView destination)
+    {
+        RequireNumbers(destination, source.Length);
+        if (destination.Type == ElementType.Float32)
+        {
+            UploadBytes(MemoryMarshal.AsBytes(source), destination.Address);
+            return;
+        }
+
+        BFloat16[] rounded = ArrayPool<BFloat16>.Shared.Rent(source.Length);
+        for (int i = 0; i < source.Length; i++) rounded[i] = (BFloat16)source[i];
+        UploadBytes(MemoryMarshal.AsBytes(rounded.AsSpan(0, source.Length)), destination.Address);
+        ArrayPool<BFloat16>.Shared.Return(rounded);
+    }
+
+    /// <summary>Copies the numbers of a Float32 or BFloat16 buffer to the host, after everything queued before has ended.</summary>
+    public void DownloadFloats(BufferView source, Span<float> destination)
+    {
+        RequireNumbers(source, destination.Length);
+        if (source.Type == ElementType.Float32)
+        {
+            DownloadBytes(source.Address, MemoryMarshal.AsBytes(destination));
+            return;
+        }
+
+        BFloat16[] numbers = ArrayPool<BFloat16>.Shared.Rent(destination.Length);
+        DownloadBytes(source.Address, MemoryMarshal.AsBytes(numbers.AsSpan(0, destination.Length)));
+        for (int i = 0; i < destination.Length; i++) destination[i] = numbers[i];
+        ArrayPool<BFloat16>.Shared.Return(numbers);
+    }
+
+    /// <summary>Copies the numbers of a Float32 or BFloat16 buffer to a new array on the host.</summary>
     public float[] Download(BufferView source)
     {
         var result = new float[source.Length];
-        Download<float>(source, result);
+        DownloadFloats(source, result);
         return result;
     }
 
@@ -99,9 +140,44 @@ public abstract partial class Backend : IDisposable
     }
 
     private protected static void RequireIfPresent(
-        BufferView view, long length, [CallerArgumentExpression(nameof(view))] string? name = null)
+        BufferView view, long length, ElementType type = ElementType.Float32, [CallerArgumentExpression(nameof(view))] string? name = null)
     {
-        if (!view.IsAbsent) Require(view, length, ElementType.Float32, name);
+        if (!view.IsAbsent) Require(view, length, type, name);
+    }
+
+    /// <summary>Activations or errors.</summary>
+    private void RequireActivations(BufferView view, long length, [CallerArgumentExpression(nameof(view))] string? name = null) =>
+        Require(view, length, ActivationType, name);
+
+    private void RequireActivationsIfPresent(BufferView view, long length, [CallerArgumentExpression(nameof(view))] string? name = null) =>
+        RequireIfPresent(view, length, ActivationType, name);
+
+    /// <summary>What may be Float32 or what activations are: weight operands, and what an operation on any numbers takes.</summary>
+    private void RequireEither(BufferView view, long length, [CallerArgumentExpression(nameof(view))] string? name = null)
+    {
+        if (view.IsAbsent) throw new ArgumentNullException(name);
+        if (view.Type != ElementType.Float32 && view.Type != ActivationType)
+        {
+            string wanted = ActivationType == ElementType.Float32 ? "Float32" : $"Float32 or {ActivationType}";
+            throw new ArgumentException($"holds {view.Type}, wanted {wanted}", name);
+        }
+
+        Require(view, length, view.Type, name);
+    }
+
+    /// <summary>The copy of weights that products read, which only another type than the master's makes worth having.</summary>
+    private void RequireCopyIfPresent(BufferView copy, long length, [CallerArgumentExpression(nameof(copy))] string? name = null)
+    {
+        if (copy.IsAbsent) return;
+        if (ActivationType == ElementType.Float32)
+            throw new ArgumentException($"is {copy.Type}, wanted none: this backend's products read the Float32 weights themselves", name);
+        Require(copy, length, ActivationType, name);
+    }
+
+    private static void RequireNumbers(BufferView view, long length, [CallerArgumentExpression(nameof(view))] string? name = null)
+    {
+        if (!view.IsAbsent && view.Type == ElementType.Int32) throw new ArgumentException("holds Int32, wanted Float32 or BFloat16", name);
+        Require(view, length, view.Type, name);
     }
 
     private protected static void RequireShape(in ConvShape shape, [CallerArgumentExpression(nameof(shape))] string? name = null)

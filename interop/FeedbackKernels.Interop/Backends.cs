@@ -14,7 +14,7 @@ public static class Backends
     /// <param name="threads">Threads of the CPU backend; 0 for one a processor.</param>
     /// <param name="level">Vector width of the CPU backend; null for the widest.</param>
     /// <param name="exact">No Winograd convolutions on the CPU backend; the others have none.</param>
-    /// <param name="precision">How the CUDA backend forms products; bf16 is to be had from no other.</param>
+    /// <param name="precision">What the CUDA backend stores activations in and multiplies; bf16 is to be had from no other.</param>
     /// <param name="device">Number of the CUDA backend's device, as the driver counts them.</param>
     /// <exception cref="ArgumentException">There is no backend of that name in this build, or another than the CPU backend
     /// was asked for threads or a vector width, or another than the CUDA backend for a device.</exception>
@@ -28,7 +28,7 @@ public static class Backends
         switch (name)
         {
             case "cpu" or "reference" when precision != CudaPrecision.Fp32:
-                throw new ArgumentException($"backend '{name}' computes in fp32; bf16 products are the CUDA backend's", nameof(precision));
+                throw new ArgumentException($"backend '{name}' computes in fp32; bf16 is the CUDA backend's", nameof(precision));
             case "cpu" or "reference" when device > 0:
                 throw new ArgumentException($"backend '{name}' has no device {device}; devices are the CUDA backend's", nameof(device));
             case "auto":
@@ -49,7 +49,7 @@ public static class Backends
 
     private static Backend CreateFastest(int threads, SimdLevel? level, bool exact, CudaPrecision precision, int device)
     {
-        if (precision != CudaPrecision.Fp32) return CreateCuda(threads, level, precision, device, "it alone has bf16 products");
+        if (precision != CudaPrecision.Fp32) return CreateCuda(threads, level, precision, device, "it alone computes in bf16");
         if (device > 0) return CreateCuda(threads, level, precision, device, "a device is given");
         if (threads > 0 || level is not null || exact)
             return new CpuBackend(threads, level, exact) { Choice = "settings of the CPU backend are given" };

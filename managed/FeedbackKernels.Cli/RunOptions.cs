@@ -134,7 +134,7 @@ internal sealed class BackendOptions(RunConfig standard)
         DefaultValueFactory = _ => standard.Exact,
     };
 
-    public Option<CudaPrecision> Precision { get; } = Names.Choice("--precision", standard.Precision, "How the CUDA backend forms products; bf16 is on tensor cores, with sums and tensors in fp32.");
+    public Option<CudaPrecision> Precision { get; } = Names.Choice("--precision", standard.Precision, "What the CUDA backend stores activations, errors and copies of the weights in and multiplies; with bf16 on tensor cores, sums and master weights in fp32.");
 
     public Backend Create(ParseResult parsed) =>
         Backends.Create(

@@ -55,7 +55,7 @@ inline unsigned pack_bf16(float first, float second) { return emulated_bf16(firs
 
 // As in native/tensor_product.cuh: the rows travel with their lanes, so that nobody reads what another lane has overwritten.
 template <bool Turned>
-inline void load_matrices(unsigned (&fragments)[4], const unsigned short* row)
+inline void load_matrices(unsigned (&fragments)[4], const void* row)
 {
     emulated_require_aligned(row, 16);
     std::memcpy(fragments, emulated::with_warp(row, 16, [](emulated::WarpExchange& warp) {

@@ -46,21 +46,22 @@ internal static class EstimateCommand
                 parsed.GetValue(flops) is > 0 and var f ? f * 1e12 : tensor ? chosen.TensorFlops : chosen.VectorFlops,
                 parsed.GetValue(gap) * 1e-6);
             string name = parsed.GetValue(model)!;
-            int images = parsed.GetValue(batch), bytes = parsed.GetValue(storage) == CudaPrecision.Bf16 ? 2 : sizeof(float);
+            int images = parsed.GetValue(batch);
+            ElementType type = parsed.GetValue(storage) == CudaPrecision.Bf16 ? ElementType.BFloat16 : ElementType.Float32;
             string subject = $"estimate,{chosen.Name},{parsed.GetValue(rule)},{name},{images}";
             TextWriter output = parsed.InvocationConfiguration.Output;
             output.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,
-                $"# prediction, not measured: {rates.BytesPerSecond / 1e12:G3} TB/s, {rates.Flops / 1e12:G3} TFLOP/s, {rates.Gap * 1e6:G3} us a kernel, {bytes} bytes a number stored"));
-            Print(output, subject, images, rates, Count(name, images, parsed.GetValue(rule)!, bytes));
+                $"# prediction, not measured: {rates.BytesPerSecond / 1e12:G3} TB/s, {rates.Flops / 1e12:G3} TFLOP/s, {rates.Gap * 1e6:G3} us a kernel, {type.Size()} bytes a number stored"));
+            Print(output, subject, images, rates, Count(name, images, parsed.GetValue(rule)!, type));
         });
         return command;
     }
 
     /// <summary>What a step does: each kind of work with how often a step has it.</summary>
-    internal static IReadOnlyList<(PaperWork Work, double Count)> Count(string model, int images, string rule, int storageBytes)
+    internal static IReadOnlyList<(PaperWork Work, double Count)> Count(string model, int images, string rule, ElementType storage)
     {
-        using var backend = new PaperBackend(Namer(model, images), storageBytes);
+        using var backend = new PaperBackend(Namer(model, images), storage);
         int size = ModelCatalog.UsualImageSize(model);
         ModelSpec spec = ModelCatalog.Create(model, new MapShape(size, size, 3), ModelCatalog.UsualClasses(model));
         using var stepper = new Stepper(backend, spec, StepCommand.Rules.First(r => r.Name == rule), images);

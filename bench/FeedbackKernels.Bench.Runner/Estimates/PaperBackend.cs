@@ -15,10 +15,12 @@ internal readonly record struct PaperWork(string Subject, string Pass, double By
 /// on any other, so that an estimate counts the operations that a step has, and no others.
 /// </summary>
 /// <param name="name">Names a convolution.</param>
-/// <param name="storageBytes">Bytes of a number in activations, errors, and the copies of W and B that products read.</param>
-internal sealed class PaperBackend(Func<ConvShape, string> name, int storageBytes) : Backend
+/// <param name="storage">What activations, errors, and the copies of W and B that products read are stored in.</param>
+internal sealed class PaperBackend(Func<ConvShape, string> name, ElementType storage) : Backend
 {
     private const int MasterBytes = sizeof(float);
+
+    private readonly int _bytes = storage.Size();
 
     // Addresses that nobody follows; far from zero, which stands for an absent buffer.
     private long _address = 1L << 40;
@@ -34,6 +36,9 @@ internal sealed class PaperBackend(Func<ConvShape, string> name, int storageByte
 
     /// <inheritdoc/>
     public override bool HostAddressable => false;
+
+    /// <inheritdoc/>
+    public override ElementType ActivationType => storage;
 
     /// <inheritdoc/>
     public override ConvPlan Explain(in ConvShape shape, ConvPass pass) => new("none", Description);
@@ -53,28 +58,31 @@ internal sealed class PaperBackend(Func<ConvShape, string> name, int storageByte
     internal override void DownloadBytes(nint source, Span<byte> destination) => destination.Clear();
 
     internal override void ConvForwardCore(in ConvShape shape, BufferView x, BufferView w, BufferView y, in ConvEpilogue epilogue) => Note(
-        name(shape), "fwd", storageBytes * (Touched(shape) + shape.WeightLength + Times(shape.OutputLength, 1, epilogue.Residual)), shape.Flops);
+        name(shape), "fwd",
+        _bytes * (Touched(shape) + shape.WeightLength) + y.Type.Size() * Times(shape.OutputLength, 1, epilogue.Residual), shape.Flops);
 
     internal override void ConvFeedbackCore(
         in ConvShape shape, BufferView dy, BufferView weights, FeedbackLayout layout, BufferView dx, bool accumulate) => Note(
-        name(shape), "bwd_data", storageBytes * (shape.OutputLength + shape.WeightLength + (accumulate ? 2 : 1) * shape.InputLength), shape.Flops);
+        name(shape), "bwd_data", _bytes * (shape.OutputLength + shape.WeightLength + (accumulate ? 2 : 1) * shape.InputLength), shape.Flops);
 
     internal override void ConvWeightGradientCore(in ConvShape shape, BufferView x, BufferView dy, BufferView dw) => Note(
-        name(shape), "bwd_weights", storageBytes * (Touched(shape) + shape.OutputLength) + MasterBytes * shape.WeightLength, shape.Flops);
+        name(shape), "bwd_weights", _bytes * (Touched(shape) + shape.OutputLength) + MasterBytes * shape.WeightLength, shape.Flops);
 
     internal override void MirrorCorrelateCore(in MirrorStep step, BufferView w, BufferView correlation, bool accumulate)
     {
         ConvShape response = step.ResponseShape;
         Note(
             name(step.Layer), "mirror",
-            storageBytes * (w.Length + 2 * response.OutputLength) + MasterBytes * (accumulate ? 2 : 1) * step.Layer.WeightLength, 2 * response.Flops);
+            _bytes * (w.Length + 2 * response.OutputLength) + MasterBytes * (accumulate ? 2 : 1) * step.Layer.WeightLength, 2 * response.Flops);
     }
 
-    internal override void TransposedCombineCore(in ConvShape shape, float alpha, BufferView w, float beta, BufferView r, BufferView b) =>
-        NoteUpdate(shape.WeightLength, beta == 0 ? 2 : 3);
+    internal override void TransposedCombineCore(
+        in ConvShape shape, float alpha, BufferView w, float beta, BufferView r, BufferView b, BufferView copy) =>
+        NoteUpdate(shape.WeightLength, beta == 0 ? 2 : 3, copy);
 
-    internal override void SignTransposedCore(in ConvShape shape, BufferView w, BufferView magnitudes, float scale, BufferView b) =>
-        NoteUpdate(shape.WeightLength, magnitudes.IsAbsent ? 2 : 3);
+    internal override void SignTransposedCore(
+        in ConvShape shape, BufferView w, BufferView magnitudes, float scale, BufferView b, BufferView copy) =>
+        NoteUpdate(shape.WeightLength, magnitudes.IsAbsent ? 2 : 3, copy);
 
     internal override void BatchNormStatisticsCore(long rows, int channels, BufferView x, in BatchStatistics statistics) =>
         NoteMap(rows, channels, "norm statistics", 1);
@@ -96,10 +104,10 @@ internal sealed class PaperBackend(Func<ConvShape, string> name, int storageByte
     internal override void BiasGradientCore(long rows, int channels, BufferView dy, BufferView db) => NoteMap(rows, channels, "bias bwd", 1);
 
     internal override void ActivationForwardCore(Activation activation, long length, BufferView x, BufferView y) =>
-        Note("all", "activation", 2.0 * storageBytes * length, 0);
+        Note("all", "activation", 2.0 * _bytes * length, 0);
 
     internal override void ActivationBackwardCore(Activation activation, long length, BufferView y, BufferView dy, BufferView dx) =>
-        Note("all", "activation", 3.0 * storageBytes * length, 0);
+        Note("all", "activation", 3.0 * _bytes * length, 0);
 
     internal override void MaxPoolForwardCore(in PoolShape shape, BufferView x, BufferView y, BufferView positions) => NotePool(shape, sizeof(int));
 
@@ -111,22 +119,28 @@ internal sealed class PaperBackend(Func<ConvShape, string> name, int storageByte
 
     internal override void CrossEntropyCore(
         LossKind kind, int rows, int classes, BufferView logits, BufferView labels, float smoothing, BufferView losses, BufferView dLogits) =>
-        Note("all", "loss", Times((long)storageBytes * rows * classes, 1, dLogits), 0);
+        Note("all", "loss", (double)rows * classes * (logits.Type.Size() + (dLogits.IsAbsent ? 0 : _bytes)), 0);
 
-    internal override void SgdUpdateCore(long length, BufferView parameter, BufferView gradient, BufferView velocity, in SgdStep step) =>
-        NoteUpdate(length, 5);
+    internal override void SgdUpdateCore(
+        long length, BufferView parameter, BufferView gradient, BufferView velocity, in SgdStep step, BufferView copy) =>
+        NoteUpdate(length, 5, copy);
 
-    internal override void SgdUpdateTransposedCore(in ConvShape shape, BufferView b, BufferView dw, BufferView velocity, in SgdStep step) =>
-        NoteUpdate(shape.WeightLength, 5);
+    internal override void SgdUpdateTransposedCore(
+        in ConvShape shape, BufferView b, BufferView dw, BufferView velocity, in SgdStep step, BufferView copy) =>
+        NoteUpdate(shape.WeightLength, 5, copy);
 
     // dW is read once.
     internal override void SgdUpdateBothCore(
-        in ConvShape shape, BufferView w, BufferView dw, BufferView velocity, BufferView b, BufferView bVelocity, in SgdStep step) =>
-        NoteUpdate(shape.WeightLength, 9, copies: 2);
+        in ConvShape shape, BufferView w, BufferView dw, BufferView velocity, BufferView b, BufferView bVelocity, in SgdStep step,
+        BufferView wCopy, BufferView bCopy) =>
+        NoteUpdate(shape.WeightLength, 9, wCopy, bCopy);
+
+    internal override void ConvertCore(long length, BufferView source, BufferView result) =>
+        Note("all", "conversion", (double)length * (source.Type.Size() + result.Type.Size()), 0);
 
     internal override void AugmentImagesCore(
         in ImageAugmentation augmentation, int images, BufferView pixels, BufferView numbers, BufferView table, BufferView x) =>
-        Note("all", "images", (double)images * augmentation.ImageLength * (1 + storageBytes), 0);
+        Note("all", "images", (double)images * augmentation.ImageLength * (1 + _bytes), 0);
 
     internal override void FillCore(long length, BufferView values, float value) => Note("all", "fill", (double)values.Type.Size() * length, 0);
 
@@ -156,14 +170,14 @@ internal sealed class PaperBackend(Func<ConvShape, string> name, int storageByte
     }
 
     private void NoteMap(long rows, int channels, string pass, int passes, params ReadOnlySpan<BufferView> present) =>
-        Note($"{channels} channels, {rows} rows", pass, storageBytes * Times(rows * channels, passes, present), 0);
+        Note($"{channels} channels, {rows} rows", pass, _bytes * Times(rows * channels, passes, present), 0);
 
     private void NotePool(in PoolShape shape, int positionBytes) => Note(
-        $"{shape.C} channels@{shape.H}", "pooling", storageBytes * (shape.InputLength + shape.OutputLength) + positionBytes * shape.OutputLength, 0);
+        $"{shape.C} channels@{shape.H}", "pooling", _bytes * (shape.InputLength + shape.OutputLength) + positionBytes * shape.OutputLength, 0);
 
-    // Masters, gradients and velocities stay fp32; where products read narrower copies, the update writes them.
-    private void NoteUpdate(long length, int passes, int copies = 1) => Note(
-        "all", "update", (double)length * (passes * MasterBytes + (storageBytes < MasterBytes ? copies * storageBytes : 0)), 0);
+    // Masters, gradients and velocities are fp32; the update writes the copies that products read, where there are such.
+    private void NoteUpdate(long length, int passes, params ReadOnlySpan<BufferView> copies) =>
+        Note("all", "update", (double)length * passes * MasterBytes + Times((long)_bytes * length, 0, copies), 0);
 
     private void Note(string subject, string pass, double bytes, double flops) => Work.Add(new PaperWork(subject, pass, bytes, flops));
 

@@ -48,7 +48,7 @@ public class BlockBenchmarks : IDisposable
             unit.Norm.Beta.EnableTraining();
         }
 
-        var plan = new MemoryPlan(_arena, Batch, training: true);
+        var plan = new MemoryPlan(_arena, Batch, _backend.ActivationType, training: true);
         _x = plan.Keep(plan.Rent(_block.Input, "input"));
         _block.PlanForward(plan, _x);
         _error = plan.Keep(plan.Rent(_block.Output, "error"));

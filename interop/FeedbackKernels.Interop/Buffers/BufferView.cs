@@ -44,9 +44,21 @@ public readonly struct BufferView
     /// <inheritdoc cref="op_Implicit(DeviceBuffer?)"/>
     public static BufferView FromDeviceBuffer(DeviceBuffer? buffer) => buffer;
 
+    internal unsafe void* Pointer => (void*)Address;
+
     internal unsafe float* Floats => (float*)Address;
 
     internal unsafe int* Ints => (int*)Address;
 
     internal unsafe byte* Bytes => (byte*)Address;
+
+    /// <summary>A number in host memory, Float32 or BFloat16.</summary>
+    internal unsafe double Read(long i) => Type == ElementType.BFloat16 ? ((BFloat16*)Address)[i] : Floats[i];
+
+    /// <summary>Stores a number in host memory, rounded once.</summary>
+    internal unsafe void Write(long i, double value)
+    {
+        if (Type == ElementType.BFloat16) ((BFloat16*)Address)[i] = (BFloat16)value;
+        else Floats[i] = (float)value;
+    }
 }

@@ -24,27 +24,32 @@ public sealed unsafe partial class CpuBackend
     }
 
     internal override void SgdUpdateCore(
-        long length, BufferView parameter, BufferView gradient, BufferView velocity, in SgdStep step) =>
+        long length, BufferView parameter, BufferView gradient, BufferView velocity, in SgdStep step, BufferView copy) =>
         Map(_kernels->Sgd, length, new MapArguments { X = gradient.Floats, Y = parameter.Floats, Z = velocity.Floats, Step = step });
 
     internal override void SgdUpdateTransposedCore(
-        in ConvShape shape, BufferView b, BufferView dw, BufferView velocity, in SgdStep step) =>
+        in ConvShape shape, BufferView b, BufferView dw, BufferView velocity, in SgdStep step, BufferView copy) =>
         MapTransposed(_kernels->Sgd, shape, dw, new MapArguments { Y = b.Floats, Z = velocity.Floats, Step = step });
 
     internal override void SgdUpdateBothCore(
-        in ConvShape shape, BufferView w, BufferView dw, BufferView velocity, BufferView b, BufferView bVelocity, in SgdStep step) =>
+        in ConvShape shape, BufferView w, BufferView dw, BufferView velocity, BufferView b, BufferView bVelocity, in SgdStep step,
+        BufferView wCopy, BufferView bCopy) =>
         MapTransposed(
             _kernels->Sgd, shape, dw, new MapArguments { Y = b.Floats, Z = bVelocity.Floats, Step = step },
             new MapArguments { X = dw.Floats, Y = w.Floats, Z = velocity.Floats, Step = step });
 
     internal override void TransposedCombineCore(
-        in ConvShape shape, float alpha, BufferView w, float beta, BufferView r, BufferView b) =>
+        in ConvShape shape, float alpha, BufferView w, float beta, BufferView r, BufferView b, BufferView copy) =>
         MapTransposed(
             beta == 0 ? _kernels->ScaleTo : _kernels->Combine,
             shape, w, new MapArguments { Y = b.Floats, Z = r.Floats, Alpha = alpha, Beta = beta });
 
-    internal override void SignTransposedCore(in ConvShape shape, BufferView w, BufferView magnitudes, float scale, BufferView b) =>
+    internal override void SignTransposedCore(
+        in ConvShape shape, BufferView w, BufferView magnitudes, float scale, BufferView b, BufferView copy) =>
         MapTransposed(_kernels->Sign, shape, w, new MapArguments { Y = b.Floats, Z = magnitudes.Floats, Alpha = scale });
+
+    internal override void ConvertCore(long length, BufferView source, BufferView result) =>
+        Buffer.MemoryCopy(source.Floats, result.Floats, length * sizeof(float), length * sizeof(float));
 
     internal override void FillCore(long length, BufferView values, float value) =>
         Map(_kernels->Fill, length, new MapArguments { Y = values.Floats, Alpha = value });

@@ -10,7 +10,7 @@ public sealed unsafe partial class CudaBackend
         Chunks chunks = ChunksOf(rows);
         ColumnSumsArguments sums = StartSums(rows, channels, chunks, x);
         Launch(
-            "batch_norm", "batch_norm_statistics", ColumnGrid(channels, chunks.Count), ColumnThreads, sums,
+            "batch_norm", $"batch_norm_statistics_{ProductName}", ColumnGrid(channels, chunks.Count), ColumnThreads, sums,
             new RowsOfChannels(rows, channels));
         FinishStatistics(rows, channels, chunks.Count, chunks.Rows, sums.Partials, statistics);
     }
@@ -20,7 +20,7 @@ public sealed unsafe partial class CudaBackend
         Chunks chunks = ChunksOf(rows);
         ColumnSumsArguments sums = StartSums(rows, channels, chunks, dy);
         var sizes = new RowsOfChannels(rows, channels);
-        Launch("batch_norm", "column_sums", ColumnGrid(channels, chunks.Count), ColumnThreads, sums, sizes);
+        Launch("batch_norm", $"column_sums_{ProductName}", ColumnGrid(channels, chunks.Count), ColumnThreads, sums, sizes);
         var finish = new BiasFinishArguments { Channels = channels, Chunks = chunks.Count, Partials = sums.Partials, Db = db.Floats };
         Launch("batch_norm", "bias_finish", ColumnGrid(channels, 1), ColumnThreads, finish, sizes);
     }
@@ -54,14 +54,14 @@ public sealed unsafe partial class CudaBackend
             Channels = channels,
             RowsPerBlock = rowsPerBlock,
             Activation = (int)activation,
-            X = x.Floats,
+            X = x.Pointer,
             Scale = scale.Floats,
             Bias = bias.Floats,
-            Residual = residual.Floats,
-            Y = y.Floats,
+            Residual = residual.Pointer,
+            Y = y.Pointer,
         };
         Launch(
-            "batch_norm", $"channel_affine_{WidthOf(channels, x, scale, bias, residual, y)}",
+            "batch_norm", $"channel_affine_{ProductName}_{WidthOf(channels, x, scale, bias, residual, y)}",
             new Grid(DivideUp(rows, rowsPerBlock)), ElementThreads, arguments, new RowsOfChannels(rows, channels));
     }
 
@@ -77,15 +77,15 @@ public sealed unsafe partial class CudaBackend
             Channels = channels,
             RowsPerChunk = chunks.Rows,
             ReluAfter = relu == ReluPosition.After ? 1 : 0,
-            X = x.Floats,
-            Y = y.Floats,
-            Dy = dy.Floats,
+            X = x.Pointer,
+            Y = y.Pointer,
+            Dy = dy.Pointer,
             Mean = state.Mean.Floats,
             Scale = state.Scale.Floats,
             Bias = state.Bias.Floats,
             Partials = (float*)_scratch.Get(ScratchPurpose.ChannelPartials, 2L * chunks.Count * channels * sizeof(float)),
         };
-        Launch("batch_norm", "batch_norm_backward_sums", ColumnGrid(channels, chunks.Count), ColumnThreads, sums, sizes);
+        Launch("batch_norm", $"batch_norm_backward_sums_{ProductName}", ColumnGrid(channels, chunks.Count), ColumnThreads, sums, sizes);
 
         // Each vector starts on a multiple of 16 bytes.
         long padded = DivideUp(channels, 4) * 4;
@@ -114,19 +114,19 @@ public sealed unsafe partial class CudaBackend
             RowsPerBlock = rowsPerBlock,
             ReluAfter = sums.ReluAfter,
             ReluBefore = relu == ReluPosition.Before ? 1 : 0,
-            X = x.Floats,
-            Y = y.Floats,
-            Dy = dy.Floats,
+            X = x.Pointer,
+            Y = y.Pointer,
+            Dy = dy.Pointer,
             Mean = state.Mean.Floats,
             Scale = state.Scale.Floats,
             Bias = state.Bias.Floats,
             MeanError = meanError.Floats,
             ErrorSlope = errorSlope.Floats,
-            Dx = dx.Floats,
-            DResidual = dResidual.Floats,
+            Dx = dx.Pointer,
+            DResidual = dResidual.Pointer,
         };
         int width = WidthOf(channels, x, y, dy, state.Mean, state.Scale, state.Bias, dx, dResidual);
-        Launch("batch_norm", $"batch_norm_backward_apply_{width}", new Grid(DivideUp(rows, rowsPerBlock)), ElementThreads, apply, sizes);
+        Launch("batch_norm", $"batch_norm_backward_apply_{ProductName}_{width}", new Grid(DivideUp(rows, rowsPerBlock)), ElementThreads, apply, sizes);
     }
 
     private ColumnSumsArguments StartSums(long rows, int channels, Chunks chunks, BufferView x) => new()
@@ -134,7 +134,7 @@ public sealed unsafe partial class CudaBackend
         Rows = rows,
         Channels = channels,
         RowsPerChunk = chunks.Rows,
-        X = x.Floats,
+        X = x.Pointer,
         Partials = (float*)_scratch.Get(ScratchPurpose.ChannelPartials, 2L * chunks.Count * channels * sizeof(float)),
     };
 
@@ -175,14 +175,16 @@ public sealed unsafe partial class CudaBackend
     {
         public long Rows;
         public int Channels, RowsPerChunk;
-        public float* X, Partials;
+        public void* X;
+        public float* Partials;
     }
 
     private struct BackwardSumsArguments
     {
         public long Rows;
         public int Channels, RowsPerChunk, ReluAfter;
-        public float* X, Y, Dy, Mean, Scale, Bias, Partials;
+        public void* X, Y, Dy;
+        public float* Mean, Scale, Bias, Partials;
     }
 
     private struct StatisticsFinishArguments
@@ -218,13 +220,17 @@ public sealed unsafe partial class CudaBackend
     {
         public long Rows;
         public int Channels, RowsPerBlock, Activation;
-        public float* X, Scale, Bias, Residual, Y;
+        public void* X;
+        public float* Scale, Bias;
+        public void* Residual, Y;
     }
 
     private struct BackwardApplyArguments
     {
         public long Rows;
         public int Channels, RowsPerBlock, ReluAfter, ReluBefore;
-        public float* X, Y, Dy, Mean, Scale, Bias, MeanError, ErrorSlope, Dx, DResidual;
+        public void* X, Y, Dy;
+        public float* Mean, Scale, Bias, MeanError, ErrorSlope;
+        public void* Dx, DResidual;
     }
 }

@@ -6,9 +6,6 @@ public sealed unsafe partial class CudaBackend
     // Of native/product_tile.cuh.
     private const int TileRows = 128, TileColumns = 64, TileDepth = 16, TileThreads = 128;
 
-    // What the kernels of native/product_tile.cuh and tensor_product.cuh are called by.
-    private string ProductName => Precision == CudaPrecision.Bf16 ? "bf16" : "fp32";
-
     /// <inheritdoc/>
     public override ConvPlan Explain(in ConvShape shape, ConvPass pass)
     {
@@ -29,20 +26,22 @@ public sealed unsafe partial class CudaBackend
         RequireIndexable(shape);
         long pixels = (long)shape.N * shape.P * shape.Q, tiles = DivideUp(pixels, TileRows);
         bool statistics = !epilogue.Statistics.IsAbsent;
+        BufferView weights = Operand(w, shape.WeightLength);
+        string name = y.Type == ActivationType ? ProductName : $"{ProductName}_to_{NameOf(y.Type)}";
         var arguments = new ConvForwardArguments
         {
             Shape = new NativeConvShape(shape),
             Activation = (int)epilogue.Activation,
-            X = x.Floats,
-            W = w.Floats,
-            Y = y.Floats,
+            X = x.Pointer,
+            W = weights.Pointer,
+            Y = y.Pointer,
             Scale = epilogue.Scale.Floats,
             Bias = epilogue.Bias.Floats,
-            Residual = epilogue.Residual.Floats,
+            Residual = epilogue.Residual.Pointer,
             Partials = statistics ? (float*)_scratch.Get(ScratchPurpose.ChannelPartials, tiles * 2 * shape.K * sizeof(float)) : null,
         };
         Launch(
-            "conv_forward", $"conv_forward_{ProductName}_{WidthOf(shape.C, x)}_{WidthOf(shape.K, w, y, epilogue.Residual)}",
+            "conv_forward", $"conv_forward_{name}_{WidthOf(shape.C, x)}_{WidthOf(shape.K, weights, y, epilogue.Residual)}",
             new Grid(tiles, DivideUp(shape.K, TileColumns)), TileThreads, arguments, shape);
         if (statistics) FinishStatistics(pixels, shape.K, tiles, TileRows, arguments.Partials, epilogue.Statistics);
     }
@@ -51,13 +50,14 @@ public sealed unsafe partial class CudaBackend
         in ConvShape shape, BufferView dy, BufferView weights, FeedbackLayout layout, BufferView dx, bool accumulate)
     {
         RequireIndexable(shape);
+        weights = Operand(weights, shape.WeightLength);
         var arguments = new ConvFeedbackArguments
         {
             Shape = new NativeConvShape(shape),
             Accumulate = accumulate ? 1 : 0,
-            Dy = dy.Floats,
-            Weights = weights.Floats,
-            Dx = dx.Floats,
+            Dy = dy.Pointer,
+            Weights = weights.Pointer,
+            Dx = dx.Pointer,
         };
         // The first class has the most pixels.
         long pixels = shape.N * DivideUp(shape.H, shape.Stride) * DivideUp(shape.W, shape.Stride);
@@ -76,8 +76,8 @@ public sealed unsafe partial class CudaBackend
         var arguments = new ConvWeightGradientArguments
         {
             Shape = new NativeConvShape(shape),
-            X = x.Floats,
-            Dy = dy.Floats,
+            X = x.Pointer,
+            Dy = dy.Pointer,
             Slices = StartSlices(shape, slices, dw, accumulate: false),
         };
         Launch(
@@ -88,7 +88,22 @@ public sealed unsafe partial class CudaBackend
 
     private static long ClassesOf(in ConvShape shape) => (long)Math.Min(shape.Stride, shape.H) * Math.Min(shape.Stride, shape.W);
 
-    private static int WidthOf(int channels, params ReadOnlySpan<BufferView> views) => channels % 4 == 0 && AllowFours(views) ? 4 : 1;
+    /// <summary>Activations that a load moves: 16 bytes of them, or one where channels or addresses do not allow that.</summary>
+    private int WidthOf(int channels, params ReadOnlySpan<BufferView> views)
+    {
+        int wide = 16 / ActivationType.Size();
+        return channels % wide == 0 && AllowWide(views) ? wide : 1;
+    }
+
+    /// <summary>Weights as products read them: a Float32 operand of products in another type is rounded first.</summary>
+    private BufferView Operand(BufferView weights, long length)
+    {
+        if (weights.Type == ActivationType) return weights;
+        BufferView rounded = BufferView.FromPointer(
+            _scratch.Get(ScratchPurpose.RoundedWeights, length * ActivationType.Size()), length, ActivationType);
+        ConvertCore(length, weights, rounded);
+        return rounded;
+    }
 
     private static Grid GradientGrid(in ConvShape shape, Slices slices) =>
         new(DivideUp(shape.FanIn, TileRows), DivideUp(shape.K, TileColumns), slices.Count);
@@ -160,20 +175,23 @@ public sealed unsafe partial class CudaBackend
     {
         public NativeConvShape Shape;
         public int Activation;
-        public float* X, W, Y, Scale, Bias, Residual, Partials;
+        public void* X, W, Y;
+        public float* Scale, Bias;
+        public void* Residual;
+        public float* Partials;
     }
 
     private struct ConvFeedbackArguments
     {
         public NativeConvShape Shape;
         public int Accumulate;
-        public float* Dy, Weights, Dx;
+        public void* Dy, Weights, Dx;
     }
 
     private struct ConvWeightGradientArguments
     {
         public NativeConvShape Shape;
-        public float* X, Dy;
+        public void* X, Dy;
         public NativeGradientSlices Slices;
     }
 

@@ -4,33 +4,38 @@ namespace FeedbackKernels.Interop;
 public sealed unsafe partial class CudaBackend
 {
     internal override void ActivationForwardCore(Activation activation, long length, BufferView x, BufferView y) => Launch(
-        "activation", "activation_forward", ElementGrid(length), ElementThreads,
+        "activation", $"activation_forward_{ProductName}", ElementGrid(length), ElementThreads,
         new ActivationForwardArguments
         {
             Length = length,
             Activation = (int)activation,
-            Fours = AllowFours(x, y) ? 1 : 0,
-            X = x.Floats,
-            Y = y.Floats,
+            Wide = AllowWide(x, y) ? 1 : 0,
+            X = x.Pointer,
+            Y = y.Pointer,
         },
         new Elements(length));
 
     internal override void ActivationBackwardCore(Activation activation, long length, BufferView y, BufferView dy, BufferView dx) => Launch(
-        "activation", "activation_backward", ElementGrid(length), ElementThreads,
+        "activation", $"activation_backward_{ProductName}", ElementGrid(length), ElementThreads,
         new ActivationBackwardArguments
         {
             Length = length,
             Activation = (int)activation,
-            Fours = AllowFours(y, dy, dx) ? 1 : 0,
-            Y = y.Floats,
-            Dy = dy.Floats,
-            Dx = dx.Floats,
+            Wide = AllowWide(y, dy, dx) ? 1 : 0,
+            Y = y.Pointer,
+            Dy = dy.Pointer,
+            Dx = dx.Pointer,
         },
         new Elements(length));
 
     internal override void FillCore(long length, BufferView values, float value) => Launch(
-        "fill", "fill", ElementGrid(length), ElementThreads,
-        new FillArguments { Length = length, Fours = AllowFours(values) ? 1 : 0, Value = value, Values = values.Floats },
+        "fill", $"fill_{NameOf(values.Type)}", ElementGrid(length), ElementThreads,
+        new FillArguments { Length = length, Wide = AllowWide(values) ? 1 : 0, Value = value, Values = values.Pointer },
+        new Elements(length));
+
+    internal override void ConvertCore(long length, BufferView source, BufferView result) => Launch(
+        "fill", $"convert_{NameOf(source.Type)}_to_{NameOf(result.Type)}", ElementGrid(length), ElementThreads,
+        new ConvertArguments { Length = length, Wide = AllowWide(source, result) ? 1 : 0, Source = source.Pointer, Result = result.Pointer },
         new Elements(length));
 
     internal override void FillGaussianCore(BufferView values, in RandomKey key, float standardDeviation) => Launch(
@@ -45,16 +50,17 @@ public sealed unsafe partial class CudaBackend
         new Elements(values.Length));
 
     internal override void SgdUpdateCore(
-        long length, BufferView parameter, BufferView gradient, BufferView velocity, in SgdStep step) => Launch(
+        long length, BufferView parameter, BufferView gradient, BufferView velocity, in SgdStep step, BufferView copy) => Launch(
         "sgd", "sgd_update", ElementGrid(length), ElementThreads,
         new SgdUpdateArguments
         {
             Length = length,
-            Fours = AllowFours(parameter, gradient, velocity) ? 1 : 0,
+            Wide = AllowWide(parameter, gradient, velocity, copy) ? 1 : 0,
             Step = new NativeSgdStep(step),
             Parameter = parameter.Floats,
             Gradient = gradient.Floats,
             Velocity = velocity.Floats,
+            Copy = copy.Pointer,
         },
         new Elements(length));
 
@@ -68,12 +74,14 @@ public sealed unsafe partial class CudaBackend
             Rows = rows,
             Classes = classes,
             Smoothing = smoothing,
-            Logits = logits.Floats,
+            Logits = logits.Pointer,
             Labels = labels.Ints,
             Losses = losses.Floats,
-            DLogits = dLogits.Floats,
+            DLogits = dLogits.Pointer,
         };
-        Launch("cross_entropy", "cross_entropy", new Grid(DivideUp(rows, rowsPerBlock)), threads, arguments, new RowsOfChannels(rows, classes));
+        Launch(
+            "cross_entropy", $"cross_entropy_{NameOf(logits.Type)}_{ProductName}", new Grid(DivideUp(rows, rowsPerBlock)), threads, arguments,
+            new RowsOfChannels(rows, classes));
     }
 
     /// <summary>A thread for each four elements, up to a grid that fills any device many times over.</summary>
@@ -82,23 +90,30 @@ public sealed unsafe partial class CudaBackend
     private struct ActivationForwardArguments
     {
         public long Length;
-        public int Activation, Fours;
-        public float* X, Y;
+        public int Activation, Wide;
+        public void* X, Y;
     }
 
     private struct ActivationBackwardArguments
     {
         public long Length;
-        public int Activation, Fours;
-        public float* Y, Dy, Dx;
+        public int Activation, Wide;
+        public void* Y, Dy, Dx;
     }
 
     private struct FillArguments
     {
         public long Length;
-        public int Fours;
+        public int Wide;
         public float Value;
-        public float* Values;
+        public void* Values;
+    }
+
+    private struct ConvertArguments
+    {
+        public long Length;
+        public int Wide;
+        public void* Source, Result;
     }
 
     private struct FillGaussianArguments
@@ -112,17 +127,19 @@ public sealed unsafe partial class CudaBackend
     private struct SgdUpdateArguments
     {
         public long Length;
-        public int Fours;
+        public int Wide;
         public NativeSgdStep Step;
         public float* Parameter, Gradient, Velocity;
+        public void* Copy;
     }
 
     private struct CrossEntropyArguments
     {
         public int Sigmoid, Rows, Classes;
         public float Smoothing;
-        public float* Logits;
+        public void* Logits;
         public int* Labels;
-        public float* Losses, DLogits;
+        public float* Losses;
+        public void* DLogits;
     }
 }

@@ -15,7 +15,7 @@ public sealed unsafe partial class CudaBackend
         }
 
         Launch(
-            "augment", "augment_images", new Grid(DivideUp(augmentation.ImageLength, AugmentRun), Math.Min(images, MostImagesOfAGrid)), AugmentThreads,
+            "augment", $"augment_images_{ProductName}", new Grid(DivideUp(augmentation.ImageLength, AugmentRun), Math.Min(images, MostImagesOfAGrid)), AugmentThreads,
             new AugmentArguments
             {
                 N = images,
@@ -28,7 +28,7 @@ public sealed unsafe partial class CudaBackend
                 Pixels = pixels.Bytes,
                 Numbers = numbers.Ints,
                 Table = table.Floats,
-                X = x.Floats,
+                X = x.Pointer,
             },
             augmentation);
     }
@@ -39,6 +39,7 @@ public sealed unsafe partial class CudaBackend
         public NativeRandomKey Key;
         public byte* Pixels;
         public int* Numbers;
-        public float* Table, X;
+        public float* Table;
+        public void* X;
     }
 }

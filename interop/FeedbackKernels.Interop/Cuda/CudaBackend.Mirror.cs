@@ -9,17 +9,18 @@ public sealed unsafe partial class CudaBackend
         RequireIndexable(shape);
         var noise = new NativeMirrorNoise(step.Noise);
         BufferView response = BufferView.FromPointer(
-            _scratch.Get(ScratchPurpose.MirrorResponse, shape.OutputLength * sizeof(float)), shape.OutputLength);
-        // Noise is made four numbers at a time where no four straddle two pixels.
-        int widthX = shape.C % 4 == 0 ? 4 : 1, widthK = WidthOf(shape.K, w, response, correlation);
+            _scratch.Get(ScratchPurpose.MirrorResponse, shape.OutputLength * ActivationType.Size()), shape.OutputLength, ActivationType);
+        BufferView weights = Operand(w, shape.WeightLength);
+        // Noise is made several numbers at a time where those never straddle two pixels.
+        int widthX = WidthOf(shape.C), widthK = WidthOf(shape.K, weights, response, correlation);
         var respond = new MirrorRespondArguments
         {
             Shape = new NativeConvShape(shape),
             Relu = step.ReluResponse ? 1 : 0,
             FirstSample = step.FirstSample,
             Noise = noise,
-            W = w.Floats,
-            Response = response.Floats,
+            W = weights.Pointer,
+            Response = response.Pointer,
         };
         Launch(
             "mirror", $"mirror_respond_{ProductName}_{widthX}_{widthK}",
@@ -31,7 +32,7 @@ public sealed unsafe partial class CudaBackend
             Shape = respond.Shape,
             FirstSample = step.FirstSample,
             Noise = noise,
-            Response = response.Floats,
+            Response = response.Pointer,
             Slices = StartSlices(shape, slices, correlation, accumulate),
         };
         Launch("mirror", $"mirror_correlate_{ProductName}_{widthX}_{widthK}", GradientGrid(shape, slices), TileThreads, correlate, step.Layer);
@@ -44,7 +45,7 @@ public sealed unsafe partial class CudaBackend
         public int Relu;
         public long FirstSample;
         public NativeMirrorNoise Noise;
-        public float* W, Response;
+        public void* W, Response;
     }
 
     private struct MirrorCorrelateArguments
@@ -52,7 +53,7 @@ public sealed unsafe partial class CudaBackend
         public NativeConvShape Shape;
         public long FirstSample;
         public NativeMirrorNoise Noise;
-        public float* Response;
+        public void* Response;
         public NativeGradientSlices Slices;
     }
 }

@@ -6,7 +6,7 @@ public sealed unsafe partial class CudaBackend
     private const int SquareSide = 32, SquareThreads = 256;
 
     internal override void TransposedCombineCore(
-        in ConvShape shape, float alpha, BufferView w, float beta, BufferView r, BufferView b) => Launch(
+        in ConvShape shape, float alpha, BufferView w, float beta, BufferView r, BufferView b, BufferView copy) => Launch(
         "transposed", "transposed_combine", SquareGrid(shape), SquareThreads,
         new TransposedCombineArguments
         {
@@ -16,10 +16,12 @@ public sealed unsafe partial class CudaBackend
             W = w.Floats,
             R = r.Floats,
             B = b.Floats,
+            Copy = copy.Pointer,
         },
         shape);
 
-    internal override void SignTransposedCore(in ConvShape shape, BufferView w, BufferView magnitudes, float scale, BufferView b) => Launch(
+    internal override void SignTransposedCore(
+        in ConvShape shape, BufferView w, BufferView magnitudes, float scale, BufferView b, BufferView copy) => Launch(
         "transposed", "sign_transposed", SquareGrid(shape), SquareThreads,
         new SignTransposedArguments
         {
@@ -28,11 +30,12 @@ public sealed unsafe partial class CudaBackend
             W = w.Floats,
             Magnitudes = magnitudes.Floats,
             B = b.Floats,
+            Copy = copy.Pointer,
         },
         shape);
 
     internal override void SgdUpdateTransposedCore(
-        in ConvShape shape, BufferView b, BufferView dw, BufferView velocity, in SgdStep step) => Launch(
+        in ConvShape shape, BufferView b, BufferView dw, BufferView velocity, in SgdStep step, BufferView copy) => Launch(
         "transposed", "sgd_update_transposed", SquareGrid(shape), SquareThreads,
         new SgdUpdateTransposedArguments
         {
@@ -41,6 +44,7 @@ public sealed unsafe partial class CudaBackend
             B = b.Floats,
             Dw = dw.Floats,
             Velocity = velocity.Floats,
+            Copy = copy.Pointer,
         },
         shape);
 
@@ -61,8 +65,8 @@ public sealed unsafe partial class CudaBackend
         long each = Math.Max(fewestElements, DivideUp(length, mostBlocks)), blocks = DivideUp(length, each);
         double* partials = AlignmentPartials(blocks);
         Launch(
-            "alignment", "compare", new Grid(blocks), threads,
-            new CompareArguments { Length = length, ElementsPerBlock = each, A = a.Floats, B = b.Floats, Partials = partials },
+            "alignment", $"compare_{NameOf(a.Type)}", new Grid(blocks), threads,
+            new CompareArguments { Length = length, ElementsPerBlock = each, A = a.Pointer, B = b.Pointer, Partials = partials },
             new Elements(length));
         return FinishAlignment(blocks, partials, new Elements(length));
     }
@@ -88,6 +92,7 @@ public sealed unsafe partial class CudaBackend
         public NativeTransposedShape Shape;
         public float Alpha, Beta;
         public float* W, R, B;
+        public void* Copy;
     }
 
     private struct SignTransposedArguments
@@ -95,6 +100,7 @@ public sealed unsafe partial class CudaBackend
         public NativeTransposedShape Shape;
         public float Scale;
         public float* W, Magnitudes, B;
+        public void* Copy;
     }
 
     private struct SgdUpdateTransposedArguments
@@ -102,6 +108,7 @@ public sealed unsafe partial class CudaBackend
         public NativeTransposedShape Shape;
         public NativeSgdStep Step;
         public float* B, Dw, Velocity;
+        public void* Copy;
     }
 
     private struct AlignArguments
@@ -114,7 +121,7 @@ public sealed unsafe partial class CudaBackend
     private struct CompareArguments
     {
         public long Length, ElementsPerBlock;
-        public float* A, B;
+        public void* A, B;
         public double* Partials;
     }
 

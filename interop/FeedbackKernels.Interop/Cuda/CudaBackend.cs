@@ -25,7 +25,7 @@ public sealed unsafe partial class CudaBackend : Backend
     /// keeps alive; 0 for one of the backend's own.</param>
     /// <param name="driver">The driver's library; null for what <see cref="CudaLibrary.EnvironmentVariable"/> names, or else
     /// the system's.</param>
-    /// <param name="precision">How products are formed.</param>
+    /// <param name="precision">How products are formed, and what activations are stored in.</param>
     /// <exception cref="PlatformNotSupportedException">This build has no CUDA kernels, or there is no driver, no device, or
     /// none that is new enough; the message says what was looked for, and where.</exception>
     /// <exception cref="CudaException">The device could not be opened.</exception>
@@ -61,13 +61,16 @@ public sealed unsafe partial class CudaBackend : Backend
     /// <inheritdoc/>
     public override string Description =>
         $"{_device.Name}, compute capability {_device.Major}.{_device.Minor}, {_device.Multiprocessors} multiprocessors, " +
-        $"{_device.Bytes >> 20} MiB, kernels for {_device.Architecture}, products in {ProductName}, driver {CudaLibrary.LoadedPath}";
+        $"{_device.Bytes >> 20} MiB, kernels for {_device.Architecture}, products and activations in {ProductName}, driver {CudaLibrary.LoadedPath}";
 
     /// <inheritdoc/>
     public override bool HostAddressable => false;
 
-    /// <summary>How products are formed.</summary>
+    /// <summary>How products are formed, and what activations are stored in.</summary>
     public CudaPrecision Precision { get; }
+
+    /// <inheritdoc/>
+    public override ElementType ActivationType => Precision == CudaPrecision.Bf16 ? ElementType.BFloat16 : ElementType.Float32;
 
     /// <summary>The CUstream that work is queued on.</summary>
     public nint Stream => _stream;
@@ -209,8 +212,13 @@ public sealed unsafe partial class CudaBackend : Backend
 
     private static long DivideUp(long a, long b) => (a + b - 1) / b;
 
-    /// <summary>Whether a kernel may move four numbers at a time: all addresses are multiples of 16 bytes (absent ones are).</summary>
-    private static bool AllowFours(params ReadOnlySpan<BufferView> views)
+    // What kernels over activations are called by: the type of those, and with it the kind of product.
+    private string ProductName => NameOf(ActivationType);
+
+    private static string NameOf(ElementType type) => type == ElementType.BFloat16 ? "bf16" : "fp32";
+
+    /// <summary>Whether a kernel may move 16 bytes at a time: all addresses are multiples of that (absent ones are).</summary>
+    private static bool AllowWide(params ReadOnlySpan<BufferView> views)
     {
         foreach (BufferView view in views)
         {

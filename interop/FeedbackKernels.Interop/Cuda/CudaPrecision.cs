@@ -1,12 +1,13 @@
 namespace FeedbackKernels.Interop;
 
-/// <summary>How the CUDA backend forms the products of convolutions and of the mirror. Tensors and all other operations are
-/// binary32 either way.</summary>
+/// <summary>How the CUDA backend forms the products of convolutions and of the mirror, and what it stores activations and errors
+/// in. Master weights, their gradients and velocities, batch norms and losses are binary32 either way.</summary>
 public enum CudaPrecision
 {
-    /// <summary>In binary32.</summary>
+    /// <summary>Products and activations in binary32.</summary>
     Fp32,
 
-    /// <summary>From operands that are rounded to bf16 on the way: products exact, accumulated in fp32 by the tensor cores.</summary>
+    /// <summary>Activations, errors and copies of the weights in bf16; products of those on tensor cores, exact, and accumulated
+    /// in fp32.</summary>
     Bf16,
 }

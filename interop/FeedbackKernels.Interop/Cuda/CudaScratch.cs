@@ -15,6 +15,9 @@ internal enum ScratchPurpose
     /// <summary>Responses of a mirror step.</summary>
     MirrorResponse,
 
+    /// <summary>A Float32 weight operand, rounded to what products take.</summary>
+    RoundedWeights,
+
     /// <summary>Inner products of one block each, and their sum.</summary>
     AlignmentSums,
 }

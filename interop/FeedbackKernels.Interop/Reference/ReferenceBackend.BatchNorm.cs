@@ -7,11 +7,11 @@ public sealed unsafe partial class ReferenceBackend
         for (int k = 0; k < channels; k++)
         {
             double sum = 0, squares = 0;
-            for (long row = 0; row < rows; row++) sum += x.Floats[row * channels + k];
+            for (long row = 0; row < rows; row++) sum += x.Read(row * channels + k);
             double mean = sum / rows;
             for (long row = 0; row < rows; row++)
             {
-                double deviation = x.Floats[row * channels + k] - mean;
+                double deviation = x.Read(row * channels + k) - mean;
                 squares += deviation * deviation;
             }
 
@@ -37,9 +37,9 @@ public sealed unsafe partial class ReferenceBackend
         for (long i = 0; i < rows * channels; i++)
         {
             int k = (int)(i % channels);
-            double value = (double)x.Floats[i] * scale.Floats[k] + bias.Floats[k];
-            if (!residual.IsAbsent) value += residual.Floats[i];
-            y.Floats[i] = (float)Apply(activation, value);
+            double value = x.Read(i) * scale.Floats[k] + bias.Floats[k];
+            if (!residual.IsAbsent) value += residual.Read(i);
+            y.Write(i, Apply(activation, value));
         }
     }
 
@@ -56,18 +56,18 @@ public sealed unsafe partial class ReferenceBackend
             {
                 double dz = MaskedError(row * channels + k, x, scale, bias, relu, y, dy);
                 sum += dz;
-                sumNormalised += dz * (x.Floats[row * channels + k] - mean) * inverseDeviation;
+                sumNormalised += dz * (x.Read(row * channels + k) - mean) * inverseDeviation;
             }
 
             for (long row = 0; row < rows; row++)
             {
                 long i = row * channels + k;
                 double dz = MaskedError(i, x, scale, bias, relu, y, dy);
-                double normalised = (x.Floats[i] - mean) * inverseDeviation;
+                double normalised = (x.Read(i) - mean) * inverseDeviation;
                 double error = scale * (dz - sum / rows - normalised * sumNormalised / rows);
-                if (relu == ReluPosition.Before && !(x.Floats[i] > 0)) error = 0;
-                if (!dResidual.IsAbsent) dResidual.Floats[i] = (float)dz;
-                dx.Floats[i] = (float)error;
+                if (relu == ReluPosition.Before && !(x.Read(i) > 0)) error = 0;
+                if (!dResidual.IsAbsent) dResidual.Write(i, dz);
+                dx.Write(i, error);
             }
 
             dGamma.Floats[k] = (float)sumNormalised;
@@ -80,7 +80,7 @@ public sealed unsafe partial class ReferenceBackend
         for (int k = 0; k < channels; k++)
         {
             double sum = 0;
-            for (long row = 0; row < rows; row++) sum += dy.Floats[row * channels + k];
+            for (long row = 0; row < rows; row++) sum += dy.Read(row * channels + k);
             db.Floats[k] = (float)sum;
         }
     }
@@ -88,9 +88,9 @@ public sealed unsafe partial class ReferenceBackend
     private static double MaskedError(
         long i, BufferView x, double scale, double bias, ReluPosition relu, BufferView y, BufferView dy)
     {
-        if (relu != ReluPosition.After) return dy.Floats[i];
-        double output = y.IsAbsent ? x.Floats[i] * scale + bias : y.Floats[i];
-        return output > 0 ? dy.Floats[i] : 0;
+        if (relu != ReluPosition.After) return dy.Read(i);
+        double output = y.IsAbsent ? x.Read(i) * scale + bias : y.Read(i);
+        return output > 0 ? dy.Read(i) : 0;
     }
 
     private static double InverseDeviation(double variance, double epsilon) => 1 / Math.Sqrt(variance + epsilon);

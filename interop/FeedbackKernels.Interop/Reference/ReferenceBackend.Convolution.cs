@@ -4,6 +4,8 @@ public sealed unsafe partial class ReferenceBackend
 {
     internal override void ConvForwardCore(in ConvShape shape, BufferView x, BufferView w, BufferView y, in ConvEpilogue epilogue)
     {
+        using DeviceBuffer? rounded = RoundOperand(w, shape.WeightLength);
+        BufferView weights = rounded is null ? w : rounded;
         long output = 0;
         for (int n = 0; n < shape.N; n++)
             for (int p = 0; p < shape.P; p++)
@@ -17,13 +19,13 @@ public sealed unsafe partial class ReferenceBackend
                                 long pixel = InputPixel(shape, n, p, q, r, s);
                                 if (pixel < 0) continue;
                                 for (int c = 0; c < shape.C; c++)
-                                    sum += (double)x.Floats[pixel * shape.C + c] * w.Floats[WeightIndex(shape, r, s, c, k)];
+                                    sum += x.Read(pixel * shape.C + c) * weights.Read(WeightIndex(shape, r, s, c, k));
                             }
 
                         if (!epilogue.Scale.IsAbsent) sum *= epilogue.Scale.Floats[k];
                         if (!epilogue.Bias.IsAbsent) sum += epilogue.Bias.Floats[k];
-                        if (!epilogue.Residual.IsAbsent) sum += epilogue.Residual.Floats[output];
-                        y.Floats[output] = (float)Apply(epilogue.Activation, sum);
+                        if (!epilogue.Residual.IsAbsent) sum += epilogue.Residual.Read(output);
+                        y.Write(output, Apply(epilogue.Activation, sum));
                     }
 
         if (!epilogue.Statistics.IsAbsent)
@@ -33,13 +35,15 @@ public sealed unsafe partial class ReferenceBackend
     internal override void ConvFeedbackCore(
         in ConvShape shape, BufferView dy, BufferView weights, FeedbackLayout layout, BufferView dx, bool accumulate)
     {
+        using DeviceBuffer? rounded = RoundOperand(weights, shape.WeightLength);
+        BufferView operand = rounded is null ? weights : rounded;
         var sums = new double[shape.C];
         for (int n = 0; n < shape.N; n++)
             for (int h = 0; h < shape.H; h++)
                 for (int w = 0; w < shape.W; w++)
                 {
                     long pixel = (((long)n * shape.H) + h) * shape.W + w;
-                    for (int c = 0; c < shape.C; c++) sums[c] = accumulate ? dx.Floats[pixel * shape.C + c] : 0;
+                    for (int c = 0; c < shape.C; c++) sums[c] = accumulate ? dx.Read(pixel * shape.C + c) : 0;
                     for (int r = 0; r < shape.R; r++)
                         for (int s = 0; s < shape.S; s++)
                         {
@@ -49,11 +53,11 @@ public sealed unsafe partial class ReferenceBackend
                                 for (int k = 0; k < shape.K; k++)
                                 {
                                     long index = layout == FeedbackLayout.Forward ? WeightIndex(shape, r, s, c, k) : FeedbackIndex(shape, r, s, k, c);
-                                    sums[c] += (double)dy.Floats[outputPixel * shape.K + k] * weights.Floats[index];
+                                    sums[c] += dy.Read(outputPixel * shape.K + k) * operand.Read(index);
                                 }
                         }
 
-                    for (int c = 0; c < shape.C; c++) dx.Floats[pixel * shape.C + c] = (float)sums[c];
+                    for (int c = 0; c < shape.C; c++) dx.Write(pixel * shape.C + c, sums[c]);
                 }
     }
 
@@ -69,10 +73,15 @@ public sealed unsafe partial class ReferenceBackend
         // A patch mirror is the weight gradient of a 1x1 layer with R*S*C inputs, a full-map mirror that of the layer
         // itself, with the response in the error's place. Either has the layout of W, [R*S*C][K].
         ConvShape response = step.ResponseShape;
-        using DeviceBuffer noise = Allocate(response.InputLength, "mirror noise");
-        using DeviceBuffer answer = Allocate(response.OutputLength, "mirror response");
+        using DeviceBuffer noise = Allocate(response.InputLength, "mirror noise", ActivationType);
+        using DeviceBuffer answer = Allocate(response.OutputLength, "mirror response", ActivationType);
+        var sample = new float[step.Noise.Length];
         for (int i = 0; i < step.Samples; i++)
-            step.Noise.Fill(noise.Slice((long)i * step.Noise.Length, step.Noise.Length).HostSpan<float>(), step.FirstSample + i);
+        {
+            step.Noise.Fill(sample, step.FirstSample + i);
+            UploadFloats(sample, noise.Slice((long)i * sample.Length, sample.Length));
+        }
+
         ConvForwardCore(response, noise, w, answer, new ConvEpilogue(Activation: step.ReluResponse ? Activation.Relu : Activation.None));
         var sums = new double[response.WeightLength];
         if (accumulate)
@@ -82,6 +91,15 @@ public sealed unsafe partial class ReferenceBackend
 
         AddWeightGradient(response, noise, answer, sums);
         for (int i = 0; i < sums.Length; i++) correlation.Floats[i] = (float)sums[i];
+    }
+
+    /// <summary>Float32 weights as products take them, where that is another type; null where they are it already.</summary>
+    private DeviceBuffer? RoundOperand(BufferView weights, long length)
+    {
+        if (weights.Type == ActivationType) return null;
+        DeviceBuffer rounded = Allocate(length, "rounded weights", ActivationType);
+        ConvertCore(length, weights, rounded);
+        return rounded;
     }
 
     private static void AddWeightGradient(in ConvShape shape, BufferView x, BufferView dy, double[] sums)
@@ -97,7 +115,7 @@ public sealed unsafe partial class ReferenceBackend
                             long outputPixel = (((long)n * shape.P) + p) * shape.Q + q;
                             for (int c = 0; c < shape.C; c++)
                                 for (int k = 0; k < shape.K; k++)
-                                    sums[WeightIndex(shape, r, s, c, k)] += (double)x.Floats[pixel * shape.C + c] * dy.Floats[outputPixel * shape.K + k];
+                                    sums[WeightIndex(shape, r, s, c, k)] += x.Read(pixel * shape.C + c) * dy.Read(outputPixel * shape.K + k);
                         }
     }
 

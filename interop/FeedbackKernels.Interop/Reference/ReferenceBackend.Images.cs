@@ -10,7 +10,7 @@ public sealed unsafe partial class ReferenceBackend
         {
             (int down, int right, bool flip) = augmentation.Draw(numbers.Ints[n]);
             byte* image = pixels.Bytes + n * augmentation.ImageLength;
-            float* result = x.Floats + n * augmentation.ImageLength;
+            long first = n * augmentation.ImageLength;
             for (int h = 0; h < height; h++)
             {
                 for (int w = 0; w < width; w++)
@@ -19,8 +19,8 @@ public sealed unsafe partial class ReferenceBackend
                     bool inside = row >= 0 && row < height && column >= 0 && column < width;
                     for (int c = 0; c < channels; c++)
                     {
-                        result[((long)h * width + w) * channels + c] =
-                            inside ? table.Floats[image[((long)row * width + column) * channels + c] * channels + c] : 0;
+                        float number = inside ? table.Floats[image[((long)row * width + column) * channels + c] * channels + c] : 0;
+                        x.Write(first + ((long)h * width + w) * channels + c, number);
                     }
                 }
             }

@@ -12,18 +12,18 @@ public sealed unsafe partial class ReferenceBackend
                     PoolWindow window = PoolWindow.Of(shape, p, q);
                     for (int c = 0; c < shape.C; c++, output++)
                     {
-                        float most = float.NegativeInfinity;
+                        double most = double.NegativeInfinity;
                         int place = window.FirstRow * shape.W + window.FirstColumn;
                         for (int h = window.FirstRow; h < window.EndRow; h++)
                             for (int w = window.FirstColumn; w < window.EndColumn; w++)
                             {
-                                float value = x.Floats[((((long)n * shape.H) + h) * shape.W + w) * shape.C + c];
-                                if (value <= most || float.IsNaN(most)) continue;
+                                double value = x.Read(((((long)n * shape.H) + h) * shape.W + w) * shape.C + c);
+                                if (value <= most || double.IsNaN(most)) continue;
                                 most = value;
                                 place = h * shape.W + w;
                             }
 
-                        y.Floats[output] = most;
+                        y.Write(output, most);
                         positions.Ints[output] = place;
                     }
                 }
@@ -36,10 +36,10 @@ public sealed unsafe partial class ReferenceBackend
         for (long i = 0; i < shape.OutputLength; i++)
         {
             long n = i / image, c = i % shape.C;
-            sums[(n * shape.H * shape.W + positions.Ints[i]) * shape.C + c] += dy.Floats[i];
+            sums[(n * shape.H * shape.W + positions.Ints[i]) * shape.C + c] += dy.Read(i);
         }
 
-        for (long i = 0; i < sums.Length; i++) dx.Floats[i] = (float)sums[i];
+        for (long i = 0; i < sums.Length; i++) dx.Write(i, sums[i]);
     }
 
     internal override void AveragePoolForwardCore(in PoolShape shape, BufferView x, BufferView y)
@@ -55,8 +55,8 @@ public sealed unsafe partial class ReferenceBackend
                         double sum = 0;
                         for (int h = window.FirstRow; h < window.EndRow; h++)
                             for (int w = window.FirstColumn; w < window.EndColumn; w++)
-                                sum += x.Floats[((((long)n * shape.H) + h) * shape.W + w) * shape.C + c];
-                        y.Floats[output] = (float)(sum / window.Pixels);
+                                sum += x.Read(((((long)n * shape.H) + h) * shape.W + w) * shape.C + c);
+                        y.Write(output, sum / window.Pixels);
                     }
                 }
     }
@@ -72,13 +72,13 @@ public sealed unsafe partial class ReferenceBackend
                     PoolWindow window = PoolWindow.Of(shape, p, q);
                     for (int c = 0; c < shape.C; c++, output++)
                     {
-                        double share = (double)dy.Floats[output] / window.Pixels;
+                        double share = dy.Read(output) / window.Pixels;
                         for (int h = window.FirstRow; h < window.EndRow; h++)
                             for (int w = window.FirstColumn; w < window.EndColumn; w++)
                                 sums[((((long)n * shape.H) + h) * shape.W + w) * shape.C + c] += share;
                     }
                 }
 
-        for (long i = 0; i < sums.Length; i++) dx.Floats[i] = (float)sums[i];
+        for (long i = 0; i < sums.Length; i++) dx.Write(i, sums[i]);
     }
 }

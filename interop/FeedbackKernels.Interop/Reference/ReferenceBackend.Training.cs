@@ -5,24 +5,28 @@ public sealed unsafe partial class ReferenceBackend
     internal override void CrossEntropyCore(
         LossKind kind, int rows, int classes, BufferView logits, BufferView labels, float smoothing, BufferView losses, BufferView dLogits)
     {
+        float[] row = new float[classes], gradient = new float[dLogits.IsAbsent ? 0 : classes];
         for (int n = 0; n < rows; n++)
         {
             long offset = (long)n * classes;
-            float* gradient = dLogits.IsAbsent ? null : dLogits.Floats + offset;
-            losses.Floats[n] = CrossEntropyRow.Run(
-                kind, new ReadOnlySpan<float>(logits.Floats + offset, classes), labels.Ints[n], smoothing, 1.0 / rows,
-                new Span<float>(gradient, gradient == null ? 0 : classes));
+            for (int k = 0; k < classes; k++) row[k] = (float)logits.Read(offset + k);
+            losses.Floats[n] = CrossEntropyRow.Run(kind, row, labels.Ints[n], smoothing, 1.0 / rows, gradient);
+            for (int k = 0; k < gradient.Length; k++) dLogits.Write(offset + k, gradient[k]);
         }
     }
 
     internal override void SgdUpdateCore(
-        long length, BufferView parameter, BufferView gradient, BufferView velocity, in SgdStep step)
+        long length, BufferView parameter, BufferView gradient, BufferView velocity, in SgdStep step, BufferView copy)
     {
-        for (long i = 0; i < length; i++) Update(ref parameter.Floats[i], gradient.Floats[i], ref velocity.Floats[i], step);
+        for (long i = 0; i < length; i++)
+        {
+            Update(ref parameter.Floats[i], gradient.Floats[i], ref velocity.Floats[i], step);
+            Copy(parameter, copy, i);
+        }
     }
 
     internal override void SgdUpdateTransposedCore(
-        in ConvShape shape, BufferView b, BufferView dw, BufferView velocity, in SgdStep step)
+        in ConvShape shape, BufferView b, BufferView dw, BufferView velocity, in SgdStep step, BufferView copy)
     {
         for (int r = 0; r < shape.R; r++)
             for (int s = 0; s < shape.S; s++)
@@ -31,11 +35,12 @@ public sealed unsafe partial class ReferenceBackend
                     {
                         long i = FeedbackIndex(shape, r, s, k, c);
                         Update(ref b.Floats[i], dw.Floats[WeightIndex(shape, r, s, c, k)], ref velocity.Floats[i], step);
+                        Copy(b, copy, i);
                     }
     }
 
     internal override void TransposedCombineCore(
-        in ConvShape shape, float alpha, BufferView w, float beta, BufferView r, BufferView b)
+        in ConvShape shape, float alpha, BufferView w, float beta, BufferView r, BufferView b, BufferView copy)
     {
         for (int row = 0; row < shape.R; row++)
             for (int s = 0; s < shape.S; s++)
@@ -45,10 +50,12 @@ public sealed unsafe partial class ReferenceBackend
                         long i = FeedbackIndex(shape, row, s, k, c);
                         double value = (double)alpha * w.Floats[WeightIndex(shape, row, s, c, k)];
                         b.Floats[i] = (float)(beta == 0 ? value : value + (double)beta * r.Floats[i]);
+                        Copy(b, copy, i);
                     }
     }
 
-    internal override void SignTransposedCore(in ConvShape shape, BufferView w, BufferView magnitudes, float scale, BufferView b)
+    internal override void SignTransposedCore(
+        in ConvShape shape, BufferView w, BufferView magnitudes, float scale, BufferView b, BufferView copy)
     {
         for (int r = 0; r < shape.R; r++)
             for (int s = 0; s < shape.S; s++)
@@ -59,6 +66,7 @@ public sealed unsafe partial class ReferenceBackend
                         float weight = w.Floats[WeightIndex(shape, r, s, c, k)];
                         float magnitude = magnitudes.IsAbsent ? scale : scale * Math.Abs(magnitudes.Floats[i]);
                         b.Floats[i] = weight > 0 ? magnitude : weight < 0 ? -magnitude : 0;
+                        Copy(b, copy, i);
                     }
     }
 
@@ -77,6 +85,11 @@ public sealed unsafe partial class ReferenceBackend
                     }
 
         return new WeightAlignment(dot, squaredW, squaredB);
+    }
+
+    private static void Copy(BufferView parameter, BufferView copy, long i)
+    {
+        if (!copy.IsAbsent) copy.Write(i, parameter.Floats[i]);
     }
 
     private static void Update(ref float parameter, float gradient, ref float velocity, in SgdStep step)

@@ -6,13 +6,20 @@ namespace FeedbackKernels.Interop;
 /// The executable definition of every operation: plain loops in the order of the formulas, double accumulators, one
 /// thread. Every other backend is tested against it.
 /// </summary>
-public sealed unsafe partial class ReferenceBackend : Backend
+/// <param name="activationType">What activations and errors are stored in: Float32 or BFloat16.</param>
+/// <exception cref="ArgumentOutOfRangeException">The type is another one.</exception>
+public sealed unsafe partial class ReferenceBackend(ElementType activationType = ElementType.Float32) : Backend
 {
     /// <inheritdoc/>
     public override string Name => "reference";
 
     /// <inheritdoc/>
-    public override string Description => "plain loops, double accumulation, 1 thread";
+    public override ElementType ActivationType { get; } = activationType is ElementType.Float32 or ElementType.BFloat16
+        ? activationType
+        : throw new ArgumentOutOfRangeException(nameof(activationType), activationType, "wanted Float32 or BFloat16");
+
+    /// <inheritdoc/>
+    public override string Description => $"plain loops, double accumulation, activations in {ActivationType}, 1 thread";
 
     /// <inheritdoc/>
     public override bool HostAddressable => true;
@@ -31,27 +38,32 @@ public sealed unsafe partial class ReferenceBackend : Backend
 
     internal override void ActivationForwardCore(Activation activation, long length, BufferView x, BufferView y)
     {
-        for (long i = 0; i < length; i++) y.Floats[i] = (float)Apply(activation, x.Floats[i]);
+        for (long i = 0; i < length; i++) y.Write(i, Apply(activation, x.Read(i)));
     }
 
     internal override void ActivationBackwardCore(Activation activation, long length, BufferView y, BufferView dy, BufferView dx)
     {
         for (long i = 0; i < length; i++)
         {
-            double output = y.Floats[i];
+            double output = y.Read(i);
             double slope = activation switch
             {
                 Activation.Relu => output > 0 ? 1 : 0,
                 Activation.Sigmoid => output * (1 - output),
                 _ => 1,
             };
-            dx.Floats[i] = (float)(dy.Floats[i] * slope);
+            dx.Write(i, dy.Read(i) * slope);
         }
+    }
+
+    internal override void ConvertCore(long length, BufferView source, BufferView result)
+    {
+        for (long i = 0; i < length; i++) result.Write(i, source.Read(i));
     }
 
     internal override void FillCore(long length, BufferView values, float value)
     {
-        for (long i = 0; i < length; i++) values.Floats[i] = value;
+        for (long i = 0; i < length; i++) values.Write(i, value);
     }
 
     internal override void FillGaussianCore(BufferView values, in RandomKey key, float standardDeviation) =>
@@ -62,7 +74,7 @@ public sealed unsafe partial class ReferenceBackend : Backend
         double dot = 0, squaredA = 0, squaredB = 0;
         for (long i = 0; i < length; i++)
         {
-            double va = a.Floats[i], vb = b.Floats[i];
+            double va = a.Read(i), vb = b.Read(i);
             dot += va * vb;
             squaredA += va * va;
             squaredB += vb * vb;

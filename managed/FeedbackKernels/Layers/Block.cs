@@ -43,21 +43,18 @@ public abstract class Block
 }
 
 /// <summary>The memory of a model for one batch size, while it is planned.</summary>
-internal sealed class MemoryPlan(Arena arena, int images, bool training)
+internal sealed class MemoryPlan(Arena arena, int images, ElementType activations, bool training)
 {
     private readonly HashSet<DeviceBuffer> _kept = [];
 
     /// <summary>Whether a backward pass will look at what the forward pass computes.</summary>
     public bool Training { get; } = training;
 
-    public DeviceBuffer Rent(MapShape shape, string name) => arena.Rent((long)images * shape.Length, name);
+    /// <summary>Activations or errors, in the type that the backend stores those in.</summary>
+    public DeviceBuffer Rent(MapShape shape, string name) => Rent(shape, name, activations);
 
-    public DeviceBuffer RentInts(MapShape shape, string name) =>
-        arena.Rent((long)images * shape.Length, name, ElementType.Int32);
-
-    /// <summary>The same for bytes.</summary>
-    public DeviceBuffer RentBytes(MapShape shape, string name) =>
-        arena.Rent((long)images * shape.Length, name, ElementType.UInt8);
+    /// <summary>Numbers of another type.</summary>
+    public DeviceBuffer Rent(MapShape shape, string name, ElementType type) => arena.Rent((long)images * shape.Length, name, type);
 
     /// <summary>A buffer that lives to the end of the step: giving it back does nothing.</summary>
     public DeviceBuffer Keep(DeviceBuffer buffer)

@@ -26,7 +26,7 @@ public sealed class ConvLayer : IDisposable
         Index = index;
         Init = init;
         _shape = shape;
-        Weight = new Parameter(backend, $"{name}.weight", [shape.R, shape.S, shape.C, shape.K], decays: true);
+        Weight = new Parameter(backend, $"{name}.weight", [shape.R, shape.S, shape.C, shape.K], decays: true, multiplies: true);
         if (bias) Bias = new Parameter(backend, $"{name}.bias", [shape.K], decays: false);
     }
 
@@ -64,6 +64,7 @@ public sealed class ConvLayer : IDisposable
         var weights = new float[Weight.Length];
         Init.Fill(_shape, new RandomKey(seed, RandomPurpose.ForwardWeights, Index), weights);
         Backend.Upload<float>(weights, Weight.Value);
+        Weight.RefreshCopy();
         if (Bias is not null) Backend.Fill(Bias.Value, 0);
     }
 

@@ -53,6 +53,10 @@ public sealed class ConvUnit : Block, IDisposable
     /// <inheritdoc/>
     public override DeviceBuffer Result => _output ?? throw new InvalidOperationException($"{Name} has no memory planned");
 
+    /// <summary>Whether the output is the net's answer: kept in Float32, where nothing but a bias follows the products, so that
+    /// classes which differ in the third digit keep their order.</summary>
+    internal bool ComputesLogits { get; set; }
+
     internal override bool WantsError => Layer.Feedback is not { ReceivesDirectError: true };
 
     internal override ConvLayer? LayerThatSendsNone => Layer.Feedback is { SendsError: true } ? null : Layer;
@@ -68,7 +72,9 @@ public sealed class ConvUnit : Block, IDisposable
         _residual = residual;
         _outputReleased = false;
         _preNorm = plan.Training && Norm is not null ? plan.Rent(Output, $"{Name} before its norm") : null;
-        _output = plan.Rent(Output, $"{Name} output");
+        _output = ComputesLogits && Norm is null && _activation == Activation.None
+            ? plan.Rent(Output, $"{Name} output", ElementType.Float32)
+            : plan.Rent(Output, $"{Name} output");
         return _output;
     }
 
@@ -130,7 +136,7 @@ public sealed class ConvUnit : Block, IDisposable
     }
 
     private void ForwardPlain(in ConvShape shape) => _backend.ConvForward(
-        shape, _x, Layer.Weight.Value, _output,
+        shape, _x, Layer.Weight.Operand, _output,
         new ConvEpilogue(Bias: Layer.Bias?.Value, Residual: _residual, Activation: _activation));
 
     private void ForwardTraining(in ConvShape shape, in Pass pass, BatchNorm norm)
@@ -138,7 +144,7 @@ public sealed class ConvUnit : Block, IDisposable
         Activation before = NormFollowsActivation ? _activation : Activation.None;
         Activation after = NormFollowsActivation ? Activation.None : _activation;
         _backend.ConvForward(
-            shape, _x, Layer.Weight.Value, _preNorm, new ConvEpilogue(Activation: before, Statistics: norm.Statistics(pass)));
+            shape, _x, Layer.Weight.Operand, _preNorm, new ConvEpilogue(Activation: before, Statistics: norm.Statistics(pass)));
         norm.Fold(pass);
         _backend.ChannelAffine(shape.OutputLength / shape.K, shape.K, _preNorm, norm.Scale, norm.Bias, _residual, after, _output);
     }
@@ -149,11 +155,11 @@ public sealed class ConvUnit : Block, IDisposable
         if (!NormFollowsActivation)
         {
             _backend.ConvForward(
-                shape, _x, Layer.Weight.Value, _output, new ConvEpilogue(norm.Scale, norm.Bias, _residual, _activation));
+                shape, _x, Layer.Weight.Operand, _output, new ConvEpilogue(norm.Scale, norm.Bias, _residual, _activation));
             return;
         }
 
-        _backend.ConvForward(shape, _x, Layer.Weight.Value, _output, new ConvEpilogue(Activation: _activation));
+        _backend.ConvForward(shape, _x, Layer.Weight.Operand, _output, new ConvEpilogue(Activation: _activation));
         _backend.ChannelAffine(
             shape.OutputLength / shape.K, shape.K, _output, norm.Scale, norm.Bias, _residual, Activation.None, _output);
     }

@@ -54,7 +54,7 @@ public sealed class PoolBlock : Block
     {
         _x = x;
         _output = plan.Rent(Output, $"{Name} output");
-        _positions = _kind == PoolKind.Max ? plan.RentInts(Output, $"{Name} positions") : null;
+        _positions = _kind == PoolKind.Max ? plan.Rent(Output, $"{Name} positions", ElementType.Int32) : null;
         if (!plan.Training) plan.Return(_positions);
         return _output;
     }

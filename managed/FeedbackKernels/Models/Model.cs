@@ -43,13 +43,13 @@ public sealed class Model : IDisposable
             foreach (BatchNorm norm in Norms) norm.Initialise();
             foreach (ConvLayer layer in Layers) layer.Feedback?.Initialise();
 
-            var plan = new MemoryPlan(_arena, batch, training);
+            var plan = new MemoryPlan(_arena, batch, backend.ActivationType, training);
             Input = plan.Keep(plan.Rent(spec.Input, "images"));
-            Pixels = plan.RentBytes(spec.Input, "pixels");
-            ImageNumbers = plan.RentInts(new MapShape(1, 1, 1), "image numbers");
+            Pixels = plan.Rent(spec.Input, "pixels", ElementType.UInt8);
+            ImageNumbers = plan.Rent(new MapShape(1, 1, 1), "image numbers", ElementType.Int32);
             PixelTable = _arena.Rent(256L * spec.Input.C, "pixel table");
-            Labels = plan.RentInts(new MapShape(1, 1, 1), "labels");
-            _losses = plan.Rent(new MapShape(1, 1, 1), "losses");
+            Labels = plan.Rent(new MapShape(1, 1, 1), "labels", ElementType.Int32);
+            _losses = plan.Rent(new MapShape(1, 1, 1), "losses", ElementType.Float32);
             _logits = PlanForward(plan);
             if (training)
             {
@@ -80,7 +80,7 @@ public sealed class Model : IDisposable
     /// <summary>Whether backward passes are planned.</summary>
     public bool CanTrain { get; }
 
-    /// <summary>Where the images of a batch go, normalised, NHWC.</summary>
+    /// <summary>Where the images of a batch go, normalised, NHWC, in the backend's <see cref="Backend.ActivationType"/>.</summary>
     public DeviceBuffer Input { get; }
 
     /// <summary>Where their bytes go before they are normalised into <see cref="Input"/>, NHWC, UInt8.</summary>
@@ -117,6 +117,18 @@ public sealed class Model : IDisposable
     /// <summary>Bytes of activations, errors and images of a step.</summary>
     public long ArenaBytes => _arena.Bytes;
 
+    /// <summary>Puts a batch of numbers into <see cref="Input"/>, and its <see cref="Labels"/>.</summary>
+    /// <param name="images">Normalised images, NHWC.</param>
+    /// <param name="labels">Their classes.</param>
+    public void Load(ReadOnlySpan<float> images, ReadOnlySpan<int> labels)
+    {
+        CheckImages(labels.Length);
+        if (images.Length != (long)labels.Length * Spec.Input.Length)
+            throw new ArgumentException($"has {images.Length} numbers, wanted {(long)labels.Length * Spec.Input.Length}: {labels.Length} images of {Spec.Input}", nameof(images));
+        Backend.UploadFloats(images, Input);
+        Backend.Upload(labels, Labels);
+    }
+
     /// <summary>Computes the logits of the images in <see cref="Input"/>.</summary>
     public void Forward(in Pass pass)
     {
@@ -141,7 +153,7 @@ public sealed class Model : IDisposable
     }
 
     /// <summary>Copies the logits of the last forward pass, [N][classes].</summary>
-    public void ReadLogits(Span<float> logits) => Backend.Download(_logits, logits);
+    public void ReadLogits(Span<float> logits) => Backend.DownloadFloats(_logits, logits);
 
     /// <summary>Computes all gradients, each layer's error under its rule.</summary>
     public void Backward(int images, IErrorObserver? observer = null)
@@ -157,6 +169,13 @@ public sealed class Model : IDisposable
         ArgumentNullException.ThrowIfNull(other);
         foreach ((DeviceBuffer from, DeviceBuffer to) in other.Tensors().Zip(Tensors(), (a, b) => (a.Buffer, b.Buffer)))
             Backend.Upload<float>(other.Backend.Download(from), to);
+        RefreshCopies();
+    }
+
+    /// <summary>Makes the copies of all weights that products read anew, after something wrote into <see cref="Tensors"/>.</summary>
+    public void RefreshCopies()
+    {
+        foreach (Parameter parameter in Parameters) parameter.RefreshCopy();
     }
 
     /// <summary>Every tensor that makes the model what it is, with its name and sizes; B excepted.</summary>
@@ -188,6 +207,7 @@ public sealed class Model : IDisposable
 
         if (map != new MapShape(1, 1, Spec.Classes))
             throw new ArgumentException($"{Spec.Name} ends in {map}, not in {Spec.Classes} logits");
+        if (_blocks[^1] is ConvUnit last) last.ComputesLogits = true;
         ConvUnit[] units = [.. _blocks.SelectMany(b => b.Units)];
         Layers = [.. units.Select(u => u.Layer)];
         Norms = [.. units.Where(u => u.Norm is not null).Select(u => u.Norm!)];

@@ -16,6 +16,6 @@ public sealed record Backprop() : FeedbackRule(RuleName)
     {
         public override string RuleName => Backprop.RuleName;
 
-        public override (BufferView Weights, FeedbackLayout Layout) Weights => (Layer.Weight.Value, FeedbackLayout.Forward);
+        public override (BufferView Weights, FeedbackLayout Layout) Weights => (Layer.Weight.Operand, FeedbackLayout.Forward);
     }
 }

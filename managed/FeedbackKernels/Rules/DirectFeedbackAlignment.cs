@@ -61,7 +61,7 @@ public sealed record DirectFeedbackAlignment(DirectTarget Target = DirectTarget.
             (_rows, _columns, _channels) = (shape.P, shape.Q, shape.K);
             bool spread = rule.Target == DirectTarget.Channels && _rows * _columns > 1;
             _reached = spread ? _channels : checked((int)shape.OutputLength);
-            _weights = new Parameter(layer.Backend, $"{layer.Name}.direct_feedback", [_classes, _reached], decays: false);
+            _weights = new Parameter(layer.Backend, $"{layer.Name}.direct_feedback", [_classes, _reached], decays: false, multiplies: true);
         }
 
         public override string RuleName => DirectFeedbackAlignment.RuleName;
@@ -80,6 +80,7 @@ public sealed record DirectFeedbackAlignment(DirectTarget Target = DirectTarget.
         {
             float deviation = _scale * MathF.Sqrt(2f / (_classes + _reached));
             Layer.Backend.FillGaussian(_weights.Value, new RandomKey(_seed, RandomPurpose.FeedbackWeights, Layer.Index), deviation);
+            _weights.RefreshCopy();
         }
 
         public override void ProjectOutputError(int images, BufferView outputError, BufferView error)
@@ -88,17 +89,17 @@ public sealed record DirectFeedbackAlignment(DirectTarget Target = DirectTarget.
             bool spread = _reached != _rows * _columns * _channels;
             if (!spread)
             {
-                Layer.Backend.ConvFeedback(projection, outputError, _weights.Value, FeedbackLayout.Feedback, error);
+                Layer.Backend.ConvFeedback(projection, outputError, _weights.Operand, FeedbackLayout.Feedback, error);
                 return;
             }
 
             if (_channelErrors is null || _channelErrors.Length < projection.InputLength)
             {
                 _channelErrors?.Dispose();
-                _channelErrors = Layer.Backend.Allocate(projection.InputLength, $"{Layer.Name} channel errors");
+                _channelErrors = Layer.Backend.Allocate(projection.InputLength, $"{Layer.Name} channel errors", Layer.Backend.ActivationType);
             }
 
-            Layer.Backend.ConvFeedback(projection, outputError, _weights.Value, FeedbackLayout.Feedback, _channelErrors);
+            Layer.Backend.ConvFeedback(projection, outputError, _weights.Operand, FeedbackLayout.Feedback, _channelErrors);
             Layer.Backend.AveragePoolBackward(PoolShape.Global(images, _rows, _columns, _channels), _channelErrors, error);
         }
 

@@ -80,6 +80,6 @@ public abstract class Feedback(ConvLayer layer) : IDisposable
     protected static Parameter AllocateFeedbackWeights(ConvLayer layer)
     {
         ConvShape shape = layer.Shape();
-        return new Parameter(layer.Backend, $"{layer.Name}.feedback", [shape.R, shape.S, shape.K, shape.C], decays: true);
+        return new Parameter(layer.Backend, $"{layer.Name}.feedback", [shape.R, shape.S, shape.K, shape.C], decays: true, multiplies: true);
     }
 }

@@ -24,7 +24,7 @@ public sealed record FeedbackAlignment(WeightInit? Init = null, float Scale = 1)
 
         public override Parameter OwnWeights { get; } = AllocateFeedbackWeights(layer);
 
-        public override (BufferView Weights, FeedbackLayout Layout) Weights => (OwnWeights.Value, FeedbackLayout.Feedback);
+        public override (BufferView Weights, FeedbackLayout Layout) Weights => (OwnWeights.Operand, FeedbackLayout.Feedback);
 
         public override void Initialise() => Draw(OwnWeights, Layer, seed, rule.Init, rule.Scale);
     }

@@ -46,6 +46,7 @@ public abstract record FeedbackRule
         (init ?? layer.Init).Fill(shape, new RandomKey(seed, RandomPurpose.FeedbackWeights, layer.Index), values);
         for (int i = 0; i < values.Length; i++) values[i] *= scale;
         layer.Backend.Upload<float>(values, feedback.Value);
+        feedback.RefreshCopy();
     }
 
     internal static void RequirePositive(float value, string name)

@@ -90,7 +90,7 @@ public sealed record KolenPollack(
 
         public override Parameter OwnWeights { get; } = AllocateFeedbackWeights(layer);
 
-        public override (BufferView Weights, FeedbackLayout Layout) Weights => (OwnWeights.Value, FeedbackLayout.Feedback);
+        public override (BufferView Weights, FeedbackLayout Layout) Weights => (OwnWeights.Operand, FeedbackLayout.Feedback);
 
         public override void Initialise() => Draw(OwnWeights, Layer, place.Seed, rule.Init, rule.Scale);
 
@@ -110,8 +110,9 @@ public sealed record KolenPollack(
             for (int i = 0; i < _steps; i++)
             {
                 backend.FillGaussian(w.Gradient, new RandomKey(place.Seed, RandomPurpose.KolenPollackNoise, Layer.Index, (uint)i), 1);
-                backend.SgdUpdate(w.Length, w.Value, w.Gradient, w.Velocity, new SgdStep(size / shrink, Shrink: shrink));
-                backend.TransposedCombine(Layer.Shape(), -size, w.Gradient, shrink, OwnWeights.Value, OwnWeights.Value);
+                backend.SgdUpdate(w.Length, w.Value, w.Gradient, w.Velocity, new SgdStep(size / shrink, Shrink: shrink), w.Copy);
+                backend.TransposedCombine(
+                    Layer.Shape(), -size, w.Gradient, shrink, OwnWeights.Value, OwnWeights.Value, OwnWeights.Copy);
             }
 
             backend.Fill(w.Velocity, 0);
@@ -131,7 +132,8 @@ public sealed record KolenPollack(
         public override bool UpdateTogether(in SgdStep update)
         {
             Parameter w = Layer.Weight;
-            Layer.Backend.SgdUpdateBoth(Layer.Shape(), w.Value, w.Gradient, w.Velocity, OwnWeights.Value, OwnWeights.Velocity, update);
+            Layer.Backend.SgdUpdateBoth(
+                Layer.Shape(), w.Value, w.Gradient, w.Velocity, OwnWeights.Value, OwnWeights.Velocity, update, w.Copy, OwnWeights.Copy);
             return true;
         }
     }
@@ -156,7 +158,8 @@ public sealed record KolenPollack(
             _velocity = update.Momentum * _velocity + gradient;
             double move = update.Nesterov ? gradient + update.Momentum * _velocity : _velocity;
             _share = update.Shrink * (_share - update.LearningRate * move);
-            Layer.Backend.TransposedCombine(Layer.Shape(), 1, Layer.Weight.Value, (float)_share, _difference, OwnWeights.Value);
+            Layer.Backend.TransposedCombine(
+                Layer.Shape(), 1, Layer.Weight.Value, (float)_share, _difference, OwnWeights.Value, OwnWeights.Copy);
         }
 
         protected override void Dispose(bool disposing)

@@ -47,7 +47,7 @@ public sealed record SignSymmetry(SignMagnitude Magnitude = SignMagnitude.Unifor
 
         public override Parameter OwnWeights { get; } = AllocateFeedbackWeights(layer);
 
-        public override (BufferView Weights, FeedbackLayout Layout) Weights => (OwnWeights.Value, FeedbackLayout.Feedback);
+        public override (BufferView Weights, FeedbackLayout Layout) Weights => (OwnWeights.Operand, FeedbackLayout.Feedback);
 
         public override void Initialise()
         {
@@ -70,7 +70,7 @@ public sealed record SignSymmetry(SignMagnitude Magnitude = SignMagnitude.Unifor
         }
 
         private void ReadSigns() => Layer.Backend.SignTransposed(
-            Layer.Shape(), Layer.Weight.Value, _magnitudes, _magnitudes is null ? _standardDeviation : 1, OwnWeights.Value);
+            Layer.Shape(), Layer.Weight.Value, _magnitudes, _magnitudes is null ? _standardDeviation : 1, OwnWeights.Value, OwnWeights.Copy);
 
         private void DrawMagnitudes(int step) => Layer.Backend.FillGaussian(
             _magnitudes, new RandomKey(seed, RandomPurpose.SignMagnitudes, Layer.Index, (uint)step), _standardDeviation);

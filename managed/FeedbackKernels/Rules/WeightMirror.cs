@@ -85,7 +85,7 @@ public sealed record WeightMirror(
 
         public override Parameter OwnWeights { get; }
 
-        public override (BufferView Weights, FeedbackLayout Layout) Weights => (OwnWeights.Value, FeedbackLayout.Feedback);
+        public override (BufferView Weights, FeedbackLayout Layout) Weights => (OwnWeights.Operand, FeedbackLayout.Feedback);
 
         public override void Initialise() => Draw(OwnWeights, Layer, _noise.Seed, init: null, scale: 1);
 
@@ -109,7 +109,7 @@ public sealed record WeightMirror(
         {
             int samples = Math.Min(_samplesPerStep, _samplesPerMove - _collected);
             var step = new MirrorStep(Layer.Shape(), _noise, _sample, samples, _rule.Form, _rule.ReluResponse);
-            Layer.Backend.MirrorCorrelate(step, Layer.Weight.Value, _correlation, accumulate: _collected > 0);
+            Layer.Backend.MirrorCorrelate(step, Layer.Weight.Operand, _correlation, accumulate: _collected > 0);
             _sample += samples;
             _collected += samples;
             if (_collected == _samplesPerMove) Move(step with { Samples = _collected });
@@ -119,7 +119,8 @@ public sealed record WeightMirror(
         {
             float rate = Math.Max(_rate, 1f / (_moves + 1));
             Layer.Backend.TransposedCombine(
-                Layer.Shape(), (float)(rate / collected.CorrelationGain), _correlation, 1 - rate, OwnWeights.Value, OwnWeights.Value);
+                Layer.Shape(), (float)(rate / collected.CorrelationGain), _correlation, 1 - rate, OwnWeights.Value, OwnWeights.Value,
+                OwnWeights.Copy);
             _moves++;
             _collected = 0;
         }

@@ -40,5 +40,6 @@ public static class Checkpoint
         }
 
         foreach ((DeviceBuffer buffer, float[] values) in pairs) model.Backend.Upload<float>(values, buffer);
+        model.RefreshCopies();
     }
 }

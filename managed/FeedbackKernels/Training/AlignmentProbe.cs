@@ -82,7 +82,7 @@ public sealed class AlignmentProbe : IDisposable
         public void Observe(ConvLayer layer, BufferView error, long length)
         {
             var values = new float[length];
-            layer.Backend.Download<float>(error, values);
+            layer.Backend.DownloadFloats(error, values);
             Errors[layer.Name] = values;
         }
     }
@@ -93,8 +93,8 @@ public sealed class AlignmentProbe : IDisposable
 
         public void Observe(ConvLayer layer, BufferView error, long length)
         {
-            using DeviceBuffer other = layer.Backend.Allocate(length, $"{layer.Name} error under backprop");
-            layer.Backend.Upload<float>(expected[layer.Name], other);
+            using DeviceBuffer other = layer.Backend.Allocate(length, $"{layer.Name} error under backprop", error.Type);
+            layer.Backend.UploadFloats(expected[layer.Name], other);
             Angles[layer.Name] = layer.Backend.Compare(length, other, error).AngleDegrees;
         }
     }

@@ -35,7 +35,7 @@ public sealed class Sgd(Model model, TrainingOptions options)
     }
 
     private void Apply(Parameter parameter, in SgdStep update) =>
-        model.Backend.SgdUpdate(parameter.Length, parameter.Value, parameter.Gradient, parameter.Velocity, update);
+        model.Backend.SgdUpdate(parameter.Length, parameter.Value, parameter.Gradient, parameter.Velocity, update, parameter.Copy);
 
     private float ClipScale()
     {

@@ -152,7 +152,7 @@ public sealed class Trainer
     private bool HasBadValue(BufferView buffer, long length)
     {
         var values = new float[length];
-        _model.Backend.Download<float>(buffer, values);
+        _model.Backend.DownloadFloats(buffer, values);
         return values.Any(v => !float.IsFinite(v));
     }
 }

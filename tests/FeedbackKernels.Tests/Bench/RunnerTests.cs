@@ -84,7 +84,7 @@ public sealed class RunnerTests
     [Fact]
     public void An_estimate_counts_each_operand_of_a_convolution_once()
     {
-        IReadOnlyList<(PaperWork Work, double Count)> step = EstimateCommand.Count("resnet50", 4, "backprop", storageBytes: 2);
+        IReadOnlyList<(PaperWork Work, double Count)> step = EstimateCommand.Count("resnet50", 4, "backprop", ElementType.BFloat16);
         ConvShape shape = LayerShapes.Of("resnet50", 4).Single(l => l.Name == "r50_3x3_64-64@56").Shape;
         (PaperWork work, double count) = Assert.Single(step, w => w.Work.Subject == "r50_3x3_64-64@56" && w.Work.Pass == "fwd");
         Assert.Equal(3, count);
@@ -104,7 +104,7 @@ public sealed class RunnerTests
         Assert.Equal(backprop, kolenPollack);
         Assert.InRange(mirror / backprop, 1.003, 1.05);
 
-        static double Flops(string rule) => EstimateCommand.Count("resnet20", 128, rule, 2).Sum(w => w.Count * w.Work.Flops);
+        static double Flops(string rule) => EstimateCommand.Count("resnet20", 128, rule, ElementType.BFloat16).Sum(w => w.Count * w.Work.Flops);
     }
 
     private static double Number(string line, int field) => double.Parse(line.Split(',')[field], CultureInfo.InvariantCulture);

@@ -81,9 +81,10 @@ public class ConvolutionTests
     {
         var shape = new ConvShape(2, 13, 14, 48, 40, 3, 3, 1, 1);
         using Backend backend = Candidates.Create(candidate);
-        Results expected = RunAll(new ReferenceBackend(), shape, Values.Normal), actual = RunAll(backend, shape, Values.Normal);
-        Values.AssertClose(expected.Y, actual.Y, shape.FanIn);
-        Values.AssertClose(expected.Dx, actual.Dx, shape.R * shape.S * shape.K);
+        Results expected = RunAll(Candidates.ReferenceOf(backend), shape, Values.Normal), actual = RunAll(backend, shape, Values.Normal);
+        Values.AssertClose(expected.Y, actual.Y, shape.FanIn, stored: backend.ActivationType);
+        Values.AssertClose(expected.Dx, actual.Dx, shape.R * shape.S * shape.K, stored: backend.ActivationType);
+        Values.AssertClose(expected.DxSum, actual.DxSum, shape.R * shape.S * shape.K, stored: backend.ActivationType);
         Values.AssertClose(expected.Dw, actual.Dw, shape.N * shape.P * shape.Q);
     }
 
@@ -110,9 +111,9 @@ public class ConvolutionTests
     internal static void AssertBothLayoutsGiveTheSameBits(Backend backend, ConvShape shape)
     {
         using var bench = new Workbench(backend);
-        DeviceBuffer dy = bench.Put(Values.Normal(shape.OutputLength, 1)), w = bench.Put(Values.Normal(shape.WeightLength, 2));
+        DeviceBuffer dy = bench.PutActivations(Values.Normal(shape.OutputLength, 1)), w = bench.Put(Values.Normal(shape.WeightLength, 2));
         DeviceBuffer b = bench.Output(shape.WeightLength);
-        DeviceBuffer throughW = bench.Output(shape.InputLength), throughB = bench.Output(shape.InputLength);
+        DeviceBuffer throughW = bench.OutputActivations(shape.InputLength), throughB = bench.OutputActivations(shape.InputLength);
         backend.TransposedCombine(shape, 1, w, 0, default, b);
         backend.ConvFeedback(shape, dy, w, FeedbackLayout.Forward, throughW);
         backend.ConvFeedback(shape, dy, b, FeedbackLayout.Feedback, throughB);
@@ -127,8 +128,8 @@ public class ConvolutionTests
         {
             foreach (Activation activation in Enum.GetValues<Activation>())
             {
-                float[] expected = RunEpilogue(new ReferenceBackend(), shape, activation), actual = RunEpilogue(backend, shape, activation);
-                if (activation == Activation.Sigmoid) Values.AssertClose(expected, actual, 64);
+                float[] expected = RunEpilogue(Candidates.ReferenceOf(backend), shape, activation), actual = RunEpilogue(backend, shape, activation);
+                if (activation == Activation.Sigmoid) Values.AssertClose(expected, actual, 64, stored: backend.ActivationType);
                 else Values.AssertExact(expected, actual);
             }
         }
@@ -140,37 +141,72 @@ public class ConvolutionTests
         var shape = new ConvShape(3, 12, 13, 8, 37, 3, 3, 1, 1);
         using Backend backend = Candidates.Create(candidate);
         using var bench = new Workbench(backend);
-        DeviceBuffer x = bench.Put(Values.Normal(shape.InputLength, 1)), w = bench.Put(Values.Normal(shape.WeightLength, 2));
+        DeviceBuffer x = bench.PutActivations(Values.Normal(shape.InputLength, 1)), w = bench.Put(Values.Normal(shape.WeightLength, 2));
         // A bias of 1000: sums of squares that were not shifted would have no correct digit left in the variance.
-        DeviceBuffer bias = bench.Put([.. Enumerable.Repeat(1000f, shape.K)]), y = bench.Output(shape.OutputLength);
+        DeviceBuffer bias = bench.Put([.. Enumerable.Repeat(1000f, shape.K)]), y = bench.OutputActivations(shape.OutputLength);
         DeviceBuffer mean = bench.Output(shape.K), variance = bench.Output(shape.K);
         backend.ConvForward(shape, x, w, y, new ConvEpilogue(Bias: bias, Statistics: new BatchStatistics(mean, variance)));
 
-        using var reference = new Workbench(new ReferenceBackend());
-        DeviceBuffer same = reference.Put(bench.Get(y)), wantedMean = reference.Output(shape.K), wantedVariance = reference.Output(shape.K);
+        using var reference = new Workbench(Candidates.ReferenceOf(backend));
+        DeviceBuffer same = reference.PutActivations(bench.Get(y)), wantedMean = reference.Output(shape.K), wantedVariance = reference.Output(shape.K);
         reference.Backend.BatchNormStatistics(shape.OutputLength / shape.K, shape.K, same, new BatchStatistics(wantedMean, wantedVariance));
         Values.AssertClose(reference.Get(wantedMean), bench.Get(mean), 1);
         Values.AssertClose(reference.Get(wantedVariance), bench.Get(variance), 64);
     }
 
-    internal static float[] RunEpilogue(Backend backend, ConvShape shape, Activation activation)
+    [Theory, ClassData(typeof(Candidates))]
+    public void Masters_and_their_copies_give_the_same_bits(string candidate)
+    {
+        using Backend backend = Candidates.Create(candidate);
+        var shape = new ConvShape(2, 9, 10, 24, 35, 3, 3, 2, 1);
+        using var bench = new Workbench(backend);
+        DeviceBuffer x = bench.PutActivations(Values.Normal(shape.InputLength, 1)), dy = bench.PutActivations(Values.Normal(shape.OutputLength, 2));
+        DeviceBuffer master = bench.Put(Values.Normal(shape.WeightLength, 3)), copy = bench.OutputActivations(shape.WeightLength);
+        backend.Convert(shape.WeightLength, master, copy);
+        Values.AssertSameBits(Run(master), Run(copy));
+
+        float[] Run(DeviceBuffer w)
+        {
+            DeviceBuffer y = bench.OutputActivations(shape.OutputLength), dx = bench.OutputActivations(shape.InputLength);
+            DeviceBuffer throughW = bench.OutputActivations(shape.InputLength), correlation = bench.Output(shape.WeightLength);
+            backend.ConvForward(shape, x, w, y);
+            backend.ConvFeedback(shape, dy, w, FeedbackLayout.Feedback, dx);
+            backend.ConvFeedback(shape, dy, w, FeedbackLayout.Forward, throughW);
+            backend.MirrorCorrelate(new MirrorStep(shape, new MirrorNoise(NoiseKind.Sign, shape.FanIn, 1, 5, 1), 3, 20), w, correlation);
+            return [.. bench.Get(y), .. bench.Get(dx), .. bench.Get(throughW), .. bench.Get(correlation)];
+        }
+    }
+
+    [Theory, ClassData(typeof(Candidates))]
+    public void Logits_may_be_Float32(string candidate)
+    {
+        using Backend backend = Candidates.Create(candidate);
+        // Widths that a thread takes 16 bytes of, and others.
+        foreach (ConvShape shape in (ConvShape[])[ConvShape.Linear(37, 64, 10), ConvShape.Linear(5, 33, 24), ConvShape.Linear(9, 48, 16), ConvShape.Linear(9, 9, 9)])
+        {
+            Values.AssertExact(RunEpilogue(Candidates.ReferenceOf(backend), shape, Activation.None, ElementType.Float32), RunEpilogue(backend, shape, Activation.None, ElementType.Float32));
+        }
+    }
+
+    internal static float[] RunEpilogue(Backend backend, ConvShape shape, Activation activation, ElementType? result = null)
     {
         using var bench = new Workbench(backend);
-        DeviceBuffer y = bench.Output(shape.OutputLength);
+        ElementType type = result ?? backend.ActivationType;
+        DeviceBuffer y = bench.Output(shape.OutputLength, type);
         backend.ConvForward(
             shape,
-            bench.Put(Values.Integers(shape.InputLength, 1)),
+            bench.PutActivations(Values.Integers(shape.InputLength, 1)),
             bench.Put(Values.Integers(shape.WeightLength, 2)),
             y,
             new ConvEpilogue(
                 bench.Put(Values.Integers(shape.K, 3)), bench.Put(Values.Integers(shape.K, 4)),
-                bench.Put(Values.Integers(shape.OutputLength, 5)), activation));
+                bench.Put(Values.Integers(shape.OutputLength, 5), type), activation));
         return bench.Get(y);
     }
 
     internal static void AllPassesEqualTheReference(Backend backend, ConvShape shape)
     {
-        Results expected = RunAll(new ReferenceBackend(), shape, (n, s, _) => Values.Integers(n, s));
+        Results expected = RunAll(Candidates.ReferenceOf(backend), shape, (n, s, _) => Values.Integers(n, s));
         Results actual = RunAll(backend, shape, (n, s, _) => Values.Integers(n, s));
         // Padding beyond the filter makes outputs that are zero by right, a map smaller than the filter such gradients.
         bool zerosAreRight = shape.Padding >= Math.Min(shape.R, shape.S) || shape.Stride > Math.Min(shape.R, shape.S)
@@ -186,10 +222,10 @@ public class ConvolutionTests
     internal static Results RunAll(Backend backend, ConvShape shape, Func<long, uint, float, float[]> values)
     {
         using var bench = new Workbench(backend);
-        DeviceBuffer x = bench.Put(values(shape.InputLength, 1, 1)), w = bench.Put(values(shape.WeightLength, 2, 1));
-        DeviceBuffer b = bench.Put(values(shape.WeightLength, 3, 1)), dy = bench.Put(values(shape.OutputLength, 4, 1));
-        DeviceBuffer y = bench.Output(shape.OutputLength), dx = bench.Output(shape.InputLength), dw = bench.Output(shape.WeightLength);
-        DeviceBuffer dxSum = bench.Put(values(shape.InputLength, 5, 1)), dxTransposed = bench.Output(shape.InputLength);
+        DeviceBuffer x = bench.PutActivations(values(shape.InputLength, 1, 1)), w = bench.Put(values(shape.WeightLength, 2, 1));
+        DeviceBuffer b = bench.Put(values(shape.WeightLength, 3, 1)), dy = bench.PutActivations(values(shape.OutputLength, 4, 1));
+        DeviceBuffer y = bench.OutputActivations(shape.OutputLength), dx = bench.OutputActivations(shape.InputLength), dw = bench.Output(shape.WeightLength);
+        DeviceBuffer dxSum = bench.PutActivations(values(shape.InputLength, 5, 1)), dxTransposed = bench.OutputActivations(shape.InputLength);
         DeviceBuffer mean = bench.Output(shape.K), variance = bench.Output(shape.K);
         backend.ConvForward(shape, x, w, y, new ConvEpilogue(Statistics: new BatchStatistics(mean, variance)));
         backend.ConvFeedback(shape, dy, b, FeedbackLayout.Feedback, dx);

@@ -18,18 +18,24 @@ public class ElementwiseTests
         {
             foreach (int length in Lengths)
             {
-                (float[] expectedY, float[] expectedDx) = Run(new ReferenceBackend());
-                (float[] y, float[] dx) = Run(backend);
-                Values.AssertClose(expectedY, y, 4);
-                Values.AssertClose(expectedDx, dx, 4);
+                float[] expected = RunForward(Candidates.ReferenceOf(backend));
+                Values.AssertClose(expected, RunForward(backend), 4, stored: backend.ActivationType);
+                Values.AssertClose(RunBackward(Candidates.ReferenceOf(backend)), RunBackward(backend), 4, stored: backend.ActivationType);
 
-                (float[], float[]) Run(Backend on)
+                float[] RunForward(Backend on)
                 {
                     using var bench = new Workbench(on);
-                    DeviceBuffer output = bench.Output(length), gradient = bench.Output(length);
-                    on.ActivationForward(activation, length, bench.Put(Values.Normal(length, 1, 5)), output);
-                    on.ActivationBackward(activation, length, output, bench.Put(Values.Normal(length, 2)), gradient);
-                    return (bench.Get(output), bench.Get(gradient));
+                    DeviceBuffer output = bench.OutputActivations(length);
+                    on.ActivationForward(activation, length, bench.PutActivations(Values.Normal(length, 1, 5)), output);
+                    return bench.Get(output);
+                }
+
+                float[] RunBackward(Backend on)
+                {
+                    using var bench = new Workbench(on);
+                    DeviceBuffer gradient = bench.OutputActivations(length);
+                    on.ActivationBackward(activation, length, bench.PutActivations(expected), bench.PutActivations(Values.Normal(length, 2)), gradient);
+                    return bench.Get(gradient);
                 }
             }
         }
@@ -43,8 +49,8 @@ public class ElementwiseTests
         float[] values = new float[40];
         for (int i = 0; i < values.Length; i++)
             values[i] = (i % 5) switch { 0 => float.NaN, 1 => float.PositiveInfinity, 2 => float.NegativeInfinity, 3 => -1, _ => 1 };
-        DeviceBuffer y = bench.Output(values.Length);
-        backend.ActivationForward(Activation.Relu, values.Length, bench.Put(values), y);
+        DeviceBuffer y = bench.OutputActivations(values.Length);
+        backend.ActivationForward(Activation.Relu, values.Length, bench.PutActivations(values), y);
         float[] result = bench.Get(y);
         for (int i = 0; i < values.Length; i++)
         {
@@ -59,8 +65,8 @@ public class ElementwiseTests
         using Backend backend = Candidates.Create(candidate);
         using var bench = new Workbench(backend);
         float[] values = [.. Enumerable.Repeat(-200f, 20), .. Enumerable.Repeat(200f, 20)];
-        DeviceBuffer y = bench.Output(values.Length);
-        backend.ActivationForward(Activation.Sigmoid, values.Length, bench.Put(values), y);
+        DeviceBuffer y = bench.OutputActivations(values.Length);
+        backend.ActivationForward(Activation.Sigmoid, values.Length, bench.PutActivations(values), y);
         float[] result = bench.Get(y);
         Assert.All(result[..20], v => Assert.Equal(0f, v, 1e-30f));
         Assert.All(result[20..], v => Assert.Equal(1f, v));
@@ -75,7 +81,7 @@ public class ElementwiseTests
             var step = new SgdStep(0.1f, 0.9f, 5e-4f, nesterov, 0.5f, 0.98f);
             foreach (int length in Lengths)
             {
-                (float[] expectedW, float[] expectedV) = Run(new ReferenceBackend());
+                (float[] expectedW, float[] expectedV) = Run(Candidates.ReferenceOf(backend));
                 (float[] w, float[] v) = Run(backend);
                 Values.AssertClose(expectedW, w, 4);
                 Values.AssertClose(expectedV, v, 4);
@@ -84,7 +90,9 @@ public class ElementwiseTests
                 {
                     using var bench = new Workbench(on);
                     DeviceBuffer parameter = bench.Put(Values.Normal(length, 1)), velocity = bench.Put(Values.Normal(length, 2));
-                    on.SgdUpdate(length, parameter, bench.Put(Values.Normal(length, 3)), velocity, step);
+                    DeviceBuffer? copy = bench.OutputCopy(length);
+                    on.SgdUpdate(length, parameter, bench.Put(Values.Normal(length, 3)), velocity, step, copy);
+                    bench.AssertIsCopy(parameter, copy);
                     return (bench.Get(parameter), bench.Get(velocity));
                 }
             }
@@ -105,7 +113,9 @@ public class ElementwiseTests
             backend.TransposedCombine(shape, 1, w, 0, default, b);
             backend.TransposedCombine(shape, 1, v, 0, default, vb);
             backend.SgdUpdate(shape.WeightLength, w, dw, v, step);
-            backend.SgdUpdateTransposed(shape, b, dw, vb, step);
+            DeviceBuffer? copy = bench.OutputCopy(shape.WeightLength);
+            backend.SgdUpdateTransposed(shape, b, dw, vb, step, copy);
+            bench.AssertIsCopy(b, copy);
             backend.TransposedCombine(shape, 1, w, 0, default, wAfter);
             // The tail of a row of C takes the scalar path, which rounds twice where a vector fuses.
             Values.AssertClose(bench.Get(wAfter), bench.Get(b), 2);
@@ -127,7 +137,13 @@ public class ElementwiseTests
                 DeviceBuffer w = bench.Put(Values.Normal(shape.WeightLength, 1)), v = bench.Put(Values.Normal(shape.WeightLength, 2));
                 DeviceBuffer b = bench.Put(Values.Normal(shape.WeightLength, 3)), vb = bench.Put(Values.Normal(shape.WeightLength, 4));
                 DeviceBuffer dw = bench.Put(Values.Normal(shape.WeightLength, 5));
-                if (together) backend.SgdUpdateBoth(shape, w, dw, v, b, vb, step);
+                if (together)
+                {
+                    DeviceBuffer? wCopy = bench.OutputCopy(shape.WeightLength), bCopy = bench.OutputCopy(shape.WeightLength);
+                    backend.SgdUpdateBoth(shape, w, dw, v, b, vb, step, wCopy, bCopy);
+                    bench.AssertIsCopy(w, wCopy);
+                    bench.AssertIsCopy(b, bCopy);
+                }
                 else
                 {
                     backend.SgdUpdate(shape.WeightLength, w, dw, v, step);
@@ -145,7 +161,7 @@ public class ElementwiseTests
         using Backend backend = Candidates.Create(candidate);
         foreach (ConvShape shape in Shapes)
         {
-            foreach ((float[] expected, float[] actual) in Run(new ReferenceBackend()).Zip(Run(backend)))
+            foreach ((float[] expected, float[] actual) in Run(Candidates.ReferenceOf(backend)).Zip(Run(backend)))
                 Values.AssertExact(expected, actual);
 
             float[][] Run(Backend on)
@@ -154,10 +170,13 @@ public class ElementwiseTests
                 DeviceBuffer w = bench.Put(Values.Integers(shape.WeightLength, 1)), r = bench.Put(Values.Integers(shape.WeightLength, 2));
                 DeviceBuffer transpose = bench.Output(shape.WeightLength), blend = bench.Output(shape.WeightLength);
                 DeviceBuffer signs = bench.Output(shape.WeightLength), magnitudes = bench.Output(shape.WeightLength);
+                DeviceBuffer? blendCopy = bench.OutputCopy(shape.WeightLength), signsCopy = bench.OutputCopy(shape.WeightLength);
                 on.TransposedCombine(shape, 1, w, 0, default, transpose);
-                on.TransposedCombine(shape, 2, w, -3, r, blend);
-                on.SignTransposed(shape, w, default, 0.5f, signs);
+                on.TransposedCombine(shape, 2, w, -3, r, blend, blendCopy);
+                on.SignTransposed(shape, w, default, 0.3f, signs, signsCopy);
                 on.SignTransposed(shape, w, r, 2, magnitudes);
+                bench.AssertIsCopy(blend, blendCopy);
+                bench.AssertIsCopy(signs, signsCopy);
                 return [bench.Get(transpose), bench.Get(blend), bench.Get(signs), bench.Get(magnitudes)];
             }
         }
@@ -213,6 +232,26 @@ public class ElementwiseTests
     }
 
     [Theory, ClassData(typeof(Candidates))]
+    public void Conversions_round_to_the_nearest(string candidate)
+    {
+        using Backend backend = Candidates.Create(candidate);
+        foreach (ElementType from in (ElementType[])[ElementType.Float32, backend.ActivationType])
+        {
+            foreach (ElementType to in (ElementType[])[ElementType.Float32, backend.ActivationType])
+            {
+                foreach (int length in Lengths)
+                {
+                    using var bench = new Workbench(backend);
+                    DeviceBuffer source = bench.Put(Values.Normal(length, 1), from), result = bench.Output(length, to);
+                    backend.Convert(length, source, result);
+                    bool rounds = to == ElementType.BFloat16;
+                    Values.AssertSameBits([.. bench.Get(source).Select(v => rounds ? (BFloat16)v : v)], bench.Get(result));
+                }
+            }
+        }
+    }
+
+    [Theory, ClassData(typeof(Candidates))]
     public void Losses_equal_the_reference(string candidate)
     {
         using Backend backend = Candidates.Create(candidate);
@@ -220,18 +259,22 @@ public class ElementwiseTests
         {
             foreach (float smoothing in (float[])[0, 0.1f])
             {
-                (float[] losses, float[] gradient) expected = Run(new ReferenceBackend()), actual = Run(backend);
-                Values.AssertClose(expected.losses, actual.losses, 1);
-                Values.AssertClose(expected.gradient, actual.gradient, 1);
-
-                (float[], float[]) Run(Backend on)
+                foreach (ElementType type in (ElementType[])[ElementType.Float32, backend.ActivationType])
                 {
-                    const int rows = 37, classes = 10;
-                    using var bench = new Workbench(on);
-                    DeviceBuffer losses = bench.Output(rows), gradient = bench.Output(rows * classes);
-                    DeviceBuffer labels = bench.PutInts([.. Enumerable.Range(0, rows).Select(i => i % classes)]);
-                    on.CrossEntropy(kind, rows, classes, bench.Put(Values.Normal(rows * classes, 1, 3)), labels, smoothing, losses, gradient);
-                    return (bench.Get(losses), bench.Get(gradient));
+                    (float[] losses, float[] gradient) expected = Run(Candidates.ReferenceOf(backend)), actual = Run(backend);
+                    Values.AssertClose(expected.losses, actual.losses, 1);
+                    Values.AssertClose(expected.gradient, actual.gradient, 1, stored: backend.ActivationType);
+
+                    (float[], float[]) Run(Backend on)
+                    {
+                        const int rows = 37, classes = 10;
+                        using var bench = new Workbench(on);
+                        DeviceBuffer logits = bench.Put(Values.Normal(rows * classes, 1, 3), type);
+                        DeviceBuffer losses = bench.Output(rows), gradient = bench.OutputActivations(rows * classes);
+                        DeviceBuffer labels = bench.PutInts([.. Enumerable.Range(0, rows).Select(i => i % classes)]);
+                        on.CrossEntropy(kind, rows, classes, logits, labels, smoothing, losses, gradient);
+                        return (bench.Get(losses), bench.Get(gradient));
+                    }
                 }
             }
         }

@@ -10,22 +10,26 @@ namespace FeedbackKernels.Tests.Conformance;
 /// </summary>
 public sealed class Workbench(Backend backend) : IDisposable
 {
-    private const float Sentinel = -123456.75f;
+    // A number of bf16 too.
+    private const float Sentinel = -122880;
 
     private readonly int _guard = EmulatedDriver.Guards(backend) ? 0 : 64;
     private readonly List<(DeviceBuffer Whole, DeviceBuffer Inside)> _buffers = [];
 
     public Backend Backend { get; } = backend;
 
-    public DeviceBuffer Put(float[] values)
+    public DeviceBuffer Put(float[] values, ElementType type = ElementType.Float32)
     {
-        DeviceBuffer whole = Backend.Allocate(values.Length + 2 * _guard, "test");
+        DeviceBuffer whole = Backend.Allocate(values.Length + 2 * _guard, "test", type);
         Backend.Fill(whole, Sentinel);
         DeviceBuffer inside = whole.Slice(_guard, values.Length);
-        Backend.Upload<float>(values, inside);
+        Backend.UploadFloats(values, inside);
         _buffers.Add((whole, inside));
         return inside;
     }
+
+    /// <summary>Values in the type that the backend stores activations in, rounded to it.</summary>
+    public DeviceBuffer PutActivations(float[] values) => Put(values, Backend.ActivationType);
 
     public DeviceBuffer PutInts(int[] values)
     {
@@ -36,7 +40,20 @@ public sealed class Workbench(Backend backend) : IDisposable
     }
 
     /// <summary>A buffer for results, full of values that no operation may read.</summary>
-    public DeviceBuffer Output(long length) => Put(Enumerable.Repeat(float.NaN, (int)length).ToArray());
+    public DeviceBuffer Output(long length, ElementType type = ElementType.Float32) =>
+        Put(Enumerable.Repeat(float.NaN, (int)length).ToArray(), type);
+
+    /// <summary>The same for activations.</summary>
+    public DeviceBuffer OutputActivations(long length) => Output(length, Backend.ActivationType);
+
+    /// <summary>A buffer for the copy of weights that products read, where the backend has such.</summary>
+    public DeviceBuffer? OutputCopy(long length) => Backend.ActivationType == ElementType.Float32 ? null : OutputActivations(length);
+
+    /// <summary>Checks that a copy, where there is one, is the master rounded.</summary>
+    public void AssertIsCopy(DeviceBuffer master, DeviceBuffer? copy)
+    {
+        if (copy is not null) Values.AssertSameBits([.. Get(master).Select(v => (float)(BFloat16)v)], Get(copy));
+    }
 
     public float[] Get(DeviceBuffer buffer)
     {

@@ -11,16 +11,18 @@ namespace FeedbackKernels.Tests.Cuda;
 public class CudaBackendTests
 {
     [Theory]
-    [InlineData("wm")]
-    [InlineData("kp")]
-    [InlineData("ss-batch")]
-    public void The_order_of_threads_changes_no_bit(string rule)
+    [InlineData("wm", CudaPrecision.Fp32)]
+    [InlineData("kp", CudaPrecision.Fp32)]
+    [InlineData("ss-batch", CudaPrecision.Fp32)]
+    [InlineData("wm", CudaPrecision.Bf16)]
+    [InlineData("kp", CudaPrecision.Bf16)]
+    public void The_order_of_threads_changes_no_bit(string rule, CudaPrecision precision)
     {
         EmulatedDriver.Require();
         float[][] results = [.. ((long[])[1, 2, 3]).Select(seed =>
         {
             using EmulatedDriver.Setting order = EmulatedDriver.With("seed", seed, 1);
-            using CudaBackend backend = EmulatedDriver.CreateBackend();
+            using CudaBackend backend = EmulatedDriver.CreateBackend(precision: precision);
             using var model = new Model(backend, TestNets.Residual(), TrainerTests.RulesOf(rule), 6, seed: 7);
             var sgd = new Sgd(model, TrainerTests.Options(1) with { Batch = 6 });
             for (int step = 0; step < 3; step++)
@@ -37,11 +39,13 @@ public class CudaBackendTests
         Values.AssertSameBits(results[0], results[2]);
     }
 
-    [Fact]
-    public void A_step_allocates_nothing_once_it_has_run()
+    [Theory]
+    [InlineData(CudaPrecision.Fp32)]
+    [InlineData(CudaPrecision.Bf16)]
+    public void A_step_allocates_nothing_once_it_has_run(CudaPrecision precision)
     {
         EmulatedDriver.Require();
-        using CudaBackend backend = EmulatedDriver.CreateBackend();
+        using CudaBackend backend = EmulatedDriver.CreateBackend(precision: precision);
         using var model = new Model(backend, TestNets.Residual(), TrainerTests.RulesOf("wm"), 6, seed: 7);
         var sgd = new Sgd(model, TrainerTests.Options(1) with { Batch = 6, ClipNorm = 1 });
         for (int step = 0; step < 2; step++) Step(step);
@@ -92,12 +96,14 @@ public class CudaBackendTests
         }
     }
 
-    [Fact]
-    public void Addresses_that_are_no_multiple_of_16_give_the_same_bits()
+    [Theory]
+    [InlineData(CudaPrecision.Fp32)]
+    [InlineData(CudaPrecision.Bf16)]
+    public void Addresses_that_are_no_multiple_of_16_give_the_same_bits(CudaPrecision precision)
     {
         CudaUnderTest.Require();
-        using CudaBackend backend = CudaUnderTest.CreateBackend();
-        foreach (ConvShape shape in (ConvShape[])[new(2, 7, 6, 8, 12, 3, 3, 2, 1), ConvShape.Linear(9, 16, 20)])
+        using CudaBackend backend = CudaUnderTest.CreateBackend(precision: precision);
+        foreach (ConvShape shape in (ConvShape[])[new(2, 7, 6, 8, 12, 3, 3, 2, 1), ConvShape.Linear(9, 16, 24), new(1, 5, 5, 8, 16, 3, 3, 1, 1)])
         {
             float[][] aligned = Run(shape, 0), odd = Run(shape, 1);
             for (int i = 0; i < aligned.Length; i++) Values.AssertSameBits(aligned[i], odd[i]);
@@ -106,12 +112,14 @@ public class CudaBackendTests
         float[][] Run(ConvShape shape, int offset)
         {
             var buffers = new List<DeviceBuffer>();
-            DeviceBuffer x = Put(Values.Normal(shape.InputLength, 1)), w = Put(Values.Normal(shape.WeightLength, 2)), dy = Put(Values.Normal(shape.OutputLength, 3));
-            DeviceBuffer y = Put(new float[shape.OutputLength]), dx = Put(new float[shape.InputLength]), dw = Put(new float[shape.WeightLength]);
-            DeviceBuffer throughW = Put(new float[shape.InputLength]), correlation = Put(new float[shape.WeightLength]), scale = Put(Values.Normal(shape.K, 4));
-            backend.ConvForward(shape, x, w, y, new ConvEpilogue(scale, scale, dy, Activation.Relu));
-            backend.ConvFeedback(shape, dy, w, FeedbackLayout.Feedback, dx);
-            backend.ConvFeedback(shape, dy, w, FeedbackLayout.Forward, throughW);
+            ElementType type = backend.ActivationType;
+            DeviceBuffer x = Put(Values.Normal(shape.InputLength, 1), type), w = Put(Values.Normal(shape.WeightLength, 2)), dy = Put(Values.Normal(shape.OutputLength, 3), type);
+            DeviceBuffer y = Put(new float[shape.OutputLength], type), dx = Put(new float[shape.InputLength], type), dw = Put(new float[shape.WeightLength]);
+            DeviceBuffer copy = Put(new float[shape.WeightLength], type), throughW = Put(new float[shape.InputLength], type), correlation = Put(new float[shape.WeightLength]), scale = Put(Values.Normal(shape.K, 4));
+            backend.Convert(shape.WeightLength, w, copy);
+            backend.ConvForward(shape, x, copy, y, new ConvEpilogue(scale, scale, dy, Activation.Relu));
+            backend.ConvFeedback(shape, dy, copy, FeedbackLayout.Feedback, dx);
+            backend.ConvFeedback(shape, dy, copy, FeedbackLayout.Forward, throughW);
             backend.ConvWeightGradient(shape, x, dy, dw);
             backend.MirrorCorrelate(new MirrorStep(shape, new MirrorNoise(NoiseKind.Gaussian, shape.FanIn, 1, 5, 1), 3, 20), w, correlation);
             backend.ChannelAffine(shape.OutputLength / shape.K, shape.K, y, scale, scale, dy, Activation.None, y);
@@ -120,11 +128,11 @@ public class CudaBackendTests
             foreach (DeviceBuffer buffer in buffers) buffer.Dispose();
             return results;
 
-            DeviceBuffer Put(float[] values)
+            DeviceBuffer Put(float[] values, ElementType type = ElementType.Float32)
             {
-                DeviceBuffer whole = backend.Allocate(values.Length + offset, "test"), part = whole.Slice(offset, values.Length);
+                DeviceBuffer whole = backend.Allocate(values.Length + offset, "test", type), part = whole.Slice(offset, values.Length);
                 buffers.Add(whole);
-                backend.Upload<float>(values, part);
+                backend.UploadFloats(values, part);
                 return part;
             }
         }

@@ -12,9 +12,10 @@ public sealed class CudaCommandLineTests : IDisposable
     public void Dispose() => Directory.Delete(_folder, recursive: true);
 
     [Theory]
-    [InlineData("weight-mirror")]
-    [InlineData("kolen-pollack")]
-    public void Train_reaches_the_loss_of_the_cpu(string rule)
+    [InlineData("weight-mirror", "fp32", 0.01)]
+    [InlineData("kolen-pollack", "fp32", 0.01)]
+    [InlineData("kolen-pollack", "bf16", 0.03)]
+    public void Train_reaches_the_loss_of_the_cpu(string rule, string precision, double tolerance)
     {
         EmulatedDriver.Require();
         string[] small =
@@ -23,13 +24,18 @@ public sealed class CudaCommandLineTests : IDisposable
             "--lr", "0.02",
         ];
         (int code, string output, string error) =
-            Feedback(EmulatedDriver.Path, [.. small, "--backend", "cuda", "--out", Path.Combine(_folder, "cuda")]);
+            Feedback(EmulatedDriver.Path, [.. small, "--backend", "cuda", "--precision", precision, "--out", Path.Combine(_folder, "cuda")]);
         Assert.Equal("", error);
         Assert.Equal(0, code);
         Assert.Contains("backend cuda: emulated device", output);
         Assert.Equal(0, Feedback(null, [.. small, "--backend", "cpu", "--out", Path.Combine(_folder, "cpu")]).Code);
         double cpu = Loss("cpu"), cuda = Loss("cuda");
-        Assert.Equal(cpu, cuda, 0.01 * cpu);
+        Assert.Equal(cpu, cuda, tolerance * cpu);
+        (code, output, error) = Feedback(EmulatedDriver.Path, "evaluate", Path.Combine(_folder, "cuda"), "--backend", "cuda", "--precision", precision);
+        Assert.Equal("", error);
+        Assert.Equal(0, code);
+        Assert.Contains($"activations in {precision}", output);
+        Assert.Contains("64 test images", output);
 
         double Loss(string run) =>
             JsonDocument.Parse(File.ReadAllText(Path.Combine(_folder, run, "summary.json"))).RootElement.GetProperty("finalLoss").GetDouble();
@@ -70,7 +76,7 @@ public sealed class CudaCommandLineTests : IDisposable
 
         (code, output, _) = Feedback(EmulatedDriver.Path, "info", "--model", "lenet", "--precision", "bf16");
         Assert.Equal(0, code);
-        Assert.Contains("chosen because it alone has bf16 products", output);
+        Assert.Contains("chosen because it alone computes in bf16", output);
 
         (code, output, _) = Feedback("/not/there.so", "info", "--model", "lenet");
         Assert.Equal(0, code);

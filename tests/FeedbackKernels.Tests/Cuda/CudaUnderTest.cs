@@ -15,6 +15,9 @@ internal static class CudaUnderTest
     /// <summary>What test names call it.</summary>
     public static string Candidate => Named is null ? "cuda:Emulated" : "cuda:Device";
 
+    /// <summary>The same with activations in bf16.</summary>
+    public static string Bf16Candidate => Candidate + ", bf16";
+
     /// <summary>Whether there is one. One that is named and cannot be used is a failure, not an absence.</summary>
     public static bool IsThere => Named is not null || EmulatedDriver.IsThere;
 

@@ -69,6 +69,32 @@ public sealed class ArgumentTests : IDisposable
     }
 
     [Fact]
+    public void Types_of_activations_and_weights_are_checked()
+    {
+        using var backend = new ReferenceBackend(ElementType.BFloat16);
+        using DeviceBuffer x = backend.Allocate(Shape.InputLength, "x", ElementType.BFloat16), y = backend.Allocate(Shape.OutputLength, "y", ElementType.BFloat16);
+        using DeviceBuffer floats = backend.Allocate(Shape.OutputLength, "floats"), labels = backend.Allocate(Shape.OutputLength, "labels", ElementType.Int32);
+        var e = Assert.Throws<ArgumentException>(() => backend.ConvForward(Shape, floats, floats, y));
+        Assert.Equal("x", e.ParamName);
+        Assert.Contains("holds Float32, wanted BFloat16", e.Message);
+        e = Assert.Throws<ArgumentException>(() => backend.ConvForward(Shape, x, labels, y));
+        Assert.Equal("w", e.ParamName);
+        Assert.Contains("holds Int32, wanted Float32 or BFloat16", e.Message);
+        // The residual is of the output's type.
+        e = Assert.Throws<ArgumentException>(() => backend.ConvForward(Shape, x, floats, y, new ConvEpilogue(Residual: floats)));
+        Assert.Equal("epilogue.Residual", e.ParamName);
+        Assert.Contains("holds BFloat16", Assert.Throws<ArgumentException>(() => backend.SgdUpdate(10, y, floats, floats, new SgdStep(1))).Message);
+
+        // Where products read the masters, there is neither bf16 nor a copy.
+        Assert.Contains("holds BFloat16, wanted Float32", Assert.Throws<ArgumentException>(() => _backend.ConvForward(Shape, x, _w, _y)).Message);
+        e = Assert.Throws<ArgumentException>(() => _backend.SgdUpdate(10, _x, _w, _y, new SgdStep(1), _x));
+        Assert.Equal("copy", e.ParamName);
+        Assert.Contains("wanted none", e.Message);
+        Assert.Throws<ArgumentOutOfRangeException>(() => new ReferenceBackend(ElementType.Int32));
+        NothingWasWritten();
+    }
+
+    [Fact]
     public void Disposed_buffers_are_refused_by_name()
     {
         DeviceBuffer gone = _backend.Allocate(Shape.WeightLength, "the weights");

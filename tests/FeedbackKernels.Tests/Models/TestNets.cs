@@ -52,8 +52,7 @@ internal static class TestNets
     {
         var pixels = new float[images * Images.Length];
         new RandomKey(99, RandomPurpose.User, stream).FillGaussian(pixels, 1);
-        model.Backend.Upload<float>(pixels, model.Input);
-        model.Backend.Upload<int>([.. Enumerable.Range(0, images).Select(i => (i + (int)stream) % Classes)], model.Labels);
+        model.Load(pixels, [.. Enumerable.Range(0, images).Select(i => (i + (int)stream) % Classes)]);
     }
 
     /// <summary>Forward, loss and backward; returns the mean loss.</summary>

@@ -35,7 +35,7 @@ public class ShamTests
         foreach (ConvLayer layer in actual.Layers)
         {
             if (layer.Feedback?.OwnWeights is { } own)
-                backend.TransposedCombine(layer.Shape(), 1, layer.Weight.Value, 0, default, own.Value);
+                backend.TransposedCombine(layer.Shape(), 1, layer.Weight.Value, 0, default, own.Value, own.Copy);
         }
 
         foreach (Model model in (Model[])[expected, actual])

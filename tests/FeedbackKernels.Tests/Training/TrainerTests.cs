@@ -119,10 +119,9 @@ public class TrainerTests
     {
         using var backend = new CpuBackend();
         using Model model = NewModel(backend, "bp");
-        TestNets.LoadBatch(model, 8);
         var pixels = new float[8 * Data.Train.Shape.Length];
         new RandomKey(1, RandomPurpose.User).FillGaussian(pixels, 1);
-        backend.Upload<float>(pixels, model.Input);
+        model.Load(pixels, [.. Enumerable.Range(0, 8).Select(i => i % TestNets.Classes)]);
         TestNets.Step(model, 8);
         float[] before = TestNets.Weights(model);
         new Sgd(model, Options(1) with { ClipNorm = 0.01f, Momentum = 0, Nesterov = false, WeightDecay = 0 }).Update(0, 1);
