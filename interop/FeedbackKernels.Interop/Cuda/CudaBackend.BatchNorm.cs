@@ -182,6 +182,7 @@ public sealed unsafe partial class CudaBackend
     {
         public long Rows;
         public int Channels, RowsPerChunk, ReluAfter;
+        public fixed byte Hole[4];
         public float* X, Y, Dy, Mean, Scale, Bias, Partials;
     }
 
@@ -198,6 +199,7 @@ public sealed unsafe partial class CudaBackend
         public long Rows;
         public int Channels, Chunks;
         public float Epsilon;
+        public fixed byte Hole[4];
         public float* Partials, Variance, DGamma, DBeta, MeanError, ErrorSlope;
     }
 
@@ -218,6 +220,7 @@ public sealed unsafe partial class CudaBackend
     {
         public long Rows;
         public int Channels, RowsPerBlock, Activation;
+        public fixed byte Hole[4];
         public float* X, Scale, Bias, Residual, Y;
     }
 

@@ -173,6 +173,7 @@ public sealed unsafe partial class CudaBackend
     private struct ConvWeightGradientArguments
     {
         public NativeConvShape Shape;
+        public fixed byte Hole[4];
         public float* X, Dy;
         public NativeGradientSlices Slices;
     }

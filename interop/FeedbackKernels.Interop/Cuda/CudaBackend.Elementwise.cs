@@ -106,6 +106,7 @@ public sealed unsafe partial class CudaBackend
         public long Length;
         public NativeRandomKey Key;
         public float StandardDeviation;
+        public fixed byte Hole[4];
         public float* Values;
     }
 
@@ -114,6 +115,7 @@ public sealed unsafe partial class CudaBackend
         public long Length;
         public int Fours;
         public NativeSgdStep Step;
+        public fixed byte Hole[4];
         public float* Parameter, Gradient, Velocity;
     }
 

@@ -70,6 +70,7 @@ public sealed unsafe partial class CudaBackend
     private double* AlignmentPartials(long blocks) => (double*)_scratch.Get(ScratchPurpose.AlignmentSums, 3 * (blocks + 1) * sizeof(double));
 
     private WeightAlignment FinishAlignment<TSizes>(long blocks, double* partials, in TSizes sizes)
+        where TSizes : unmanaged
     {
         double* result = partials + 3 * blocks;
         Launch(
@@ -87,6 +88,7 @@ public sealed unsafe partial class CudaBackend
     {
         public NativeTransposedShape Shape;
         public float Alpha, Beta;
+        public fixed byte Hole[4];
         public float* W, R, B;
     }
 
@@ -101,12 +103,14 @@ public sealed unsafe partial class CudaBackend
     {
         public NativeTransposedShape Shape;
         public NativeSgdStep Step;
+        public fixed byte Hole[4];
         public float* B, Dw, Velocity;
     }
 
     private struct AlignArguments
     {
         public NativeTransposedShape Shape;
+        public fixed byte Hole[4];
         public float* W, B;
         public double* Partials;
     }
