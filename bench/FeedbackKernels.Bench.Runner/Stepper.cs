@@ -27,10 +27,16 @@ internal sealed class Stepper : IDisposable
     public void Step()
     {
         int images = _losses.Length;
-        _model.Forward(Pass.Train(images));
-        _model.Loss(images, 0, gradient: true, _losses);
-        _model.Backward(images);
-        _sgd.Update(_steps++, 1e-3f);
+        using (StepScope scope = _model.Backend.BeginStep())
+        {
+            _model.Forward(Pass.Train(images));
+            _model.Loss(images, 0, gradient: true);
+            _model.Backward(images);
+            _sgd.Update(_steps++, 1e-3f);
+            scope.Complete();
+        }
+
+        _model.ReadLosses(_losses);
     }
 
     public void Dispose() => _model.Dispose();

@@ -61,18 +61,33 @@ public abstract partial class Backend : IDisposable
     {
     }
 
-    internal abstract SafeHandle AllocateMemory(long bytes);
+    internal abstract SafeHandle AllocateMemory(long bytes, string purpose);
 
     /// <summary>Allocates a buffer of zeros. The caller disposes it.</summary>
     public DeviceBuffer Allocate(long length, string name, ElementType type = ElementType.Float32)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
         var storage = new BufferStorage(HostAddressable);
-        storage.Bind(AllocateMemory(checked(length * type.Size())));
+        storage.Bind(AllocateMemory(checked(length * type.Size()), $"buffer '{name}'"));
         return new DeviceBuffer(storage, 0, type, length, name, owner: true);
     }
 
-    /// <summary>Copies from the host.</summary>
+    /// <summary>
+    /// Opens a step: operations that are called until it is completed and that come again in this order, step after step, as
+    /// in training. A backend that can launches them all at once (<see cref="StepScope.IsDeferred"/>); for others this does
+    /// nothing. Results are the same bits either way, whatever is called inside: what cannot be part of one launch, such as
+    /// reading a number, comes after what was called before it and before what is called after it.
+    /// </summary>
+    /// <remarks>Images of the batch are best uploaded before the step, and losses downloaded after it: each time in between
+    /// divides it in two.</remarks>
+    /// <exception cref="InvalidOperationException">A step of this backend is open.</exception>
+    public virtual StepScope BeginStep() => default;
+
+    internal virtual void EndStep(int number, bool complete)
+    {
+    }
+
+    /// <summary>Copies from the host; the source may be overwritten when this returns.</summary>
     /// <exception cref="ArgumentException">The buffer holds another type; <see cref="UploadFloats"/> rounds.</exception>
     public void Upload<T>(ReadOnlySpan<T> source, BufferView destination) where T : unmanaged
     {

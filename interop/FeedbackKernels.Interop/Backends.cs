@@ -16,13 +16,15 @@ public static class Backends
     /// <param name="exact">No Winograd convolutions on the CPU backend; the others have none.</param>
     /// <param name="precision">What the CUDA backend stores activations in and multiplies; bf16 is to be had from no other.</param>
     /// <param name="device">Number of the CUDA backend's device, as the driver counts them.</param>
+    /// <param name="graphs">Whether the CUDA backend launches steps as graphs; the others have none.</param>
     /// <exception cref="ArgumentException">There is no backend of that name in this build, or another than the CPU backend
     /// was asked for threads or a vector width, or another than the CUDA backend for a device.</exception>
     /// <exception cref="PlatformNotSupportedException">The machine lacks the vector width, or a GPU; the message says what
     /// was looked for.</exception>
     /// <exception cref="CudaException">There is a GPU, but it could not be opened.</exception>
     public static Backend Create(
-        string name, int threads = 0, SimdLevel? level = null, bool exact = false, CudaPrecision precision = CudaPrecision.Fp32, int device = 0)
+        string name, int threads = 0, SimdLevel? level = null, bool exact = false, CudaPrecision precision = CudaPrecision.Fp32, int device = 0,
+        bool graphs = true)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(device);
         switch (name)
@@ -32,11 +34,11 @@ public static class Backends
             case "cpu" or "reference" when device > 0:
                 throw new ArgumentException($"backend '{name}' has no device {device}; devices are the CUDA backend's", nameof(device));
             case "auto":
-                return CreateFastest(threads, level, exact, precision, device);
+                return CreateFastest(threads, level, exact, precision, device, graphs);
             case "cpu":
                 return new CpuBackend(threads, level, exact);
             case "cuda":
-                return CreateCuda(threads, level, precision, device, choice: null);
+                return CreateCuda(threads, level, precision, device, graphs, choice: null);
             case "reference" when threads > 1 || level is not null:
                 throw new ArgumentException(
                     "backend 'reference' runs plain loops on one thread; it takes neither threads nor a SIMD level", nameof(name));
@@ -47,15 +49,15 @@ public static class Backends
         }
     }
 
-    private static Backend CreateFastest(int threads, SimdLevel? level, bool exact, CudaPrecision precision, int device)
+    private static Backend CreateFastest(int threads, SimdLevel? level, bool exact, CudaPrecision precision, int device, bool graphs)
     {
-        if (precision != CudaPrecision.Fp32) return CreateCuda(threads, level, precision, device, "it alone computes in bf16");
-        if (device > 0) return CreateCuda(threads, level, precision, device, "a device is given");
+        if (precision != CudaPrecision.Fp32) return CreateCuda(threads, level, precision, device, graphs, "it alone computes in bf16");
+        if (device > 0) return CreateCuda(threads, level, precision, device, graphs, "a device is given");
         if (threads > 0 || level is not null || exact)
             return new CpuBackend(threads, level, exact) { Choice = "settings of the CPU backend are given" };
         try
         {
-            return new CudaBackend { Choice = "there is a GPU" };
+            return new CudaBackend(graphs: graphs) { Choice = "there is a GPU" };
         }
         catch (PlatformNotSupportedException e)
         {
@@ -63,7 +65,7 @@ public static class Backends
         }
     }
 
-    private static CudaBackend CreateCuda(int threads, SimdLevel? level, CudaPrecision precision, int device, string? choice)
+    private static CudaBackend CreateCuda(int threads, SimdLevel? level, CudaPrecision precision, int device, bool graphs, string? choice)
     {
         if (threads > 0 || level is not null)
         {
@@ -71,6 +73,6 @@ public static class Backends
                 "backend 'cuda' runs on a GPU; it takes neither threads nor a SIMD level", threads > 0 ? nameof(threads) : nameof(level));
         }
 
-        return new CudaBackend(device, precision: precision) { Choice = choice };
+        return new CudaBackend(device, precision: precision, graphs: graphs) { Choice = choice };
     }
 }

@@ -70,6 +70,7 @@ internal sealed class RunOptions
         Add(backend.Simd, (c, v) => c with { Simd = v });
         Add(backend.Exact, (c, v) => c with { Exact = v });
         Add(backend.Precision, (c, v) => c with { Precision = v });
+        Add(backend.NoCudaGraph, (c, v) => c with { CudaGraphs = !v });
     }
 
     /// <summary>All options.</summary>
@@ -136,7 +137,14 @@ internal sealed class BackendOptions(RunConfig standard)
 
     public Option<CudaPrecision> Precision { get; } = Names.Choice("--precision", standard.Precision, "What the CUDA backend stores activations, errors and copies of the weights in and multiplies; with bf16 on tensor cores, sums and master weights in fp32.");
 
+    public Option<bool> NoCudaGraph { get; } = new("--no-cuda-graph")
+    {
+        Description = "The CUDA backend launches each kernel by itself: slower, but what fails is named, and a loss that is not finite is seen before the update.",
+        DefaultValueFactory = _ => !standard.CudaGraphs,
+    };
+
     public Backend Create(ParseResult parsed) =>
         Backends.Create(
-            parsed.GetValue(Backend)!, parsed.GetValue(Threads), parsed.GetValue(Simd), parsed.GetValue(Exact), parsed.GetValue(Precision));
+            parsed.GetValue(Backend)!, parsed.GetValue(Threads), parsed.GetValue(Simd), parsed.GetValue(Exact), parsed.GetValue(Precision),
+            graphs: !parsed.GetValue(NoCudaGraph));
 }

@@ -1,5 +1,6 @@
-// The part of the CUDA driver API that FeedbackKernels calls, on a device that is this thread of the host. Work runs when it
-// is queued. Settings and counters are of the calling thread, so that tests which run side by side do not disturb each other.
+// The part of the CUDA driver API that FeedbackKernels calls, on a device that is this thread of the host: device, context,
+// modules and launches. Settings and counters are of the calling thread, so that tests which run side by side do not disturb
+// each other.
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
@@ -10,25 +11,16 @@
 #include <string>
 #include <vector>
 
+#include "driver.h"
+#include "kernel_call.h"
 #include "memory.h"
 #include "results.h"
 #include "scheduler.h"
+#include "stream.h"
 
 using namespace emulated;
 
 namespace {
-
-struct Settings
-{
-    long long initResult = 0, driverVersion = 12040, deviceCount = 1, computeMajor = 8, computeMinor = 0, moduleResult = 0, pushResult = 0;
-    long long memoryLimit = 16ll << 30;
-    long long seed = 1;
-};
-
-struct Counters
-{
-    long long allocations = 0, releases = 0, launches = 0, synchronizations = 0;
-};
 
 struct Context
 {
@@ -40,26 +32,10 @@ struct Module
     std::vector<const Kernel*> kernels;
 };
 
-struct Stream
-{
-    unsigned flags;
-};
-
-thread_local Settings settings;
-thread_local Counters counters;
 thread_local std::vector<Context*> contexts;
 thread_local std::string lastMessage;
 std::atomic<bool> initialised{false};
 Context primary;
-
-bool has_context() { return !contexts.empty() && contexts.back() != nullptr; }
-
-int failed(int result, std::string message)
-{
-    lastMessage = std::move(message);
-    std::fprintf(stderr, "emulated driver: %s\n", lastMessage.c_str());
-    return result;
-}
 
 const char* name_of(int result)
 {
@@ -74,11 +50,16 @@ const char* name_of(int result)
         case InvalidDevice: return "CUDA_ERROR_INVALID_DEVICE";
         case InvalidImage: return "CUDA_ERROR_INVALID_IMAGE";
         case InvalidContext: return "CUDA_ERROR_INVALID_CONTEXT";
+        case NoBinaryForDevice: return "CUDA_ERROR_NO_BINARY_FOR_GPU";
+        case InvalidPtx: return "CUDA_ERROR_INVALID_PTX";
+        case InvalidHandle: return "CUDA_ERROR_INVALID_HANDLE";
+        case NotReady: return "CUDA_ERROR_NOT_READY";
         case UnsupportedPtx: return "CUDA_ERROR_UNSUPPORTED_PTX_VERSION";
         case NotFound: return "CUDA_ERROR_NOT_FOUND";
         case IllegalAddress: return "CUDA_ERROR_ILLEGAL_ADDRESS";
         case MisalignedAddress: return "CUDA_ERROR_MISALIGNED_ADDRESS";
         case LaunchFailed: return "CUDA_ERROR_LAUNCH_FAILED";
+        case NotSupported: return "CUDA_ERROR_NOT_SUPPORTED";
         default: return nullptr;
     }
 }
@@ -97,9 +78,90 @@ std::vector<std::string> entries_of(const std::string& ptx)
     return names;
 }
 
+// A number such as 8.4 after a word, times ten; -1 where the word is not there.
+long long version_after(const std::string& ptx, const std::string& word)
+{
+    const std::size_t at = ptx.find(word);
+    if (at == std::string::npos) return -1;
+    char* rest;
+    const long long major = std::strtoll(ptx.c_str() + at + word.size(), &rest, 10);
+    return 10 * major + (*rest == '.' ? std::atoll(rest + 1) : 0);
+}
+
+// CUDA 11.8 compiles PTX 7.8, CUDA 12.4 PTX 8.4, CUDA 13.0 PTX 9.0.
+long long newest_ptx() { return (settings.driverVersion / 1000 - 4) * 10 + settings.driverVersion % 1000 / 10; }
+
+// A CUresult, and what the compiler of the driver would write into its log.
+int compile(Module& module, const std::string& ptx, std::string& log)
+{
+    if (settings.moduleResult != Success)
+    {
+        log = "the test has set this result";
+        return static_cast<int>(settings.moduleResult);
+    }
+
+    const long long version = version_after(ptx, ".version "), architecture = version_after(ptx, ".target sm_");
+    if (version < 0 || architecture < 0)
+    {
+        log = "the image is no PTX: it names no version or no target";
+        return InvalidPtx;
+    }
+
+    if (version > newest_ptx())
+    {
+        log = "Unsupported .version " + std::to_string(version / 10) + "." + std::to_string(version % 10) + "; current version is '"
+            + std::to_string(newest_ptx() / 10) + "." + std::to_string(newest_ptx() % 10) + "'";
+        return UnsupportedPtx;
+    }
+
+    if (architecture / 10 > settings.computeMajor * 10 + settings.computeMinor)
+    {
+        log = "the PTX is for a newer architecture";
+        return NoBinaryForDevice;
+    }
+
+    for (const std::string& name : entries_of(ptx))
+    {
+        const Kernel* kernel = find_kernel(name);
+        if (!kernel)
+        {
+            log = "kernel " + name + " is in the PTX and not in the emulated driver: they come from different sources";
+            return InvalidPtx;
+        }
+
+        module.kernels.push_back(kernel);
+    }
+
+    if (module.kernels.empty()) log = "the PTX defines no kernel";
+    return module.kernels.empty() ? static_cast<int>(InvalidPtx) : static_cast<int>(Success);
+}
+
+// Of CUjit_option: where the errors of the compiler go, and how many bytes there are.
+enum JitOption
+{
+    ErrorLog = 5,
+    ErrorLogBytes = 6
+};
+
 }  // namespace
 
-#define EXPORT extern "C" __attribute__((visibility("default")))
+namespace emulated {
+
+thread_local Settings settings;
+thread_local Counters counters;
+
+bool is_initialised() { return initialised; }
+
+bool has_context() { return !contexts.empty() && contexts.back() != nullptr; }
+
+int failed(int result, std::string message)
+{
+    lastMessage = std::move(message);
+    std::fprintf(stderr, "emulated driver: %s\n", lastMessage.c_str());
+    return result;
+}
+
+}  // namespace emulated
 
 // What tests set and read.
 EXPORT int emulatedSet(const char* name, long long value)
@@ -113,7 +175,9 @@ EXPORT int emulatedSet(const char* name, long long value)
     else if (key == "module-result") settings.moduleResult = value;
     else if (key == "push-result") settings.pushResult = value;
     else if (key == "memory-limit") settings.memoryLimit = value;
+    else if (key == "memory-pools") settings.memoryPools = value;
     else if (key == "seed") settings.seed = value;
+    else if (key == "deferred") settings.deferred = value;
     else return InvalidValue;
     return Success;
 }
@@ -121,16 +185,24 @@ EXPORT int emulatedSet(const char* name, long long value)
 EXPORT long long emulatedGet(const char* name)
 {
     const std::string key = name;
+    if (key == "calls") return counters.calls;
     if (key == "allocations") return counters.allocations;
     if (key == "releases") return counters.releases;
     if (key == "launches") return counters.launches;
     if (key == "synchronizations") return counters.synchronizations;
+    if (key == "pinned") return counters.pinned;
+    if (key == "events") return counters.events;
+    if (key == "graphs") return counters.graphs;
+    if (key == "event-waits") return counters.eventWaits;
+    if (key == "graph-launches") return counters.graphLaunches;
+    if (key == "graph-updates") return counters.graphUpdates;
     if (key == "allocated-bytes") return static_cast<long long>(allocated_bytes());
     return -1;
 }
 
 EXPORT int cuInit(unsigned)
 {
+    counters.calls++;
     if (settings.initResult != Success) return static_cast<int>(settings.initResult);
     if (settings.deviceCount == 0) return NoDevice;
     install_fault_handler();
@@ -140,18 +212,21 @@ EXPORT int cuInit(unsigned)
 
 EXPORT int cuDriverGetVersion(int* version)
 {
+    counters.calls++;
     *version = static_cast<int>(settings.driverVersion);
     return settings.initResult == 34 ? 34 : Success;
 }
 
 EXPORT int cuGetErrorName(int result, const char** name)
 {
+    counters.calls++;
     *name = name_of(result);
     return *name ? Success : InvalidValue;
 }
 
 EXPORT int cuGetErrorString(int result, const char** text)
 {
+    counters.calls++;
     if (!name_of(result)) return InvalidValue;
     *text = lastMessage.empty() ? name_of(result) : lastMessage.c_str();
     return Success;
@@ -159,6 +234,7 @@ EXPORT int cuGetErrorString(int result, const char** text)
 
 EXPORT int cuDeviceGetCount(int* count)
 {
+    counters.calls++;
     if (!initialised) return NotInitialized;
     *count = static_cast<int>(settings.deviceCount);
     return Success;
@@ -166,6 +242,7 @@ EXPORT int cuDeviceGetCount(int* count)
 
 EXPORT int cuDeviceGet(int* device, int ordinal)
 {
+    counters.calls++;
     if (!initialised) return NotInitialized;
     if (ordinal < 0 || ordinal >= settings.deviceCount) return InvalidDevice;
     *device = ordinal;
@@ -174,29 +251,34 @@ EXPORT int cuDeviceGet(int* device, int ordinal)
 
 EXPORT int cuDeviceGetName(char* name, int length, int)
 {
+    counters.calls++;
     std::snprintf(name, static_cast<std::size_t>(length), "emulated device");
     return Success;
 }
 
 EXPORT int cuDeviceGetAttribute(int* value, int attribute, int)
 {
+    counters.calls++;
     switch (attribute)
     {
         case 16: *value = 4; return Success;  // multiprocessors
         case 75: *value = static_cast<int>(settings.computeMajor); return Success;
         case 76: *value = static_cast<int>(settings.computeMinor); return Success;
+        case 115: *value = static_cast<int>(settings.memoryPools); return Success;
         default: return InvalidValue;
     }
 }
 
 EXPORT int cuDeviceTotalMem_v2(std::size_t* bytes, int)
 {
+    counters.calls++;
     *bytes = static_cast<std::size_t>(settings.memoryLimit);
     return Success;
 }
 
 EXPORT int cuDevicePrimaryCtxRetain(void** context, int)
 {
+    counters.calls++;
     if (!initialised) return NotInitialized;
     primary.retained++;
     *context = &primary;
@@ -205,6 +287,7 @@ EXPORT int cuDevicePrimaryCtxRetain(void** context, int)
 
 EXPORT int cuDevicePrimaryCtxRelease_v2(int)
 {
+    counters.calls++;
     if (primary.retained == 0) return InvalidContext;
     primary.retained--;
     return Success;
@@ -212,12 +295,14 @@ EXPORT int cuDevicePrimaryCtxRelease_v2(int)
 
 EXPORT int cuCtxGetCurrent(void** context)
 {
+    counters.calls++;
     *context = contexts.empty() ? nullptr : contexts.back();
     return Success;
 }
 
 EXPORT int cuCtxPushCurrent_v2(void* context)
 {
+    counters.calls++;
     if (settings.pushResult != Success) return static_cast<int>(settings.pushResult);
     contexts.push_back(static_cast<Context*>(context));
     return Success;
@@ -225,112 +310,46 @@ EXPORT int cuCtxPushCurrent_v2(void* context)
 
 EXPORT int cuCtxPopCurrent_v2(void** context)
 {
+    counters.calls++;
     if (contexts.empty()) return InvalidContext;
     *context = contexts.back();
     contexts.pop_back();
     return Success;
 }
 
-EXPORT int cuMemGetInfo_v2(std::size_t* free, std::size_t* total)
+EXPORT int cuModuleLoadDataEx(void** module, const void* image, unsigned count, const int* options, void** values)
 {
+    counters.calls++;
     if (!has_context()) return InvalidContext;
-    *total = static_cast<std::size_t>(settings.memoryLimit);
-    const std::size_t used = allocated_bytes();
-    *free = used < *total ? *total - used : 0;
-    return Success;
-}
-
-EXPORT int cuMemAlloc_v2(std::uint64_t* address, std::size_t bytes)
-{
-    if (!has_context()) return InvalidContext;
-    if (bytes == 0) return InvalidValue;
-    if (bytes > static_cast<std::size_t>(settings.memoryLimit)) return OutOfMemory;
-    void* memory = allocate(bytes);
-    if (!memory) return OutOfMemory;
-    counters.allocations++;
-    *address = reinterpret_cast<std::uint64_t>(memory);
-    return Success;
-}
-
-EXPORT int cuMemFree_v2(std::uint64_t address)
-{
-    if (!has_context()) return InvalidContext;
-    if (!release(reinterpret_cast<void*>(address))) return failed(InvalidValue, "freed an address that was not allocated");
-    counters.releases++;
-    return Success;
-}
-
-EXPORT int cuMemcpyHtoDAsync_v2(std::uint64_t destination, const void* source, std::size_t bytes, void*)
-{
-    if (!has_context()) return InvalidContext;
-    if (!inside_allocation(reinterpret_cast<void*>(destination), bytes)) return failed(InvalidValue, "a copy to memory outside an allocation");
-    std::memcpy(reinterpret_cast<void*>(destination), source, bytes);
-    return Success;
-}
-
-EXPORT int cuMemcpyDtoHAsync_v2(void* destination, std::uint64_t source, std::size_t bytes, void*)
-{
-    if (!has_context()) return InvalidContext;
-    if (!inside_allocation(reinterpret_cast<void*>(source), bytes)) return failed(InvalidValue, "a copy of memory outside an allocation");
-    std::memcpy(destination, reinterpret_cast<void*>(source), bytes);
-    return Success;
-}
-
-EXPORT int cuMemsetD8Async(std::uint64_t address, unsigned char value, std::size_t bytes, void*)
-{
-    if (!has_context()) return InvalidContext;
-    if (!inside_allocation(reinterpret_cast<void*>(address), bytes)) return failed(InvalidValue, "a fill of memory outside an allocation");
-    std::memset(reinterpret_cast<void*>(address), value, bytes);
-    return Success;
-}
-
-EXPORT int cuStreamCreate(void** stream, unsigned flags)
-{
-    if (!has_context()) return InvalidContext;
-    *stream = new Stream{flags};
-    return Success;
-}
-
-EXPORT int cuStreamDestroy_v2(void* stream)
-{
-    if (!has_context()) return InvalidContext;
-    delete static_cast<Stream*>(stream);
-    return Success;
-}
-
-EXPORT int cuStreamSynchronize(void*)
-{
-    if (!has_context()) return InvalidContext;
-    counters.synchronizations++;
-    return Success;
-}
-
-EXPORT int cuModuleLoadData(void** module, const void* image)
-{
-    if (!has_context()) return InvalidContext;
-    if (settings.moduleResult != Success) return static_cast<int>(settings.moduleResult);
-    const std::string ptx = static_cast<const char*>(image);
-    const std::string target = ".target sm_";
-    const std::size_t at = ptx.find(target);
-    if (at == std::string::npos) return failed(InvalidImage, "the image is no PTX: it names no target");
-    const long long architecture = std::atoll(ptx.c_str() + at + target.size());
-    if (architecture > settings.computeMajor * 10 + settings.computeMinor) return failed(InvalidImage, "the PTX is for a newer architecture");
-    std::unique_ptr<Module> result(new Module);
-    for (const std::string& name : entries_of(ptx))
+    char* log = nullptr;
+    void** logBytes = nullptr;
+    for (unsigned i = 0; i < count; i++)
     {
-        const Kernel* kernel = find_kernel(name);
-        if (!kernel)
-            return failed(InvalidImage, "kernel " + name + " is in the PTX and not in the emulated driver: they come from different sources");
-        result->kernels.push_back(kernel);
+        if (options[i] == ErrorLog) log = static_cast<char*>(values[i]);
+        else if (options[i] == ErrorLogBytes) logBytes = &values[i];
+        else return failed(InvalidValue, "option " + std::to_string(options[i]) + " of cuModuleLoadDataEx");
     }
 
-    if (result->kernels.empty()) return failed(InvalidImage, "the PTX defines no kernel");
+    if ((log == nullptr) != (logBytes == nullptr)) return failed(InvalidValue, "a log takes a buffer and its size");
+    std::unique_ptr<Module> result(new Module);
+    std::string text;
+    const int status = compile(*result, static_cast<const char*>(image), text);
+    if (log)
+    {
+        const std::size_t most = reinterpret_cast<std::size_t>(*logBytes), bytes = text.size() < most ? text.size() : most - 1;
+        std::memcpy(log, text.c_str(), bytes);
+        log[bytes] = 0;
+        *logBytes = reinterpret_cast<void*>(bytes);
+    }
+
+    if (status != Success) return failed(status, name_of(status) ? name_of(status) : "a module that cannot be loaded");
     *module = result.release();
     return Success;
 }
 
 EXPORT int cuModuleUnload(void* module)
 {
+    counters.calls++;
     if (!has_context()) return InvalidContext;
     delete static_cast<Module*>(module);
     return Success;
@@ -338,6 +357,7 @@ EXPORT int cuModuleUnload(void* module)
 
 EXPORT int cuModuleGetFunction(void** function, void* module, const char* name)
 {
+    counters.calls++;
     if (!has_context()) return InvalidContext;
     for (const Kernel* kernel : static_cast<Module*>(module)->kernels)
     {
@@ -351,34 +371,67 @@ EXPORT int cuModuleGetFunction(void** function, void* module, const char* name)
     return NotFound;
 }
 
-// Arguments come as one block (CU_LAUNCH_PARAM_BUFFER_POINTER), whose size has to be that of the kernel's struct.
-EXPORT int cuLaunchKernel(
-    void* function, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX, unsigned blockY, unsigned blockZ, unsigned sharedBytes, void*,
-    void** parameters, void** extra)
+namespace emulated {
+
+int make_call(KernelCall& call, void* function, Index3 grid, Index3 block, unsigned sharedBytes, void* const* parameters, void* const* extra)
 {
-    if (!has_context()) return InvalidContext;
     const auto& kernel = *static_cast<const Kernel*>(function);
     const std::string name = kernel.name;
-    if (parameters || !extra || extra[0] != reinterpret_cast<void*>(1) || extra[2] != reinterpret_cast<void*>(2) || extra[4])
-        return failed(InvalidValue, name + ": arguments come as one block");
-    const void* arguments = extra[1];
-    const std::size_t bytes = *static_cast<const std::size_t*>(extra[3]);
-    if (bytes != kernel.argumentBytes)
-        return failed(
-            InvalidValue, name + ": arguments of " + std::to_string(bytes) + " bytes, the kernel takes " + std::to_string(kernel.argumentBytes));
-    if (blockX * blockY * blockZ != kernel.threads)
+    const void* arguments;
+    if (extra)
+    {
+        if (parameters || extra[0] != reinterpret_cast<void*>(1) || extra[2] != reinterpret_cast<void*>(2) || extra[4])
+            return failed(InvalidValue, name + ": arguments come as one block");
+        const std::size_t bytes = *static_cast<const std::size_t*>(extra[3]);
+        if (bytes != kernel.argumentBytes)
+            return failed(
+                InvalidValue, name + ": arguments of " + std::to_string(bytes) + " bytes, the kernel takes " + std::to_string(kernel.argumentBytes));
+        arguments = extra[1];
+    }
+    else
+    {
+        if (!parameters || !parameters[0]) return failed(InvalidValue, name + ": no arguments");
+        arguments = parameters[0];
+    }
+
+    if (block.x * block.y * block.z != kernel.threads)
         return failed(
             InvalidValue,
-            name + ": blocks of " + std::to_string(blockX * blockY * blockZ) + " threads, the kernel is for " + std::to_string(kernel.threads));
-    if (gridX == 0 || gridY == 0 || gridZ == 0 || gridX > 0x7FFFFFFFu || gridY > 65535 || gridZ > 65535)
+            name + ": blocks of " + std::to_string(block.x * block.y * block.z) + " threads, the kernel is for " + std::to_string(kernel.threads));
+    if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 0x7FFFFFFFu || grid.y > 65535 || grid.z > 65535)
         return failed(
-            InvalidValue, name + ": a grid of " + std::to_string(gridX) + " x " + std::to_string(gridY) + " x " + std::to_string(gridZ));
+            InvalidValue, name + ": a grid of " + std::to_string(grid.x) + " x " + std::to_string(grid.y) + " x " + std::to_string(grid.z));
     if (sharedBytes != 0) return failed(InvalidValue, name + ": no kernel takes dynamic shared memory");
+    constexpr std::size_t alignment = 64;
+    const std::size_t bytes = (kernel.argumentBytes + alignment - 1) / alignment * alignment;
+    std::shared_ptr<void> copy(std::aligned_alloc(alignment, bytes), std::free);
+    std::memcpy(copy.get(), arguments, kernel.argumentBytes);
+    call = {&kernel, grid, block, sharedBytes, std::move(copy)};
+    return Success;
+}
+
+int run(const KernelCall& call)
+{
     counters.launches++;
     std::string message;
     const std::uint64_t seed = static_cast<std::uint64_t>(settings.seed) * 1000003u + static_cast<std::uint64_t>(counters.launches);
-    const int result = run_grid(kernel, {gridX, gridY, gridZ}, {blockX, blockY, blockZ}, arguments, seed, message);
+    const int result = run_grid(*call.kernel, call.grid, call.block, call.arguments.get(), seed, message);
     if (result != Success) return failed(result, message);
-    if (!slack_is_untouched(message)) return failed(IllegalAddress, "kernel " + name + " " + message);
+    if (!slack_is_untouched(message)) return failed(IllegalAddress, "kernel " + std::string(call.kernel->name) + " " + message);
     return Success;
+}
+
+}  // namespace emulated
+
+EXPORT int cuLaunchKernel(
+    void* function, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX, unsigned blockY, unsigned blockZ, unsigned sharedBytes, void* handle,
+    void** parameters, void** extra)
+{
+    counters.calls++;
+    if (!has_context()) return InvalidContext;
+    const std::shared_ptr<Stream> stream = find_stream(handle);
+    if (!stream) return failed(InvalidHandle, "there is no such stream, or it has been destroyed");
+    KernelCall call;
+    const int result = make_call(call, function, {gridX, gridY, gridZ}, {blockX, blockY, blockZ}, sharedBytes, parameters, extra);
+    return result == Success ? queue(*stream, [call] { return run(call); }) : result;
 }

@@ -17,14 +17,21 @@ namespace {
 constexpr unsigned char Poison = 0xFF;
 constexpr std::size_t CheckedBefore = 64;
 
+// Blocks run in any order, so the first access beyond an allocation may be far from it, and must not be of what lies there.
+// Costs addresses, no memory.
+constexpr std::size_t GuardBytes = 1 << 20;
+
 struct Allocation
 {
     std::size_t bytes;
     std::unique_ptr<GuardedMemory> pages;
+    Origin origin;
+    // Whether a kernel may touch it, and whether it has been given back to its pool.
+    bool open, retired;
 };
 
 std::mutex lock;
-std::size_t total;
+std::size_t total, ofPool;
 
 std::map<std::uintptr_t, Allocation>& allocations()
 {
@@ -42,47 +49,80 @@ bool is_poison(const char* from, const char* to)
     return true;
 }
 
+// The allocation that holds these bytes, or null; the lock is the caller's.
+const Allocation* allocation_around(const void* address, std::size_t bytes)
+{
+    const auto at = reinterpret_cast<std::uintptr_t>(address);
+    auto next = allocations().upper_bound(at);
+    if (next == allocations().begin()) return nullptr;
+    --next;
+    return at + bytes <= next->first + next->second.bytes ? &next->second : nullptr;
+}
+
 }  // namespace
 
 GuardedMemory::GuardedMemory(std::size_t bytes)
 {
     const std::size_t page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE)), inner = (bytes + page - 1) / page * page;
-    void* memory = mmap(nullptr, inner + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED || mprotect(static_cast<char*>(memory) + page, inner, PROT_READ | PROT_WRITE) != 0)
+    void* memory = mmap(nullptr, inner + 2 * GuardBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED || mprotect(static_cast<char*>(memory) + GuardBytes, inner, PROT_READ | PROT_WRITE) != 0)
     {
         begin = end = nullptr;
         return;
     }
 
-    begin = static_cast<char*>(memory) + page;
+    begin = static_cast<char*>(memory) + GuardBytes;
     end = begin + inner;
 }
 
 GuardedMemory::~GuardedMemory()
 {
     if (!begin) return;
-    const std::size_t page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-    munmap(begin - page, static_cast<std::size_t>(end - begin) + 2 * page);
+    munmap(begin - GuardBytes, static_cast<std::size_t>(end - begin) + 2 * GuardBytes);
 }
 
-void* allocate(std::size_t bytes)
+void* allocate(std::size_t bytes, Origin origin)
 {
     std::unique_ptr<GuardedMemory> pages(new GuardedMemory(bytes + 16));
     if (!pages->begin_of_pages()) return nullptr;
-    std::memset(pages->begin_of_pages(), Poison, static_cast<std::size_t>(pages->end_of_pages() - pages->begin_of_pages()));
+    const auto length = static_cast<std::size_t>(pages->end_of_pages() - pages->begin_of_pages());
+    std::memset(pages->begin_of_pages(), Poison, length);
     char* address = pages->end_aligned(bytes);
+    const bool pool = origin == Origin::Pool;
+    if (pool) mprotect(pages->begin_of_pages(), length, PROT_NONE);
     std::lock_guard<std::mutex> guard(lock);
-    total += bytes;
-    allocations()[reinterpret_cast<std::uintptr_t>(address)] = {bytes, std::move(pages)};
+    if (origin != Origin::Host) total += bytes;
+    if (pool) ofPool += bytes;
+    allocations()[reinterpret_cast<std::uintptr_t>(address)] = {bytes, std::move(pages), origin, !pool, false};
     return address;
 }
 
-bool release(void* address)
+void open(void* address)
 {
     std::lock_guard<std::mutex> guard(lock);
     const auto found = allocations().find(reinterpret_cast<std::uintptr_t>(address));
-    if (found == allocations().end()) return false;
-    total -= found->second.bytes;
+    if (found == allocations().end()) return;
+    GuardedMemory& pages = *found->second.pages;
+    mprotect(pages.begin_of_pages(), static_cast<std::size_t>(pages.end_of_pages() - pages.begin_of_pages()), PROT_READ | PROT_WRITE);
+    found->second.open = true;
+}
+
+bool retire(void* address)
+{
+    std::lock_guard<std::mutex> guard(lock);
+    const auto found = allocations().find(reinterpret_cast<std::uintptr_t>(address));
+    if (found == allocations().end() || found->second.origin != Origin::Pool || found->second.retired) return false;
+    found->second.retired = true;
+    return true;
+}
+
+bool release(void* address, Origin origin)
+{
+    std::lock_guard<std::mutex> guard(lock);
+    const auto found = allocations().find(reinterpret_cast<std::uintptr_t>(address));
+    if (found == allocations().end() || found->second.origin != origin) return false;
+    if (origin != Origin::Host) total -= found->second.bytes;
+    if (origin == Origin::Pool) ofPool -= found->second.bytes;
     allocations().erase(found);
     return true;
 }
@@ -93,14 +133,38 @@ std::size_t allocated_bytes()
     return total;
 }
 
+std::size_t pool_bytes()
+{
+    std::lock_guard<std::mutex> guard(lock);
+    return ofPool;
+}
+
+bool is_page_locked(const void* address, std::size_t bytes)
+{
+    std::lock_guard<std::mutex> guard(lock);
+    const Allocation* allocation = allocation_around(address, bytes);
+    return allocation && allocation->origin == Origin::Host;
+}
+
+bool is_of_pool(const void* address)
+{
+    std::lock_guard<std::mutex> guard(lock);
+    const Allocation* allocation = allocation_around(address, 0);
+    return allocation && allocation->origin == Origin::Pool;
+}
+
 bool inside_allocation(const void* address, std::size_t bytes)
 {
     std::lock_guard<std::mutex> guard(lock);
-    const auto at = reinterpret_cast<std::uintptr_t>(address);
-    auto next = allocations().upper_bound(at);
-    if (next == allocations().begin()) return false;
-    --next;
-    return at + bytes <= next->first + next->second.bytes;
+    const Allocation* allocation = allocation_around(address, bytes);
+    return allocation && allocation->origin != Origin::Host && !allocation->retired;
+}
+
+bool is_reachable(const void* address, std::size_t bytes)
+{
+    std::lock_guard<std::mutex> guard(lock);
+    const Allocation* allocation = allocation_around(address, bytes);
+    return allocation && allocation->origin != Origin::Host && allocation->open;
 }
 
 std::string describe_address(const void* address)
@@ -134,6 +198,7 @@ bool slack_is_untouched(std::string& message)
     std::lock_guard<std::mutex> guard(lock);
     for (const auto& [address, allocation] : allocations())
     {
+        if (!allocation.open) continue;
         const char *begin = reinterpret_cast<const char*>(address), *end = begin + allocation.bytes;
         const char* before = begin - allocation.pages->begin_of_pages() > static_cast<std::ptrdiff_t>(CheckedBefore)
             ? begin - CheckedBefore : allocation.pages->begin_of_pages();

@@ -13,11 +13,16 @@ enum Result : int
     InvalidDevice = 101,
     InvalidImage = 200,
     InvalidContext = 201,
+    NoBinaryForDevice = 209,
+    InvalidPtx = 218,
     UnsupportedPtx = 222,
+    InvalidHandle = 400,
     NotFound = 500,
+    NotReady = 600,
     IllegalAddress = 700,
     MisalignedAddress = 716,
-    LaunchFailed = 719
+    LaunchFailed = 719,
+    NotSupported = 801
 };
 
 }  // namespace emulated

@@ -43,7 +43,7 @@ internal sealed class PaperBackend(Func<ConvShape, string> name, ElementType sto
     /// <inheritdoc/>
     public override ConvPlan Explain(in ConvShape shape, ConvPass pass) => new("none", Description);
 
-    internal override SafeHandle AllocateMemory(long bytes)
+    internal override SafeHandle AllocateMemory(long bytes, string purpose)
     {
         var memory = new NoMemory((nint)_address);
         _address += (bytes + 255) / 256 * 256;

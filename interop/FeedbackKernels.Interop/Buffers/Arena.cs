@@ -58,7 +58,7 @@ public sealed class Arena : IDisposable
     {
         if (_committed) throw new InvalidOperationException("the arena has been committed already");
         _committed = true;
-        SafeHandle memory = _backend.AllocateMemory(Math.Max(Bytes, Alignment));
+        SafeHandle memory = _backend.AllocateMemory(Math.Max(Bytes, Alignment), "the arena of a step");
         _storage.Bind(memory);
     }
 

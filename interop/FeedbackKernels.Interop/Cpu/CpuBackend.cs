@@ -73,7 +73,7 @@ public sealed unsafe partial class CpuBackend : Backend
         base.Dispose(disposing);
     }
 
-    internal override SafeHandle AllocateMemory(long bytes) => new NativeMemoryHandle(bytes);
+    internal override SafeHandle AllocateMemory(long bytes, string purpose) => new NativeMemoryHandle(bytes);
 
     internal override void UploadBytes(ReadOnlySpan<byte> source, nint destination) =>
         source.CopyTo(new Span<byte>((void*)destination, source.Length));

@@ -183,6 +183,7 @@ public sealed unsafe partial class CudaBackend
     {
         public long Rows;
         public int Channels, RowsPerChunk, ReluAfter;
+        public fixed byte Hole[4];
         public void* X, Y, Dy;
         public float* Mean, Scale, Bias, Partials;
     }
@@ -200,6 +201,7 @@ public sealed unsafe partial class CudaBackend
         public long Rows;
         public int Channels, Chunks;
         public float Epsilon;
+        public fixed byte Hole[4];
         public float* Partials, Variance, DGamma, DBeta, MeanError, ErrorSlope;
     }
 
@@ -220,6 +222,7 @@ public sealed unsafe partial class CudaBackend
     {
         public long Rows;
         public int Channels, RowsPerBlock, Activation;
+        public fixed byte Hole[4];
         public void* X;
         public float* Scale, Bias;
         public void* Residual, Y;

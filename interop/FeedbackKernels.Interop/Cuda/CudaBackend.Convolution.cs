@@ -191,6 +191,7 @@ public sealed unsafe partial class CudaBackend
     private struct ConvWeightGradientArguments
     {
         public NativeConvShape Shape;
+        public fixed byte Hole[4];
         public void* X, Dy;
         public NativeGradientSlices Slices;
     }

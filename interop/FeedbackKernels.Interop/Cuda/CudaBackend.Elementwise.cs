@@ -113,6 +113,7 @@ public sealed unsafe partial class CudaBackend
     {
         public long Length;
         public int Wide;
+        public fixed byte Hole[4];
         public void* Source, Result;
     }
 
@@ -121,6 +122,7 @@ public sealed unsafe partial class CudaBackend
         public long Length;
         public NativeRandomKey Key;
         public float StandardDeviation;
+        public fixed byte Hole[4];
         public float* Values;
     }
 
@@ -129,6 +131,7 @@ public sealed unsafe partial class CudaBackend
         public long Length;
         public int Wide;
         public NativeSgdStep Step;
+        public fixed byte Hole[4];
         public float* Parameter, Gradient, Velocity;
         public void* Copy;
     }

@@ -51,6 +51,7 @@ public sealed unsafe partial class CudaBackend
     private struct MirrorCorrelateArguments
     {
         public NativeConvShape Shape;
+        public fixed byte Hole[4];
         public long FirstSample;
         public NativeMirrorNoise Noise;
         public void* Response;

@@ -74,6 +74,7 @@ public sealed unsafe partial class CudaBackend
     private double* AlignmentPartials(long blocks) => (double*)_scratch.Get(ScratchPurpose.AlignmentSums, 3 * (blocks + 1) * sizeof(double));
 
     private WeightAlignment FinishAlignment<TSizes>(long blocks, double* partials, in TSizes sizes)
+        where TSizes : unmanaged
     {
         double* result = partials + 3 * blocks;
         Launch(
@@ -91,6 +92,7 @@ public sealed unsafe partial class CudaBackend
     {
         public NativeTransposedShape Shape;
         public float Alpha, Beta;
+        public fixed byte Hole[4];
         public float* W, R, B;
         public void* Copy;
     }
@@ -107,6 +109,7 @@ public sealed unsafe partial class CudaBackend
     {
         public NativeTransposedShape Shape;
         public NativeSgdStep Step;
+        public fixed byte Hole[4];
         public float* B, Dw, Velocity;
         public void* Copy;
     }
@@ -114,6 +117,7 @@ public sealed unsafe partial class CudaBackend
     private struct AlignArguments
     {
         public NativeTransposedShape Shape;
+        public fixed byte Hole[4];
         public float* W, B;
         public double* Partials;
     }

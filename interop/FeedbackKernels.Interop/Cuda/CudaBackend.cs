@@ -5,10 +5,15 @@ namespace FeedbackKernels.Interop;
 
 /// <summary>
 /// The CUDA backend: the kernels of <c>native/</c> on one NVIDIA GPU, through nothing but its driver. Work is queued on one
-/// stream and operations return at once; <see cref="Backend.Upload{T}"/>, <see cref="Backend.Download{T}"/> and operations
-/// that return numbers wait.
+/// stream and operations return at once, also <see cref="Backend.Upload{T}"/>; <see cref="Backend.Download{T}"/> and
+/// operations that return numbers wait. A step (<see cref="Backend.BeginStep"/>) is one launch of a CUDA graph.
 /// Every sum has an order that the shapes alone decide: one model of device and driver gives the same bits on every run.
 /// </summary>
+/// <remarks>
+/// Buffers may be used on other streams of the device: they are there when <see cref="Backend.Allocate"/> returns. Work of
+/// other streams that uses them has to be waited for before they are disposed, and the order between streams is the
+/// caller's, by <see cref="RecordEvent"/>, <see cref="WaitForStream"/> and their kin.
+/// </remarks>
 public sealed unsafe partial class CudaBackend : Backend
 {
     private readonly CudaDevice _device;
@@ -16,40 +21,54 @@ public sealed unsafe partial class CudaBackend : Backend
     private readonly CudaStream? _ownStream;
     private readonly nint _stream;
     private readonly CudaKernels _kernels;
+    private readonly CudaHeap _heap;
     private readonly CudaScratch _scratch;
+    private readonly CudaStage _stage;
+    private readonly CudaSteps _steps;
+    private readonly bool _graphs;
     private bool _disposed;
 
     /// <summary>Opens a device.</summary>
     /// <param name="device">Number of the device, as the driver counts them.</param>
     /// <param name="stream">A CUstream (or cudaStream_t) of the device's primary context to queue work on, which the caller
-    /// keeps alive; 0 for one of the backend's own.</param>
+    /// keeps alive while the backend is used, <see cref="LegacyStream"/> or <see cref="PerThreadStream"/>; 0 for one of the
+    /// backend's own, which neither waits for the legacy default stream nor is waited for by it.</param>
     /// <param name="driver">The driver's library; null for what <see cref="CudaLibrary.EnvironmentVariable"/> names, or else
     /// the system's.</param>
     /// <param name="precision">How products are formed, and what activations are stored in.</param>
+    /// <param name="graphs">Whether steps are launched as graphs; without, each kernel is launched as it is called, and what
+    /// fails is said of its operation.</param>
     /// <exception cref="PlatformNotSupportedException">This build has no CUDA kernels, or there is no driver, no device, or
     /// none that is new enough; the message says what was looked for, and where.</exception>
     /// <exception cref="CudaException">The device could not be opened.</exception>
-    public CudaBackend(int device = 0, nint stream = 0, string? driver = null, CudaPrecision precision = CudaPrecision.Fp32)
+    public CudaBackend(
+        int device = 0, nint stream = 0, string? driver = null, CudaPrecision precision = CudaPrecision.Fp32, bool graphs = true)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(device);
         if (!Enum.IsDefined(precision)) throw new ArgumentOutOfRangeException(nameof(precision), precision, "unknown precision");
         Precision = precision;
+        _graphs = graphs;
         if (!CudaKernels.Exist) throw new PlatformNotSupportedException($"this build has no CUDA kernels ({CudaKernels.BuildStatus})");
         _device = CudaDevice.Open(device, driver);
         _context = new CudaContext(_device.Handle);
+        _kernels = new CudaKernels(_context, _device);
         try
         {
+            _kernels.Try();
             _ownStream = stream == 0 ? new CudaStream(_context) : null;
         }
         catch
         {
+            _kernels.Dispose();
             _context.Dispose();
             throw;
         }
 
         _stream = _ownStream?.DangerousGetHandle() ?? stream;
-        _kernels = new CudaKernels(_context, _device.Architecture);
-        _scratch = new CudaScratch(_context);
+        _heap = new CudaHeap(_context, _device, _ownStream);
+        _scratch = new CudaScratch(_heap);
+        _stage = new CudaStage(_context, _stream);
+        _steps = new CudaSteps(_context, _heap, _stream);
     }
 
     /// <summary>How the CUDA kernels of this build were made; or, when there are none, why.</summary>
@@ -61,7 +80,7 @@ public sealed unsafe partial class CudaBackend : Backend
     /// <inheritdoc/>
     public override string Description =>
         $"{_device.Name}, compute capability {_device.Major}.{_device.Minor}, {_device.Multiprocessors} multiprocessors, " +
-        $"{_device.Bytes >> 20} MiB, kernels for {_device.Architecture}, products and activations in {ProductName}, driver {CudaLibrary.LoadedPath}";
+        $"{_device.Bytes >> 20} MiB, kernels for {_device.Architecture}, products and activations in {ProductName}, driver {CudaLibrary.LoadedPath} for CUDA {_device.DriverVersionText}";
 
     /// <inheritdoc/>
     public override bool HostAddressable => false;
@@ -94,9 +113,21 @@ public sealed unsafe partial class CudaBackend : Backend
     /// <exception cref="CudaException">Something queued has failed.</exception>
     public override void Synchronize()
     {
-        ObjectDisposedException.ThrowIf(_disposed, this);
-        using CudaContext.Scope scope = _context.Enter();
+        using CudaContext.Scope scope = EnterInOrder();
         Check(DriverApi.StreamSynchronize(_stream), "cuStreamSynchronize", "waiting for what was queued");
+    }
+
+    /// <inheritdoc/>
+    public override StepScope BeginStep()
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        return _graphs ? new StepScope(this, _steps.Begin()) : default;
+    }
+
+    internal override void EndStep(int number, bool complete)
+    {
+        if (complete) ObjectDisposedException.ThrowIf(_disposed, this);
+        if (!_disposed) _steps.End(number, complete);
     }
 
     /// <inheritdoc/>
@@ -106,10 +137,13 @@ public sealed unsafe partial class CudaBackend : Backend
         {
             _disposed = true;
             // Queued kernels still use the modules and the memory below. What failed among them was the caller's to ask for
-            // earlier, and Dispose throws nothing. A stream of the caller's may be gone by now.
-            _ = _ownStream?.TryDrain();
+            // earlier, and Dispose throws nothing. A stream of the caller's may be gone by now, and its work still under way:
+            // then the context, which is not gone, is what can be waited for.
+            _ = _ownStream?.TryDrain() ?? _context.TryDrain();
+            _steps.Dispose();
             _kernels.Dispose();
             _scratch.Dispose();
+            _stage.Dispose();
             _ownStream?.Dispose();
             _context.Dispose();
         }
@@ -117,69 +151,68 @@ public sealed unsafe partial class CudaBackend : Backend
         base.Dispose(disposing);
     }
 
-    internal override SafeHandle AllocateMemory(long bytes)
+    internal override SafeHandle AllocateMemory(long bytes, string purpose)
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
-        var memory = new CudaMemory(_context, bytes, "a buffer");
-        using CudaContext.Scope scope = _context.Enter();
-        Check(DriverApi.MemsetD8Async(memory.DangerousGetHandle(), 0, (nuint)bytes, _stream), "cuMemsetD8Async", "clearing a buffer");
+        CudaMemory memory = _heap.Allocate(bytes, purpose);
+        try
+        {
+            using CudaContext.Scope scope = _context.Enter();
+            Check(DriverApi.MemsetD8Async(memory.DangerousGetHandle(), 0, (nuint)bytes, _stream), "cuMemsetD8Async", $"clearing {purpose}");
+            // The buffer is there, and zero, on other streams as well.
+            Check(DriverApi.StreamSynchronize(_stream), "cuStreamSynchronize", $"clearing {purpose}");
+        }
+        catch
+        {
+            memory.Dispose();
+            throw;
+        }
+
         return memory;
     }
 
     internal override void UploadBytes(ReadOnlySpan<byte> source, nint destination)
     {
-        ObjectDisposedException.ThrowIf(_disposed, this);
-        if (source.IsEmpty) return;
-        using CudaContext.Scope scope = _context.Enter();
-        fixed (byte* bytes = source)
-        {
-            Check(
-                DriverApi.MemcpyHtoDAsync(destination, bytes, (nuint)source.Length, _stream), "cuMemcpyHtoDAsync",
-                $"upload of {source.Length} bytes");
-            // A span over page-locked memory is read after the copy has been queued, and the caller may overwrite it at once.
-            Check(DriverApi.StreamSynchronize(_stream), "cuStreamSynchronize", $"upload of {source.Length} bytes");
-        }
+        using CudaContext.Scope scope = EnterInOrder();
+        _stage.Upload(source, destination);
     }
 
     internal override void DownloadBytes(nint source, Span<byte> destination)
     {
-        ObjectDisposedException.ThrowIf(_disposed, this);
-        if (destination.IsEmpty) return;
-        using CudaContext.Scope scope = _context.Enter();
-        fixed (byte* bytes = destination)
-        {
-            Check(
-                DriverApi.MemcpyDtoHAsync(bytes, source, (nuint)destination.Length, _stream), "cuMemcpyDtoHAsync",
-                $"download of {destination.Length} bytes");
-            Check(DriverApi.StreamSynchronize(_stream), "cuStreamSynchronize", $"download of {destination.Length} bytes");
-        }
+        using CudaContext.Scope scope = EnterInOrder();
+        if (!destination.IsEmpty) _stage.Download(source, destination);
     }
 
     private static void Check(CudaResult result, string call, string operation) => CudaException.ThrowIfFailed(result, call, operation);
 
-    /// <summary>Queues a kernel.</summary>
+    /// <summary>Queues a kernel, or notes it where a step is open.</summary>
     /// <param name="file">Its file in native/.</param>
     /// <param name="kernel">Its name.</param>
     /// <param name="grid">Blocks.</param>
     /// <param name="threads">Threads of a block, as the kernel is compiled for.</param>
-    /// <param name="arguments">A struct of the layout of the kernel's own.</param>
+    /// <param name="arguments">A struct of the layout of the kernel's own, where that has holes with a field in each: what
+    /// lies in a hole is anything, and arguments are compared with those of the step before.</param>
     /// <param name="sizes">What errors say of the operation's sizes.</param>
     /// <param name="operation">The operation.</param>
     private void Launch<TArguments, TSizes>(
         string file, string kernel, Grid grid, int threads, in TArguments arguments, in TSizes sizes, [CallerMemberName] string operation = "")
         where TArguments : unmanaged
+        where TSizes : unmanaged
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
         nint function = _kernels.Get(file, kernel);
+        if (_steps.IsOpen)
+        {
+            _steps.Log.Add(function, (grid.X, grid.Y, grid.Z), (uint)threads, 0, arguments, kernel, operation, sizes);
+            return;
+        }
+
         CudaResult result;
         using (_context.Enter())
         {
             fixed (TArguments* block = &arguments)
             {
-                // CU_LAUNCH_PARAM_BUFFER_POINTER, _BUFFER_SIZE, _END: one block of arguments, laid out as the kernel's struct.
-                nuint bytes = (nuint)sizeof(TArguments);
-                void** extra = stackalloc void*[] { (void*)1, block, (void*)2, &bytes, null };
-                result = DriverApi.LaunchKernel(function, grid.X, grid.Y, grid.Z, (uint)threads, 1, 1, 0, _stream, null, extra);
+                result = CudaSteps.Launch(function, (grid.X, grid.Y, grid.Z), (uint)threads, 0, block, sizeof(TArguments), _stream);
             }
         }
 
@@ -187,8 +220,10 @@ public sealed unsafe partial class CudaBackend : Backend
     }
 
     private static void ThrowLaunchFailed<TSizes>(CudaResult result, string kernel, string operation, in TSizes sizes) =>
-        throw new CudaException(
-            "cuLaunchKernel", result, $"{operation.Replace("Core", "", StringComparison.Ordinal)} of {sizes}, kernel {kernel}");
+        throw new CudaException("cuLaunchKernel", result, $"{NameOf(operation)} of {sizes}, kernel {kernel}");
+
+    // Without the suffix of the methods that the public ones call.
+    private static string NameOf(string operation) => operation.Replace("Core", "", StringComparison.Ordinal);
 
     /// <summary>Blocks of a launch.</summary>
     private readonly record struct Grid(uint X, uint Y = 1, uint Z = 1)

@@ -7,7 +7,7 @@ namespace FeedbackKernels.Interop;
 /// The kernels of native/*.cu, embedded in this assembly as an archive of PTX. A file's PTX is compiled by the driver when one of its
 /// kernels is first launched.
 /// </summary>
-internal sealed class CudaKernels(CudaContext context, string architecture) : IDisposable
+internal sealed class CudaKernels(CudaContext context, CudaDevice device) : IDisposable
 {
     private const string ResourcePrefix = "cuda/";
 
@@ -24,18 +24,15 @@ internal sealed class CudaKernels(CudaContext context, string architecture) : ID
     public nint Get(string file, string kernel)
     {
         if (_functions.TryGetValue(kernel, out nint function)) return function;
-        if (!_modules.TryGetValue(file, out CudaModule? module))
-        {
-            byte[] ptx = Ptx(architecture, file)
-                ?? throw new InvalidOperationException($"this assembly has no PTX of native/{file}.cu for {architecture}");
-            module = new CudaModule(context, $"native/{file}.cu for {architecture}", ptx);
-            _modules.Add(file, module);
-        }
-
-        function = module.Function(kernel);
+        function = ModuleOf(file).Function(kernel);
         _functions.Add(kernel, function);
         return function;
     }
+
+    /// <summary>Has the driver compile the smallest file, so that one which cannot is found out before there is work.</summary>
+    /// <exception cref="PlatformNotSupportedException">It is too old for the PTX of this build; the message says what it has
+    /// and what it would take.</exception>
+    public void Try() => ModuleOf("fill");
 
     /// <summary>Unloads everything.</summary>
     public void Dispose()
@@ -43,6 +40,16 @@ internal sealed class CudaKernels(CudaContext context, string architecture) : ID
         foreach (CudaModule module in _modules.Values) module.Dispose();
         _modules.Clear();
         _functions.Clear();
+    }
+
+    private CudaModule ModuleOf(string file)
+    {
+        if (_modules.TryGetValue(file, out CudaModule? module)) return module;
+        byte[] ptx = Ptx(device.Architecture, file)
+            ?? throw new InvalidOperationException($"this assembly has no PTX of native/{file}.cu for {device.Architecture}");
+        module = new CudaModule(context, device, $"native/{file}.cu for {device.Architecture}", ptx);
+        _modules.Add(file, module);
+        return module;
     }
 
     private static byte[]? Ptx(string architecture, string file)

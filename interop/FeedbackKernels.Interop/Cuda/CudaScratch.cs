@@ -26,7 +26,7 @@ internal enum ScratchPurpose
 /// Device memory between the kernels of one operation. It grows to the largest operation seen, so a training step that has
 /// run once allocates nothing afterwards.
 /// </summary>
-internal sealed class CudaScratch(CudaContext context) : IDisposable
+internal sealed class CudaScratch(CudaHeap heap) : IDisposable
 {
     private readonly (CudaMemory? Memory, long Bytes)[] _blocks = new (CudaMemory?, long)[Enum.GetValues<ScratchPurpose>().Length];
     private bool _disposed;
@@ -39,10 +39,10 @@ internal sealed class CudaScratch(CudaContext context) : IDisposable
         ref (CudaMemory? Memory, long Bytes) block = ref _blocks[(int)purpose];
         if (block.Bytes < bytes)
         {
-            // Freeing waits until the device has done what was queued, so no kernel still reads the old block.
+            // The old block goes when what was queued has ended, or what is noted of a step has been launched.
             block.Memory?.Dispose();
             block = default;
-            block = (new CudaMemory(context, bytes, $"the backend's own {purpose}"), bytes);
+            block = (heap.Allocate(bytes, $"the backend's own {purpose}"), bytes);
         }
 
         return block.Memory!.DangerousGetHandle();

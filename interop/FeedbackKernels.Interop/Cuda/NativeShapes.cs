@@ -32,7 +32,7 @@ internal readonly struct NativeSgdStep(in SgdStep step)
 internal readonly struct NativeRandomKey(in RandomKey key)
 {
     public readonly ulong Seed = key.Seed;
-    public readonly uint Purpose = (uint)key.Purpose, Layer = key.Layer, Step = key.Step;
+    public readonly uint Purpose = (uint)key.Purpose, Layer = key.Layer, Step = key.Step, Hole = 0;
 }
 
 /// <summary>struct MirrorNoise of native/random.cuh.</summary>

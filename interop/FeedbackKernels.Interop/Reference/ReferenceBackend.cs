@@ -28,7 +28,7 @@ public sealed unsafe partial class ReferenceBackend(ElementType activationType =
     public override ConvPlan Explain(in ConvShape shape, ConvPass pass) =>
         new("reference loops", "the definition of the operation; not meant to be fast");
 
-    internal override SafeHandle AllocateMemory(long bytes) => new NativeMemoryHandle(bytes);
+    internal override SafeHandle AllocateMemory(long bytes, string purpose) => new NativeMemoryHandle(bytes);
 
     internal override void UploadBytes(ReadOnlySpan<byte> source, nint destination) =>
         source.CopyTo(new Span<byte>((void*)destination, source.Length));

@@ -137,20 +137,32 @@ public sealed class Model : IDisposable
     }
 
     /// <summary>
-    /// Computes the loss of each image and, where asked, the gradient of their mean by the logits, from which
-    /// <see cref="Backward"/> starts.
+    /// Computes the loss of each image, for <see cref="ReadLosses"/>, and, where asked, the gradient of their mean by the
+    /// logits, from which <see cref="Backward"/> starts.
     /// </summary>
     /// <param name="images">N of the last forward pass.</param>
     /// <param name="smoothing">Label smoothing.</param>
     /// <param name="gradient">Whether a backward pass follows.</param>
-    /// <param name="losses">N losses.</param>
-    public void Loss(int images, float smoothing, bool gradient, Span<float> losses)
+    public void Loss(int images, float smoothing, bool gradient)
     {
         CheckImages(images);
         Backend.CrossEntropy(
             Spec.Loss, images, Spec.Classes, _logits, Labels, smoothing, _losses, gradient ? RequireTraining() : null);
-        Backend.Download(_losses, losses[..images]);
     }
+
+    /// <inheritdoc cref="Loss(int, float, bool)"/>
+    /// <param name="images">N of the last forward pass.</param>
+    /// <param name="smoothing">Label smoothing.</param>
+    /// <param name="gradient">Whether a backward pass follows.</param>
+    /// <param name="losses">Gets the N losses.</param>
+    public void Loss(int images, float smoothing, bool gradient, Span<float> losses)
+    {
+        Loss(images, smoothing, gradient);
+        ReadLosses(losses[..images]);
+    }
+
+    /// <summary>Copies the losses that were computed last, of as many images as the span has places.</summary>
+    public void ReadLosses(Span<float> losses) => Backend.Download(_losses, losses);
 
     /// <summary>Copies the logits of the last forward pass, [N][classes].</summary>
     public void ReadLogits(Span<float> logits) => Backend.DownloadFloats(_logits, logits);

@@ -51,6 +51,9 @@ public sealed record RunConfig
     /// <summary>How the CUDA backend forms products.</summary>
     public CudaPrecision Precision { get; init; }
 
+    /// <summary>Whether the CUDA backend launches steps as graphs.</summary>
+    public bool CudaGraphs { get; init; } = true;
+
     /// <summary>Threads; 0 for one a processor.</summary>
     public int Threads { get; init; }
 
@@ -62,7 +65,7 @@ public sealed record RunConfig
     public RuleSet Rules => new(Rule, RuleFor);
 
     /// <summary>Makes the backend.</summary>
-    public Backend CreateBackend() => Backends.Create(Backend, Threads, Simd, Exact, Precision);
+    public Backend CreateBackend() => Backends.Create(Backend, Threads, Simd, Exact, Precision, graphs: CudaGraphs);
 
     /// <summary>Describes the model for images of a data set.</summary>
     public ModelSpec Describe(ImageSet images) =>

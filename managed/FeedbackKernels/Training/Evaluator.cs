@@ -23,8 +23,14 @@ public sealed class Evaluator(Model model)
         {
             cancel.ThrowIfCancellationRequested();
             LoadBatch(model, batch);
-            model.Forward(Pass.Evaluate(batch.Count));
-            model.Loss(batch.Count, smoothing: 0, gradient: false, _losses);
+            using (StepScope scope = model.Backend.BeginStep())
+            {
+                model.Forward(Pass.Evaluate(batch.Count));
+                model.Loss(batch.Count, smoothing: 0, gradient: false);
+                scope.Complete();
+            }
+
+            model.ReadLosses(_losses.AsSpan(0, batch.Count));
             for (int i = 0; i < batch.Count; i++) loss += _losses[i];
             (int first, int five) = CountRight(batch);
             top1 += first;

@@ -115,15 +115,24 @@ public sealed class Trainer
     private double Step(Batch batch, int epoch, int step, float rate)
     {
         Evaluator.LoadBatch(_model, batch);
+        using StepScope scope = _model.Backend.BeginStep();
         _model.Forward(Pass.Train(batch.Count));
-        _model.Loss(batch.Count, _options.LabelSmoothing, gradient: true, _losses);
-        double loss = 0;
-        for (int i = 0; i < batch.Count; i++) loss += _losses[i];
-        loss /= batch.Count;
-        if (!double.IsFinite(loss)) throw new NonFiniteLossException(epoch, step, loss, FirstBadValue(batch.Count));
+        _model.Loss(batch.Count, _options.LabelSmoothing, gradient: true);
+        // A step that runs as a whole is looked at when it has: to wait for the loss in its midst would leave the device idle.
+        double loss = scope.IsDeferred ? 0 : CheckedLoss(batch.Count, epoch, step);
         _model.Backward(batch.Count);
         _sgd.Update(step, rate);
-        return loss;
+        scope.Complete();
+        return scope.IsDeferred ? CheckedLoss(batch.Count, epoch, step, "after the update, ") : loss;
+    }
+
+    private double CheckedLoss(int images, int epoch, int step, string when = "")
+    {
+        _model.ReadLosses(_losses.AsSpan(0, images));
+        double loss = 0;
+        for (int i = 0; i < images; i++) loss += _losses[i];
+        loss /= images;
+        return double.IsFinite(loss) ? loss : throw new NonFiniteLossException(epoch, step, loss, when + FirstBadValue(images));
     }
 
     private void Align(AlignmentProbe? probe, int epoch, int step)

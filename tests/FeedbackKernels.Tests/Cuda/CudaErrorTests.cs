@@ -61,29 +61,48 @@ public class CudaErrorTests
         Assert.Contains(EmulatedDriver.Path, Assert.Throws<PlatformNotSupportedException>(() => new CudaBackend()).Message);
     }
 
-    [Fact]
-    public void Out_of_memory_says_how_much_was_wanted_and_how_much_is_free()
+    [Theory]
+    [InlineData(1, "cuMemAllocAsync")]
+    [InlineData(0, "cuMemAlloc")]
+    public void Out_of_memory_says_how_much_was_wanted_and_how_much_is_free(int pools, string call)
     {
         EmulatedDriver.Require();
+        using EmulatedDriver.Setting kind = EmulatedDriver.With("memory-pools", pools, 1);
         using CudaBackend backend = EmulatedDriver.CreateBackend();
         using EmulatedDriver.Setting machine = EmulatedDriver.With("memory-limit", 1 << 20, 16L << 30);
         var e = Assert.Throws<CudaException>(() => backend.Allocate(1 << 20, "large"));
-        Assert.Equal((2, "cuMemAlloc"), (e.Result, e.Call));
+        Assert.Equal((2, call), (e.Result, e.Call));
         Assert.Contains("CUDA_ERROR_OUT_OF_MEMORY", e.Message);
-        Assert.Contains("4194304 bytes", e.Message);
+        Assert.Contains("4194304 bytes (4 MiB) for buffer 'large'", e.Message);
         Assert.Contains("of 1 MiB are free", e.Message);
+        Assert.Equal(pools == 1, e.Message.Contains("that this process's pool holds", StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData(222, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION (222)")]
+    [InlineData(209, "CUDA_ERROR_NO_BINARY_FOR_GPU (209)")]
+    public void A_driver_that_is_too_old_for_the_kernels_is_found_out_when_the_backend_is_opened(int result, string name)
+    {
+        EmulatedDriver.Require();
+        using EmulatedDriver.Setting machine = EmulatedDriver.With("module-result", result, 0);
+        string message = Assert.Throws<PlatformNotSupportedException>(() => EmulatedDriver.CreateBackend()).Message;
+        Assert.Contains($"'{EmulatedDriver.Path}' is for CUDA 12.4 and compiles PTX up to 8.4", message);
+        Assert.Matches("native/fill.cu for sm_80 is PTX [0-9]+[.][0-9]+, ", message);
+        Assert.Contains(name, message);
     }
 
     [Fact]
-    public void Ptx_that_the_driver_refuses_is_named_by_its_file()
+    public void Ptx_that_the_driver_refuses_is_named_by_its_file_with_what_its_compiler_says()
     {
         EmulatedDriver.Require();
         using CudaBackend backend = EmulatedDriver.CreateBackend();
         using DeviceBuffer buffer = backend.Allocate(10, "values");
-        using EmulatedDriver.Setting machine = EmulatedDriver.With("module-result", 222, 0);
-        var e = Assert.Throws<CudaException>(() => backend.Fill(buffer, 1));
-        Assert.Contains("native/fill.cu for sm_80", e.Message);
-        Assert.Contains("CUDA_ERROR_UNSUPPORTED_PTX_VERSION (222)", e.Message);
+        using EmulatedDriver.Setting machine = EmulatedDriver.With("module-result", 218, 0);
+        var e = Assert.Throws<CudaException>(() => backend.ActivationForward(Activation.Relu, 10, buffer, buffer));
+        Assert.Equal("cuModuleLoadDataEx", e.Call);
+        Assert.Contains("native/activation.cu for sm_80", e.Message);
+        Assert.Contains("CUDA_ERROR_INVALID_PTX (218)", e.Message);
+        Assert.Contains("its compiler says: the test has set this result", e.Message);
     }
 
     [Fact]
@@ -136,7 +155,7 @@ public class CudaErrorTests
         EmulatedDriver.Require();
         EmulatedDriver.CreateBackend().Dispose();
         var context = new CudaContext(0);
-        var memory = new CudaMemory(context, 64, "a test");
+        CudaMemory memory = new CudaHeap(context, CudaDevice.Open(0, EmulatedDriver.Path), stream: null).Allocate(64, "a test");
         context.Dispose();
         Assert.False(context.IsClosed);
         long releases = EmulatedDriver.Get("releases");

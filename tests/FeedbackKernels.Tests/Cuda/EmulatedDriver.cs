@@ -25,8 +25,11 @@ internal static partial class EmulatedDriver
         Assert.SkipUnless(IsThere, $"the build has no CUDA kernels: {CudaBackend.KernelBuild}");
     }
 
-    public static CudaBackend CreateBackend(nint stream = 0, CudaPrecision precision = CudaPrecision.Fp32) =>
-        new(stream: stream, driver: Path, precision: precision);
+    public static CudaBackend CreateBackend(nint stream = 0, CudaPrecision precision = CudaPrecision.Fp32, bool graphs = true) =>
+        new(stream: stream, driver: Path, precision: precision, graphs: graphs);
+
+    /// <summary>Lets queued work run no sooner than somebody waits for it.</summary>
+    public static Setting Deferred() => With("deferred", 1, 0);
 
     /// <summary>Whether a backend's buffers end at memory that cannot be touched.</summary>
     public static bool Guards(Backend backend) => backend is CudaBackend && CudaLibrary.LoadedPath == Path;

@@ -27,6 +27,15 @@ internal sealed class CudaContext : SafeHandle
         return new Scope(handle);
     }
 
+    /// <summary>Waits for all work of the context, whoever queued it, and throws nothing: false where some of it failed.</summary>
+    public bool TryDrain()
+    {
+        if (DriverApi.CtxPushCurrent(handle) != CudaResult.Success) return false;
+        CudaResult result = DriverApi.CtxSynchronize();
+        _ = DriverApi.CtxPopCurrent(out _);
+        return result == CudaResult.Success;
+    }
+
     protected override bool ReleaseHandle() => DriverApi.DevicePrimaryCtxRelease(_device) == CudaResult.Success;
 
     /// <summary>A thread that has another context, because another library put it there, gets it back at the end.</summary>

@@ -8,9 +8,10 @@ internal sealed unsafe class CudaDevice
     // What compiles PTX 8.0 and has every function that is called here.
     private const int OldestDriver = 12_000, OldestMajor = 8;
 
-    private CudaDevice(int ordinal, int handle)
+    private CudaDevice(int ordinal, int handle, int driverVersion)
     {
         Handle = handle;
+        DriverVersion = driverVersion;
         byte* name = stackalloc byte[128];
         Check(DriverApi.DeviceGetName(name, 128, handle), "cuDeviceGetName");
         Name = Encoding.UTF8.GetString(new ReadOnlySpan<byte>(name, 128)).TrimEnd('\0').Split('\0')[0];
@@ -18,7 +19,8 @@ internal sealed unsafe class CudaDevice
         Check(DriverApi.DeviceGetAttribute(out int minor, DeviceAttribute.ComputeCapabilityMinor, handle), "cuDeviceGetAttribute");
         Check(DriverApi.DeviceGetAttribute(out int multiprocessors, DeviceAttribute.MultiprocessorCount, handle), "cuDeviceGetAttribute");
         Check(DriverApi.DeviceTotalMem(out nuint bytes, handle), "cuDeviceTotalMem");
-        (Major, Minor, Multiprocessors, Bytes) = (major, minor, multiprocessors, (long)bytes);
+        Check(DriverApi.DeviceGetAttribute(out int pools, DeviceAttribute.MemoryPoolsSupported, handle), "cuDeviceGetAttribute");
+        (Major, Minor, Multiprocessors, Bytes, HasMemoryPools) = (major, minor, multiprocessors, (long)bytes, pools != 0);
         if (Major < OldestMajor)
         {
             throw new PlatformNotSupportedException(
@@ -37,6 +39,18 @@ internal sealed unsafe class CudaDevice
     public int Multiprocessors { get; }
 
     public long Bytes { get; }
+
+    /// <summary>Whether memory can be taken and given back in the order of a stream.</summary>
+    public bool HasMemoryPools { get; }
+
+    /// <summary>The newest CUDA that the driver is for, 1000 * major + 10 * minor.</summary>
+    public int DriverVersion { get; }
+
+    /// <summary><see cref="DriverVersion"/> as people write it.</summary>
+    public string DriverVersionText => VersionText(DriverVersion);
+
+    /// <summary>The newest PTX that the driver compiles: 7.8 with CUDA 11.8, 8.0 with 12.0, 9.0 with 13.0.</summary>
+    public string NewestPtx => VersionText(DriverVersion - 4000);
 
     /// <summary>The architecture whose PTX suits best. sm_90a is Hopper's own and runs nowhere else.</summary>
     public string Architecture => Major == 9 && Minor == 0 ? "sm_90a" : "sm_80";
@@ -69,22 +83,22 @@ internal sealed unsafe class CudaDevice
             if (version < OldestDriver)
             {
                 throw new PlatformNotSupportedException(
-                    $"{driver} is for CUDA {Version(version)}; the kernels need one for CUDA {Version(OldestDriver)} or newer");
+                    $"{driver} is for CUDA {VersionText(version)}; the kernels need one for CUDA {VersionText(OldestDriver)} or newer");
             }
 
             Check(DriverApi.DeviceGetCount(out int count), "cuDeviceGetCount");
             if (ordinal < 0 || ordinal >= count)
                 throw new PlatformNotSupportedException($"{driver} has no device {ordinal}: there are {count}, numbered from 0");
             Check(DriverApi.DeviceGet(out int handle, ordinal), "cuDeviceGet");
-            return new CudaDevice(ordinal, handle);
+            return new CudaDevice(ordinal, handle, version);
         }
         catch (EntryPointNotFoundException e)
         {
             throw new PlatformNotSupportedException($"{driver} is not what it seems, or is too old: {e.Message}", e);
         }
-
-        static string Version(int version) => $"{version / 1000}.{version % 1000 / 10}";
     }
+
+    private static string VersionText(int version) => $"{version / 1000}.{version % 1000 / 10}";
 
     private static void Check(CudaResult result, string call) => CudaException.ThrowIfFailed(result, call, "looking for a device");
 }

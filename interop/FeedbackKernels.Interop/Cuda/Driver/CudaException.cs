@@ -6,8 +6,8 @@ namespace FeedbackKernels.Interop;
 /// a later call; the environment variable <c>CUDA_LAUNCH_BLOCKING=1</c> makes it show where it arose.</summary>
 public sealed class CudaException : Exception
 {
-    internal CudaException(string call, CudaResult result, string operation)
-        : base($"{call} failed with {NameOf(result)} ({(int)result}) in {operation}: {DescriptionOf(result)}")
+    internal CudaException(string call, CudaResult result, string operation, string? log = null)
+        : base($"{call} failed with {NameOf(result)} ({(int)result}) in {operation}: {DescriptionOf(result)}{(log is null ? "" : $"; {log}")}")
     {
         Call = call;
         Result = (int)result;

@@ -1,25 +1,6 @@
+using System.Text;
+
 namespace FeedbackKernels.Interop;
-
-/// <summary>A block of device memory.</summary>
-internal sealed class CudaMemory : CudaHandle
-{
-    public CudaMemory(CudaContext context, long bytes, string purpose) : base(context)
-    {
-        using CudaContext.Scope scope = context.Enter();
-        CudaResult result = DriverApi.MemAlloc(out nint address, checked((nuint)bytes));
-        if (result == CudaResult.OutOfMemory)
-        {
-            string free = DriverApi.MemGetInfo(out nuint left, out nuint total) == CudaResult.Success
-                ? $"; {left >> 20} of {total >> 20} MiB are free" : "";
-            throw new CudaException("cuMemAlloc", result, $"allocating {bytes} bytes ({bytes >> 20} MiB) for {purpose}{free}");
-        }
-
-        CudaException.ThrowIfFailed(result, "cuMemAlloc", $"allocating {bytes} bytes for {purpose}");
-        Own(address);
-    }
-
-    private protected override CudaResult Release(nint released) => DriverApi.MemFree(released);
-}
 
 /// <summary>A queue of work. It does not wait for the device's default stream, nor that for it.</summary>
 internal sealed class CudaStream : CudaHandle
@@ -39,23 +20,76 @@ internal sealed class CudaStream : CudaHandle
     private protected override CudaResult Release(nint released) => DriverApi.StreamDestroy(released);
 }
 
+/// <summary>A place in a stream that can be waited for.</summary>
+internal sealed class CudaEventHandle : CudaHandle
+{
+    private const uint DisableTiming = 2;
+
+    public CudaEventHandle(CudaContext context, string purpose) : base(context)
+    {
+        using CudaContext.Scope scope = context.Enter();
+        CudaException.ThrowIfFailed(DriverApi.EventCreate(out nint made, DisableTiming), "cuEventCreate", purpose);
+        Own(made);
+    }
+
+    private protected override CudaResult Release(nint released) => DriverApi.EventDestroy(released);
+}
+
+/// <summary>Page-locked memory of the host, which the device copies from and to by itself.</summary>
+internal sealed class CudaHostMemory : CudaHandle
+{
+    public CudaHostMemory(CudaContext context, long bytes, string purpose) : base(context)
+    {
+        using CudaContext.Scope scope = context.Enter();
+        CudaException.ThrowIfFailed(
+            DriverApi.MemHostAlloc(out nint address, checked((nuint)bytes), flags: 0), "cuMemHostAlloc",
+            $"allocating {bytes} bytes of page-locked host memory for {purpose}");
+        Own(address);
+    }
+
+    private protected override CudaResult Release(nint released) => DriverApi.MemFreeHost(released);
+}
+
 /// <summary>Kernels, compiled by the driver for its device.</summary>
 internal sealed unsafe class CudaModule : CudaHandle
 {
+    private const int LogBytes = 8192;
+
     private readonly string _name;
 
     /// <param name="context">Where it is loaded.</param>
+    /// <param name="device">Its device.</param>
     /// <param name="name">What errors call it.</param>
     /// <param name="ptx">PTX text that ends in a zero byte.</param>
-    public CudaModule(CudaContext context, string name, ReadOnlySpan<byte> ptx) : base(context)
+    /// <exception cref="PlatformNotSupportedException">The driver is too old for the PTX, or the PTX is not for the device.</exception>
+    /// <exception cref="CudaException">It cannot be compiled; the message has what the driver's compiler says.</exception>
+    public CudaModule(CudaContext context, CudaDevice device, string name, ReadOnlySpan<byte> ptx) : base(context)
     {
         _name = name;
         using CudaContext.Scope scope = context.Enter();
-        fixed (byte* image = ptx)
+        byte* log = stackalloc byte[LogBytes];
+        log[0] = 0;
+        JitOption* options = stackalloc JitOption[] { JitOption.ErrorLogBuffer, JitOption.ErrorLogBufferBytes };
+        void** values = stackalloc void*[] { log, (void*)LogBytes };
+        CudaResult result;
+        nint module;
+        fixed (byte* image = ptx) result = DriverApi.ModuleLoadData(out module, image, 2, options, values);
+        if (result == CudaResult.Success)
         {
-            CudaException.ThrowIfFailed(DriverApi.ModuleLoadData(out nint module, image), "cuModuleLoadData", $"compiling {name}");
             Own(module);
+            return;
         }
+
+        string said = TextOf(log);
+        if (result is CudaResult.UnsupportedPtxVersion or CudaResult.NoBinaryForDevice)
+        {
+            throw new PlatformNotSupportedException(
+                $"the CUDA driver '{CudaLibrary.LoadedPath}' is for CUDA {device.DriverVersionText} and compiles PTX up to {device.NewestPtx}; " +
+                $"{name} is PTX {VersionOf(ptx)}, and {device.Name} has compute capability {device.Major}.{device.Minor} " +
+                $"(cuModuleLoadDataEx: {CudaException.NameOf(result)} ({(int)result}){(said.Length == 0 ? "" : $"; {said}")})");
+        }
+
+        throw new CudaException("cuModuleLoadDataEx", result, $"compiling {name}", said.Length == 0 ? null : $"its compiler says: {said}");
     }
 
     public nint Function(string kernel)
@@ -68,4 +102,22 @@ internal sealed unsafe class CudaModule : CudaHandle
     }
 
     private protected override CudaResult Release(nint released) => DriverApi.ModuleUnload(released);
+
+    private static string TextOf(byte* log)
+    {
+        ReadOnlySpan<byte> bytes = new(log, LogBytes);
+        int end = bytes.IndexOf((byte)0);
+        string[] lines = Encoding.UTF8.GetString(bytes[..(end < 0 ? LogBytes : end)])
+            .Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+        return string.Join("; ", lines);
+    }
+
+    private static string VersionOf(ReadOnlySpan<byte> ptx)
+    {
+        ReadOnlySpan<byte> word = ".version "u8;
+        int at = ptx.IndexOf(word);
+        if (at < 0) return "of an unknown version";
+        ReadOnlySpan<byte> rest = ptx[(at + word.Length)..];
+        return Encoding.UTF8.GetString(rest[..rest.IndexOfAny("\r\n\0"u8)]).Trim();
+    }
 }

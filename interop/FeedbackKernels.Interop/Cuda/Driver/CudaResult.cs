@@ -8,4 +8,7 @@ internal enum CudaResult
     StubLibrary = 34,
     NoDevice = 100,
     InvalidContext = 201,
+    NoBinaryForDevice = 209,
+    UnsupportedPtxVersion = 222,
+    NotReady = 600,
 }

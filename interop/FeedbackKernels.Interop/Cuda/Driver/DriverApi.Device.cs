@@ -46,6 +46,9 @@ internal static unsafe partial class DriverApi
 
     [LibraryImport(CudaLibrary.Import, EntryPoint = "cuCtxPopCurrent_v2")]
     public static partial CudaResult CtxPopCurrent(out nint context);
+
+    [LibraryImport(CudaLibrary.Import, EntryPoint = "cuCtxSynchronize")]
+    public static partial CudaResult CtxSynchronize();
 }
 
 internal enum DeviceAttribute
@@ -53,4 +56,5 @@ internal enum DeviceAttribute
     MultiprocessorCount = 16,
     ComputeCapabilityMajor = 75,
     ComputeCapabilityMinor = 76,
+    MemoryPoolsSupported = 115,
 }

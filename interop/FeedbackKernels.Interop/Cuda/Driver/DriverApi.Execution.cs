@@ -13,8 +13,26 @@ internal static unsafe partial class DriverApi
     [LibraryImport(CudaLibrary.Import, EntryPoint = "cuStreamSynchronize")]
     public static partial CudaResult StreamSynchronize(nint stream);
 
-    [LibraryImport(CudaLibrary.Import, EntryPoint = "cuModuleLoadData")]
-    public static partial CudaResult ModuleLoadData(out nint module, byte* image);
+    [LibraryImport(CudaLibrary.Import, EntryPoint = "cuStreamWaitEvent")]
+    public static partial CudaResult StreamWaitEvent(nint stream, nint waitedFor, uint flags);
+
+    [LibraryImport(CudaLibrary.Import, EntryPoint = "cuEventCreate")]
+    public static partial CudaResult EventCreate(out nint made, uint flags);
+
+    [LibraryImport(CudaLibrary.Import, EntryPoint = "cuEventRecord")]
+    public static partial CudaResult EventRecord(nint recorded, nint stream);
+
+    [LibraryImport(CudaLibrary.Import, EntryPoint = "cuEventQuery")]
+    public static partial CudaResult EventQuery(nint queried);
+
+    [LibraryImport(CudaLibrary.Import, EntryPoint = "cuEventSynchronize")]
+    public static partial CudaResult EventSynchronize(nint waitedFor);
+
+    [LibraryImport(CudaLibrary.Import, EntryPoint = "cuEventDestroy_v2")]
+    public static partial CudaResult EventDestroy(nint destroyed);
+
+    [LibraryImport(CudaLibrary.Import, EntryPoint = "cuModuleLoadDataEx")]
+    public static partial CudaResult ModuleLoadData(out nint module, byte* image, uint options, JitOption* names, void** values);
 
     [LibraryImport(CudaLibrary.Import, EntryPoint = "cuModuleUnload")]
     public static partial CudaResult ModuleUnload(nint module);
@@ -26,4 +44,11 @@ internal static unsafe partial class DriverApi
     public static partial CudaResult LaunchKernel(
         nint function, uint gridX, uint gridY, uint gridZ, uint blockX, uint blockY, uint blockZ, uint sharedBytes, nint stream,
         void** parameters, void** extra);
+}
+
+/// <summary>CUjit_option, as far as it is used.</summary>
+internal enum JitOption
+{
+    ErrorLogBuffer = 5,
+    ErrorLogBufferBytes = 6,
 }

@@ -1,0 +1,221 @@
+namespace FeedbackKernels.Interop;
+
+/// <summary>
+/// Steps as graphs. While a step is open its launches are noted instead of made; when it ends, or has to, they are made by
+/// one launch of a graph. Graphs are kept by their structure: kernels and grids in their order. A step of a structure that
+/// was seen before sets the arguments that have changed since, a learning rate or the place in a stream of noise, and nothing
+/// else; another batch size, or a mirror step that also moves B, is another structure with a graph of its own.
+/// The launches are one chain: each may read what any before it wrote, and scratch memory is used again and again.
+/// </summary>
+/// <remarks>
+/// The graph is put together node by node and not captured from the stream: a capture forbids what other threads and libraries
+/// may do meanwhile, has to be the caller's own where the stream is, and gives nodes back in no order that is promised.
+/// </remarks>
+internal sealed unsafe class CudaSteps(CudaContext context, CudaHeap heap, nint stream) : IDisposable
+{
+    // A graph of so few kernels costs more than its launches one by one; a step that reads numbers in between has such pieces.
+    private const int FewestLaunches = 8;
+
+    // With cycles of balanced noise that are powers of two there are a handful in training, and two or three in evaluation.
+    private const int MostGraphs = 32;
+
+    // The one used last in front.
+    private readonly List<Graph> _graphs = [];
+    private LaunchLog _log = new();
+    private int _number;
+
+    /// <summary>Whether launches are noted.</summary>
+    public bool IsOpen { get; private set; }
+
+    /// <summary>Where launches are noted.</summary>
+    public LaunchLog Log => _log;
+
+    /// <summary>Opens a step and returns its number.</summary>
+    public int Begin()
+    {
+        if (IsOpen) throw new InvalidOperationException("a step is open on this backend: complete or dispose it before the next begins");
+        heap.Keeps = true;
+        IsOpen = true;
+        return ++_number;
+    }
+
+    /// <summary>Ends a step. One that is not completed leaves out what has not been launched yet.</summary>
+    public void End(int number, bool complete)
+    {
+        if (!IsOpen || number != _number)
+        {
+            if (complete) throw new InvalidOperationException("the step has ended already");
+            return;
+        }
+
+        try
+        {
+            if (complete) Flush();
+        }
+        finally
+        {
+            IsOpen = false;
+            _log.Clear();
+            heap.Keeps = false;
+        }
+    }
+
+    /// <summary>Launches what has been noted. What follows in the step is noted anew.</summary>
+    public void Flush()
+    {
+        if (_log.Count == 0) return;
+        using CudaContext.Scope scope = context.Enter();
+        try
+        {
+            if (_log.Count < FewestLaunches) LaunchEach();
+            else LaunchGraph();
+        }
+        finally
+        {
+            _log.Clear();
+        }
+    }
+
+    public void Dispose()
+    {
+        if (IsOpen) End(_number, complete: false);
+        foreach (Graph graph in _graphs) graph.Dispose();
+        _graphs.Clear();
+        _log.Dispose();
+    }
+
+    /// <summary>Queues one kernel by itself.</summary>
+    public static CudaResult Launch(
+        nint function, (uint X, uint Y, uint Z) grid, uint threads, uint sharedBytes, void* arguments, int argumentBytes, nint stream)
+    {
+        // CU_LAUNCH_PARAM_BUFFER_POINTER, _BUFFER_SIZE, _END: one block of arguments, laid out as the kernel's struct.
+        nuint bytes = (nuint)argumentBytes;
+        void** extra = stackalloc void*[] { (void*)1, arguments, (void*)2, &bytes, null };
+        return DriverApi.LaunchKernel(function, grid.X, grid.Y, grid.Z, threads, 1, 1, sharedBytes, stream, null, extra);
+    }
+
+    private void LaunchEach()
+    {
+        for (int i = 0; i < _log.Count; i++)
+        {
+            ref readonly LoggedLaunch launch = ref _log[i];
+            CudaResult result = Launch(
+                launch.Function, launch.Grid, launch.Threads, launch.SharedBytes, _log.ArgumentsOf(launch), launch.ArgumentBytes, stream);
+            if (result != CudaResult.Success) throw new CudaException("cuLaunchKernel", result, _log.Describe(i));
+        }
+    }
+
+    private void LaunchGraph()
+    {
+        Graph graph = TakeKept() ?? new Graph(context);
+        // Held by nothing until it has this step's arguments: one that fails on the way is gone.
+        try
+        {
+            _log = graph.Set(_log);
+        }
+        catch
+        {
+            graph.Dispose();
+            throw;
+        }
+
+        _graphs.Insert(0, graph);
+        if (_graphs.Count > MostGraphs)
+        {
+            _graphs[MostGraphs].Dispose();
+            _graphs.RemoveAt(MostGraphs);
+        }
+
+        graph.Launch(stream);
+    }
+
+    /// <summary>The graph of the log's structure, taken out of those that are kept; null where there is none.</summary>
+    private Graph? TakeKept()
+    {
+        for (int i = 0; i < _graphs.Count; i++)
+        {
+            Graph graph = _graphs[i];
+            if (!graph.Log.HasStructureOf(_log)) continue;
+            _graphs.RemoveAt(i);
+            return graph;
+        }
+
+        return null;
+    }
+
+    /// <summary>A graph with the launches and arguments that it makes when it is launched.</summary>
+    private sealed class Graph(CudaContext context) : IDisposable
+    {
+        private readonly CudaGraphTemplate _template = new(context);
+        private CudaGraphExecutable? _executable;
+        private nint[] _nodes = [];
+
+        /// <summary>What a launch does.</summary>
+        public LaunchLog Log { get; private set; } = new();
+
+        /// <summary>Makes a log, of this graph's structure where it has one, what a launch does; gives back the log it had.</summary>
+        public LaunchLog Set(LaunchLog log)
+        {
+            if (_executable is null) Build(log);
+            else Update(log, _executable.DangerousGetHandle());
+            (LaunchLog old, Log) = (Log, log);
+            return old;
+        }
+
+        public void Launch(nint stream)
+        {
+            CudaResult result = DriverApi.GraphLaunch(_executable!.DangerousGetHandle(), stream);
+            if (result != CudaResult.Success) throw new CudaException("cuGraphLaunch", result, $"a step of {Log.Count} kernels, from {Log.Describe(0)}");
+        }
+
+        public void Dispose()
+        {
+            _executable?.Dispose();
+            _template.Dispose();
+            Log.Dispose();
+        }
+
+        private void Build(LaunchLog log)
+        {
+            _nodes = new nint[log.Count];
+            for (int i = 0; i < log.Count; i++)
+            {
+                ref readonly LoggedLaunch launch = ref log[i];
+                void* arguments = log.ArgumentsOf(launch);
+                KernelNodeParameters parameters = ParametersOf(launch, &arguments);
+                nint before = i == 0 ? 0 : _nodes[i - 1];
+                CudaResult result = DriverApi.GraphAddKernelNode(
+                    out _nodes[i], _template.DangerousGetHandle(), &before, i == 0 ? 0u : 1u, &parameters);
+                if (result != CudaResult.Success) throw new CudaException("cuGraphAddKernelNode", result, log.Describe(i));
+            }
+
+            _executable = new CudaGraphExecutable(context, _template, log.Count);
+        }
+
+        private void Update(LaunchLog log, nint executable)
+        {
+            for (int i = 0; i < _nodes.Length; i++)
+            {
+                if (log.HasArgumentsOf(Log, i)) continue;
+                ref readonly LoggedLaunch launch = ref log[i];
+                void* arguments = log.ArgumentsOf(launch);
+                KernelNodeParameters parameters = ParametersOf(launch, &arguments);
+                CudaResult result = DriverApi.GraphExecKernelNodeSetParameters(executable, _nodes[i], &parameters);
+                if (result != CudaResult.Success) throw new CudaException("cuGraphExecKernelNodeSetParams", result, log.Describe(i));
+            }
+        }
+
+        private static KernelNodeParameters ParametersOf(in LoggedLaunch launch, void** arguments) => new()
+        {
+            Function = launch.Function,
+            GridX = launch.Grid.X,
+            GridY = launch.Grid.Y,
+            GridZ = launch.Grid.Z,
+            BlockX = launch.Threads,
+            BlockY = 1,
+            BlockZ = 1,
+            SharedBytes = launch.SharedBytes,
+            Parameters = arguments,
+        };
+    }
+}

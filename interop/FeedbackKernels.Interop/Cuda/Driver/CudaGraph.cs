@@ -1,0 +1,29 @@
+namespace FeedbackKernels.Interop;
+
+/// <summary>A graph that is put together. Its nodes name those of what is instantiated from it, so it has to live as long.</summary>
+internal sealed class CudaGraphTemplate : CudaHandle
+{
+    public CudaGraphTemplate(CudaContext context) : base(context)
+    {
+        using CudaContext.Scope scope = context.Enter();
+        CudaException.ThrowIfFailed(DriverApi.GraphCreate(out nint graph, flags: 0), "cuGraphCreate", "recording a step");
+        Own(graph);
+    }
+
+    private protected override CudaResult Release(nint released) => DriverApi.GraphDestroy(released);
+}
+
+/// <summary>A graph that can be launched. A launch that is under way outlives it.</summary>
+internal sealed class CudaGraphExecutable : CudaHandle
+{
+    public CudaGraphExecutable(CudaContext context, CudaGraphTemplate template, int launches) : base(context)
+    {
+        using CudaContext.Scope scope = context.Enter();
+        CudaException.ThrowIfFailed(
+            DriverApi.GraphInstantiate(out nint executable, template.DangerousGetHandle(), flags: 0), "cuGraphInstantiateWithFlags",
+            $"recording a step of {launches} kernels");
+        Own(executable);
+    }
+
+    private protected override CudaResult Release(nint released) => DriverApi.GraphExecDestroy(released);
+}

@@ -1,0 +1,269 @@
+using FeedbackKernels.Interop;
+using FeedbackKernels.Models;
+using FeedbackKernels.Tests.Conformance;
+using FeedbackKernels.Tests.Models;
+using FeedbackKernels.Tests.Training;
+using FeedbackKernels.Training;
+
+namespace FeedbackKernels.Tests.Cuda;
+
+/// <summary>
+/// Copies, memory, events and order between streams. Queued work runs no sooner than somebody waits for it, so that a wait
+/// which is missing gives other numbers, and one that is not needed is counted.
+/// </summary>
+public class CudaHostTests
+{
+    [Fact]
+    public void An_upload_returns_before_its_copy_and_its_source_may_be_overwritten()
+    {
+        using EmulatedDriver.Setting late = Start();
+        using CudaBackend backend = EmulatedDriver.CreateBackend();
+        using DeviceBuffer x = backend.Allocate(1000, "x"), y = backend.Allocate(1000, "y");
+        long waits = Waits();
+        float[] source = Values.Normal(1000, 1), first = [.. source];
+        backend.Upload<float>(source, x);
+        Array.Fill(source, -1);
+        backend.Upload<float>(source, y);
+        Array.Fill(source, -2);
+        Assert.Equal(waits, Waits());
+        Assert.Equal(first, backend.Download(x));
+        Assert.All(backend.Download(y), v => Assert.Equal(-1, v));
+    }
+
+    [Fact]
+    public void Uploads_wait_where_the_ring_is_full()
+    {
+        using EmulatedDriver.Setting late = Start();
+        long pinned = EmulatedDriver.Get("pinned"), events = EmulatedDriver.Get("events");
+        using (CudaBackend backend = EmulatedDriver.CreateBackend())
+        {
+            const int elements = CudaStage.BlockBytes / sizeof(float) * CudaStage.MostBlocks;
+            using DeviceBuffer x = backend.Allocate(elements + 5, "x");
+            float[] source = [.. Enumerable.Range(0, elements + 5).Select(i => (float)i)];
+            long waits = Waits();
+            backend.Upload<float>(source.AsSpan(0, elements), x);
+            Assert.Equal(waits, Waits());
+            backend.Upload<float>(source.AsSpan(elements), x.Slice(elements, 5));
+            Assert.Equal(waits + 1, Waits());
+            Assert.Equal(pinned + CudaStage.MostBlocks, EmulatedDriver.Get("pinned"));
+            Assert.Equal(source, backend.Download(x));
+        }
+
+        Assert.Equal((pinned, events), (EmulatedDriver.Get("pinned"), EmulatedDriver.Get("events")));
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(0)]
+    public void Training_is_the_same_with_and_without_a_memory_pool_however_late_work_runs(int pools)
+    {
+        float[] expected = Train();
+        using EmulatedDriver.Setting late = Start(), kind = EmulatedDriver.With("memory-pools", pools, 1);
+        Values.AssertSameBits(expected, Train());
+
+        static float[] Train()
+        {
+            EmulatedDriver.Require();
+            using CudaBackend backend = EmulatedDriver.CreateBackend(graphs: false);
+            using var model = new Model(backend, TestNets.Residual(), TrainerTests.RulesOf("wm"), 6, seed: 7);
+            var sgd = new Sgd(model, TrainerTests.Options(1) with { Batch = 6 });
+            for (int step = 0; step < 2; step++)
+            {
+                TestNets.LoadBatch(model, 6, (uint)step);
+                TestNets.Step(model, 6);
+                sgd.Update(step, 0.05f);
+            }
+
+            return TestNets.Weights(model);
+        }
+    }
+
+    [Fact]
+    public void Memory_of_the_pool_goes_back_in_the_order_of_the_stream()
+    {
+        using EmulatedDriver.Setting late = Start();
+        using CudaBackend backend = EmulatedDriver.CreateBackend();
+        using DeviceBuffer y = backend.Allocate(100, "y");
+        using (DeviceBuffer x = backend.Allocate(100, "x"))
+        {
+            backend.Fill(x, 3);
+            backend.ActivationForward(Activation.Relu, 100, x, y);
+        }
+
+        Assert.All(backend.Download(y), v => Assert.Equal(3, v));
+    }
+
+    [Fact]
+    public void An_event_is_complete_when_what_was_called_before_has_run()
+    {
+        using EmulatedDriver.Setting late = Start();
+        using CudaBackend backend = EmulatedDriver.CreateBackend();
+        using DeviceBuffer x = backend.Allocate(100, "x");
+        long launches = EmulatedDriver.Get("launches");
+        backend.Fill(x, 1);
+        backend.Fill(x, 2);
+        using CudaEvent between = backend.RecordEvent();
+        backend.Fill(x, 3);
+        Assert.False(between.IsComplete);
+        between.Synchronize();
+        Assert.True(between.IsComplete);
+        Assert.Equal(launches + 2, EmulatedDriver.Get("launches"));
+        between.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => between.Handle);
+        Assert.Throws<ObjectDisposedException>(() => backend.WaitFor(between));
+    }
+
+    [Theory]
+    [InlineData("none", 0)]
+    [InlineData("event", 5)]
+    [InlineData("raw event", 5)]
+    [InlineData("waits for stream", 5)]
+    [InlineData("makes stream wait", 5)]
+    public void Streams_see_each_other_s_work_where_they_were_ordered(string order, float expected)
+    {
+        using EmulatedDriver.Setting late = Start();
+        using CudaBackend owner = EmulatedDriver.CreateBackend(), guest = EmulatedDriver.CreateBackend();
+        using DeviceBuffer x = owner.Allocate(100, "x"), y = owner.Allocate(100, "y");
+        owner.Fill(x, 5);
+        using CudaEvent place = owner.RecordEvent();
+        switch (order)
+        {
+            case "event":
+                guest.WaitFor(place);
+                break;
+            case "raw event":
+                guest.WaitForEvent(place.Handle);
+                break;
+            case "waits for stream":
+                guest.WaitForStream(owner.Stream);
+                break;
+            case "makes stream wait":
+                owner.MakeStreamWait(guest.Stream);
+                break;
+        }
+
+        guest.ActivationForward(Activation.None, 100, x, y);
+        Assert.All(guest.Download(y), v => Assert.Equal(expected, v));
+        owner.Synchronize();
+    }
+
+    [Fact]
+    public void An_open_step_is_launched_before_an_event_is_recorded()
+    {
+        using EmulatedDriver.Setting late = Start();
+        using CudaBackend backend = EmulatedDriver.CreateBackend();
+        using DeviceBuffer x = backend.Allocate(100, "x");
+        using StepScope step = backend.BeginStep();
+        backend.Fill(x, 1);
+        using CudaEvent place = backend.RecordEvent();
+        long launches = EmulatedDriver.Get("launches");
+        place.Synchronize();
+        Assert.Equal(launches + 1, EmulatedDriver.Get("launches"));
+        step.Complete();
+    }
+
+    [Theory]
+    [InlineData((long)CudaBackend.LegacyStream)]
+    [InlineData((long)CudaBackend.PerThreadStream)]
+    public void The_default_streams_are_taken_by_their_names(long stream)
+    {
+        using EmulatedDriver.Setting late = Start();
+        using CudaBackend backend = EmulatedDriver.CreateBackend((nint)stream);
+        Assert.Equal((nint)stream, backend.Stream);
+        using DeviceBuffer x = backend.Allocate(100, "x");
+        backend.Fill(x, 4);
+        Assert.All(backend.Download(x), v => Assert.Equal(4, v));
+    }
+
+    [Fact]
+    public void Dispose_waits_for_kernels_on_the_caller_s_stream_also_when_that_is_gone()
+    {
+        using EmulatedDriver.Setting late = Start();
+        CudaBackend owner = EmulatedDriver.CreateBackend();
+        using DeviceBuffer x = owner.Allocate(100, "x");
+        CudaBackend guest = EmulatedDriver.CreateBackend(owner.Stream), second = EmulatedDriver.CreateBackend(owner.Stream);
+        long launches = EmulatedDriver.Get("launches");
+        guest.Fill(x, 1);
+        second.Fill(x, 2);
+        guest.Dispose();
+        Assert.Equal(launches + 2, EmulatedDriver.Get("launches"));
+        owner.Dispose();
+        second.Dispose();
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Two_backends_of_a_device_are_disposed_in_any_order(bool firstGoesFirst)
+    {
+        using EmulatedDriver.Setting late = Start();
+        (long, long, long) before = Held();
+        CudaBackend first = EmulatedDriver.CreateBackend(), second = EmulatedDriver.CreateBackend();
+        DeviceBuffer x = first.Allocate(64, "x"), y = second.Allocate(64, "y");
+        Work(first, x);
+        Work(second, y);
+        CudaBackend goes = firstGoesFirst ? first : second, stays = firstGoesFirst ? second : first;
+        DeviceBuffer left = firstGoesFirst ? x : y, kept = firstGoesFirst ? y : x;
+        goes.Dispose();
+        Work(stays, kept);
+        Assert.All(stays.Download(kept), v => Assert.Equal(9, v));
+        left.Dispose();
+        Work(stays, kept);
+        stays.Dispose();
+        kept.Dispose();
+        Assert.Equal(before, Held());
+
+        static void Work(CudaBackend backend, DeviceBuffer on)
+        {
+            backend.Upload<float>(new float[64], on);
+            using StepScope step = backend.BeginStep();
+            for (int i = 0; i < 10; i++) backend.Fill(on, i);
+            step.Complete();
+        }
+
+        static (long, long, long) Held() => (EmulatedDriver.Get("pinned"), EmulatedDriver.Get("events"), EmulatedDriver.Get("graphs"));
+    }
+
+    [Fact]
+    public void The_emulated_driver_refuses_what_a_driver_refuses()
+    {
+        using EmulatedDriver.Setting late = Start();
+        EmulatedDriver.CreateBackend().Dispose();
+        using var context = new CudaContext(0);
+        using CudaContext.Scope scope = context.Enter();
+        using (var stream = new CudaStream(context))
+        {
+            nint handle = stream.DangerousGetHandle();
+            Assert.Equal(CudaResult.Success, DriverApi.MemAllocAsync(out nint address, 64, handle));
+            Assert.Equal(CudaResult.Success, DriverApi.MemFreeAsync(address, handle));
+            Assert.Equal(1, (int)DriverApi.MemFreeAsync(address, handle));
+            Assert.Equal(1, (int)DriverApi.MemsetD8Async(address, 0, 64, handle));
+            Assert.Equal(CudaResult.Success, DriverApi.MemAlloc(out nint plain, 64));
+            Assert.Equal(1, (int)DriverApi.MemFreeAsync(plain, handle));
+            Assert.Equal(CudaResult.Success, DriverApi.MemFree(plain));
+            Assert.Equal(1, (int)DriverApi.MemFree(plain));
+
+            // Memory that another stream has not come to take yet.
+            using var other = new CudaStream(context);
+            Assert.Equal(CudaResult.Success, DriverApi.MemAllocAsync(out nint early, 64, handle));
+            Assert.Equal(CudaResult.Success, DriverApi.MemsetD8Async(early, 0, 64, other.DangerousGetHandle()));
+            Assert.Equal(700, (int)DriverApi.StreamSynchronize(other.DangerousGetHandle()));
+            Assert.Equal(CudaResult.Success, DriverApi.MemFreeAsync(early, handle));
+        }
+
+        Assert.Equal(400, (int)DriverApi.StreamSynchronize(0x1234));
+        Assert.Equal(400, (int)DriverApi.EventRecord(0x1234, CudaBackend.LegacyStream));
+        Assert.Equal(1, (int)DriverApi.GraphLaunch(0x1234, CudaBackend.LegacyStream));
+        Assert.Equal(1, (int)DriverApi.GraphDestroy(0x1234));
+    }
+
+    private static long Waits() => EmulatedDriver.Get("synchronizations") + EmulatedDriver.Get("event-waits");
+
+    private static EmulatedDriver.Setting Start()
+    {
+        EmulatedDriver.Require();
+        // The driver is loaded when the first backend is opened.
+        EmulatedDriver.CreateBackend().Dispose();
+        return EmulatedDriver.Deferred();
+    }
+}

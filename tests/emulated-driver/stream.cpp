@@ -1,0 +1,220 @@
+#include "stream.h"
+
+#include <algorithm>
+#include <map>
+#include <vector>
+
+#include "driver.h"
+#include "results.h"
+
+using namespace emulated;
+
+namespace {
+
+struct Event
+{
+    unsigned flags;
+    std::shared_ptr<Stream> stream;
+    unsigned long long position = 0;
+};
+
+std::mutex lock;
+std::map<void*, std::shared_ptr<Stream>> streams;
+std::map<void*, std::shared_ptr<Event>> events;
+
+thread_local std::shared_ptr<Stream> legacy = std::make_shared<Stream>(), ofThread = std::make_shared<Stream>();
+thread_local std::vector<std::weak_ptr<Stream>> used;
+
+std::shared_ptr<Event> find_event(void* handle)
+{
+    std::lock_guard<std::mutex> guard(lock);
+    const auto found = events.find(handle);
+    return found == events.end() ? nullptr : found->second;
+}
+
+int unknown_stream() { return failed(InvalidHandle, "there is no such stream, or it has been destroyed"); }
+
+int unknown_event() { return failed(InvalidHandle, "there is no such event, or it has been destroyed"); }
+
+bool is_complete(const Event& event) { return !event.stream || event.stream->ended >= event.position; }
+
+}  // namespace
+
+namespace emulated {
+
+std::shared_ptr<Stream> find_stream(void* handle)
+{
+    const auto number = reinterpret_cast<std::uintptr_t>(handle);
+    std::shared_ptr<Stream> found = number <= 1 ? legacy : number == 2 ? ofThread : nullptr;
+    if (!found)
+    {
+        std::lock_guard<std::mutex> guard(lock);
+        const auto entry = streams.find(handle);
+        if (entry != streams.end()) found = entry->second;
+    }
+
+    const auto is_it = [&](const std::weak_ptr<Stream>& other) { return other.lock() == found; };
+    if (found && std::none_of(used.begin(), used.end(), is_it)) used.push_back(found);
+    return found;
+}
+
+int queue(Stream& stream, Operation operation)
+{
+    std::lock_guard<std::recursive_mutex> guard(stream.lock);
+    stream.waiting.push_back(std::move(operation));
+    stream.queued++;
+    return settings.deferred ? static_cast<int>(Success) : run_all(stream);
+}
+
+int run_until(Stream& stream, unsigned long long position)
+{
+    std::lock_guard<std::recursive_mutex> guard(stream.lock);
+    while (stream.ended < position && !stream.waiting.empty())
+    {
+        const Operation operation = std::move(stream.waiting.front());
+        stream.waiting.pop_front();
+        const int result = operation();
+        stream.ended++;
+        if (result == Success) continue;
+        stream.waiting.clear();
+        stream.ended = stream.queued;
+        return result;
+    }
+
+    return Success;
+}
+
+int run_all(Stream& stream) { return run_until(stream, stream.queued); }
+
+int run_everything()
+{
+    int first = Success;
+    for (const std::weak_ptr<Stream>& weak : used)
+    {
+        const std::shared_ptr<Stream> stream = weak.lock();
+        const int result = stream ? run_all(*stream) : static_cast<int>(Success);
+        if (first == Success) first = result;
+    }
+
+    used.erase(std::remove_if(used.begin(), used.end(), [](const std::weak_ptr<Stream>& s) { return s.expired(); }), used.end());
+    return first;
+}
+
+}  // namespace emulated
+
+EXPORT int cuStreamCreate(void** stream, unsigned flags)
+{
+    counters.calls++;
+    if (!has_context()) return InvalidContext;
+    if (flags > 1) return failed(InvalidValue, "a stream has no such flags");
+    auto made = std::make_shared<Stream>();
+    made->flags = flags;
+    *stream = made.get();
+    std::lock_guard<std::mutex> guard(lock);
+    streams[made.get()] = std::move(made);
+    return Success;
+}
+
+// What is queued still runs, on a device behind the caller's back.
+EXPORT int cuStreamDestroy_v2(void* handle)
+{
+    counters.calls++;
+    if (!has_context()) return InvalidContext;
+    std::shared_ptr<Stream> stream;
+    {
+        std::lock_guard<std::mutex> guard(lock);
+        const auto entry = streams.find(handle);
+        if (entry == streams.end()) return unknown_stream();
+        stream = std::move(entry->second);
+        streams.erase(entry);
+    }
+
+    run_all(*stream);
+    return Success;
+}
+
+EXPORT int cuStreamSynchronize(void* handle)
+{
+    counters.calls++;
+    if (!has_context()) return InvalidContext;
+    const std::shared_ptr<Stream> stream = find_stream(handle);
+    if (!stream) return unknown_stream();
+    counters.synchronizations++;
+    return run_all(*stream);
+}
+
+EXPORT int cuCtxSynchronize()
+{
+    counters.calls++;
+    if (!has_context()) return InvalidContext;
+    counters.synchronizations++;
+    return run_everything();
+}
+
+EXPORT int cuStreamWaitEvent(void* handle, void* eventHandle, unsigned flags)
+{
+    counters.calls++;
+    if (!has_context()) return InvalidContext;
+    if (flags != 0) return failed(InvalidValue, "flags of cuStreamWaitEvent");
+    const std::shared_ptr<Stream> stream = find_stream(handle);
+    if (!stream) return unknown_stream();
+    const std::shared_ptr<Event> event = find_event(eventHandle);
+    if (!event) return unknown_event();
+    // The latest record at the time of this call counts; an event that was never recorded is no reason to wait.
+    if (!event->stream) return Success;
+    return queue(*stream, [source = event->stream, position = event->position] { return run_until(*source, position); });
+}
+
+EXPORT int cuEventCreate(void** event, unsigned flags)
+{
+    counters.calls++;
+    if (!has_context()) return InvalidContext;
+    // Blocking wait, no timing, between processes.
+    if (flags > 7 || ((flags & 4) != 0 && (flags & 2) == 0)) return failed(InvalidValue, "an event has no such flags");
+    auto made = std::make_shared<Event>();
+    made->flags = flags;
+    *event = made.get();
+    counters.events++;
+    std::lock_guard<std::mutex> guard(lock);
+    events[made.get()] = std::move(made);
+    return Success;
+}
+
+EXPORT int cuEventRecord(void* handle, void* streamHandle)
+{
+    counters.calls++;
+    if (!has_context()) return InvalidContext;
+    const std::shared_ptr<Event> event = find_event(handle);
+    if (!event) return unknown_event();
+    const std::shared_ptr<Stream> stream = find_stream(streamHandle);
+    if (!stream) return unknown_stream();
+    event->stream = stream;
+    event->position = stream->queued;
+    return Success;
+}
+
+EXPORT int cuEventQuery(void* handle)
+{
+    counters.calls++;
+    const std::shared_ptr<Event> event = find_event(handle);
+    if (!event) return unknown_event();
+    return is_complete(*event) ? static_cast<int>(Success) : static_cast<int>(NotReady);
+}
+
+EXPORT int cuEventSynchronize(void* handle)
+{
+    counters.calls++;
+    const std::shared_ptr<Event> event = find_event(handle);
+    if (!event) return unknown_event();
+    counters.eventWaits++;
+    return event->stream ? run_until(*event->stream, event->position) : static_cast<int>(Success);
+}
+
+EXPORT int cuEventDestroy_v2(void* handle)
+{
+    counters.calls++;
+    std::lock_guard<std::mutex> guard(lock);
+    if (events.erase(handle) == 0) return failed(InvalidHandle, "there is no such event, or it has been destroyed");
+    counters.events--;
+    return Success;
+}
