@@ -22,6 +22,8 @@ struct Settings
 {
     long long initResult = 0, driverVersion = 12040, deviceCount = 1, computeMajor = 8, computeMinor = 0, moduleResult = 0, pushResult = 0;
     long long memoryLimit = 16ll << 30;
+    // What sm_86 and sm_89 have, the least of all devices from Ampere on.
+    long long sharedLimit = 99 * 1024;
     long long seed = 1;
 };
 
@@ -35,9 +37,16 @@ struct Context
     std::atomic<int> retained{0};
 };
 
+// A kernel in a module, and what a launch of it may ask for.
+struct Function
+{
+    const Kernel* kernel;
+    std::size_t mostSharedBytes;
+};
+
 struct Module
 {
-    std::vector<const Kernel*> kernels;
+    std::vector<std::unique_ptr<Function>> functions;
 };
 
 struct Stream
@@ -113,6 +122,7 @@ EXPORT int emulatedSet(const char* name, long long value)
     else if (key == "module-result") settings.moduleResult = value;
     else if (key == "push-result") settings.pushResult = value;
     else if (key == "memory-limit") settings.memoryLimit = value;
+    else if (key == "shared-limit") settings.sharedLimit = value;
     else if (key == "seed") settings.seed = value;
     else return InvalidValue;
     return Success;
@@ -321,10 +331,10 @@ EXPORT int cuModuleLoadData(void** module, const void* image)
         const Kernel* kernel = find_kernel(name);
         if (!kernel)
             return failed(InvalidImage, "kernel " + name + " is in the PTX and not in the emulated driver: they come from different sources");
-        result->kernels.push_back(kernel);
+        result->functions.emplace_back(new Function{kernel, DeclaredSharedBytes});
     }
 
-    if (result->kernels.empty()) return failed(InvalidImage, "the PTX defines no kernel");
+    if (result->functions.empty()) return failed(InvalidImage, "the PTX defines no kernel");
     *module = result.release();
     return Success;
 }
@@ -339,16 +349,30 @@ EXPORT int cuModuleUnload(void* module)
 EXPORT int cuModuleGetFunction(void** function, void* module, const char* name)
 {
     if (!has_context()) return InvalidContext;
-    for (const Kernel* kernel : static_cast<Module*>(module)->kernels)
+    for (const std::unique_ptr<Function>& candidate : static_cast<Module*>(module)->functions)
     {
-        if (std::strcmp(kernel->name, name) == 0)
+        if (std::strcmp(candidate->kernel->name, name) == 0)
         {
-            *function = const_cast<Kernel*>(kernel);
+            *function = candidate.get();
             return Success;
         }
     }
 
     return NotFound;
+}
+
+// Of CUfunction_attribute only MAX_DYNAMIC_SHARED_SIZE_BYTES.
+EXPORT int cuFuncSetAttribute(void* function, int attribute, int value)
+{
+    if (!has_context()) return InvalidContext;
+    auto& target = *static_cast<Function*>(function);
+    if (attribute != 8 || value < 0) return failed(InvalidValue, "attribute " + std::to_string(attribute) + " = " + std::to_string(value));
+    if (value > settings.sharedLimit)
+        return failed(
+            InvalidValue, std::string(target.kernel->name) + ": " + std::to_string(value) + " bytes of shared memory, the device has "
+                              + std::to_string(settings.sharedLimit));
+    target.mostSharedBytes = static_cast<std::size_t>(value);
+    return Success;
 }
 
 // Arguments come as one block (CU_LAUNCH_PARAM_BUFFER_POINTER), whose size has to be that of the kernel's struct.
@@ -357,7 +381,8 @@ EXPORT int cuLaunchKernel(
     void** parameters, void** extra)
 {
     if (!has_context()) return InvalidContext;
-    const auto& kernel = *static_cast<const Kernel*>(function);
+    const auto& target = *static_cast<const Function*>(function);
+    const Kernel& kernel = *target.kernel;
     const std::string name = kernel.name;
     if (parameters || !extra || extra[0] != reinterpret_cast<void*>(1) || extra[2] != reinterpret_cast<void*>(2) || extra[4])
         return failed(InvalidValue, name + ": arguments come as one block");
@@ -373,11 +398,14 @@ EXPORT int cuLaunchKernel(
     if (gridX == 0 || gridY == 0 || gridZ == 0 || gridX > 0x7FFFFFFFu || gridY > 65535 || gridZ > 65535)
         return failed(
             InvalidValue, name + ": a grid of " + std::to_string(gridX) + " x " + std::to_string(gridY) + " x " + std::to_string(gridZ));
-    if (sharedBytes != 0) return failed(InvalidValue, name + ": no kernel takes dynamic shared memory");
+    if (sharedBytes > target.mostSharedBytes)
+        return failed(
+            InvalidValue, name + ": " + std::to_string(sharedBytes) + " bytes of dynamic shared memory, allowed are "
+                              + std::to_string(target.mostSharedBytes));
     counters.launches++;
     std::string message;
     const std::uint64_t seed = static_cast<std::uint64_t>(settings.seed) * 1000003u + static_cast<std::uint64_t>(counters.launches);
-    const int result = run_grid(kernel, {gridX, gridY, gridZ}, {blockX, blockY, blockZ}, arguments, seed, message);
+    const int result = run_grid(kernel, {gridX, gridY, gridZ}, {blockX, blockY, blockZ}, sharedBytes, arguments, seed, message);
     if (result != Success) return failed(result, message);
     if (!slack_is_untouched(message)) return failed(IllegalAddress, "kernel " + name + " " + message);
     return Success;

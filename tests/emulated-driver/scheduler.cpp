@@ -28,8 +28,10 @@ namespace {
 constexpr unsigned WarpLanes = 32, MostThreads = 1024;
 constexpr std::size_t StackBytes = 64 * 1024;
 
-// What a kernel may declare, on every device; more is dynamic shared memory, which a launch has to ask for.
-constexpr std::size_t SharedBytes = 48 * 1024;
+// The most that a launch gets on any device that kernels are written for, and the number of the first byte: a driver keeps
+// some for itself, so that it is not 0.
+constexpr std::size_t MostSharedBytes = 227 * 1024;
+constexpr unsigned FirstSharedAddress = 1024;
 
 enum class State : unsigned char
 {
@@ -104,11 +106,22 @@ struct Context
 
 #endif
 
+struct Copy
+{
+    unsigned char* destination;
+    const void* source;
+    bool inside;
+    unsigned group;
+};
+
 struct Fiber
 {
     Thread thread;
     Context context;
     State state;
+    // Under way, in the order in which they were started, and the number of the group that is not closed yet.
+    std::vector<Copy> copies;
+    unsigned group;
 };
 
 struct Warp
@@ -131,8 +144,9 @@ struct Machine
     unsigned threads = 0, atBarrier = 0, finished = 0;
     std::uint64_t random = 0;
     char* stacks;
-    GuardedMemory shared{SharedBytes};
-    std::size_t sharedBytes = 0;
+    GuardedMemory shared{MostSharedBytes};
+    std::size_t sharedBytes = 0, dynamicBytes = 0;
+    bool dynamicTaken = false;
     sigjmp_buf escape;
     int failure = 0;
     std::string message;
@@ -171,15 +185,25 @@ struct Machine
 
     void run_block();
     void yield(State state);
+    void* take_shared(std::size_t bytes);
 };
 
 thread_local std::unique_ptr<Machine> machine;
 thread_local Machine* active;
 
+[[noreturn]] void fail(int result, const std::string& what)
+{
+    Machine& m = *active;
+    m.failure = result;
+    m.message = m.place() + ": " + what;
+    siglongjmp(m.escape, 1);
+}
+
 void fiber_entry()
 {
     Machine& m = *active;
     m.kernel->body(m.arguments);
+    if (!m.running().copies.empty()) fail(LaunchFailed, "ends while copies into shared memory are under way");
     m.finished++;
     m.yield(State::Finished);
 }
@@ -199,6 +223,8 @@ void Machine::run_block()
     for (unsigned i = 0; i < threads; i++)
     {
         fibers[i].state = State::Ready;
+        fibers[i].copies.clear();
+        fibers[i].group = 0;
         // Stacks start at different distances from a page, or all of them would compete for the same cache lines.
         fibers[i].context.prepare(stacks + (i + 1) * StackBytes - i % 32 * 192, fiber_entry);
         ready.push_back(i);
@@ -227,14 +253,6 @@ void Machine::run_block()
               + "): of " + std::to_string(threads) + " threads " + std::to_string(atBarrier) + " wait at a barrier, " + std::to_string(atShuffle)
               + " at a shuffle, and " + std::to_string(finished) + " have ended";
     failure = LaunchFailed;
-}
-
-[[noreturn]] void fail(int result, const std::string& what)
-{
-    Machine& m = *active;
-    m.failure = result;
-    m.message = m.place() + ": " + what;
-    siglongjmp(m.escape, 1);
 }
 
 struct sigaction previousFault, previousBus;
@@ -321,21 +339,84 @@ unsigned shuffle_xor(unsigned mask, unsigned value, int lanes)
     return result;
 }
 
-void* shared_memory(std::size_t bytes)
+void* Machine::take_shared(std::size_t bytes)
 {
-    Machine& m = *active;
-    if (m.sharedBytes == 0)
+    if (sharedBytes == 0)
     {
-        if (bytes > SharedBytes) fail(InvalidValue, "more shared memory than a block has");
-        m.sharedBytes = bytes;
-        std::memset(m.shared.end_aligned(bytes), 0xFF, bytes);
+        sharedBytes = bytes;
+        std::memset(shared.end_aligned(bytes), 0xFF, bytes);
     }
-    else if (m.sharedBytes != bytes)
+    else if (sharedBytes != bytes)
     {
         fail(LaunchFailed, "two declarations of shared memory in one kernel");
     }
 
-    return m.shared.end_aligned(bytes);
+    return shared.end_aligned(bytes);
+}
+
+void* shared_memory(std::size_t bytes)
+{
+    if (bytes > DeclaredSharedBytes) fail(InvalidValue, "declares more shared memory than a kernel may");
+    return active->take_shared(bytes);
+}
+
+void* dynamic_shared_memory(std::size_t bytes)
+{
+    Machine& m = *active;
+    m.dynamicTaken = true;
+    if (bytes != m.dynamicBytes)
+        fail(InvalidValue, "takes " + std::to_string(bytes) + " bytes of dynamic shared memory, the launch gives " + std::to_string(m.dynamicBytes));
+    return m.take_shared(bytes);
+}
+
+unsigned shared_address(const void* shared)
+{
+    Machine& m = *active;
+    const auto at = static_cast<const char*>(shared), begin = static_cast<const char*>(m.shared.end_aligned(m.sharedBytes));
+    if (at < begin || at >= begin + m.sharedBytes) fail(IllegalAddress, "an address of shared memory is wanted; " + describe_address(shared));
+    return FirstSharedAddress + static_cast<unsigned>(at - begin);
+}
+
+unsigned char* shared_pointer(unsigned address, std::size_t bytes)
+{
+    Machine& m = *active;
+    const std::size_t at = address - FirstSharedAddress;
+    if (address < FirstSharedAddress || at + bytes > m.sharedBytes)
+        fail(IllegalAddress, "access at " + std::to_string(address) + " in shared memory, which has " + std::to_string(m.sharedBytes)
+                                 + " bytes from " + std::to_string(FirstSharedAddress));
+    if (address % bytes != 0) fail(MisalignedAddress, std::to_string(bytes) + "-byte access at " + std::to_string(address) + " in shared memory");
+    return reinterpret_cast<unsigned char*>(m.shared.end_aligned(m.sharedBytes)) + at;
+}
+
+void start_copy(unsigned shared, const void* global, bool inside)
+{
+    Fiber& fiber = active->running();
+    unsigned char* destination = shared_pointer(shared, 16);
+    // Here, so that a source which cannot be read is the fault of who started the copy.
+    if (inside)
+    {
+        static_cast<void>(*static_cast<const volatile unsigned char*>(global));
+        static_cast<void>(static_cast<const volatile unsigned char*>(global)[15]);
+    }
+
+    std::memset(destination, 0xFF, 16);
+    fiber.copies.push_back({destination, global, inside, fiber.group});
+}
+
+void close_copy_group() { active->running().group++; }
+
+void wait_for_copy_groups(unsigned youngest)
+{
+    Fiber& fiber = active->running();
+    std::size_t ended = 0;
+    for (; ended < fiber.copies.size() && fiber.copies[ended].group + youngest < fiber.group; ended++)
+    {
+        const Copy& copy = fiber.copies[ended];
+        if (copy.inside) std::memcpy(copy.destination, copy.source, 16);
+        else std::memset(copy.destination, 0, 16);
+    }
+
+    fiber.copies.erase(fiber.copies.begin(), fiber.copies.begin() + static_cast<std::ptrdiff_t>(ended));
 }
 
 void fail_misaligned(const void* address, std::size_t alignment)
@@ -343,7 +424,9 @@ void fail_misaligned(const void* address, std::size_t alignment)
     fail(MisalignedAddress, std::to_string(alignment) + "-byte access at an address that is no multiple; " + describe_address(address));
 }
 
-int run_grid(const Kernel& kernel, Index3 grid, Index3 block, const void* arguments, std::uint64_t seed, std::string& message)
+int run_grid(
+    const Kernel& kernel, Index3 grid, Index3 block, std::size_t dynamicSharedBytes, const void* arguments, std::uint64_t seed,
+    std::string& message)
 {
     if (!machine) machine.reset(new Machine);
     Machine& m = *machine;
@@ -352,6 +435,8 @@ int run_grid(const Kernel& kernel, Index3 grid, Index3 block, const void* argume
     m.threads = block.x * block.y * block.z;
     m.random = seed * 0x9E3779B97F4A7C15ull | 1;
     m.failure = 0;
+    m.dynamicBytes = dynamicSharedBytes;
+    m.dynamicTaken = false;
     m.block.grid = grid;
     for (unsigned i = 0; i < m.threads; i++)
         m.fibers[i].thread = {{i % block.x, i / block.x % block.y, i / block.x / block.y}, &m.block};
@@ -373,6 +458,13 @@ int run_grid(const Kernel& kernel, Index3 grid, Index3 block, const void* argume
                 static_cast<unsigned>(number % grid.x), static_cast<unsigned>(number / grid.x % grid.y),
                 static_cast<unsigned>(number / grid.x / grid.y)};
             m.run_block();
+        }
+
+        current = nullptr;
+        if (m.failure == 0 && m.dynamicBytes != 0 && !m.dynamicTaken)
+        {
+            m.failure = InvalidValue;
+            m.message = m.place() + ": takes no dynamic shared memory, the launch gives " + std::to_string(m.dynamicBytes) + " bytes";
         }
     }
 

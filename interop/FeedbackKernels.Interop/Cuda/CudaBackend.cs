@@ -149,13 +149,15 @@ public sealed unsafe partial class CudaBackend : Backend
     /// <param name="threads">Threads of a block, as the kernel is compiled for.</param>
     /// <param name="arguments">A struct of the layout of the kernel's own.</param>
     /// <param name="sizes">What errors say of the operation's sizes.</param>
+    /// <param name="sharedBytes">Dynamic shared memory of a block.</param>
     /// <param name="operation">The operation.</param>
     private void Launch<TArguments, TSizes>(
-        string file, string kernel, Grid grid, int threads, in TArguments arguments, in TSizes sizes, [CallerMemberName] string operation = "")
+        string file, string kernel, Grid grid, int threads, in TArguments arguments, in TSizes sizes, int sharedBytes = 0,
+        [CallerMemberName] string operation = "")
         where TArguments : unmanaged
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
-        nint function = _kernels.Get(file, kernel);
+        nint function = _kernels.Get(file, kernel, sharedBytes);
         CudaResult result;
         using (_context.Enter())
         {
@@ -164,7 +166,7 @@ public sealed unsafe partial class CudaBackend : Backend
                 // CU_LAUNCH_PARAM_BUFFER_POINTER, _BUFFER_SIZE, _END: one block of arguments, laid out as the kernel's struct.
                 nuint bytes = (nuint)sizeof(TArguments);
                 void** extra = stackalloc void*[] { (void*)1, block, (void*)2, &bytes, null };
-                result = DriverApi.LaunchKernel(function, grid.X, grid.Y, grid.Z, (uint)threads, 1, 1, 0, _stream, null, extra);
+                result = DriverApi.LaunchKernel(function, grid.X, grid.Y, grid.Z, (uint)threads, 1, 1, (uint)sharedBytes, _stream, null, extra);
             }
         }
 

@@ -19,8 +19,8 @@ internal sealed class CudaKernels(CudaContext context, string architecture) : ID
     /// <summary>Whether this assembly has kernels.</summary>
     public static bool Exist => Resource("sm_80", "fill") is not null;
 
-    /// <summary>A kernel of a file.</summary>
-    public nint Get(string file, string kernel)
+    /// <summary>A kernel of a file, whose launches always give it the same dynamic shared memory.</summary>
+    public nint Get(string file, string kernel, int sharedBytes)
     {
         if (_functions.TryGetValue(kernel, out nint function)) return function;
         if (!_modules.TryGetValue(file, out CudaModule? module))
@@ -34,7 +34,7 @@ internal sealed class CudaKernels(CudaContext context, string architecture) : ID
             _modules.Add(file, module);
         }
 
-        function = module.Function(kernel);
+        function = module.Function(kernel, sharedBytes);
         _functions.Add(kernel, function);
         return function;
     }

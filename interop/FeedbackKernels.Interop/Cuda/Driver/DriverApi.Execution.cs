@@ -22,8 +22,16 @@ internal static unsafe partial class DriverApi
     [LibraryImport(CudaLibrary.Import, EntryPoint = "cuModuleGetFunction", StringMarshalling = StringMarshalling.Utf8)]
     public static partial CudaResult ModuleGetFunction(out nint function, nint module, string name);
 
+    [LibraryImport(CudaLibrary.Import, EntryPoint = "cuFuncSetAttribute")]
+    public static partial CudaResult FuncSetAttribute(nint function, FunctionAttribute attribute, int value);
+
     [LibraryImport(CudaLibrary.Import, EntryPoint = "cuLaunchKernel")]
     public static partial CudaResult LaunchKernel(
         nint function, uint gridX, uint gridY, uint gridZ, uint blockX, uint blockY, uint blockZ, uint sharedBytes, nint stream,
         void** parameters, void** extra);
+}
+
+internal enum FunctionAttribute
+{
+    MaxDynamicSharedSizeBytes = 8,
 }
