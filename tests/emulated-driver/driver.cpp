@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "driver.h"
 #include "memory.h"
 #include "results.h"
 #include "scheduler.h"
@@ -17,20 +18,6 @@
 using namespace emulated;
 
 namespace {
-
-struct Settings
-{
-    long long initResult = 0, driverVersion = 12040, deviceCount = 1, computeMajor = 8, computeMinor = 0, moduleResult = 0, pushResult = 0;
-    long long memoryLimit = 16ll << 30;
-    // What sm_86 and sm_89 have, the least of all devices from Ampere on.
-    long long sharedLimit = 99 * 1024;
-    long long seed = 1;
-};
-
-struct Counters
-{
-    long long allocations = 0, releases = 0, launches = 0, synchronizations = 0;
-};
 
 struct Context
 {
@@ -54,21 +41,10 @@ struct Stream
     unsigned flags;
 };
 
-thread_local Settings settings;
-thread_local Counters counters;
 thread_local std::vector<Context*> contexts;
 thread_local std::string lastMessage;
 std::atomic<bool> initialised{false};
 Context primary;
-
-bool has_context() { return !contexts.empty() && contexts.back() != nullptr; }
-
-int failed(int result, std::string message)
-{
-    lastMessage = std::move(message);
-    std::fprintf(stderr, "emulated driver: %s\n", lastMessage.c_str());
-    return result;
-}
 
 const char* name_of(int result)
 {
@@ -88,6 +64,7 @@ const char* name_of(int result)
         case IllegalAddress: return "CUDA_ERROR_ILLEGAL_ADDRESS";
         case MisalignedAddress: return "CUDA_ERROR_MISALIGNED_ADDRESS";
         case LaunchFailed: return "CUDA_ERROR_LAUNCH_FAILED";
+        case NotSupported: return "CUDA_ERROR_NOT_SUPPORTED";
         default: return nullptr;
     }
 }
@@ -108,7 +85,23 @@ std::vector<std::string> entries_of(const std::string& ptx)
 
 }  // namespace
 
-#define EXPORT extern "C" __attribute__((visibility("default")))
+namespace emulated {
+
+thread_local Settings settings;
+thread_local Counters counters;
+
+bool is_initialised() { return initialised; }
+
+bool has_context() { return !contexts.empty() && contexts.back() != nullptr; }
+
+int failed(int result, std::string message)
+{
+    lastMessage = std::move(message);
+    std::fprintf(stderr, "emulated driver: %s\n", lastMessage.c_str());
+    return result;
+}
+
+}  // namespace emulated
 
 // What tests set and read.
 EXPORT int emulatedSet(const char* name, long long value)

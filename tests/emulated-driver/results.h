@@ -17,7 +17,8 @@ enum Result : int
     NotFound = 500,
     IllegalAddress = 700,
     MisalignedAddress = 716,
-    LaunchFailed = 719
+    LaunchFailed = 719,
+    NotSupported = 801
 };
 
 }  // namespace emulated

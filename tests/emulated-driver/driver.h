@@ -1,0 +1,34 @@
+// What the parts of the emulated driver share: the machine that a test has set, what it counts, and how a call fails.
+#pragma once
+
+#include <string>
+
+namespace emulated {
+
+struct Settings
+{
+    long long initResult = 0, driverVersion = 12040, deviceCount = 1, computeMajor = 8, computeMinor = 0, moduleResult = 0, pushResult = 0;
+    long long memoryLimit = 16ll << 30;
+    // What sm_86 and sm_89 have, the least of all devices from Ampere on.
+    long long sharedLimit = 99 * 1024;
+    long long seed = 1;
+};
+
+struct Counters
+{
+    long long allocations = 0, releases = 0, launches = 0, synchronizations = 0;
+};
+
+// Of the calling thread, so that tests which run side by side do not disturb each other.
+extern thread_local Settings settings;
+extern thread_local Counters counters;
+
+bool is_initialised();
+bool has_context();
+
+// Remembers what cuGetErrorString is to say, and returns the result.
+int failed(int result, std::string message);
+
+}  // namespace emulated
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
