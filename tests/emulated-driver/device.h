@@ -142,3 +142,5 @@ inline To bits_as(From from)
     std::memcpy(&to, &from, sizeof(To));
     return to;
 }
+
+#include "hopper.h"

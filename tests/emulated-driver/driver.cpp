@@ -90,6 +90,14 @@ namespace emulated {
 thread_local Settings settings;
 thread_local Counters counters;
 
+Settings::Settings()
+{
+    const char* capability = std::getenv("FEEDBACK_EMULATED_CAPABILITY");
+    if (!capability || std::sscanf(capability, "%lld.%lld", &computeMajor, &computeMinor) == 2) return;
+    std::fprintf(stderr, "emulated driver: FEEDBACK_EMULATED_CAPABILITY is '%s', wanted is something like 9.0\n", capability);
+    std::abort();
+}
+
 bool is_initialised() { return initialised; }
 
 bool has_context() { return !contexts.empty() && contexts.back() != nullptr; }
@@ -317,7 +325,12 @@ EXPORT int cuModuleLoadData(void** module, const void* image)
     const std::size_t at = ptx.find(target);
     if (at == std::string::npos) return failed(InvalidImage, "the image is no PTX: it names no target");
     const long long architecture = std::atoll(ptx.c_str() + at + target.size());
-    if (architecture > settings.computeMajor * 10 + settings.computeMinor) return failed(InvalidImage, "the PTX is for a newer architecture");
+    const long long own = settings.computeMajor * 10 + settings.computeMinor;
+    if (architecture > own) return failed(InvalidImage, "the PTX is for a newer architecture");
+    // The letter of sm_90a says that it is for this architecture alone.
+    const std::size_t letter = ptx.find_first_not_of("0123456789", at + target.size());
+    if (letter != std::string::npos && ptx[letter] == 'a' && architecture != own)
+        return failed(InvalidImage, "the PTX is for sm_" + std::to_string(architecture) + "a and runs on no other architecture");
     std::unique_ptr<Module> result(new Module);
     for (const std::string& name : entries_of(ptx))
     {
@@ -360,10 +373,10 @@ EXPORT int cuFuncSetAttribute(void* function, int attribute, int value)
     if (!has_context()) return InvalidContext;
     auto& target = *static_cast<Function*>(function);
     if (attribute != 8 || value < 0) return failed(InvalidValue, "attribute " + std::to_string(attribute) + " = " + std::to_string(value));
-    if (value > settings.sharedLimit)
+    if (value > settings.most_shared())
         return failed(
             InvalidValue, std::string(target.kernel->name) + ": " + std::to_string(value) + " bytes of shared memory, the device has "
-                              + std::to_string(settings.sharedLimit));
+                              + std::to_string(settings.most_shared()));
     target.mostSharedBytes = static_cast<std::size_t>(value);
     return Success;
 }

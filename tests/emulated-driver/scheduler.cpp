@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "hopper_unit.h"
 #include "memory.h"
 #include "results.h"
 
@@ -25,8 +26,8 @@ thread_local const Thread* current;
 
 namespace {
 
-constexpr unsigned WarpLanes = 32, MostThreads = 1024;
-constexpr std::size_t StackBytes = 64 * 1024;
+constexpr unsigned WarpLanes = 32, MostThreads = 1024, NamedBarriers = 16;
+constexpr std::size_t StackBytes = 64 * 1024, MostArgumentBytes = 4096;
 
 // The most that a launch gets on any device that kernels are written for, and the number of the first byte: a driver keeps
 // some for itself, so that it is not 0.
@@ -38,6 +39,7 @@ enum class State : unsigned char
     Ready,
     AtBarrier,
     AtShuffle,
+    Suspended,
     Finished
 };
 
@@ -141,12 +143,14 @@ struct Machine
     Context scheduler;
     const Kernel* kernel = nullptr;
     const void* arguments = nullptr;
+    alignas(128) unsigned char argumentBlock[MostArgumentBytes];
     unsigned threads = 0, atBarrier = 0, finished = 0;
     std::uint64_t random = 0;
     char* stacks;
     GuardedMemory shared{MostSharedBytes};
     std::size_t sharedBytes = 0, dynamicBytes = 0;
-    bool dynamicTaken = false;
+    bool dynamicTaken = false, copying = false;
+    std::vector<unsigned> atNamed[NamedBarriers];
     sigjmp_buf escape;
     int failure = 0;
     std::string message;
@@ -191,14 +195,6 @@ struct Machine
 thread_local std::unique_ptr<Machine> machine;
 thread_local Machine* active;
 
-[[noreturn]] void fail(int result, const std::string& what)
-{
-    Machine& m = *active;
-    m.failure = result;
-    m.message = m.place() + ": " + what;
-    siglongjmp(m.escape, 1);
-}
-
 void fiber_entry()
 {
     Machine& m = *active;
@@ -236,9 +232,22 @@ void Machine::run_block()
         warps[w].arrived = warps[w].generation = 0;
     }
 
-    while (!ready.empty())
+    for (std::vector<unsigned>& waiting : atNamed) waiting.clear();
+    start_hopper_unit();
+    while (!ready.empty() || copies_under_way() > 0)
     {
-        const unsigned place = draw(static_cast<unsigned>(ready.size())), next = ready[place];
+        const unsigned threadsReady = static_cast<unsigned>(ready.size());
+        const unsigned place = draw(threadsReady + static_cast<unsigned>(copies_under_way()));
+        if (place >= threadsReady)
+        {
+            current = nullptr;
+            copying = true;
+            advance_copy(place - threadsReady);
+            copying = false;
+            continue;
+        }
+
+        const unsigned next = ready[place];
         ready[place] = ready.back();
         ready.pop_back();
         current = &fibers[next].thread;
@@ -246,12 +255,23 @@ void Machine::run_block()
     }
 
     current = nullptr;
-    if (finished == threads) return;
-    unsigned atShuffle = 0;
-    for (unsigned i = 0; i < threads; i++) atShuffle += fibers[i].state == State::AtShuffle;
+    if (finished == threads)
+    {
+        const std::string work = unfinished_work();
+        if (!work.empty()) fail(LaunchFailed, "a block ends while " + work);
+        return;
+    }
+
+    unsigned atShuffle = 0, suspended = 0;
+    for (unsigned i = 0; i < threads; i++)
+    {
+        atShuffle += fibers[i].state == State::AtShuffle;
+        suspended += fibers[i].state == State::Suspended;
+    }
+
     message = place() + ", block (" + std::to_string(block.index.x) + ", " + std::to_string(block.index.y) + ", " + std::to_string(block.index.z)
               + "): of " + std::to_string(threads) + " threads " + std::to_string(atBarrier) + " wait at a barrier, " + std::to_string(atShuffle)
-              + " at a shuffle, and " + std::to_string(finished) + " have ended";
+              + " at a shuffle, " + std::to_string(suspended) + " for what others do, and " + std::to_string(finished) + " have ended";
     failure = LaunchFailed;
 }
 
@@ -259,7 +279,7 @@ struct sigaction previousFault, previousBus;
 
 void on_fault(int signal, siginfo_t* info, void* context)
 {
-    if (active && current) fail(IllegalAddress, describe_address(info->si_addr));
+    if (active && (current || active->copying)) fail(IllegalAddress, describe_address(info->si_addr));
     const struct sigaction& previous = signal == SIGSEGV ? previousFault : previousBus;
     if (previous.sa_flags & SA_SIGINFO) previous.sa_sigaction(signal, info, context);
     else if (previous.sa_handler == SIG_DFL || previous.sa_handler == SIG_IGN) sigaction(signal, &previous, nullptr);
@@ -283,6 +303,49 @@ const Kernel* find_kernel(const std::string& name)
 {
     const auto found = registry().find(name);
     return found == registry().end() ? nullptr : &found->second;
+}
+
+void fail(int result, const std::string& what)
+{
+    Machine& m = *active;
+    m.failure = result;
+    m.message = m.place() + ": " + what;
+    siglongjmp(m.escape, 1);
+}
+
+unsigned thread_number() { return active->current_number(); }
+unsigned threads_of_block() { return active->threads; }
+unsigned draw_number(unsigned below) { return active->draw(below); }
+void suspend() { active->yield(State::Suspended); }
+void wake(unsigned thread) { active->ready.push_back(thread); }
+
+void give_way()
+{
+    Machine& m = *active;
+    m.ready.push_back(m.current_number());
+    m.yield(State::Ready);
+}
+
+void named_barrier(unsigned name, unsigned threads)
+{
+    std::vector<unsigned>& waiting = active->atNamed[name];
+    if (waiting.size() + 1 < threads)
+    {
+        waiting.push_back(thread_number());
+        suspend();
+        return;
+    }
+
+    for (unsigned thread : waiting) wake(thread);
+    waiting.clear();
+}
+
+bool argument_offset(const void* address, std::size_t& offset)
+{
+    const auto at = static_cast<const char*>(address), begin = static_cast<const char*>(active->arguments);
+    if (at < begin || at >= begin + active->kernel->argumentBytes) return false;
+    offset = static_cast<std::size_t>(at - begin);
+    return true;
 }
 
 void block_barrier()
@@ -428,15 +491,23 @@ int run_grid(
     const Kernel& kernel, Index3 grid, Index3 block, std::size_t dynamicSharedBytes, const void* arguments, std::uint64_t seed,
     std::string& message)
 {
+    if (kernel.argumentBytes > MostArgumentBytes)
+    {
+        message = std::string("kernel ") + kernel.name + ": arguments of " + std::to_string(kernel.argumentBytes) + " bytes, the most are "
+                  + std::to_string(MostArgumentBytes);
+        return InvalidValue;
+    }
+
     if (!machine) machine.reset(new Machine);
     Machine& m = *machine;
     m.kernel = &kernel;
-    m.arguments = arguments;
+    // A launch takes a copy, as aligned as any kernel's struct may ask for.
+    m.arguments = std::memcpy(m.argumentBlock, arguments, kernel.argumentBytes);
     m.threads = block.x * block.y * block.z;
     m.random = seed * 0x9E3779B97F4A7C15ull | 1;
     m.failure = 0;
     m.dynamicBytes = dynamicSharedBytes;
-    m.dynamicTaken = false;
+    m.dynamicTaken = m.copying = false;
     m.block.grid = grid;
     for (unsigned i = 0; i < m.threads; i++)
         m.fibers[i].thread = {{i % block.x, i / block.x % block.y, i / block.x / block.y}, &m.block};

@@ -65,6 +65,22 @@ void wait_for_copy_groups(unsigned youngest);
 
 [[noreturn]] void fail_misaligned(const void* address, std::size_t alignment);
 
+// For what else threads of a block do together (hopper_unit.cpp): the calling thread's number; to wait until another thread
+// wakes it, or to let others go first; and a random number below a bound.
+unsigned thread_number();
+unsigned threads_of_block();
+void suspend();
+void wake(unsigned thread);
+void give_way();
+unsigned draw_number(unsigned below);
+[[noreturn]] void fail(int result, const std::string& what);
+
+// A barrier of so many threads of a block, whoever they are.
+void named_barrier(unsigned name, unsigned threads);
+
+// How many bytes into the kernel's arguments something lies; false where it does not.
+bool argument_offset(const void* address, std::size_t& offset);
+
 using KernelBody = void (*)(const void* arguments);
 
 struct Kernel
