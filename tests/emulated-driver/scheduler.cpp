@@ -234,10 +234,12 @@ void Machine::run_block()
 
     for (std::vector<unsigned>& waiting : atNamed) waiting.clear();
     start_hopper_unit();
+    // In every other block copies are as late as they can be: they go on when no thread can.
+    const bool late = draw(2) == 0;
     while (!ready.empty() || copies_under_way() > 0)
     {
         const unsigned threadsReady = static_cast<unsigned>(ready.size());
-        const unsigned place = draw(threadsReady + static_cast<unsigned>(copies_under_way()));
+        const unsigned place = draw(late && threadsReady > 0 ? threadsReady : threadsReady + static_cast<unsigned>(copies_under_way()));
         if (place >= threadsReady)
         {
             current = nullptr;

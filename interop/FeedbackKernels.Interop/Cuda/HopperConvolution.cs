@@ -67,9 +67,22 @@ internal readonly record struct HopperConvolution(
     /// <summary>Of a weight gradient: blocks that it takes to hold all inputs (r, s, c), each with 64 channels of two taps.</summary>
     public static long PartsOf(in ConvShape flat) => DivideUp(flat.R * flat.S * DivideUp(flat.C, BoxChannels), 2);
 
-    /// <inheritdoc/>
-    public override string ToString() =>
-        $"implicit GEMM {Rows}x{Columns}x{BoxChannels}, bf16 wgmma, ring of {Stages} stages by TMA, boxes of {Box.Images}x{Box.Rows}x{Box.Columns} pixels";
+    /// <summary>What the kernel is and why it serves.</summary>
+    /// <param name="pass">Which of the three convolutions.</param>
+    /// <param name="classes">Of a feedback convolution: classes of input pixels.</param>
+    public ConvPlan Explain(ConvPass pass, long classes)
+    {
+        string kernel = $"implicit GEMM {Rows}x{Columns}x{BoxChannels}, bf16 wgmma, ring of {Stages} stages by TMA";
+        string box = $"{Box.Images}x{Box.Rows}x{Box.Columns}";
+        return pass switch
+        {
+            ConvPass.Forward => new(kernel, $"{Tiles} boxes of {box} pixels; epilogue and batch norm sums in the same pass"),
+            ConvPass.Feedback when classes > 1 => new(
+                $"{kernel}, by residue class", $"{classes} classes of input pixels, each with the taps that reach it, in boxes of {box}"),
+            ConvPass.Feedback => new(kernel, $"{Tiles} boxes of {box} pixels, taps in reverse"),
+            _ => new($"{kernel}, {Slices} slices of the pixels", $"{Tiles} boxes of {box} pixels are reduced over; slices added in order"),
+        };
+    }
 
     private static HopperConvolution Gather(in ConvShape flat, ConvPass pass, int depth, int columns)
     {
