@@ -34,6 +34,7 @@ struct StatisticsFinishArguments
     int channels, chunks, rowsPerChunk;
     float momentum;
     const float* partials;   // [chunks][2][channels]: mean, sum of squared deviations
+    const int* counts;       // [chunks]: rows of each; or null, where a chunk has rowsPerChunk and the last one what is left
     float* mean;             // [channels]
     float* variance;         // [channels]
     float* runningMean;      // [channels] or null
@@ -306,7 +307,8 @@ KERNEL(ColumnThreads, batch_norm_finish, StatisticsFinishArguments)
         {
             const float* partial = arguments.partials + static_cast<long long>(chunk) * 2 * channels;
             const long long left = arguments.rows - static_cast<long long>(chunk) * arguments.rowsPerChunk;
-            const double count = static_cast<double>(left < arguments.rowsPerChunk ? left : arguments.rowsPerChunk);
+            const double count = static_cast<double>(
+                arguments.counts ? arguments.counts[chunk] : left < arguments.rowsPerChunk ? left : arguments.rowsPerChunk);
             const double difference = partial[k] - origin;
             first += count * difference;
             second += partial[channels + k] + count * difference * difference;

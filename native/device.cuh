@@ -57,8 +57,13 @@ __device__ __forceinline__ float exp2_approximate(float a)
 // A kernel takes one struct by value, so that its host side is one struct of the same layout.
 #define KERNEL(threads, name, Arguments) extern "C" __global__ void __launch_bounds__(threads) name(const Arguments arguments)
 
-// Memory that the threads of a block share; its contents are undefined until written.
+// Memory that the threads of a block share; its contents are undefined until written. A kernel may declare up to 48 KiB.
 #define SHARED(Type, name) __shared__ Type name
+
+// The same from the bytes that the launch gives, sizeof(Type) of them, on a multiple of 1024: may be more than 48 KiB.
+#define DYNAMIC_SHARED(Type, name)                                                  \
+    extern __shared__ __attribute__((aligned(1024))) unsigned char dynamic_shared[]; \
+    Type& name = *reinterpret_cast<Type*>(dynamic_shared)
 
 template <class To, class From>
 __device__ __forceinline__ To bits_as(From from)

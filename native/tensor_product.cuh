@@ -1,41 +1,8 @@
 // The product of a tile of bf16 by tensor cores: products exact, accumulated in fp32 (mma.sync m16n8k16).
 #pragma once
 
+#include "instructions.cuh"
 #include "product_tile.cuh"
-
-#if !defined(FEEDBACK_EMULATED_DEVICE)
-
-// Four 8x8 matrices of bf16 from shared memory, turned or not: lane l gives the address of row l % 8 of matrix l / 8, and
-// gets the elements of row l / 4 (column, where they are turned) and columns 2 (l % 4) and the next of each.
-template <bool Turned>
-__device__ __forceinline__ void load_matrices(unsigned (&fragments)[4], const bf16* row)
-{
-    unsigned address;
-    asm("{ .reg .u64 shared; cvta.to.shared.u64 shared, %1; cvt.u32.u64 %0, shared; }" : "=r"(address) : "l"(row));
-    // The stores before it and those after it are this thread's own business, which the compiler does not see.
-    if (Turned)
-    {
-        asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(fragments[0]), "=r"(fragments[1]), "=r"(fragments[2]), "=r"(fragments[3]) : "r"(address) : "memory");
-    }
-    else
-    {
-        asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(fragments[0]), "=r"(fragments[1]), "=r"(fragments[2]), "=r"(fragments[3]) : "r"(address) : "memory");
-    }
-}
-
-// c += a * b: 16x16 by 16x8. Lane l holds of c rows l / 4 and l / 4 + 8, columns 2 (l % 4) and the next.
-__device__ __forceinline__ void multiply_add_bf16(
-    float& c0, float& c1, float& c2, float& c3, const unsigned (&a)[4], unsigned b0, unsigned b1)
-{
-    // All lanes take part, so the compiler must not move it under a condition that some of them fail.
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-                 : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
-
-#endif
 
 // Two warps by two, each with 64 rows by 32 columns: 4 by 4 results of mma.
 struct TensorProduct
@@ -58,7 +25,7 @@ struct TensorProduct
         // Matrix l / 8 starts `lines` lines and `depths` steps from here.
         __device__ __forceinline__ void load(unsigned (&fragments)[4], int line, int lines, int depths) const
         {
-            load_matrices<false>(fragments, &at[line + lines + threadIdx.x % 8][depths]);
+            load_matrices<false>(fragments, shared_address(&at[line + lines + threadIdx.x % 8][depths]));
         }
     };
 
@@ -71,7 +38,7 @@ struct TensorProduct
 
         __device__ __forceinline__ void load(unsigned (&fragments)[4], int line, int lines, int depths) const
         {
-            load_matrices<true>(fragments, &at[depths + threadIdx.x % 8][line + lines]);
+            load_matrices<true>(fragments, shared_address(&at[depths + threadIdx.x % 8][line + lines]));
         }
     };
 

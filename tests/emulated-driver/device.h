@@ -31,6 +31,7 @@ using std::sqrt;
     static void name(const Arguments& arguments)
 
 #define SHARED(Type, name) Type& name = *static_cast<Type*>(emulated::shared_memory(sizeof(Type)))
+#define DYNAMIC_SHARED(Type, name) Type& name = *static_cast<Type*>(emulated::dynamic_shared_memory(sizeof(Type)))
 
 inline void __syncthreads() { emulated::block_barrier(); }
 inline unsigned __shfl_xor_sync(unsigned mask, unsigned value, int lanes) { return emulated::shuffle_xor(mask, value, lanes); }
@@ -53,12 +54,13 @@ inline unsigned emulated_bf16(float value)
 
 inline unsigned pack_bf16(float first, float second) { return emulated_bf16(first) | emulated_bf16(second) << 16; }
 
-// As in native/tensor_product.cuh: the rows travel with their lanes, so that nobody reads what another lane has overwritten.
+inline unsigned shared_address(const void* shared) { return emulated::shared_address(shared); }
+
+// The rows travel with their lanes, so that nobody reads what another lane has overwritten.
 template <bool Turned>
-inline void load_matrices(unsigned (&fragments)[4], const void* row)
+inline void load_matrices(unsigned (&fragments)[4], unsigned row)
 {
-    emulated_require_aligned(row, 16);
-    std::memcpy(fragments, emulated::with_warp(row, 16, [](emulated::WarpExchange& warp) {
+    std::memcpy(fragments, emulated::with_warp(emulated::shared_pointer(row, 16), 16, [](emulated::WarpExchange& warp) {
         unsigned short matrices[4][8][8], result[8];
         std::size_t lane = 0;
         for (; lane < 32; lane++) std::memcpy(matrices[lane / 8][lane % 8], warp.in[lane], 16);
@@ -121,6 +123,17 @@ inline void multiply_add_bf16(float& c0, float& c1, float& c2, float& c3, const 
     c3 += products[3];
 }
 
+inline void start_copy(unsigned shared, const void* global, bool inside)
+{
+    emulated_require_aligned(global, 16);
+    emulated::start_copy(shared, global, inside);
+}
+
+inline void close_copy_group() { emulated::close_copy_group(); }
+
+template <int Groups>
+inline void wait_for_copy_groups() { emulated::wait_for_copy_groups(Groups); }
+
 template <class To, class From>
 inline To bits_as(From from)
 {
@@ -129,3 +142,5 @@ inline To bits_as(From from)
     std::memcpy(&to, &from, sizeof(To));
     return to;
 }
+
+#include "hopper.h"

@@ -27,9 +27,16 @@ struct Context
     std::atomic<int> retained{0};
 };
 
+// A kernel in a module, and what a launch of it may ask for.
+struct Function
+{
+    const Kernel* kernel;
+    std::size_t mostSharedBytes;
+};
+
 struct Module
 {
-    std::vector<const Kernel*> kernels;
+    std::vector<std::unique_ptr<Function>> functions;
 };
 
 thread_local std::vector<Context*> contexts;
@@ -120,6 +127,14 @@ int compile(Module& module, const std::string& ptx, std::string& log)
         return NoBinaryForDevice;
     }
 
+    // The letter of sm_90a says that it is for this architecture alone.
+    const std::size_t letter = ptx.find_first_not_of("0123456789", ptx.find(".target sm_") + std::strlen(".target sm_"));
+    if (letter != std::string::npos && ptx[letter] == 'a' && architecture / 10 != settings.computeMajor * 10 + settings.computeMinor)
+    {
+        log = "the PTX is for sm_" + std::to_string(architecture / 10) + "a and runs on no other architecture";
+        return NoBinaryForDevice;
+    }
+
     for (const std::string& name : entries_of(ptx))
     {
         const Kernel* kernel = find_kernel(name);
@@ -129,11 +144,11 @@ int compile(Module& module, const std::string& ptx, std::string& log)
             return InvalidPtx;
         }
 
-        module.kernels.push_back(kernel);
+        module.functions.emplace_back(new Function{kernel, DeclaredSharedBytes});
     }
 
-    if (module.kernels.empty()) log = "the PTX defines no kernel";
-    return module.kernels.empty() ? static_cast<int>(InvalidPtx) : static_cast<int>(Success);
+    if (module.functions.empty()) log = "the PTX defines no kernel";
+    return module.functions.empty() ? static_cast<int>(InvalidPtx) : static_cast<int>(Success);
 }
 
 // Of CUjit_option: where the errors of the compiler go, and how many bytes there are.
@@ -149,6 +164,14 @@ namespace emulated {
 
 thread_local Settings settings;
 thread_local Counters counters;
+
+Settings::Settings()
+{
+    const char* capability = std::getenv("FEEDBACK_EMULATED_CAPABILITY");
+    if (!capability || std::sscanf(capability, "%lld.%lld", &computeMajor, &computeMinor) == 2) return;
+    std::fprintf(stderr, "emulated driver: FEEDBACK_EMULATED_CAPABILITY is '%s', wanted is something like 9.0\n", capability);
+    std::abort();
+}
 
 bool is_initialised() { return initialised; }
 
@@ -175,6 +198,7 @@ EXPORT int emulatedSet(const char* name, long long value)
     else if (key == "module-result") settings.moduleResult = value;
     else if (key == "push-result") settings.pushResult = value;
     else if (key == "memory-limit") settings.memoryLimit = value;
+    else if (key == "shared-limit") settings.sharedLimit = value;
     else if (key == "memory-pools") settings.memoryPools = value;
     else if (key == "seed") settings.seed = value;
     else if (key == "deferred") settings.deferred = value;
@@ -359,11 +383,11 @@ EXPORT int cuModuleGetFunction(void** function, void* module, const char* name)
 {
     counters.calls++;
     if (!has_context()) return InvalidContext;
-    for (const Kernel* kernel : static_cast<Module*>(module)->kernels)
+    for (const std::unique_ptr<Function>& candidate : static_cast<Module*>(module)->functions)
     {
-        if (std::strcmp(kernel->name, name) == 0)
+        if (std::strcmp(candidate->kernel->name, name) == 0)
         {
-            *function = const_cast<Kernel*>(kernel);
+            *function = candidate.get();
             return Success;
         }
     }
@@ -371,11 +395,27 @@ EXPORT int cuModuleGetFunction(void** function, void* module, const char* name)
     return NotFound;
 }
 
+// Of CUfunction_attribute only MAX_DYNAMIC_SHARED_SIZE_BYTES.
+EXPORT int cuFuncSetAttribute(void* function, int attribute, int value)
+{
+    counters.calls++;
+    if (!has_context()) return InvalidContext;
+    auto& target = *static_cast<Function*>(function);
+    if (attribute != 8 || value < 0) return failed(InvalidValue, "attribute " + std::to_string(attribute) + " = " + std::to_string(value));
+    if (value > settings.most_shared())
+        return failed(
+            InvalidValue, std::string(target.kernel->name) + ": " + std::to_string(value) + " bytes of shared memory, the device has "
+                              + std::to_string(settings.most_shared()));
+    target.mostSharedBytes = static_cast<std::size_t>(value);
+    return Success;
+}
+
 namespace emulated {
 
 int make_call(KernelCall& call, void* function, Index3 grid, Index3 block, unsigned sharedBytes, void* const* parameters, void* const* extra)
 {
-    const auto& kernel = *static_cast<const Kernel*>(function);
+    const auto& target = *static_cast<const Function*>(function);
+    const Kernel& kernel = *target.kernel;
     const std::string name = kernel.name;
     const void* arguments;
     if (extra)
@@ -401,7 +441,10 @@ int make_call(KernelCall& call, void* function, Index3 grid, Index3 block, unsig
     if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 0x7FFFFFFFu || grid.y > 65535 || grid.z > 65535)
         return failed(
             InvalidValue, name + ": a grid of " + std::to_string(grid.x) + " x " + std::to_string(grid.y) + " x " + std::to_string(grid.z));
-    if (sharedBytes != 0) return failed(InvalidValue, name + ": no kernel takes dynamic shared memory");
+    if (sharedBytes > target.mostSharedBytes)
+        return failed(
+            InvalidValue, name + ": " + std::to_string(sharedBytes) + " bytes of dynamic shared memory, allowed are "
+                              + std::to_string(target.mostSharedBytes));
     constexpr std::size_t alignment = 64;
     const std::size_t bytes = (kernel.argumentBytes + alignment - 1) / alignment * alignment;
     std::shared_ptr<void> copy(std::aligned_alloc(alignment, bytes), std::free);
@@ -415,7 +458,7 @@ int run(const KernelCall& call)
     counters.launches++;
     std::string message;
     const std::uint64_t seed = static_cast<std::uint64_t>(settings.seed) * 1000003u + static_cast<std::uint64_t>(counters.launches);
-    const int result = run_grid(*call.kernel, call.grid, call.block, call.arguments.get(), seed, message);
+    const int result = run_grid(*call.kernel, call.grid, call.block, call.sharedBytes, call.arguments.get(), seed, message);
     if (result != Success) return failed(result, message);
     if (!slack_is_untouched(message)) return failed(IllegalAddress, "kernel " + std::string(call.kernel->name) + " " + message);
     return Success;

@@ -10,9 +10,17 @@ struct Settings
 {
     long long initResult = 0, driverVersion = 12040, deviceCount = 1, computeMajor = 8, computeMinor = 0, moduleResult = 0, pushResult = 0;
     long long memoryLimit = 16ll << 30, memoryPools = 1;
+    // 0 for what a device of the compute capability has.
+    long long sharedLimit = 0;
     long long seed = 1;
     // Whether queued work runs as late as it may, see stream.h.
     long long deferred = 0;
+
+    // The compute capability of processes that no test sets is what FEEDBACK_EMULATED_CAPABILITY says, like 9.0, or else 8.0.
+    Settings();
+
+    // Shared memory of a block: of Hopper, or of sm_86 and sm_89, the least of all devices from Ampere on.
+    long long most_shared() const { return sharedLimit != 0 ? sharedLimit : computeMajor == 9 ? 227 * 1024 : 99 * 1024; }
 };
 
 struct Counters

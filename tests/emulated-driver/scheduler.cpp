@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "hopper_unit.h"
 #include "memory.h"
 #include "results.h"
 
@@ -25,17 +26,20 @@ thread_local const Thread* current;
 
 namespace {
 
-constexpr unsigned WarpLanes = 32, MostThreads = 1024;
-constexpr std::size_t StackBytes = 64 * 1024;
+constexpr unsigned WarpLanes = 32, MostThreads = 1024, NamedBarriers = 16;
+constexpr std::size_t StackBytes = 64 * 1024, MostArgumentBytes = 4096;
 
-// What a kernel may declare, on every device; more is dynamic shared memory, which a launch has to ask for.
-constexpr std::size_t SharedBytes = 48 * 1024;
+// The most that a launch gets on any device that kernels are written for, and the number of the first byte: a driver keeps
+// some for itself, so that it is not 0.
+constexpr std::size_t MostSharedBytes = 227 * 1024;
+constexpr unsigned FirstSharedAddress = 1024;
 
 enum class State : unsigned char
 {
     Ready,
     AtBarrier,
     AtShuffle,
+    Suspended,
     Finished
 };
 
@@ -104,11 +108,22 @@ struct Context
 
 #endif
 
+struct Copy
+{
+    unsigned char* destination;
+    const void* source;
+    bool inside;
+    unsigned group;
+};
+
 struct Fiber
 {
     Thread thread;
     Context context;
     State state;
+    // Under way, in the order in which they were started, and the number of the group that is not closed yet.
+    std::vector<Copy> copies;
+    unsigned group;
 };
 
 struct Warp
@@ -128,11 +143,14 @@ struct Machine
     Context scheduler;
     const Kernel* kernel = nullptr;
     const void* arguments = nullptr;
+    alignas(128) unsigned char argumentBlock[MostArgumentBytes];
     unsigned threads = 0, atBarrier = 0, finished = 0;
     std::uint64_t random = 0;
     char* stacks;
-    GuardedMemory shared{SharedBytes};
-    std::size_t sharedBytes = 0;
+    GuardedMemory shared{MostSharedBytes};
+    std::size_t sharedBytes = 0, dynamicBytes = 0;
+    bool dynamicTaken = false, copying = false;
+    std::vector<unsigned> atNamed[NamedBarriers];
     sigjmp_buf escape;
     int failure = 0;
     std::string message;
@@ -171,6 +189,7 @@ struct Machine
 
     void run_block();
     void yield(State state);
+    void* take_shared(std::size_t bytes);
 };
 
 thread_local std::unique_ptr<Machine> machine;
@@ -180,6 +199,7 @@ void fiber_entry()
 {
     Machine& m = *active;
     m.kernel->body(m.arguments);
+    if (!m.running().copies.empty()) fail(LaunchFailed, "ends while copies into shared memory are under way");
     m.finished++;
     m.yield(State::Finished);
 }
@@ -199,6 +219,8 @@ void Machine::run_block()
     for (unsigned i = 0; i < threads; i++)
     {
         fibers[i].state = State::Ready;
+        fibers[i].copies.clear();
+        fibers[i].group = 0;
         // Stacks start at different distances from a page, or all of them would compete for the same cache lines.
         fibers[i].context.prepare(stacks + (i + 1) * StackBytes - i % 32 * 192, fiber_entry);
         ready.push_back(i);
@@ -210,9 +232,24 @@ void Machine::run_block()
         warps[w].arrived = warps[w].generation = 0;
     }
 
-    while (!ready.empty())
+    for (std::vector<unsigned>& waiting : atNamed) waiting.clear();
+    start_hopper_unit();
+    // In every other block copies are as late as they can be: they go on when no thread can.
+    const bool late = draw(2) == 0;
+    while (!ready.empty() || copies_under_way() > 0)
     {
-        const unsigned place = draw(static_cast<unsigned>(ready.size())), next = ready[place];
+        const unsigned threadsReady = static_cast<unsigned>(ready.size());
+        const unsigned place = draw(late && threadsReady > 0 ? threadsReady : threadsReady + static_cast<unsigned>(copies_under_way()));
+        if (place >= threadsReady)
+        {
+            current = nullptr;
+            copying = true;
+            advance_copy(place - threadsReady);
+            copying = false;
+            continue;
+        }
+
+        const unsigned next = ready[place];
         ready[place] = ready.back();
         ready.pop_back();
         current = &fibers[next].thread;
@@ -220,28 +257,31 @@ void Machine::run_block()
     }
 
     current = nullptr;
-    if (finished == threads) return;
-    unsigned atShuffle = 0;
-    for (unsigned i = 0; i < threads; i++) atShuffle += fibers[i].state == State::AtShuffle;
+    if (finished == threads)
+    {
+        const std::string work = unfinished_work();
+        if (!work.empty()) fail(LaunchFailed, "a block ends while " + work);
+        return;
+    }
+
+    unsigned atShuffle = 0, suspended = 0;
+    for (unsigned i = 0; i < threads; i++)
+    {
+        atShuffle += fibers[i].state == State::AtShuffle;
+        suspended += fibers[i].state == State::Suspended;
+    }
+
     message = place() + ", block (" + std::to_string(block.index.x) + ", " + std::to_string(block.index.y) + ", " + std::to_string(block.index.z)
               + "): of " + std::to_string(threads) + " threads " + std::to_string(atBarrier) + " wait at a barrier, " + std::to_string(atShuffle)
-              + " at a shuffle, and " + std::to_string(finished) + " have ended";
+              + " at a shuffle, " + std::to_string(suspended) + " for what others do, and " + std::to_string(finished) + " have ended";
     failure = LaunchFailed;
-}
-
-[[noreturn]] void fail(int result, const std::string& what)
-{
-    Machine& m = *active;
-    m.failure = result;
-    m.message = m.place() + ": " + what;
-    siglongjmp(m.escape, 1);
 }
 
 struct sigaction previousFault, previousBus;
 
 void on_fault(int signal, siginfo_t* info, void* context)
 {
-    if (active && current) fail(IllegalAddress, describe_address(info->si_addr));
+    if (active && (current || active->copying)) fail(IllegalAddress, describe_address(info->si_addr));
     const struct sigaction& previous = signal == SIGSEGV ? previousFault : previousBus;
     if (previous.sa_flags & SA_SIGINFO) previous.sa_sigaction(signal, info, context);
     else if (previous.sa_handler == SIG_DFL || previous.sa_handler == SIG_IGN) sigaction(signal, &previous, nullptr);
@@ -265,6 +305,49 @@ const Kernel* find_kernel(const std::string& name)
 {
     const auto found = registry().find(name);
     return found == registry().end() ? nullptr : &found->second;
+}
+
+void fail(int result, const std::string& what)
+{
+    Machine& m = *active;
+    m.failure = result;
+    m.message = m.place() + ": " + what;
+    siglongjmp(m.escape, 1);
+}
+
+unsigned thread_number() { return active->current_number(); }
+unsigned threads_of_block() { return active->threads; }
+unsigned draw_number(unsigned below) { return active->draw(below); }
+void suspend() { active->yield(State::Suspended); }
+void wake(unsigned thread) { active->ready.push_back(thread); }
+
+void give_way()
+{
+    Machine& m = *active;
+    m.ready.push_back(m.current_number());
+    m.yield(State::Ready);
+}
+
+void named_barrier(unsigned name, unsigned threads)
+{
+    std::vector<unsigned>& waiting = active->atNamed[name];
+    if (waiting.size() + 1 < threads)
+    {
+        waiting.push_back(thread_number());
+        suspend();
+        return;
+    }
+
+    for (unsigned thread : waiting) wake(thread);
+    waiting.clear();
+}
+
+bool argument_offset(const void* address, std::size_t& offset)
+{
+    const auto at = static_cast<const char*>(address), begin = static_cast<const char*>(active->arguments);
+    if (at < begin || at >= begin + active->kernel->argumentBytes) return false;
+    offset = static_cast<std::size_t>(at - begin);
+    return true;
 }
 
 void block_barrier()
@@ -321,21 +404,84 @@ unsigned shuffle_xor(unsigned mask, unsigned value, int lanes)
     return result;
 }
 
-void* shared_memory(std::size_t bytes)
+void* Machine::take_shared(std::size_t bytes)
 {
-    Machine& m = *active;
-    if (m.sharedBytes == 0)
+    if (sharedBytes == 0)
     {
-        if (bytes > SharedBytes) fail(InvalidValue, "more shared memory than a block has");
-        m.sharedBytes = bytes;
-        std::memset(m.shared.end_aligned(bytes), 0xFF, bytes);
+        sharedBytes = bytes;
+        std::memset(shared.end_aligned(bytes), 0xFF, bytes);
     }
-    else if (m.sharedBytes != bytes)
+    else if (sharedBytes != bytes)
     {
         fail(LaunchFailed, "two declarations of shared memory in one kernel");
     }
 
-    return m.shared.end_aligned(bytes);
+    return shared.end_aligned(bytes);
+}
+
+void* shared_memory(std::size_t bytes)
+{
+    if (bytes > DeclaredSharedBytes) fail(InvalidValue, "declares more shared memory than a kernel may");
+    return active->take_shared(bytes);
+}
+
+void* dynamic_shared_memory(std::size_t bytes)
+{
+    Machine& m = *active;
+    m.dynamicTaken = true;
+    if (bytes != m.dynamicBytes)
+        fail(InvalidValue, "takes " + std::to_string(bytes) + " bytes of dynamic shared memory, the launch gives " + std::to_string(m.dynamicBytes));
+    return m.take_shared(bytes);
+}
+
+unsigned shared_address(const void* shared)
+{
+    Machine& m = *active;
+    const auto at = static_cast<const char*>(shared), begin = static_cast<const char*>(m.shared.end_aligned(m.sharedBytes));
+    if (at < begin || at >= begin + m.sharedBytes) fail(IllegalAddress, "an address of shared memory is wanted; " + describe_address(shared));
+    return FirstSharedAddress + static_cast<unsigned>(at - begin);
+}
+
+unsigned char* shared_pointer(unsigned address, std::size_t bytes)
+{
+    Machine& m = *active;
+    const std::size_t at = address - FirstSharedAddress;
+    if (address < FirstSharedAddress || at + bytes > m.sharedBytes)
+        fail(IllegalAddress, "access at " + std::to_string(address) + " in shared memory, which has " + std::to_string(m.sharedBytes)
+                                 + " bytes from " + std::to_string(FirstSharedAddress));
+    if (address % bytes != 0) fail(MisalignedAddress, std::to_string(bytes) + "-byte access at " + std::to_string(address) + " in shared memory");
+    return reinterpret_cast<unsigned char*>(m.shared.end_aligned(m.sharedBytes)) + at;
+}
+
+void start_copy(unsigned shared, const void* global, bool inside)
+{
+    Fiber& fiber = active->running();
+    unsigned char* destination = shared_pointer(shared, 16);
+    // Here, so that a source which cannot be read is the fault of who started the copy.
+    if (inside)
+    {
+        static_cast<void>(*static_cast<const volatile unsigned char*>(global));
+        static_cast<void>(static_cast<const volatile unsigned char*>(global)[15]);
+    }
+
+    std::memset(destination, 0xFF, 16);
+    fiber.copies.push_back({destination, global, inside, fiber.group});
+}
+
+void close_copy_group() { active->running().group++; }
+
+void wait_for_copy_groups(unsigned youngest)
+{
+    Fiber& fiber = active->running();
+    std::size_t ended = 0;
+    for (; ended < fiber.copies.size() && fiber.copies[ended].group + youngest < fiber.group; ended++)
+    {
+        const Copy& copy = fiber.copies[ended];
+        if (copy.inside) std::memcpy(copy.destination, copy.source, 16);
+        else std::memset(copy.destination, 0, 16);
+    }
+
+    fiber.copies.erase(fiber.copies.begin(), fiber.copies.begin() + static_cast<std::ptrdiff_t>(ended));
 }
 
 void fail_misaligned(const void* address, std::size_t alignment)
@@ -343,15 +489,27 @@ void fail_misaligned(const void* address, std::size_t alignment)
     fail(MisalignedAddress, std::to_string(alignment) + "-byte access at an address that is no multiple; " + describe_address(address));
 }
 
-int run_grid(const Kernel& kernel, Index3 grid, Index3 block, const void* arguments, std::uint64_t seed, std::string& message)
+int run_grid(
+    const Kernel& kernel, Index3 grid, Index3 block, std::size_t dynamicSharedBytes, const void* arguments, std::uint64_t seed,
+    std::string& message)
 {
+    if (kernel.argumentBytes > MostArgumentBytes)
+    {
+        message = std::string("kernel ") + kernel.name + ": arguments of " + std::to_string(kernel.argumentBytes) + " bytes, the most are "
+                  + std::to_string(MostArgumentBytes);
+        return InvalidValue;
+    }
+
     if (!machine) machine.reset(new Machine);
     Machine& m = *machine;
     m.kernel = &kernel;
-    m.arguments = arguments;
+    // A launch takes a copy, as aligned as any kernel's struct may ask for.
+    m.arguments = std::memcpy(m.argumentBlock, arguments, kernel.argumentBytes);
     m.threads = block.x * block.y * block.z;
     m.random = seed * 0x9E3779B97F4A7C15ull | 1;
     m.failure = 0;
+    m.dynamicBytes = dynamicSharedBytes;
+    m.dynamicTaken = m.copying = false;
     m.block.grid = grid;
     for (unsigned i = 0; i < m.threads; i++)
         m.fibers[i].thread = {{i % block.x, i / block.x % block.y, i / block.x / block.y}, &m.block};
@@ -373,6 +531,13 @@ int run_grid(const Kernel& kernel, Index3 grid, Index3 block, const void* argume
                 static_cast<unsigned>(number % grid.x), static_cast<unsigned>(number / grid.x % grid.y),
                 static_cast<unsigned>(number / grid.x / grid.y)};
             m.run_block();
+        }
+
+        current = nullptr;
+        if (m.failure == 0 && m.dynamicBytes != 0 && !m.dynamicTaken)
+        {
+            m.failure = InvalidValue;
+            m.message = m.place() + ": takes no dynamic shared memory, the launch gives " + std::to_string(m.dynamicBytes) + " bytes";
         }
     }
 

@@ -43,10 +43,43 @@ struct WarpExchange
 // until its next operation with the warp.
 const unsigned char* with_warp(const void* mine, std::size_t bytes, void (*combine)(WarpExchange&));
 
+// What a kernel may declare, on every device; more is dynamic shared memory, which a launch has to ask for.
+constexpr std::size_t DeclaredSharedBytes = 48 * 1024;
+
 // The block's shared memory: full of NaN at the start of each block, and followed by memory that cannot be touched.
 void* shared_memory(std::size_t bytes);
 
+// The same, which the launch gave.
+void* dynamic_shared_memory(std::size_t bytes);
+
+// The number by which instructions know a place in shared memory, and the way back: for so many bytes, which is what their
+// address is a multiple of. Both fail for what lies outside.
+unsigned shared_address(const void* shared);
+unsigned char* shared_pointer(unsigned address, std::size_t bytes);
+
+// A copy of 16 bytes to shared memory, of zeros without `inside`. It lands when its thread waits for its group and no sooner;
+// until then what it will overwrite is NaN, because it might have landed at any time.
+void start_copy(unsigned shared, const void* global, bool inside);
+void close_copy_group();
+void wait_for_copy_groups(unsigned youngest);
+
 [[noreturn]] void fail_misaligned(const void* address, std::size_t alignment);
+
+// For what else threads of a block do together (hopper_unit.cpp): the calling thread's number; to wait until another thread
+// wakes it, or to let others go first; and a random number below a bound.
+unsigned thread_number();
+unsigned threads_of_block();
+void suspend();
+void wake(unsigned thread);
+void give_way();
+unsigned draw_number(unsigned below);
+[[noreturn]] void fail(int result, const std::string& what);
+
+// A barrier of so many threads of a block, whoever they are.
+void named_barrier(unsigned name, unsigned threads);
+
+// How many bytes into the kernel's arguments something lies; false where it does not.
+bool argument_offset(const void* address, std::size_t& offset);
 
 using KernelBody = void (*)(const void* arguments);
 
@@ -67,7 +100,9 @@ struct Registration
 const Kernel* find_kernel(const std::string& name);
 
 // Runs the whole grid and returns a CUresult; on failure `message` says what happened and where.
-int run_grid(const Kernel& kernel, Index3 grid, Index3 block, const void* arguments, std::uint64_t seed, std::string& message);
+int run_grid(
+    const Kernel& kernel, Index3 grid, Index3 block, std::size_t dynamicSharedBytes, const void* arguments, std::uint64_t seed,
+    std::string& message);
 
 // Routes faults of running kernels to run_grid; faults of others go where they went before.
 void install_fault_handler();

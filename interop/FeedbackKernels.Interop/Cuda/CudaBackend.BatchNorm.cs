@@ -138,7 +138,15 @@ public sealed unsafe partial class CudaBackend
         Partials = (float*)_scratch.Get(ScratchPurpose.ChannelPartials, 2L * chunks.Count * channels * sizeof(float)),
     };
 
-    private void FinishStatistics(long rows, int channels, long chunks, int rowsPerChunk, float* partials, in BatchStatistics statistics)
+    /// <param name="rows">All rows.</param>
+    /// <param name="channels">K.</param>
+    /// <param name="chunks">How many pairs of numbers each channel has.</param>
+    /// <param name="rowsPerChunk">Rows of each chunk but the last one; unused where there are counts.</param>
+    /// <param name="partials">[chunks][2][channels].</param>
+    /// <param name="statistics">Where they go.</param>
+    /// <param name="counts">[chunks]: rows of each; or null.</param>
+    private void FinishStatistics(
+        long rows, int channels, long chunks, int rowsPerChunk, float* partials, in BatchStatistics statistics, int* counts = null)
     {
         var arguments = new StatisticsFinishArguments
         {
@@ -148,6 +156,7 @@ public sealed unsafe partial class CudaBackend
             RowsPerChunk = rowsPerChunk,
             Momentum = statistics.Momentum,
             Partials = partials,
+            Counts = counts,
             Mean = statistics.Mean.Floats,
             Variance = statistics.Variance.Floats,
             RunningMean = statistics.RunningMean.Floats,
@@ -193,7 +202,9 @@ public sealed unsafe partial class CudaBackend
         public long Rows;
         public int Channels, Chunks, RowsPerChunk;
         public float Momentum;
-        public float* Partials, Mean, Variance, RunningMean, RunningVariance;
+        public float* Partials;
+        public int* Counts;
+        public float* Mean, Variance, RunningMean, RunningVariance;
     }
 
     private struct BackwardFinishArguments

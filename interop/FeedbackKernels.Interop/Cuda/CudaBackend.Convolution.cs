@@ -9,6 +9,15 @@ public sealed unsafe partial class CudaBackend
     /// <inheritdoc/>
     public override ConvPlan Explain(in ConvShape shape, ConvPass pass)
     {
+        if (Precision != CudaPrecision.Bf16) return ExplainPortable(shape, pass);
+        HopperConvolution plan = HopperPlan(shape, pass);
+        if (plan.Refusal is null) return plan.Explain(pass, ClassesOf(shape));
+        ConvPlan portable = ExplainPortable(shape, pass);
+        return portable with { Reason = $"{portable.Reason}; not by wgmma: {plan.Refusal}" };
+    }
+
+    private ConvPlan ExplainPortable(in ConvShape shape, ConvPass pass)
+    {
         string tile = $"implicit GEMM {TileRows}x{TileColumns}x{TileDepth}, {(Precision == CudaPrecision.Bf16 ? "bf16 tensor cores" : "fp32")}";
         return pass switch
         {
@@ -24,9 +33,16 @@ public sealed unsafe partial class CudaBackend
     internal override void ConvForwardCore(in ConvShape shape, BufferView x, BufferView w, BufferView y, in ConvEpilogue epilogue)
     {
         RequireIndexable(shape);
+        BufferView weights = Operand(w, shape.WeightLength);
+        if (HopperServes(shape, ConvPass.Forward, out HopperConvolution plan, x, weights, y, epilogue.Residual)
+            && AllowWide(epilogue.Scale, epilogue.Bias))
+        {
+            HopperForward(plan, shape, x, weights, y, epilogue);
+            return;
+        }
+
         long pixels = (long)shape.N * shape.P * shape.Q, tiles = DivideUp(pixels, TileRows);
         bool statistics = !epilogue.Statistics.IsAbsent;
-        BufferView weights = Operand(w, shape.WeightLength);
         string name = y.Type == ActivationType ? ProductName : $"{ProductName}_to_{NameOf(y.Type)}";
         var arguments = new ConvForwardArguments
         {
@@ -51,6 +67,12 @@ public sealed unsafe partial class CudaBackend
     {
         RequireIndexable(shape);
         weights = Operand(weights, shape.WeightLength);
+        if (HopperServes(shape, ConvPass.Feedback, out HopperConvolution plan, dy, weights, dx))
+        {
+            HopperFeedback(plan, shape, dy, weights, layout, dx, accumulate);
+            return;
+        }
+
         var arguments = new ConvFeedbackArguments
         {
             Shape = new NativeConvShape(shape),
@@ -72,6 +94,12 @@ public sealed unsafe partial class CudaBackend
     internal override void ConvWeightGradientCore(in ConvShape shape, BufferView x, BufferView dy, BufferView dw)
     {
         RequireIndexable(shape);
+        if (HopperServes(shape, ConvPass.WeightGradient, out HopperConvolution plan, x, dy) && AllowWide(dw))
+        {
+            HopperWeightGradient(plan, shape, x, dy, dw);
+            return;
+        }
+
         Slices slices = SlicesOf(shape);
         var arguments = new ConvWeightGradientArguments
         {

@@ -193,17 +193,19 @@ public sealed unsafe partial class CudaBackend : Backend
     /// <param name="arguments">A struct of the layout of the kernel's own, where that has holes with a field in each: what
     /// lies in a hole is anything, and arguments are compared with those of the step before.</param>
     /// <param name="sizes">What errors say of the operation's sizes.</param>
+    /// <param name="sharedBytes">Dynamic shared memory of a block.</param>
     /// <param name="operation">The operation.</param>
     private void Launch<TArguments, TSizes>(
-        string file, string kernel, Grid grid, int threads, in TArguments arguments, in TSizes sizes, [CallerMemberName] string operation = "")
+        string file, string kernel, Grid grid, int threads, in TArguments arguments, in TSizes sizes, int sharedBytes = 0,
+        [CallerMemberName] string operation = "")
         where TArguments : unmanaged
         where TSizes : unmanaged
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
-        nint function = _kernels.Get(file, kernel);
+        nint function = _kernels.Get(file, kernel, sharedBytes);
         if (_steps.IsOpen)
         {
-            _steps.Log.Add(function, (grid.X, grid.Y, grid.Z), (uint)threads, 0, arguments, kernel, operation, sizes);
+            _steps.Log.Add(function, (grid.X, grid.Y, grid.Z), (uint)threads, (uint)sharedBytes, arguments, kernel, operation, sizes);
             return;
         }
 
@@ -212,7 +214,7 @@ public sealed unsafe partial class CudaBackend : Backend
         {
             fixed (TArguments* block = &arguments)
             {
-                result = CudaSteps.Launch(function, (grid.X, grid.Y, grid.Z), (uint)threads, 0, block, sizeof(TArguments), _stream);
+                result = CudaSteps.Launch(function, (grid.X, grid.Y, grid.Z), (uint)threads, (uint)sharedBytes, block, sizeof(TArguments), _stream);
             }
         }
 

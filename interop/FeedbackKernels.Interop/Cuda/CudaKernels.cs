@@ -20,11 +20,11 @@ internal sealed class CudaKernels(CudaContext context, CudaDevice device) : IDis
     /// <summary>Whether this assembly has kernels.</summary>
     public static bool Exist => Ptx("sm_80", "fill") is not null;
 
-    /// <summary>A kernel of a file.</summary>
-    public nint Get(string file, string kernel)
+    /// <summary>A kernel of a file, whose launches always give it the same dynamic shared memory.</summary>
+    public nint Get(string file, string kernel, int sharedBytes)
     {
         if (_functions.TryGetValue(kernel, out nint function)) return function;
-        function = ModuleOf(file).Function(kernel);
+        function = ModuleOf(file).Function(kernel, sharedBytes);
         _functions.Add(kernel, function);
         return function;
     }

@@ -6,6 +6,9 @@ internal enum ScratchPurpose
     /// <summary>Sums of one chunk of rows or one tile, a pair for each channel.</summary>
     ChannelPartials,
 
+    /// <summary>Rows of one tile each, where they differ.</summary>
+    TileCounts,
+
     /// <summary>Two numbers a channel between the passes of a batch norm's backward step.</summary>
     ChannelVectors,
 

@@ -92,12 +92,23 @@ internal sealed unsafe class CudaModule : CudaHandle
         throw new CudaException("cuModuleLoadDataEx", result, $"compiling {name}", said.Length == 0 ? null : $"its compiler says: {said}");
     }
 
-    public nint Function(string kernel)
+    /// <param name="kernel">Its name.</param>
+    /// <param name="sharedBytes">What its launches give it of dynamic shared memory.</param>
+    public nint Function(string kernel, int sharedBytes)
     {
+        // What every kernel gets; more is granted to each by itself.
+        const int usualSharedBytes = 48 << 10;
         // With lazy loading the driver loads the kernel here, which takes a context.
         using CudaContext.Scope scope = Context.Enter();
         CudaException.ThrowIfFailed(
             DriverApi.ModuleGetFunction(out nint function, handle, kernel), "cuModuleGetFunction", $"looking for kernel {kernel} in {_name}");
+        if (sharedBytes > usualSharedBytes)
+        {
+            CudaException.ThrowIfFailed(
+                DriverApi.FuncSetAttribute(function, FunctionAttribute.MaxDynamicSharedSizeBytes, sharedBytes), "cuFuncSetAttribute",
+                $"granting kernel {kernel} in {_name} {sharedBytes} bytes of shared memory");
+        }
+
         return function;
     }
 

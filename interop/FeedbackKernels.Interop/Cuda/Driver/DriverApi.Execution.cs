@@ -40,6 +40,9 @@ internal static unsafe partial class DriverApi
     [LibraryImport(CudaLibrary.Import, EntryPoint = "cuModuleGetFunction", StringMarshalling = StringMarshalling.Utf8)]
     public static partial CudaResult ModuleGetFunction(out nint function, nint module, string name);
 
+    [LibraryImport(CudaLibrary.Import, EntryPoint = "cuFuncSetAttribute")]
+    public static partial CudaResult FuncSetAttribute(nint function, FunctionAttribute attribute, int value);
+
     [LibraryImport(CudaLibrary.Import, EntryPoint = "cuLaunchKernel")]
     public static partial CudaResult LaunchKernel(
         nint function, uint gridX, uint gridY, uint gridZ, uint blockX, uint blockY, uint blockZ, uint sharedBytes, nint stream,
@@ -51,4 +54,9 @@ internal enum JitOption
 {
     ErrorLogBuffer = 5,
     ErrorLogBufferBytes = 6,
+}
+
+internal enum FunctionAttribute
+{
+    MaxDynamicSharedSizeBytes = 8,
 }

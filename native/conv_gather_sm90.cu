@@ -1,0 +1,291 @@
+// Forward and feedback convolution on Hopper: an output pixel gathers the input pixels under its taps (gather.cuh), from bf16
+// by TMA and wgmma (hopper_product.cuh).
+//
+// The pixels of a block's tile are a box: so many columns of so many rows of so many images, 128 at most. Under one tap the
+// box is a box of the input, moved by the tap, which the TMA copies 64 channels of at a time; padding is what lies outside the
+// tensor and comes as zeros. A 1x1 convolution of stride 1 is the plain product: one image of one row that holds all pixels.
+//
+//     y = activation(product * scale[column] + bias[column] + addend)
+//
+// and, where wanted, each column's mean and squared deviations over the tile's rows, of the y that is stored, which
+// batch_norm_finish merges. Overwrites y.
+#include "hopper_product.cuh"
+
+// The outputs of a feedback convolution with a stride are u*u classes, each reached by taps of its own; a forward convolution
+// is one class.
+struct GatherClass
+{
+    Gather gather;
+    int tiles;
+    int placeRow, placeColumn;  // of its first pixel in the output tensor
+};
+
+constexpr int MostClasses = 4;
+
+struct ConvGatherArguments
+{
+    TensorMap inputs;   // [images][inputRows][inputColumns][channels], boxes of 64 channels
+    TensorMap weights;  // [taps][channels][columns], boxes of 64x64; or [taps][columns][channels], boxes of a tile's columns by 64
+    GatherClass classes[MostClasses];
+    int boxImages, boxRows, boxColumns;
+    int placeRows, placeColumns, placeStep;  // of the output tensor, and from one of a class's pixels to the next
+    int columns, columnTiles;
+    int activation;
+    bf16* y;             // [images][placeRows][placeColumns][columns]
+    const bf16* addend;  // of y's shape, or null; may be y
+    const float* scale;  // [columns] or null
+    const float* bias;   // [columns] or null
+    float* partials;     // [tiles][2][columns] or null: mean and sum of squared deviations
+    int* counts;         // [tiles]: rows of a tile that are pixels
+};
+
+namespace {
+
+template <int Columns>
+struct StatisticsOfGroups
+{
+    static constexpr int Pairs = Columns / 2, Count = ProductThreads / Pairs, Rows = HopperRows / Count;
+
+    float mean[Count][Columns], squares[Count][Columns];
+    int rows[Count];
+};
+
+template <int Columns>
+struct alignas(1024) GatherShared
+{
+    // What is stored is put together here when the ring has done. 16 bytes more than the columns take: eight rows' words then
+    // lie in different banks.
+    struct Outputs
+    {
+        alignas(16) bf16 at[HopperRows][Columns + 8];
+        StatisticsOfGroups<Columns> statistics;
+    };
+
+    union
+    {
+        ProductRing<Columns> ring;
+        Outputs outputs;
+    };
+
+    RingBarriers<StagesOf<Columns>> barriers;
+    long long places[HopperRows];  // of a row's first output, or -1 where the row is no pixel
+};
+
+struct BoxPlace
+{
+    int image, row, column;
+};
+
+__device__ __forceinline__ BoxPlace box_of(const ConvGatherArguments& arguments, const GatherClass& part, int tile)
+{
+    const int across = (part.gather.outputColumns + arguments.boxColumns - 1) / arguments.boxColumns;
+    const int down = (part.gather.outputRows + arguments.boxRows - 1) / arguments.boxRows;
+    const int above = tile / across;
+    return {above / down * arguments.boxImages, above % down * arguments.boxRows, tile % across * arguments.boxColumns};
+}
+
+template <int Columns, bool WeightsTurned>
+__device__ __forceinline__ void produce(
+    GatherShared<Columns>& shared, const Gather& gather, const BoxPlace& box, const TensorMap* maps, int boxPixels, int firstColumn)
+{
+    const int bytes = (boxPixels + Columns) * BoxWidth * static_cast<int>(sizeof(bf16));
+    tensor_map_prefetch(&maps[0]);
+    tensor_map_prefetch(&maps[1]);
+    RingCursor<StagesOf<Columns>> cursor;
+    for (int tapRow = 0; tapRow < gather.tapRows; tapRow++)
+    {
+        const int inputRow = box.row * gather.step + gather.originRow + gather.direction * tapRow;
+        for (int tapColumn = 0; tapColumn < gather.tapColumns; tapColumn++)
+        {
+            const int inputColumn = box.column * gather.step + gather.originColumn + gather.direction * tapColumn;
+            const int tap = gather.firstTap + tapRow * gather.tapRowStep + tapColumn * gather.tapColumnStep;
+            for (int channel = 0; channel < gather.channels; channel += BoxWidth)
+            {
+                const int stage = claim_stage(shared.barriers, cursor, bytes);
+                SharedBarrier* full = &shared.barriers.full[stage];
+                load_box(&shared.ring.left[stage], &maps[0], full, channel, inputColumn, inputRow, box.image);
+                auto& weights = shared.ring.right[stage];
+                if constexpr (WeightsTurned)
+                {
+#pragma unroll
+                    for (int column = 0; column < Columns; column += BoxWidth)
+                        load_box(&weights.at[column], &maps[1], full, firstColumn + column, channel, tap);
+                }
+                else
+                {
+                    load_box(&weights, &maps[1], full, channel, firstColumn, tap);
+                }
+            }
+        }
+    }
+}
+
+// Where the rows of the tile go; by the multiplying threads, a row each.
+template <class Shared>
+__device__ __forceinline__ void find_places(
+    Shared& shared, const GatherClass& part, const BoxPlace& box, const ConvGatherArguments& arguments)
+{
+    const int row = threadIdx.x;
+    if (row >= HopperRows) return;
+    const int line = row / arguments.boxColumns, inImage = line / arguments.boxRows;
+    const int image = box.image + inImage, y = box.row + line % arguments.boxRows, x = box.column + row % arguments.boxColumns;
+    const Gather& gather = part.gather;
+    const bool pixel = inImage < arguments.boxImages && image < gather.images && y < gather.outputRows && x < gather.outputColumns;
+    const long long place =
+        (static_cast<long long>(image) * arguments.placeRows + part.placeRow + y * arguments.placeStep) * arguments.placeColumns
+        + part.placeColumn + x * arguments.placeStep;
+    shared.places[row] = pixel ? place * arguments.columns : -1;
+}
+
+// From the sums to what is stored, in shared memory.
+template <int Columns, class Shared>
+__device__ __forceinline__ void finish_sums(
+    Shared& shared, const float (&sums)[Columns / 2], const ConvGatherArguments& arguments, int firstColumn)
+{
+#pragma unroll
+    for (int half = 0; half < 2; half++)
+    {
+        const int row = hopper_row(half);
+        const long long place = shared.places[row];
+#pragma unroll
+        for (int j = 0; j < Columns / 8; j++)
+        {
+            const int column = firstColumn + hopper_column(j);
+            if (column >= arguments.columns) continue;
+            float first = sums[4 * j + 2 * half], second = sums[4 * j + 2 * half + 1];
+            if (arguments.scale)
+            {
+                const Lanes<2> scale = load_lanes<2>(arguments.scale + column);
+                first *= scale.at[0];
+                second *= scale.at[1];
+            }
+
+            if (arguments.bias)
+            {
+                const Lanes<2> bias = load_lanes<2>(arguments.bias + column);
+                first += bias.at[0];
+                second += bias.at[1];
+            }
+
+            if (arguments.addend && place >= 0)
+            {
+                const Lanes<2> addend = load_lanes<2>(arguments.addend + place + column);
+                first += addend.at[0];
+                second += addend.at[1];
+            }
+
+            store_lanes<2>(
+                &shared.outputs.at[row][hopper_column(j)],
+                Lanes<2>{{activate(arguments.activation, first), activate(arguments.activation, second)}});
+        }
+    }
+}
+
+template <int Columns, class Shared>
+__device__ __forceinline__ void store_outputs(Shared& shared, const ConvGatherArguments& arguments, int firstColumn)
+{
+    constexpr int parts = Columns / 8;
+    for (int i = threadIdx.x; i < HopperRows * parts; i += ProductThreads)
+    {
+        const int row = i / parts, column = i % parts * 8;
+        const long long place = shared.places[row];
+        if (place >= 0 && firstColumn + column < arguments.columns)
+            store_vector(arguments.y + place + firstColumn + column, load_vector<8>(&shared.outputs.at[row][column]));
+    }
+}
+
+// Each column's mean and squared deviations: of groups of rows by one thread for two columns, then Chan's merge of the groups
+// in order.
+template <int Columns, class Shared>
+__device__ __forceinline__ void store_column_statistics(Shared& shared, const ConvGatherArguments& arguments, int tile, int firstColumn)
+{
+    using Groups = StatisticsOfGroups<Columns>;
+    auto& statistics = shared.outputs.statistics;
+    const int group = static_cast<int>(threadIdx.x) / Groups::Pairs, pair = static_cast<int>(threadIdx.x) % Groups::Pairs * 2;
+    float mean[2] = {}, squares[2] = {};
+    int count = 0;
+    for (int row = group * Groups::Rows; row < (group + 1) * Groups::Rows; row++)
+    {
+        if (shared.places[row] < 0) continue;
+        const Lanes<2> y = load_lanes<2>(&shared.outputs.at[row][pair]);
+        mean[0] += y.at[0];
+        mean[1] += y.at[1];
+        count++;
+    }
+
+    mean[0] = count > 0 ? mean[0] / count : 0;
+    mean[1] = count > 0 ? mean[1] / count : 0;
+    for (int row = group * Groups::Rows; row < (group + 1) * Groups::Rows; row++)
+    {
+        if (shared.places[row] < 0) continue;
+        const Lanes<2> y = load_lanes<2>(&shared.outputs.at[row][pair]);
+        squares[0] = fmaf(y.at[0] - mean[0], y.at[0] - mean[0], squares[0]);
+        squares[1] = fmaf(y.at[1] - mean[1], y.at[1] - mean[1], squares[1]);
+    }
+
+    store_lanes<2>(&statistics.mean[group][pair], Lanes<2>{{mean[0], mean[1]}});
+    store_lanes<2>(&statistics.squares[group][pair], Lanes<2>{{squares[0], squares[1]}});
+    if (pair == 0) statistics.rows[group] = count;
+    first_threads_barrier<ProductThreads>();
+    const int column = threadIdx.x;
+    if (column >= Columns || firstColumn + column >= arguments.columns) return;
+    float merged = 0, deviations = 0;
+    int rows = 0;
+    for (int g = 0; g < Groups::Count; g++)
+    {
+        const int more = statistics.rows[g];
+        if (more == 0) continue;
+        const float difference = statistics.mean[g][column] - merged, share = static_cast<float>(more) / (rows + more);
+        merged = fmaf(difference, share, merged);
+        deviations += statistics.squares[g][column] + difference * difference * share * rows;
+        rows += more;
+    }
+
+    float* partial = arguments.partials + static_cast<long long>(tile) * 2 * arguments.columns + firstColumn + column;
+    partial[0] = merged;
+    partial[arguments.columns] = deviations;
+    if (column == 0 && firstColumn == 0) arguments.counts[tile] = rows;
+}
+
+template <int Columns, bool WeightsTurned>
+__device__ __forceinline__ void conv_gather(const ConvGatherArguments& arguments, const TensorMap* maps)
+{
+    using Shared = GatherShared<Columns>;
+    DYNAMIC_SHARED(Shared, shared);
+    const GatherClass& part = arguments.classes[blockIdx.z];
+    // Blocks side by side take one box and all its columns: the box is then read from memory once.
+    const int tile = blockIdx.x / arguments.columnTiles, firstColumn = blockIdx.x % arguments.columnTiles * Columns;
+    if (tile >= part.tiles) return;
+    const BoxPlace box = box_of(arguments, part, tile);
+    if (threadIdx.x == 0) shared.barriers.start();
+    __syncthreads();
+    if (threadIdx.x >= ProductThreads)
+    {
+        const int boxPixels = arguments.boxImages * arguments.boxRows * arguments.boxColumns;
+        if (threadIdx.x == ProductThreads) produce<Columns, WeightsTurned>(shared, part.gather, box, maps, boxPixels, firstColumn);
+        return;
+    }
+
+    find_places(shared, part, box, arguments);
+    const Gather& gather = part.gather;
+    const int stages = gather.tapRows * gather.tapColumns * ((gather.channels + BoxWidth - 1) / BoxWidth);
+    float sums[Columns / 2];
+    multiply_stages<Columns, false, WeightsTurned>(shared.ring, shared.barriers, stages, BoxWidth / StepDepth, sums);
+
+    // Both warpgroups have read what the outputs overwrite.
+    first_threads_barrier<ProductThreads>();
+    finish_sums<Columns>(shared, sums, arguments, firstColumn);
+    first_threads_barrier<ProductThreads>();
+    store_outputs<Columns>(shared, arguments, firstColumn);
+    if (arguments.partials) store_column_statistics<Columns>(shared, arguments, tile, firstColumn);
+}
+
+}  // namespace
+
+// Names end in the columns of a tile, and say where the weights lie transposed: [tap][columns][channel].
+HOPPER_KERNEL(HopperThreads, 2, conv_gather_sm90_64, ConvGatherArguments) { conv_gather<64, true>(arguments, maps); }
+HOPPER_KERNEL(HopperThreads, 2, conv_gather_sm90_128, ConvGatherArguments) { conv_gather<128, true>(arguments, maps); }
+HOPPER_KERNEL(HopperThreads, 1, conv_gather_sm90_256, ConvGatherArguments) { conv_gather<256, true>(arguments, maps); }
+HOPPER_KERNEL(HopperThreads, 2, conv_gather_sm90_transposed_64, ConvGatherArguments) { conv_gather<64, false>(arguments, maps); }
+HOPPER_KERNEL(HopperThreads, 2, conv_gather_sm90_transposed_128, ConvGatherArguments) { conv_gather<128, false>(arguments, maps); }
+HOPPER_KERNEL(HopperThreads, 1, conv_gather_sm90_transposed_256, ConvGatherArguments) { conv_gather<256, false>(arguments, maps); }

@@ -1,0 +1,165 @@
+using FeedbackKernels.Interop;
+using FeedbackKernels.Tests.Conformance;
+
+namespace FeedbackKernels.Tests.Cuda;
+
+/// <summary>
+/// TMA and wgmma on an emulated device of compute capability 9.0. Integers of few bits are exact in bf16 and in every sum, so
+/// a result is the reference's, rounded once to bf16.
+/// </summary>
+public class HopperTests
+{
+    // N H W C K R S stride padding.
+    private static readonly Dictionary<string, ConvShape> Shapes = new()
+    {
+        ["1x1"] = new(2, 9, 10, 64, 64, 1, 1, 1, 0),
+        ["1x1, 128 columns"] = new(3, 7, 7, 128, 192, 1, 1, 1, 0),
+        ["1x1, more stages than the ring"] = new(1, 8, 8, 512, 136, 1, 1, 1, 0),
+        ["1x1, box of channels not full"] = new(2, 6, 5, 48, 72, 1, 1, 1, 0),
+        ["linear"] = ConvShape.Linear(150, 64, 40),
+        ["3x3"] = new(2, 9, 11, 64, 64, 3, 3, 1, 1),
+        ["3x3 on 7x7, a box of images"] = new(5, 7, 7, 64, 128, 3, 3, 1, 1),
+        ["3x3, tail of channels"] = new(1, 6, 13, 96, 88, 3, 3, 1, 1),
+        ["3x3 without padding"] = new(1, 12, 9, 64, 40, 3, 3, 1, 0),
+        ["5x3, padded by 2"] = new(1, 8, 9, 64, 64, 5, 3, 1, 2),
+        ["3x3 stride 2"] = new(2, 14, 14, 64, 128, 3, 3, 2, 1),
+        ["3x3 stride 2, odd map"] = new(3, 9, 7, 64, 64, 3, 3, 2, 1),
+        ["1x1 stride 2"] = new(2, 12, 12, 64, 128, 1, 1, 2, 0),
+        ["3x3 on one pixel"] = new(4, 1, 1, 64, 64, 3, 3, 1, 1),
+    };
+
+    public static TheoryData<string> Names => [.. Shapes.Keys];
+
+    [Theory, MemberData(nameof(Names))]
+    public void All_passes_equal_the_reference(string name)
+    {
+        using var device = new Hopper();
+        RunReference(Shapes[name]).AssertEqual(Run(device.Backend, Shapes[name]), Shapes[name]);
+    }
+
+    [Theory]
+    [InlineData("1x1, more stages than the ring", 256)]
+    [InlineData("3x3, tail of channels", 256)]
+    [InlineData("3x3 stride 2", 256)]
+    [InlineData("3x3 stride 2", 64)]
+    [InlineData("1x1", 128)]
+    public void Tiles_of_other_widths_give_the_same(string name, int columns)
+    {
+        using var device = new Hopper();
+        RunReference(Shapes[name]).AssertEqual(Run(device.Backend, Shapes[name], columns), Shapes[name]);
+    }
+
+    [Fact]
+    public void In_graphs_they_give_the_same()
+    {
+        ConvShape shape = Shapes["3x3 stride 2"];
+        using var device = new Hopper();
+        Results expected = RunReference(shape);
+        long graphs = EmulatedDriver.Get("graph-launches");
+        // The second step of the same structure is at other addresses: its tensor maps are set anew.
+        for (int step = 1; step <= 2; step++)
+        {
+            expected.AssertEqual(Run(device.Backend, shape, inGraph: true), shape);
+            Assert.Equal(graphs + step, EmulatedDriver.Get("graph-launches"));
+        }
+    }
+
+    private static Results Run(CudaBackend backend, ConvShape shape, int columns = 0, bool inGraph = false)
+    {
+        using var bench = new Workbench(backend);
+        DeviceBuffer x = Put(shape.InputLength, 1), w = Put(shape.WeightLength, 2), b = Put(shape.WeightLength, 3), dy = Put(shape.OutputLength, 4);
+        DeviceBuffer y = Put(shape.OutputLength, 9), dx = Put(shape.InputLength, 9), dxSum = Put(shape.InputLength, 5), dxTransposed = Put(shape.InputLength, 9);
+        DeviceBuffer mean = bench.Output(shape.K), variance = bench.Output(shape.K);
+        DeviceBuffer dw = bench.Output(shape.WeightLength);
+        HopperConvolution forward = Plan(ConvPass.Forward), feedback = Plan(ConvPass.Feedback), gradient = Plan(ConvPass.WeightGradient);
+        DeviceBuffer other = bench.Output(1);
+        using StepScope step = inGraph ? backend.BeginStep() : default;
+        // So many launches that a graph is worth it.
+        for (int i = 0; inGraph && i < 8; i++) backend.Fill(other, i);
+        backend.HopperForward(forward, shape, x, w, y, new ConvEpilogue(Statistics: new BatchStatistics(mean, variance)));
+        backend.HopperFeedback(feedback, shape, dy, b, FeedbackLayout.Feedback, dx, accumulate: false);
+        backend.HopperFeedback(feedback, shape, dy, b, FeedbackLayout.Feedback, dxSum, accumulate: true);
+        backend.HopperFeedback(feedback, shape, dy, w, FeedbackLayout.Forward, dxTransposed, accumulate: false);
+        backend.HopperWeightGradient(gradient, shape, x, dy, dw);
+        step.Complete();
+        return new Results(Get(y), Get(dx), Get(dxSum), Get(dxTransposed), bench.Get(mean), bench.Get(variance), bench.Get(dw));
+
+        HopperConvolution Plan(ConvPass pass)
+        {
+            HopperConvolution plan = HopperConvolution.Choose("sm_90a", shape, pass);
+            Assert.Null(plan.Refusal);
+            return columns == 0 || pass == ConvPass.WeightGradient ? plan : plan with { Columns = columns };
+        }
+
+        DeviceBuffer Put(long length, uint stream)
+        {
+            DeviceBuffer buffer = backend.Allocate(length, "test", ElementType.BFloat16);
+            backend.Upload<BFloat16>([.. Values.Integers(length, stream, 2).Select(v => (BFloat16)v)], buffer);
+            return buffer;
+        }
+
+        float[] Get(DeviceBuffer buffer)
+        {
+            var values = new BFloat16[buffer.Length];
+            backend.Download<BFloat16>(buffer, values);
+            return [.. values.Select(v => (float)v)];
+        }
+    }
+
+    private static Results RunReference(ConvShape shape)
+    {
+        using var bench = new Workbench(new ReferenceBackend());
+        DeviceBuffer x = Put(shape.InputLength, 1), w = Put(shape.WeightLength, 2), b = Put(shape.WeightLength, 3), dy = Put(shape.OutputLength, 4);
+        DeviceBuffer y = bench.Output(shape.OutputLength), dx = bench.Output(shape.InputLength), dxSum = Put(shape.InputLength, 5), dxTransposed = bench.Output(shape.InputLength);
+        DeviceBuffer mean = bench.Output(shape.K), variance = bench.Output(shape.K);
+        bench.Backend.ConvForward(shape, x, w, y);
+        float[] rounded = Rounded(y);
+        bench.Backend.BatchNormStatistics(shape.OutputLength / shape.K, shape.K, bench.Put(rounded), new BatchStatistics(mean, variance));
+        bench.Backend.ConvFeedback(shape, dy, b, FeedbackLayout.Feedback, dx);
+        bench.Backend.ConvFeedback(shape, dy, b, FeedbackLayout.Feedback, dxSum, accumulate: true);
+        bench.Backend.ConvFeedback(shape, dy, w, FeedbackLayout.Forward, dxTransposed);
+        DeviceBuffer dw = bench.Output(shape.WeightLength);
+        bench.Backend.ConvWeightGradient(shape, x, dy, dw);
+        return new Results(rounded, Rounded(dx), Rounded(dxSum), Rounded(dxTransposed), bench.Get(mean), bench.Get(variance), bench.Get(dw));
+
+        DeviceBuffer Put(long length, uint stream) => bench.Put(Values.Integers(length, stream, 2));
+        float[] Rounded(DeviceBuffer buffer) => [.. bench.Get(buffer).Select(v => (float)(BFloat16)v)];
+    }
+
+    private sealed record Results(float[] Y, float[] Dx, float[] DxSum, float[] DxTransposed, float[] Mean, float[] Variance, float[] Dw)
+    {
+        public void AssertEqual(Results actual, ConvShape shape)
+        {
+            // Of a filter smaller than its stride many pixels hear nothing, and of a map smaller than the filter many taps.
+            double mostZeros = shape.Stride > shape.R || shape.H < shape.R ? 1 : 0.9;
+            Values.AssertExact(Y, actual.Y);
+            Values.AssertExact(Dx, actual.Dx, mostZeros);
+            Values.AssertExact(DxSum, actual.DxSum);
+            Values.AssertExact(DxTransposed, actual.DxTransposed, mostZeros);
+            Values.AssertExact(Dw, actual.Dw, mostZeros);
+            Values.AssertClose(Mean, actual.Mean, 4);
+            Values.AssertClose(Variance, actual.Variance, 64);
+        }
+    }
+
+    // A backend on a Hopper, for as long as the test's thread has one.
+    private sealed class Hopper : IDisposable
+    {
+        private readonly EmulatedDriver.Setting _capability;
+
+        public Hopper()
+        {
+            EmulatedDriver.Require();
+            _capability = EmulatedDriver.With("compute-major", 9, 8);
+            Backend = EmulatedDriver.CreateBackend(precision: CudaPrecision.Bf16);
+        }
+
+        public CudaBackend Backend { get; }
+
+        public void Dispose()
+        {
+            Backend.Dispose();
+            _capability.Dispose();
+        }
+    }
+}
