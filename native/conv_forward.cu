@@ -1,40 +1,30 @@
-// y[n,p,q,k] = sum over r,s,c of x[n, p*u-z+r, q*u-z+s, c] * W[r,s,c,k], and in the same pass over the tile
-// y = activation(y * scale[k] + bias[k] + residual) and each channel's mean and squared deviations over the tile's rows,
-// which batch_norm_finish merges: of y as memory holds it, which is what the batch norm will see. Overwrites y.
+// y[n,p,q,k] = sum over r,s,c of x[n, p*u-z+r, q*u-z+s, c] * W[r,s,c,k], with the epilogue and the statistics of
+// conv_forward.cuh in the same pass over the tile. Overwrites y.
+#include "conv_forward.cuh"
 #include "gather.cuh"
-
-template <class Number, class Result>
-struct ConvForwardArguments
-{
-    ConvShape shape;
-    int activation;
-    const Number* x;         // [N][H][W][C]
-    const Number* w;         // [R][S][C][K]
-    Result* y;               // [N][P][Q][K]
-    const float* scale;      // [K] or null
-    const float* bias;       // [K] or null
-    const Result* residual;  // [N][P][Q][K] or null; may be y
-    float* partials;         // [row tiles][2][K] or null: mean and sum of squared deviations
-};
 
 namespace {
 
-// One column's statistics over the rows of eight of a thread's results, and then of a tile.
-struct TileStatistics
+// A group is the eight rows of a thread's results.
+using GroupStatistics = TileStatistics<TileThreads / 8, TileColumns>;
+
+template <class Product>
+struct RowsOfGroup
 {
-    float mean[TileThreads / 8][TileColumns];
-    float squares[TileThreads / 8][TileColumns];
+    int rows;
+
+    __device__ __forceinline__ int operator()(int group) const { return Product::rows_of_group(group, rows); }
 };
 
 template <class Tile>
 union ForwardShared
 {
     Tile product;
-    TileStatistics statistics;
+    GroupStatistics statistics;
 };
 
 template <class Product>
-__device__ void store_statistics(TileStatistics& shared, const float (&y)[8][8], int rows, int firstColumn, int K, float* partial)
+__device__ void store_statistics(GroupStatistics& shared, const float (&y)[8][8], int rows, int firstColumn, int K, float* partial)
 {
     const int group = Product::group(), count = Product::rows_of_group(group, rows);
     __syncthreads();
@@ -59,21 +49,7 @@ __device__ void store_statistics(TileStatistics& shared, const float (&y)[8][8],
     __syncthreads();
     const int column = threadIdx.x;
     if (column >= TileColumns || firstColumn + column >= K) return;
-    // Chan's merge, groups in order.
-    float mean = 0, squares = 0;
-    int merged = 0;
-    for (int g = 0; g < TileThreads / 8; g++)
-    {
-        const int more = Product::rows_of_group(g, rows);
-        if (more == 0) continue;
-        const float difference = shared.mean[g][column] - mean, share = static_cast<float>(more) / (merged + more);
-        mean = fmaf(difference, share, mean);
-        squares += shared.squares[g][column] + difference * difference * share * merged;
-        merged += more;
-    }
-
-    partial[firstColumn + column] = mean;
-    partial[K + firstColumn + column] = squares;
+    shared.merge(RowsOfGroup<Product>{rows}, column, partial + firstColumn + column, partial + K + firstColumn + column);
 }
 
 template <class Product, int WidthX, int WidthW, class Result>
@@ -94,34 +70,8 @@ __device__ __forceinline__ void conv_forward(const ConvForwardArguments<typename
     Right right(arguments.w, gather, K, firstColumn);
     float sums[8][8];
     multiply_tile(shared.product, left, right, 0, gather.depth(), sums);
-
-#pragma unroll
-    for (int i = 0; i < 8; i++)
-    {
-        const int row = firstRow + Product::row(i);
-#pragma unroll
-        for (int j = 0; j < 8; j += Width)
-        {
-            const int k = firstColumn + Product::column(j);
-            if (row >= pixels || k >= K) continue;
-            const long long place = static_cast<long long>(row) * K + k;
-            Lanes<Width> lanes, residual = {};
-            if (arguments.residual) residual = load_lanes<Width>(arguments.residual + place);
-#pragma unroll
-            for (int l = 0; l < Width; l++)
-            {
-                float value = sums[i][j + l];
-                if (arguments.scale) value *= arguments.scale[k + l];
-                if (arguments.bias) value += arguments.bias[k + l];
-                value = to_float(rounded_to<Result>(activate(arguments.activation, value + residual.at[l])));
-                sums[i][j + l] = value;
-                lanes.at[l] = value;
-            }
-
-            store_lanes<Width>(arguments.y + place, lanes);
-        }
-    }
-
+    ForwardResults<typename Product::Number, Result> results = {arguments};
+    store_results<Product, Width>(sums, results, firstRow, pixels, firstColumn, K);
     if (arguments.partials)
     {
         const int rows = pixels - firstRow < TileRows ? pixels - firstRow : TileRows;

@@ -1,15 +1,6 @@
 // dW[r,s,c,k] = sum over n,p,q of x[n, p*u-z+r, q*u-z+s, c] * dy[n,p,q,k]: see weight_gradient.cuh. Overwrites dW.
 #include "weight_gradient.cuh"
 
-template <class Number>
-struct ConvWeightGradientArguments
-{
-    ConvShape shape;
-    const Number* x;   // [N][H][W][C]
-    const Number* dy;  // [N][P][Q][K]
-    GradientSlices slices;
-};
-
 struct SumSlicesArguments
 {
     const float* partials;  // [slices][length]

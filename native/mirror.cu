@@ -27,6 +27,24 @@ struct MirrorCorrelateArguments
 
 namespace {
 
+// What becomes of the sums: see store_results in product_tile.cuh.
+template <class Number>
+struct MirrorResponses
+{
+    const MirrorRespondArguments<Number>& arguments;
+
+    __device__ __forceinline__ long long place(int pixel) const { return static_cast<long long>(pixel) * arguments.shape.K; }
+
+    template <int Width>
+    __device__ __forceinline__ Lanes<Width> store(long long place, int k, Lanes<Width> sums) const
+    {
+#pragma unroll
+        for (int l = 0; l < Width; l++) sums.at[l] = arguments.relu ? relu(sums.at[l]) : sums.at[l];
+        store_lanes<Width>(arguments.response + place + k, sums);
+        return sums;
+    }
+};
+
 template <class Product, int WidthX, int WidthW>
 __device__ __forceinline__ void mirror_respond(const MirrorRespondArguments<typename Product::Number>& arguments)
 {
@@ -43,21 +61,8 @@ __device__ __forceinline__ void mirror_respond(const MirrorRespondArguments<type
     Right right(arguments.w, gather, K, firstColumn);
     float sums[8][8];
     multiply_tile(tile, left, right, 0, gather.depth(), sums);
-#pragma unroll
-    for (int i = 0; i < 8; i++)
-    {
-        const int row = firstRow + Product::row(i);
-#pragma unroll
-        for (int j = 0; j < 8; j += Width)
-        {
-            const int k = firstColumn + Product::column(j);
-            if (row >= gather.pixels() || k >= K) continue;
-            Lanes<Width> lanes;
-#pragma unroll
-            for (int l = 0; l < Width; l++) lanes.at[l] = arguments.relu ? relu(sums[i][j + l]) : sums[i][j + l];
-            store_lanes<Width>(arguments.response + static_cast<long long>(row) * K + k, lanes);
-        }
-    }
+    MirrorResponses<typename Product::Number> results = {arguments};
+    store_results<Product, Width>(sums, results, firstRow, gather.pixels(), firstColumn, K);
 }
 
 template <class Product, int WidthX, int WidthW>

@@ -157,3 +157,42 @@ __device__ __forceinline__ void multiply_tile(
         __syncthreads();
     }
 }
+
+// Stores Width numbers, or adds them to what is there; gives back what is there then, but for the rounding.
+template <int Width, class Number>
+__device__ __forceinline__ Lanes<Width> store_sums(Number* address, bool accumulate, const Lanes<Width>& sums)
+{
+    Lanes<Width> lanes = {};
+    if (accumulate) lanes = load_lanes<Width>(address);
+#pragma unroll
+    for (int l = 0; l < Width; l++) lanes.at[l] += sums.at[l];
+    store_lanes<Width>(address, lanes);
+    return lanes;
+}
+
+// Hands the calling thread's results to `results`, Width columns at a time, and keeps in their place what it makes of them. It
+// has place(row), where a row of the matrix lies, asked for in ascending order, and store(place, column, lanes).
+template <class Product, int Width, class Results>
+__device__ __forceinline__ void store_results(
+    float (&sums)[8][8], Results& results, int firstRow, int rows, int firstColumn, int columns)
+{
+#pragma unroll
+    for (int i = 0; i < 8; i++)
+    {
+        const int row = firstRow + Product::row(i);
+        if (row >= rows) continue;
+        const long long place = results.place(row);
+#pragma unroll
+        for (int j = 0; j < 8; j += Width)
+        {
+            const int column = firstColumn + Product::column(j);
+            if (column >= columns) continue;
+            Lanes<Width> lanes;
+#pragma unroll
+            for (int l = 0; l < Width; l++) lanes.at[l] = sums[i][j + l];
+            lanes = results.store(place, column, lanes);
+#pragma unroll
+            for (int l = 0; l < Width; l++) sums[i][j + l] = lanes.at[l];
+        }
+    }
+}

@@ -12,6 +12,51 @@ struct GradientSlices
     float* dw;           // [R][S][C][K], or [slices][R][S][C][K]
 };
 
+template <class Number>
+struct ConvWeightGradientArguments
+{
+    ConvShape shape;
+    const Number* x;   // [N][H][W][C]
+    const Number* dy;  // [N][P][Q][K]
+    GradientSlices slices;
+};
+
+// The pixels of the calling block's slice, blockIdx.z.
+struct SlicePixels
+{
+    int first, end;
+
+    __device__ __forceinline__ SlicePixels(const ConvShape& shape, const GradientSlices& slices)
+        : first(blockIdx.z * slices.pixelsPerSlice)
+    {
+        const int pixels = shape.N * shape.P * shape.Q;
+        end = pixels - first < slices.pixelsPerSlice ? pixels : first + slices.pixelsPerSlice;
+    }
+};
+
+// What becomes of the sums: see store_results in product_tile.cuh.
+class GradientResults
+{
+public:
+    __device__ __forceinline__ GradientResults(const ConvShape& shape, const GradientSlices& slices)
+        : dw(slices.dw + static_cast<long long>(blockIdx.z) * shape.R * shape.S * shape.C * shape.K), columns(shape.K), accumulate(slices.accumulate)
+    {
+    }
+
+    __device__ __forceinline__ long long place(int row) const { return static_cast<long long>(row) * columns; }
+
+    template <int Width>
+    __device__ __forceinline__ Lanes<Width> store(long long place, int column, const Lanes<Width>& sums) const
+    {
+        return store_sums(dw + place + column, accumulate, sums);
+    }
+
+private:
+    float* dw;
+    const int columns;
+    const bool accumulate;
+};
+
 template <class Product, int WidthX, int WidthDy, class Images>
 using GradientTile = ProductTile<Product, InputPatches<WidthX, Images>, PixelErrors<typename Product::Number, WidthDy>>;
 
@@ -21,31 +66,12 @@ __device__ __forceinline__ void weight_gradient(
     const GradientSlices& slices)
 {
     constexpr int Width = WidthDy < Product::Neighbours ? WidthDy : Product::Neighbours;
-    const int K = shape.K, inputs = shape.R * shape.S * shape.C, pixels = shape.N * shape.P * shape.Q;
     const int firstRow = blockIdx.x * TileRows, firstColumn = blockIdx.y * TileColumns;
-    const int firstPixel = blockIdx.z * slices.pixelsPerSlice;
-    const int endPixel = pixels - firstPixel < slices.pixelsPerSlice ? pixels : firstPixel + slices.pixelsPerSlice;
-    InputPatches<WidthX, Images> left(images, shape, firstRow, firstPixel, endPixel);
-    PixelErrors<typename Product::Number, WidthDy> right(dy, K, firstColumn, firstPixel, endPixel);
+    const SlicePixels pixels(shape, slices);
+    InputPatches<WidthX, Images> left(images, shape, firstRow, pixels.first, pixels.end);
+    PixelErrors<typename Product::Number, WidthDy> right(dy, shape.K, firstColumn, pixels.first, pixels.end);
     float sums[8][8];
-    multiply_tile(tile, left, right, firstPixel, endPixel, sums);
-
-    float* dw = slices.dw + static_cast<long long>(blockIdx.z) * inputs * K;
-#pragma unroll
-    for (int i = 0; i < 8; i++)
-    {
-        const int row = firstRow + Product::row(i);
-#pragma unroll
-        for (int j = 0; j < 8; j += Width)
-        {
-            const int k = firstColumn + Product::column(j);
-            if (row >= inputs || k >= K) continue;
-            const long long place = static_cast<long long>(row) * K + k;
-            Lanes<Width> lanes = {};
-            if (slices.accumulate) lanes = load_lanes<Width>(dw + place);
-#pragma unroll
-            for (int l = 0; l < Width; l++) lanes.at[l] += sums[i][j + l];
-            store_lanes<Width>(dw + place, lanes);
-        }
-    }
+    multiply_tile(tile, left, right, pixels.first, pixels.end, sums);
+    GradientResults results(shape, slices);
+    store_results<Product, Width>(sums, results, firstRow, shape.R * shape.S * shape.C, firstColumn, shape.K);
 }

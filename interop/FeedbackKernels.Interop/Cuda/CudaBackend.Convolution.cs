@@ -12,8 +12,12 @@ public sealed unsafe partial class CudaBackend
         if (Precision != CudaPrecision.Bf16) return ExplainPortable(shape, pass);
         HopperConvolution plan = HopperPlan(shape, pass);
         if (plan.Refusal is null) return plan.Explain(pass, ClassesOf(shape));
-        ConvPlan portable = ExplainPortable(shape, pass);
-        return portable with { Reason = $"{portable.Reason}; not by wgmma: {plan.Refusal}" };
+        PipelineConvolution pipeline = PipelinePlan(shape, pass);
+        ConvPlan other = pipeline.Refusal is null
+            ? pipeline.Explain(pass, ClassesOf(shape), SlicesOf(shape, pipeline).Count)
+            : ExplainPortable(shape, pass);
+        string refusal = pipeline.Refusal is null || pipeline.Refusal == plan.Refusal ? "" : $"; no copies ahead: {pipeline.Refusal}";
+        return other with { Reason = $"{other.Reason}{refusal}; not by wgmma: {plan.Refusal}" };
     }
 
     private ConvPlan ExplainPortable(in ConvShape shape, ConvPass pass)
@@ -41,9 +45,11 @@ public sealed unsafe partial class CudaBackend
             return;
         }
 
-        long pixels = (long)shape.N * shape.P * shape.Q, tiles = DivideUp(pixels, TileRows);
+        bool piped = PipelineServes(shape, ConvPass.Forward, out PipelineConvolution pipeline, x, weights, y, epilogue.Residual);
+        int tileRows = piped ? pipeline.Tile.Rows : TileRows;
+        long pixels = (long)shape.N * shape.P * shape.Q, tiles = DivideUp(pixels, tileRows);
         bool statistics = !epilogue.Statistics.IsAbsent;
-        string name = y.Type == ActivationType ? ProductName : $"{ProductName}_to_{NameOf(y.Type)}";
+        string to = y.Type == ActivationType ? "" : $"_to_{NameOf(y.Type)}";
         var arguments = new ConvForwardArguments
         {
             Shape = new NativeConvShape(shape),
@@ -56,10 +62,18 @@ public sealed unsafe partial class CudaBackend
             Residual = epilogue.Residual.Pointer,
             Partials = statistics ? (float*)_scratch.Get(ScratchPurpose.ChannelPartials, tiles * 2 * shape.K * sizeof(float)) : null,
         };
-        Launch(
-            "conv_forward", $"conv_forward_{name}_{WidthOf(shape.C, x)}_{WidthOf(shape.K, weights, y, epilogue.Residual)}",
-            new Grid(tiles, DivideUp(shape.K, TileColumns)), TileThreads, arguments, shape);
-        if (statistics) FinishStatistics(pixels, shape.K, tiles, TileRows, arguments.Partials, epilogue.Statistics);
+        if (piped)
+        {
+            LaunchPipeline("conv_forward_pipelined", $"conv_forward_pipelined{to}", pipeline, 1, arguments, shape);
+        }
+        else
+        {
+            Launch(
+                "conv_forward", $"conv_forward_{ProductName}{to}_{WidthOf(shape.C, x)}_{WidthOf(shape.K, weights, y, epilogue.Residual)}",
+                new Grid(tiles, DivideUp(shape.K, TileColumns)), TileThreads, arguments, shape);
+        }
+
+        if (statistics) FinishStatistics(pixels, shape.K, tiles, tileRows, arguments.Partials, epilogue.Statistics);
     }
 
     internal override void ConvFeedbackCore(
@@ -81,9 +95,17 @@ public sealed unsafe partial class CudaBackend
             Weights = weights.Pointer,
             Dx = dx.Pointer,
         };
+        bool transposed = layout == FeedbackLayout.Forward;
+        if (PipelineServes(shape, ConvPass.Feedback, out PipelineConvolution pipeline, dy, weights, dx))
+        {
+            LaunchPipeline(
+                "conv_feedback_pipelined", transposed ? "conv_feedback_transposed_pipelined" : "conv_feedback_pipelined", pipeline,
+                ClassesOf(shape), arguments, shape);
+            return;
+        }
+
         // The first class has the most pixels.
         long pixels = shape.N * DivideUp(shape.H, shape.Stride) * DivideUp(shape.W, shape.Stride);
-        bool transposed = layout == FeedbackLayout.Forward;
         int widthDy = transposed ? WidthOf(shape.K, dy, weights) : WidthOf(shape.K, dy);
         int widthC = transposed ? WidthOf(shape.C, dx) : WidthOf(shape.C, dx, weights);
         Launch(
@@ -100,7 +122,9 @@ public sealed unsafe partial class CudaBackend
             return;
         }
 
-        Slices slices = SlicesOf(shape);
+        bool piped = PipelineServes(shape, ConvPass.WeightGradient, out PipelineConvolution pipeline, x, dy, dw);
+        // Where only the addresses are not for a pipeline, the slices are those that it would have: no bit depends on addresses.
+        Slices slices = SlicesOf(shape, pipeline);
         var arguments = new ConvWeightGradientArguments
         {
             Shape = new NativeConvShape(shape),
@@ -108,9 +132,17 @@ public sealed unsafe partial class CudaBackend
             Dy = dy.Pointer,
             Slices = StartSlices(shape, slices, dw, accumulate: false),
         };
-        Launch(
-            "conv_weight_gradient", $"conv_weight_gradient_{ProductName}_{WidthOf(shape.C, x)}_{WidthOf(shape.K, dy, dw)}",
-            GradientGrid(shape, slices), TileThreads, arguments, shape);
+        if (piped)
+        {
+            LaunchPipeline("conv_weight_gradient_pipelined", "conv_weight_gradient_pipelined", pipeline, slices.Count, arguments, shape);
+        }
+        else
+        {
+            Launch(
+                "conv_weight_gradient", $"conv_weight_gradient_{ProductName}_{WidthOf(shape.C, x)}_{WidthOf(shape.K, dy, dw)}",
+                GradientGrid(shape, slices), TileThreads, arguments, shape);
+        }
+
         AddSlices(shape, slices, dw, accumulate: false);
     }
 
@@ -149,6 +181,11 @@ public sealed unsafe partial class CudaBackend
         long each = DivideUp(DivideUp(pixels, wanted), TileDepth) * TileDepth;
         return new Slices(checked((int)each), checked((int)DivideUp(pixels, each)));
     }
+
+    private static Slices SlicesOf(in ConvShape shape, in PipelineConvolution pipeline) =>
+        pipeline.Refusal is null && pipeline.PixelsPerSlice > 0
+            ? new Slices(pipeline.PixelsPerSlice, checked((int)DivideUp((long)shape.N * shape.P * shape.Q, pipeline.PixelsPerSlice)))
+            : SlicesOf(shape);
 
     private NativeGradientSlices StartSlices(in ConvShape shape, Slices slices, BufferView dw, bool accumulate) => new()
     {

@@ -1,0 +1,47 @@
+// The feedback convolution of conv_feedback.cu as a pipeline (pipeline.cuh), for tensors of bf16 and channel counts that are
+// multiples of 8. Overwrites dx or adds to it.
+#include "conv_feedback.cuh"
+#include "copied_operands.cuh"
+
+using Bf16Arguments = ConvFeedbackArguments<bf16>;
+
+namespace {
+
+template <int Rows, int Columns, class Weights>
+__device__ __forceinline__ void conv_feedback_pipelined(const Bf16Arguments& arguments)
+{
+    using Tile = Pipeline<Rows, Columns, CopiedPixels<Rows>, Weights>;
+    DYNAMIC_SHARED(typename Tile::Shared, shared);
+    const ConvShape& shape = arguments.shape;
+    const FeedbackClass pixels(shape);
+    const Gather& gather = pixels.gather;
+    const int C = shape.C, columnTiles = (C + Columns - 1) / Columns;
+    // Blocks that share pixels run side by side: pixels come from memory once, weights stay in the cache.
+    const int firstRow = blockIdx.x / columnTiles * Rows, firstColumn = blockIdx.x % columnTiles * Columns;
+    if (firstRow >= gather.pixels()) return;
+    CopiedPixels<Rows> left(arguments.dy, gather, firstRow);
+    Weights right(arguments.weights, gather, C, firstColumn);
+    typename Tile::Sums sums;
+    Tile::multiply(shared, left, right, (gather.depth() + PipelineDepth - 1) / PipelineDepth, sums);
+    FeedbackResults<bf16> results(arguments, pixels);
+    Tile::template Results<WideOf<bf16>>::store(shared, sums, results, firstRow, gather.pixels(), firstColumn, C);
+}
+
+}  // namespace
+
+// Names end in the tile's rows and columns.
+KERNEL(PipelineThreads, conv_feedback_pipelined_128_128, Bf16Arguments) { conv_feedback_pipelined<128, 128, CopiedWeightRows<128>>(arguments); }
+KERNEL(PipelineThreads, conv_feedback_pipelined_128_64, Bf16Arguments) { conv_feedback_pipelined<128, 64, CopiedWeightRows<64>>(arguments); }
+KERNEL(PipelineThreads, conv_feedback_pipelined_64_64, Bf16Arguments) { conv_feedback_pipelined<64, 64, CopiedWeightRows<64>>(arguments); }
+KERNEL(PipelineThreads, conv_feedback_transposed_pipelined_128_128, Bf16Arguments)
+{
+    conv_feedback_pipelined<128, 128, CopiedWeightColumns<128>>(arguments);
+}
+KERNEL(PipelineThreads, conv_feedback_transposed_pipelined_128_64, Bf16Arguments)
+{
+    conv_feedback_pipelined<128, 64, CopiedWeightColumns<64>>(arguments);
+}
+KERNEL(PipelineThreads, conv_feedback_transposed_pipelined_64_64, Bf16Arguments)
+{
+    conv_feedback_pipelined<64, 64, CopiedWeightColumns<64>>(arguments);
+}
