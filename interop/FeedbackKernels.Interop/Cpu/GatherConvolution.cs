@@ -46,7 +46,7 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     // Long enough (about 10 us) to pay for handing out an item, and so many tiles that a panel is used often once it is
     // there; short enough, and so many chunks, that the last one is not waited for.
     private const double ChunkFlops = 4e6;
-    private const int ChunkTiles = 8, FewestChunks = 32;
+    private const int ChunkTiles = 8, FewestChunks = 16;
 
     // Pixels so many bytes apart fall into one set of L1, which holds fewer of them than a tile has rows.
     private const int SetBytes = 4096;

@@ -1,3 +1,5 @@
+using System.Runtime.Intrinsics.X86;
+
 namespace FeedbackKernels.Interop;
 
 /// <summary>
@@ -29,8 +31,9 @@ internal unsafe struct WeightGradient : IParallelJob
     private const long PartialBytes = 4 * 1024 * 1024;
     private const int MostShares = 16, SharePixels = 1536;
 
-    // Items a thread, so that the last one is not waited for long; every group of panels packs x for itself.
-    private const int ItemsPerThread = 2;
+    // Items a thread, where there are not more shares than that: every group of panels packs x for itself, which costs more than
+    // an uneven end.
+    private const int ItemsPerThread = 1;
 
     public CpuKernels* Kernels;
     public ConvShape Shape;
@@ -152,12 +155,37 @@ internal unsafe struct WeightGradient : IParallelJob
         nint image = block.Image + (imagesEnd ? block.Images : 0), rows = (nint)block.Images * _rowsPerBlock;
         nint p = image * Shape.P + (imagesEnd ? 0 : block.EndP), h = image * Shape.H + (imagesEnd ? 0 : (nint)block.EndP * Shape.Stride);
 
-        block.AheadX = (byte*)(X + h * Shape.W * Shape.C);
-        block.AheadXEnd = (byte*)(X + (h + rows * Shape.Stride) * Shape.W * Shape.C);
+        if (Step == Shape.Stride)
+        {
+            block.AheadX = (byte*)(X + h * Shape.W * Shape.C);
+            block.AheadXEnd = (byte*)(X + (h + rows * Shape.Stride) * Shape.W * Shape.C);
+        }
+        else if (image < Shape.N)
+        {
+            FetchPixels(h, Math.Min(rows, Shape.P - p % Shape.P), block);
+        }
+
         block.AheadError = (byte*)(Dy + p * Shape.Q * Shape.K);
         block.AheadErrorEnd = (byte*)(Dy + (p + rows) * Shape.Q * Shape.K);
         block.AheadBytes = block.AheadXEnd - block.AheadX + (block.AheadErrorEnd - block.AheadError);
         block.Credit = 0;
+    }
+
+    /// <summary>
+    /// Asks for the pixels that a strided 1x1 convolution reads, of some rows of outputs whose first is on a row of x. A run
+    /// of memory that holds them is mostly others.
+    /// </summary>
+    private readonly void FetchPixels(nint inputRow, nint rows, in PixelBlock block)
+    {
+        if (!Sse.IsSupported) return;
+        for (nint p = 0; p < rows; p++)
+        {
+            float* pixel = X + (inputRow + p * Shape.Stride) * Shape.W * Shape.C + block.FirstRow;
+            for (int q = 0; q < Shape.Q; q++, pixel += (nint)Shape.Stride * Shape.C)
+            {
+                for (int c = 0; c < block.Rows; c += StripFloats) Sse.Prefetch1(pixel + c);
+            }
+        }
     }
 
     private readonly void AddFilterRow(float* dw, ref PixelBlock block, int panel, int r)
