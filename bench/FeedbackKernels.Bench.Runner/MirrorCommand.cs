@@ -17,7 +17,7 @@ internal static class MirrorCommand
         var batch = new Option<int>("--batch") { Description = "N of the training step that the cost is a share of.", DefaultValueFactory = _ => 32 };
         var filter = new Option<string>("--filter") { Description = "Only layers whose name contains this.", DefaultValueFactory = _ => "" };
         var noise = new Option<NoiseKind>("--noise") { Description = "Distribution of the noise.", DefaultValueFactory = _ => NoiseKind.Balanced };
-        var samples = new Option<int>("--samples") { Description = "Samples in a mirror step; 0 for the rule's own, twice the batch." };
+        var samples = new Option<int>("--samples") { Description = "Samples in a mirror step; 0 for the rule's own." };
         var steps = new Option<int>("--steps") { Description = "Mirror steps before the angle is taken; 0 for one cycle: until B has moved once." };
         var drift = new Option<float>("--drift") { Description = "Share of its norm by which W moves, in a random direction, before each mirror step." };
         var budget = new Option<double>("--budget") { Description = "Seconds for each time.", DefaultValueFactory = _ => 0.6 };
@@ -35,7 +35,8 @@ internal static class MirrorCommand
             if (!(parsed.GetValue(drift) is >= 0 and < 1 and var rate))
                 throw new ArgumentOutOfRangeException("--drift", parsed.GetValue(drift), "wanted 0 to below 1");
             using Backend backend = choice.Create(parsed);
-            var rule = new WeightMirror(parsed.GetValue(samples) is > 0 and var given ? given : 2 * images, parsed.GetValue(noise));
+            var rule = new WeightMirror(parsed.GetValue(samples) is > 0 and var given ? given : null, parsed.GetValue(noise));
+            rule = rule with { Samples = rule.SamplesFor(images) };
             var results = new List<Result>();
             // The first layer sends no error down, and has no B.
             foreach (LayerShape layer in LayerShapes.Of(parsed.GetValue(model)!, images).Skip(1))

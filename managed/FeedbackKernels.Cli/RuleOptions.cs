@@ -34,7 +34,7 @@ internal sealed class RuleOptions
     };
 
     private readonly Option<int?> _mirrorSamples = Names.OptionalCount(
-        "--mirror-samples", "Weight mirror: noise samples in a mirror step. [default: twice --batch for patches, --batch for full maps]");
+        "--mirror-samples", "Weight mirror: noise samples in a mirror step. [default: --batch; for patches 64 at least, or twice --batch if fewer]");
 
     private readonly Option<NoiseKind> _mirrorNoise = Names.Choice("--mirror-noise", new WeightMirror().Noise, "Weight mirror: distribution of the noise.");
     private readonly Option<float> _mirrorDeviation = Names.Number("--mirror-std", new WeightMirror().NoiseDeviation, "Weight mirror: standard deviation of the noise.");

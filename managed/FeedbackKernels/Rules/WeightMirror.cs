@@ -17,8 +17,9 @@ namespace FeedbackKernels.Rules;
 /// B moves when it is complete; no averaging over cycles is needed, so the rate is 1 and B trails W by about a cycle.
 /// The first moves of B use rate 1, 1/2, 1/3, ... down to λ, which is the plain average: the initial B leaves no trace.
 /// </remarks>
-/// <param name="Samples">Noise samples n in a mirror step; null for twice the images of a batch (patches: about 1 % of a
-/// training step's work, whatever the net) or as many as those (whole noise images).</param>
+/// <param name="Samples">Noise samples n in a mirror step; null for as many as images of a batch, and of patches
+/// at least 64, or twice the batch where that is fewer: about 1 % of a training step's work, whatever the net. (With half of
+/// that, B of ResNet-18 at batch 32 trailed W by 20 degrees while the learning rate was at its peak, instead of 8.)</param>
 /// <param name="Noise">Distribution of the noise.</param>
 /// <param name="NoiseDeviation">Its standard deviation σ. It cancels where the response is linear.</param>
 /// <param name="Rate">λ; null for 1 where a cycle reads W exactly (balanced noise, patches, linear response) and
@@ -43,6 +44,13 @@ public sealed record WeightMirror(
     private const float AveragingRate = 0.02f;
 
     private bool ReadsInCycles => Noise == NoiseKind.Balanced && Form == MirrorForm.Patch;
+
+    /// <summary>Noise samples in a mirror step of a training with so many images in a batch.</summary>
+    public int SamplesFor(int batch)
+    {
+        const int usuallyEnough = 64;
+        return Samples ?? (Form == MirrorForm.Patch ? Math.Max(batch, Math.Min(2 * batch, usuallyEnough)) : batch);
+    }
 
     /// <inheritdoc/>
     public override Feedback? Attach(ConvLayer layer, in LayerPlace place)
@@ -74,7 +82,7 @@ public sealed record WeightMirror(
         {
             _rule = rule;
             _noise = new MirrorNoise(rule.Noise, MirrorStep.SampleLength(layer.Shape(), rule.Form), rule.NoiseDeviation, place.Seed, layer.Index);
-            _samplesPerStep = rule.Samples ?? (rule.Form == MirrorForm.Patch ? 2 * place.Batch : place.Batch);
+            _samplesPerStep = rule.SamplesFor(place.Batch);
             _samplesPerMove = rule.ReadsInCycles ? _noise.CycleLength : _samplesPerStep;
             _rate = rule.Rate ?? (rule.ReadsInCycles && !rule.ReluResponse ? 1 : AveragingRate);
             _correlation = layer.Backend.Allocate(layer.Weight.Length, $"{layer.Name} mirror correlation");
