@@ -59,6 +59,9 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
     where TRows : unmanaged, IConstant
     where TColumns : unmanaged, IConstant
 {
+    // A prefetch takes the place of a load: one for each cache line.
+    private const int LineFloats = 16;
+
     // Optimised at its first call: code that starts in the lower tier runs twenty times slower until it is replaced.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Run(TileArguments* t)
@@ -96,7 +99,7 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
             for (int i = 0; i < TRows.Value; i++, row += t->CRow)
             {
                 TOps.Prefetch(row);
-                if (TColumns.Value > 1) TOps.Prefetch(row + TOps.Count);
+                if (TColumns.Value * TOps.Count > LineFloats) TOps.Prefetch(row + TOps.Count);
             }
         }
 
@@ -118,8 +121,8 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
                 {
                     TVector b0 = TOps.Load((float*)b), b1 = TOps.Zero;
                     if (TColumns.Value > 1) b1 = TOps.Load((float*)b + TOps.Count);
-                    TOps.Prefetch(b + ahead);
-                    if (TColumns.Value > 1) TOps.Prefetch(b + ahead + TOps.Count * sizeof(float));
+                    if (TOps.Registers > 16) TOps.Prefetch(b + ahead);
+                    if (TOps.Registers > 16 && TColumns.Value * TOps.Count > LineFloats) TOps.Prefetch(b + ahead + TOps.Count * sizeof(float));
                     byte* a9 = a + s1 * 8 + s1;
                     TVector x;
                     if (TRows.Value > 0) { x = TOps.Broadcast(*(float*)a); c0a = TOps.MultiplyAdd(x, b0, c0a); if (TColumns.Value > 1) c0b = TOps.MultiplyAdd(x, b1, c0b); }
