@@ -6,8 +6,8 @@ public sealed unsafe partial class CpuBackend
     public override ConvPlan Explain(in ConvShape shape, ConvPass pass)
     {
         int columns = pass == ConvPass.Feedback ? shape.C : shape.K;
-        int width = new PanelLayout(columns, _kernels->Tiles.Lanes).Width(0);
-        string tile = $"{_kernels->Tiles.MaxRowsFor(width)}x{width}, {Level}";
+        int width = _kernels->Tiles.Panels(columns).Width(0);
+        string tile = $"{_kernels->Tiles.MaxRows(width)}x{width}, {Level}";
         bool pointwise = shape is { R: 1, S: 1, Stride: 1, Padding: 0 };
         if (UsesWinograd(shape, pass))
         {
@@ -36,7 +36,7 @@ public sealed unsafe partial class CpuBackend
             Kernels = _kernels,
             Input = x.Floats,
             Output = y.Floats,
-            Layout = new PanelLayout(shape.K, _kernels->Tiles.Lanes),
+            Layout = _kernels->Tiles.Panels(shape.K),
             N = shape.N,
             InputRows = shape.H,
             InputColumns = shape.W,
@@ -156,7 +156,7 @@ public sealed unsafe partial class CpuBackend
             Kernels = _kernels,
             Input = dy.Floats,
             Output = dx.Floats + ((nint)row * shape.W + column) * shape.C,
-            Layout = new PanelLayout(shape.C, _kernels->Tiles.Lanes),
+            Layout = _kernels->Tiles.Panels(shape.C),
             N = shape.N,
             InputRows = shape.P,
             InputColumns = shape.Q,
@@ -252,7 +252,7 @@ public sealed unsafe partial class CpuBackend
             Dy = dy,
             Dw = dw,
             Accumulate = accumulate,
-            Layout = new PanelLayout(shape.K, _kernels->Tiles.Lanes),
+            Layout = _kernels->Tiles.Panels(shape.K),
         };
         gradient.Plan(Threads);
         gradient.Blocks = _scratch.Floats(ScratchUse.GradientBlocks, Threads * gradient.BlockFloats);
@@ -281,7 +281,7 @@ public sealed unsafe partial class CpuBackend
         var gradient = new WinogradWeightGradient
         {
             Kernels = _kernels,
-            Layout = new PanelLayout(shape.K, _kernels->Tiles.Lanes),
+            Layout = _kernels->Tiles.Panels(shape.K),
             Input = input,
             Error = error,
             Dw = dw,

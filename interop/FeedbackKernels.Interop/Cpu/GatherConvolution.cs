@@ -25,15 +25,15 @@ internal unsafe interface IChunkedConvolution
 /// </summary>
 internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
 {
-    // Half of a 1 MiB L2: panels of weights that stay there while pixels stream past.
-    private const long PanelGroupBytes = 512 * 1024;
+    // Half of L2: panels of weights that stay there while pixels stream past.
+    private static readonly long PanelGroupBytes = Caches.Level2 / 2;
 
     // A panel so small is streamed past a chunk of pixels that stays in L2 instead: all panels form one group then, and
     // each pixel is read from memory once.
-    private const long SmallPanelBytes = 256 * 1024;
+    private static readonly long SmallPanelBytes = Caches.Level2 / 4;
 
-    // What a chunk of pixels may take of a 1 MiB L2.
-    private const long ChunkInputBytes = 448 * 1024;
+    // What a chunk of pixels may take of L2.
+    private static readonly long ChunkInputBytes = Caches.Level2 * 7 / 16;
 
     // A quarter of the third level of cache of a server core complex: an output that is larger will have left the caches
     // before anything reads it.
@@ -124,7 +124,7 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
         _panelsPerGroup = panelBytes <= SmallPanelBytes && TapRows * TapColumns == 1
             ? Layout.Count
             : (int)Math.Clamp(PanelGroupBytes / panelBytes, 1, Layout.Count);
-        int tile = Kernels->Tiles.MaxRows;
+        int tile = Kernels->Tiles.MaxRows(Layout.FullWidth);
         double pixelFlops = 2.0 * Math.Max(1, PanelRows) * Math.Min(_panelsPerGroup * Layout.FullWidth, Layout.Columns);
         double pixels = Math.Max(ChunkTiles * tile, ChunkFlops / pixelFlops);
         pixels = Math.Min(pixels, ChunkInputBytes / ((double)Step * Step * InputChannels * sizeof(float)));
@@ -196,7 +196,7 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     {
         (int n, int firstRow, int endRow, int firstColumn, int endColumn) = ChunkBounds(chunk);
         int length = endColumn - firstColumn;
-        int tallest = Kernels->Tiles.MaxRowsFor(Layout.Width(panel)), tiles = (length + tallest - 1) / tallest;
+        int tallest = Kernels->Tiles.MaxRows(Layout.Width(panel)), tiles = (length + tallest - 1) / tallest;
         TapGroup* groups = stackalloc TapGroup[TapColumns];
         var run = new TileRun { Panel = panel, Image = n, Groups = groups, Pixels = pixels };
         for (int i = 0; i < tiles; i += run.Across)
@@ -269,7 +269,6 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
         tile.AInner = 1;
         tile.AMiddle = InputRowStride;
         tile.ATile = run.Across > 1 ? run.Rows * tile.ARow : run.Pixels.RowStride;
-        tile.BInner = width;
         tile.BMiddle = (nint)TapColumns * InputChannels * width;
         tile.Middle = endTap - firstTap;
         tile.Outer = 1;

@@ -13,9 +13,9 @@ internal unsafe struct TileArguments
     public float* A;
     public nint ARow, AInner, AMiddle, AOuter;
 
-    /// <summary>Right operand, loaded as vectors: contiguous columns.</summary>
+    /// <summary>Right operand, loaded as vectors: its rows, as wide as the tile, lie one after another in the inner loop.</summary>
     public float* B;
-    public nint BInner, BMiddle, BOuter;
+    public nint BMiddle, BOuter;
 
     /// <summary>Result, contiguous columns.</summary>
     public float* C;
@@ -49,9 +49,10 @@ internal interface IConstant
 
 /// <summary>
 /// The register tile: TRows rows by TColumns vectors of accumulators, all in registers through the whole nest. Every
-/// accumulator is a local of its own (an array or a struct of them would live in memory), and the branches on the
-/// constants leave just the rows and columns of the instantiation. At 14x2 on AVX-512 that is 28 accumulators, two
-/// vectors of B and one broadcast: 31 of 32 registers.
+/// accumulator is a local of its own (an array or a struct of them would live in memory, and so would all of them if a call
+/// were left in the loops), and the branches on the constants leave just the rows and columns of the instantiation. At 14x2 on
+/// AVX-512 that is 28 accumulators, two vectors of B and one broadcast: 31 of 32 registers. With 16 registers it is 4x3: 12
+/// accumulators for 7 loads a step, where 6x2 needs 8, and loads are what two threads of a core run out of first.
 /// </summary>
 internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
     where TVector : unmanaged
@@ -59,8 +60,7 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
     where TRows : unmanaged, IConstant
     where TColumns : unmanaged, IConstant
 {
-    // A prefetch takes the place of a load: one for each cache line.
-    private const int LineFloats = 16;
+    private const int LineBytes = 64;
 
     // Optimised at its first call: code that starts in the lower tier runs twenty times slower until it is replaced.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -69,18 +69,19 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
         float* aTile = t->A, cTile = t->C;
         nint tiles = t->Tiles;
     NextTile:
-        TVector c0a = TOps.Zero, c0b = TOps.Zero, c1a = TOps.Zero, c1b = TOps.Zero, c2a = TOps.Zero, c2b = TOps.Zero, c3a = TOps.Zero, c3b = TOps.Zero;
-        TVector c4a = TOps.Zero, c4b = TOps.Zero, c5a = TOps.Zero, c5b = TOps.Zero, c6a = TOps.Zero, c6b = TOps.Zero, c7a = TOps.Zero, c7b = TOps.Zero;
-        TVector c8a = TOps.Zero, c8b = TOps.Zero, c9a = TOps.Zero, c9b = TOps.Zero, c10a = TOps.Zero, c10b = TOps.Zero, c11a = TOps.Zero, c11b = TOps.Zero;
-        TVector c12a = TOps.Zero, c12b = TOps.Zero, c13a = TOps.Zero, c13b = TOps.Zero;
+        TVector c0a = TOps.Zero, c0b = TOps.Zero, c0c = TOps.Zero, c1a = TOps.Zero, c1b = TOps.Zero, c1c = TOps.Zero;
+        TVector c2a = TOps.Zero, c2b = TOps.Zero, c2c = TOps.Zero, c3a = TOps.Zero, c3b = TOps.Zero, c3c = TOps.Zero;
+        TVector c4a = TOps.Zero, c4b = TOps.Zero, c5a = TOps.Zero, c5b = TOps.Zero, c6a = TOps.Zero, c6b = TOps.Zero;
+        TVector c7a = TOps.Zero, c7b = TOps.Zero, c8a = TOps.Zero, c8b = TOps.Zero, c9a = TOps.Zero, c9b = TOps.Zero;
+        TVector c10a = TOps.Zero, c10b = TOps.Zero, c11a = TOps.Zero, c11b = TOps.Zero, c12a = TOps.Zero, c12b = TOps.Zero, c13a = TOps.Zero, c13b = TOps.Zero;
         if (t->Accumulate)
         {
             float* row = cTile;
             nint next = t->CRow;
-            if (TRows.Value > 0) { c0a = TOps.Load(row); if (TColumns.Value > 1) c0b = TOps.Load(row + TOps.Count); }
-            if (TRows.Value > 1) { row += next; c1a = TOps.Load(row); if (TColumns.Value > 1) c1b = TOps.Load(row + TOps.Count); }
-            if (TRows.Value > 2) { row += next; c2a = TOps.Load(row); if (TColumns.Value > 1) c2b = TOps.Load(row + TOps.Count); }
-            if (TRows.Value > 3) { row += next; c3a = TOps.Load(row); if (TColumns.Value > 1) c3b = TOps.Load(row + TOps.Count); }
+            if (TRows.Value > 0) { c0a = TOps.Load(row); if (TColumns.Value > 1) c0b = TOps.Load(row + TOps.Count); if (TColumns.Value > 2) c0c = TOps.Load(row + 2 * TOps.Count); }
+            if (TRows.Value > 1) { row += next; c1a = TOps.Load(row); if (TColumns.Value > 1) c1b = TOps.Load(row + TOps.Count); if (TColumns.Value > 2) c1c = TOps.Load(row + 2 * TOps.Count); }
+            if (TRows.Value > 2) { row += next; c2a = TOps.Load(row); if (TColumns.Value > 1) c2b = TOps.Load(row + TOps.Count); if (TColumns.Value > 2) c2c = TOps.Load(row + 2 * TOps.Count); }
+            if (TRows.Value > 3) { row += next; c3a = TOps.Load(row); if (TColumns.Value > 1) c3b = TOps.Load(row + TOps.Count); if (TColumns.Value > 2) c3c = TOps.Load(row + 2 * TOps.Count); }
             if (TRows.Value > 4) { row += next; c4a = TOps.Load(row); if (TColumns.Value > 1) c4b = TOps.Load(row + TOps.Count); }
             if (TRows.Value > 5) { row += next; c5a = TOps.Load(row); if (TColumns.Value > 1) c5b = TOps.Load(row + TOps.Count); }
             if (TRows.Value > 6) { row += next; c6a = TOps.Load(row); if (TColumns.Value > 1) c6b = TOps.Load(row + TOps.Count); }
@@ -93,20 +94,22 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
             if (TRows.Value > 13) { row += next; c13a = TOps.Load(row); if (TColumns.Value > 1) c13b = TOps.Load(row + TOps.Count); }
         }
 
+        int rowBytes = TColumns.Value * TOps.Count * sizeof(float);
         if (t->NextC != null)
         {
-            float* row = t->NextC + (cTile - t->C);
-            for (int i = 0; i < TRows.Value; i++, row += t->CRow)
+            byte* row = (byte*)(t->NextC + (cTile - t->C));
+            nint next = t->CRow * sizeof(float);
+            for (int i = 0; i < TRows.Value; i++, row += next)
             {
                 TOps.Prefetch(row);
-                if (TColumns.Value * TOps.Count > LineFloats) TOps.Prefetch(row + TOps.Count);
+                if (rowBytes > LineBytes) TOps.Prefetch(row + LineBytes);
             }
         }
 
         // Byte strides: rows 0 to 8 are one addressing mode each from a (base + {0, 1, 2, 4, 8} * s1, s3, s5, s3 * 2, s7),
         // rows 9 to 13 the same from a second base nine rows on.
         nint s1 = t->ARow * sizeof(float), s3 = 3 * s1, s5 = 5 * s1, s7 = 7 * s1;
-        nint aInner = t->AInner * sizeof(float), bInner = t->BInner * sizeof(float), inner = t->Inner, ahead = t->Ahead;
+        nint aInner = t->AInner * sizeof(float), inner = t->Inner, ahead = t->Ahead;
         byte* aOuter = (byte*)aTile, bOuter = (byte*)t->B;
         nint outer = t->Outer;
         do
@@ -117,18 +120,46 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
             {
                 byte* a = aMiddle, b = bMiddle;
                 nint step = inner;
-                do
+                TVector b0, b1 = TOps.Zero, b2 = TOps.Zero, x;
+                // With few registers the loop's own instructions weigh: two steps a turn. With many, a step has loads to spare, and
+                // a prefetch takes the place of one.
+                for (; TOps.Registers <= 16 && TColumns.Value > 1 && step >= 2; step -= 2)
                 {
-                    TVector b0 = TOps.Load((float*)b), b1 = TOps.Zero;
+                    b0 = TOps.Load((float*)b);
                     if (TColumns.Value > 1) b1 = TOps.Load((float*)b + TOps.Count);
+                    if (TColumns.Value > 2) b2 = TOps.Load((float*)b + 2 * TOps.Count);
+                    if (TRows.Value > 0) { x = TOps.Broadcast(*(float*)a); c0a = TOps.MultiplyAdd(x, b0, c0a); if (TColumns.Value > 1) c0b = TOps.MultiplyAdd(x, b1, c0b); if (TColumns.Value > 2) c0c = TOps.MultiplyAdd(x, b2, c0c); }
+                    if (TRows.Value > 1) { x = TOps.Broadcast(*(float*)(a + s1)); c1a = TOps.MultiplyAdd(x, b0, c1a); if (TColumns.Value > 1) c1b = TOps.MultiplyAdd(x, b1, c1b); if (TColumns.Value > 2) c1c = TOps.MultiplyAdd(x, b2, c1c); }
+                    if (TRows.Value > 2) { x = TOps.Broadcast(*(float*)(a + s1 * 2)); c2a = TOps.MultiplyAdd(x, b0, c2a); if (TColumns.Value > 1) c2b = TOps.MultiplyAdd(x, b1, c2b); if (TColumns.Value > 2) c2c = TOps.MultiplyAdd(x, b2, c2c); }
+                    if (TRows.Value > 3) { x = TOps.Broadcast(*(float*)(a + s3)); c3a = TOps.MultiplyAdd(x, b0, c3a); if (TColumns.Value > 1) c3b = TOps.MultiplyAdd(x, b1, c3b); if (TColumns.Value > 2) c3c = TOps.MultiplyAdd(x, b2, c3c); }
+                    if (TRows.Value > 4) { x = TOps.Broadcast(*(float*)(a + s1 * 4)); c4a = TOps.MultiplyAdd(x, b0, c4a); if (TColumns.Value > 1) c4b = TOps.MultiplyAdd(x, b1, c4b); }
+                    if (TRows.Value > 5) { x = TOps.Broadcast(*(float*)(a + s5)); c5a = TOps.MultiplyAdd(x, b0, c5a); if (TColumns.Value > 1) c5b = TOps.MultiplyAdd(x, b1, c5b); }
+                    a += aInner;
+                    b0 = TOps.Load((float*)(b + rowBytes));
+                    if (TColumns.Value > 1) b1 = TOps.Load((float*)(b + rowBytes) + TOps.Count);
+                    if (TColumns.Value > 2) b2 = TOps.Load((float*)(b + rowBytes) + 2 * TOps.Count);
+                    if (TRows.Value > 0) { x = TOps.Broadcast(*(float*)a); c0a = TOps.MultiplyAdd(x, b0, c0a); if (TColumns.Value > 1) c0b = TOps.MultiplyAdd(x, b1, c0b); if (TColumns.Value > 2) c0c = TOps.MultiplyAdd(x, b2, c0c); }
+                    if (TRows.Value > 1) { x = TOps.Broadcast(*(float*)(a + s1)); c1a = TOps.MultiplyAdd(x, b0, c1a); if (TColumns.Value > 1) c1b = TOps.MultiplyAdd(x, b1, c1b); if (TColumns.Value > 2) c1c = TOps.MultiplyAdd(x, b2, c1c); }
+                    if (TRows.Value > 2) { x = TOps.Broadcast(*(float*)(a + s1 * 2)); c2a = TOps.MultiplyAdd(x, b0, c2a); if (TColumns.Value > 1) c2b = TOps.MultiplyAdd(x, b1, c2b); if (TColumns.Value > 2) c2c = TOps.MultiplyAdd(x, b2, c2c); }
+                    if (TRows.Value > 3) { x = TOps.Broadcast(*(float*)(a + s3)); c3a = TOps.MultiplyAdd(x, b0, c3a); if (TColumns.Value > 1) c3b = TOps.MultiplyAdd(x, b1, c3b); if (TColumns.Value > 2) c3c = TOps.MultiplyAdd(x, b2, c3c); }
+                    if (TRows.Value > 4) { x = TOps.Broadcast(*(float*)(a + s1 * 4)); c4a = TOps.MultiplyAdd(x, b0, c4a); if (TColumns.Value > 1) c4b = TOps.MultiplyAdd(x, b1, c4b); }
+                    if (TRows.Value > 5) { x = TOps.Broadcast(*(float*)(a + s5)); c5a = TOps.MultiplyAdd(x, b0, c5a); if (TColumns.Value > 1) c5b = TOps.MultiplyAdd(x, b1, c5b); }
+                    a += aInner;
+                    b += 2 * rowBytes;
+                }
+
+                if (step != 0) do
+                {
+                    b0 = TOps.Load((float*)b);
+                    if (TColumns.Value > 1) b1 = TOps.Load((float*)b + TOps.Count);
+                    if (TColumns.Value > 2) b2 = TOps.Load((float*)b + 2 * TOps.Count);
                     if (TOps.Registers > 16) TOps.Prefetch(b + ahead);
-                    if (TOps.Registers > 16 && TColumns.Value * TOps.Count > LineFloats) TOps.Prefetch(b + ahead + TOps.Count * sizeof(float));
+                    if (TOps.Registers > 16 && rowBytes > LineBytes) TOps.Prefetch(b + ahead + LineBytes);
                     byte* a9 = a + s1 * 8 + s1;
-                    TVector x;
-                    if (TRows.Value > 0) { x = TOps.Broadcast(*(float*)a); c0a = TOps.MultiplyAdd(x, b0, c0a); if (TColumns.Value > 1) c0b = TOps.MultiplyAdd(x, b1, c0b); }
-                    if (TRows.Value > 1) { x = TOps.Broadcast(*(float*)(a + s1)); c1a = TOps.MultiplyAdd(x, b0, c1a); if (TColumns.Value > 1) c1b = TOps.MultiplyAdd(x, b1, c1b); }
-                    if (TRows.Value > 2) { x = TOps.Broadcast(*(float*)(a + s1 * 2)); c2a = TOps.MultiplyAdd(x, b0, c2a); if (TColumns.Value > 1) c2b = TOps.MultiplyAdd(x, b1, c2b); }
-                    if (TRows.Value > 3) { x = TOps.Broadcast(*(float*)(a + s3)); c3a = TOps.MultiplyAdd(x, b0, c3a); if (TColumns.Value > 1) c3b = TOps.MultiplyAdd(x, b1, c3b); }
+                    if (TRows.Value > 0) { x = TOps.Broadcast(*(float*)a); c0a = TOps.MultiplyAdd(x, b0, c0a); if (TColumns.Value > 1) c0b = TOps.MultiplyAdd(x, b1, c0b); if (TColumns.Value > 2) c0c = TOps.MultiplyAdd(x, b2, c0c); }
+                    if (TRows.Value > 1) { x = TOps.Broadcast(*(float*)(a + s1)); c1a = TOps.MultiplyAdd(x, b0, c1a); if (TColumns.Value > 1) c1b = TOps.MultiplyAdd(x, b1, c1b); if (TColumns.Value > 2) c1c = TOps.MultiplyAdd(x, b2, c1c); }
+                    if (TRows.Value > 2) { x = TOps.Broadcast(*(float*)(a + s1 * 2)); c2a = TOps.MultiplyAdd(x, b0, c2a); if (TColumns.Value > 1) c2b = TOps.MultiplyAdd(x, b1, c2b); if (TColumns.Value > 2) c2c = TOps.MultiplyAdd(x, b2, c2c); }
+                    if (TRows.Value > 3) { x = TOps.Broadcast(*(float*)(a + s3)); c3a = TOps.MultiplyAdd(x, b0, c3a); if (TColumns.Value > 1) c3b = TOps.MultiplyAdd(x, b1, c3b); if (TColumns.Value > 2) c3c = TOps.MultiplyAdd(x, b2, c3c); }
                     if (TRows.Value > 4) { x = TOps.Broadcast(*(float*)(a + s1 * 4)); c4a = TOps.MultiplyAdd(x, b0, c4a); if (TColumns.Value > 1) c4b = TOps.MultiplyAdd(x, b1, c4b); }
                     if (TRows.Value > 5) { x = TOps.Broadcast(*(float*)(a + s5)); c5a = TOps.MultiplyAdd(x, b0, c5a); if (TColumns.Value > 1) c5b = TOps.MultiplyAdd(x, b1, c5b); }
                     if (TRows.Value > 6) { x = TOps.Broadcast(*(float*)(a + s3 * 2)); c6a = TOps.MultiplyAdd(x, b0, c6a); if (TColumns.Value > 1) c6b = TOps.MultiplyAdd(x, b1, c6b); }
@@ -140,9 +171,10 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
                     if (TRows.Value > 12) { x = TOps.Broadcast(*(float*)(a9 + s3)); c12a = TOps.MultiplyAdd(x, b0, c12a); if (TColumns.Value > 1) c12b = TOps.MultiplyAdd(x, b1, c12b); }
                     if (TRows.Value > 13) { x = TOps.Broadcast(*(float*)(a9 + s1 * 4)); c13a = TOps.MultiplyAdd(x, b0, c13a); if (TColumns.Value > 1) c13b = TOps.MultiplyAdd(x, b1, c13b); }
                     a += aInner;
-                    b += bInner;
+                    b += rowBytes;
                 }
                 while (--step != 0);
+
                 aMiddle += t->AMiddle * sizeof(float);
                 bMiddle += t->BMiddle * sizeof(float);
             }
@@ -156,10 +188,10 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
         {
             float* row = cTile;
             nint next = t->CRow;
-            if (TRows.Value > 0) { TOps.StoreNonTemporal(c0a, row); if (TColumns.Value > 1) TOps.StoreNonTemporal(c0b, row + TOps.Count); }
-            if (TRows.Value > 1) { row += next; TOps.StoreNonTemporal(c1a, row); if (TColumns.Value > 1) TOps.StoreNonTemporal(c1b, row + TOps.Count); }
-            if (TRows.Value > 2) { row += next; TOps.StoreNonTemporal(c2a, row); if (TColumns.Value > 1) TOps.StoreNonTemporal(c2b, row + TOps.Count); }
-            if (TRows.Value > 3) { row += next; TOps.StoreNonTemporal(c3a, row); if (TColumns.Value > 1) TOps.StoreNonTemporal(c3b, row + TOps.Count); }
+            if (TRows.Value > 0) { TOps.StoreNonTemporal(c0a, row); if (TColumns.Value > 1) TOps.StoreNonTemporal(c0b, row + TOps.Count); if (TColumns.Value > 2) TOps.StoreNonTemporal(c0c, row + 2 * TOps.Count); }
+            if (TRows.Value > 1) { row += next; TOps.StoreNonTemporal(c1a, row); if (TColumns.Value > 1) TOps.StoreNonTemporal(c1b, row + TOps.Count); if (TColumns.Value > 2) TOps.StoreNonTemporal(c1c, row + 2 * TOps.Count); }
+            if (TRows.Value > 2) { row += next; TOps.StoreNonTemporal(c2a, row); if (TColumns.Value > 1) TOps.StoreNonTemporal(c2b, row + TOps.Count); if (TColumns.Value > 2) TOps.StoreNonTemporal(c2c, row + 2 * TOps.Count); }
+            if (TRows.Value > 3) { row += next; TOps.StoreNonTemporal(c3a, row); if (TColumns.Value > 1) TOps.StoreNonTemporal(c3b, row + TOps.Count); if (TColumns.Value > 2) TOps.StoreNonTemporal(c3c, row + 2 * TOps.Count); }
             if (TRows.Value > 4) { row += next; TOps.StoreNonTemporal(c4a, row); if (TColumns.Value > 1) TOps.StoreNonTemporal(c4b, row + TOps.Count); }
             if (TRows.Value > 5) { row += next; TOps.StoreNonTemporal(c5a, row); if (TColumns.Value > 1) TOps.StoreNonTemporal(c5b, row + TOps.Count); }
             if (TRows.Value > 6) { row += next; TOps.StoreNonTemporal(c6a, row); if (TColumns.Value > 1) TOps.StoreNonTemporal(c6b, row + TOps.Count); }
@@ -175,10 +207,10 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
         {
             float* row = cTile;
             nint next = t->CRow;
-            if (TRows.Value > 0) { TOps.Store(c0a, row); if (TColumns.Value > 1) TOps.Store(c0b, row + TOps.Count); }
-            if (TRows.Value > 1) { row += next; TOps.Store(c1a, row); if (TColumns.Value > 1) TOps.Store(c1b, row + TOps.Count); }
-            if (TRows.Value > 2) { row += next; TOps.Store(c2a, row); if (TColumns.Value > 1) TOps.Store(c2b, row + TOps.Count); }
-            if (TRows.Value > 3) { row += next; TOps.Store(c3a, row); if (TColumns.Value > 1) TOps.Store(c3b, row + TOps.Count); }
+            if (TRows.Value > 0) { TOps.Store(c0a, row); if (TColumns.Value > 1) TOps.Store(c0b, row + TOps.Count); if (TColumns.Value > 2) TOps.Store(c0c, row + 2 * TOps.Count); }
+            if (TRows.Value > 1) { row += next; TOps.Store(c1a, row); if (TColumns.Value > 1) TOps.Store(c1b, row + TOps.Count); if (TColumns.Value > 2) TOps.Store(c1c, row + 2 * TOps.Count); }
+            if (TRows.Value > 2) { row += next; TOps.Store(c2a, row); if (TColumns.Value > 1) TOps.Store(c2b, row + TOps.Count); if (TColumns.Value > 2) TOps.Store(c2c, row + 2 * TOps.Count); }
+            if (TRows.Value > 3) { row += next; TOps.Store(c3a, row); if (TColumns.Value > 1) TOps.Store(c3b, row + TOps.Count); if (TColumns.Value > 2) TOps.Store(c3c, row + 2 * TOps.Count); }
             if (TRows.Value > 4) { row += next; TOps.Store(c4a, row); if (TColumns.Value > 1) TOps.Store(c4b, row + TOps.Count); }
             if (TRows.Value > 5) { row += next; TOps.Store(c5a, row); if (TColumns.Value > 1) TOps.Store(c5b, row + TOps.Count); }
             if (TRows.Value > 6) { row += next; TOps.Store(c6a, row); if (TColumns.Value > 1) TOps.Store(c6b, row + TOps.Count); }

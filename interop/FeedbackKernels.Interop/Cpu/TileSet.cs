@@ -3,33 +3,40 @@ namespace FeedbackKernels.Interop;
 /// <summary>The tile kernels of one vector type, by height and width.</summary>
 internal unsafe struct TileSet
 {
-    private const int Tallest = 14, Widest = 2;
+    private const int Tallest = 14, Widest = 3;
 
     private fixed long _kernels[Tallest * Widest];
+
+    private readonly int _registers;
 
     private TileSet(int lanes, int registers)
     {
         Lanes = lanes;
-        // Accumulators, the vectors of B, and one broadcast have to fit the registers.
-        MaxRows = Math.Min(Tallest, (registers - 3) / 2);
-        MaxRowsOneVector = Math.Min(Tallest, registers - 2);
+        _registers = registers;
+        Vectors = registers > 16 ? 2 : 3;
     }
 
     /// <summary>Floats in a vector.</summary>
     public readonly int Lanes;
 
-    /// <summary>Height of the tallest tile that is two vectors wide.</summary>
-    public readonly int MaxRows;
+    /// <summary>Vectors across the widest tile: with few registers three, so that fewer loads go with a product.</summary>
+    public readonly int Vectors;
 
-    /// <summary>Height of the tallest tile that is one vector wide.</summary>
-    public readonly int MaxRowsOneVector;
+    /// <summary>The panels of a right operand of so many columns.</summary>
+    public readonly PanelLayout Panels(int columns) => new(columns, Lanes, Vectors);
 
-    /// <summary>Height of the tallest tile of a width in columns.</summary>
-    public readonly int MaxRowsFor(int width) => width > Lanes ? MaxRows : MaxRowsOneVector;
+    /// <summary>Height of the tallest tile of a width in columns: accumulators, vectors of B and one broadcast fit the registers.</summary>
+    public readonly int MaxRows(int width)
+    {
+        int across = Across(width);
+        return Math.Min(Tallest, (_registers - across - 1) / across);
+    }
 
-    /// <summary>Runs the tile of so many rows by so many columns (one or two vectors of them).</summary>
+    /// <summary>Runs the tile of so many rows by so many columns (one vector of them to <see cref="Vectors"/>).</summary>
     public readonly void Run(int rows, int width, TileArguments* arguments) =>
-        ((delegate*<TileArguments*, void>)(nint)_kernels[(rows - 1) * Widest + (width > Lanes ? 1 : 0)])(arguments);
+        ((delegate*<TileArguments*, void>)(nint)_kernels[(rows - 1) * Widest + Across(width) - 1])(arguments);
+
+    private readonly int Across(int width) => width <= Lanes ? 1 : width <= 2 * Lanes ? 2 : 3;
 
     public static TileSet For<TVector, TOps>()
         where TVector : unmanaged
@@ -61,6 +68,7 @@ internal unsafe struct TileSet
         int first = (TRows.Value - 1) * Widest;
         _kernels[first] = (nint)(delegate*<TileArguments*, void>)&TileKernel<TVector, TOps, TRows, One>.Run;
         _kernels[first + 1] = (nint)(delegate*<TileArguments*, void>)&TileKernel<TVector, TOps, TRows, Two>.Run;
+        _kernels[first + 2] = (nint)(delegate*<TileArguments*, void>)&TileKernel<TVector, TOps, TRows, Three>.Run;
     }
 
     private readonly struct One : IConstant { public static int Value => 1; }

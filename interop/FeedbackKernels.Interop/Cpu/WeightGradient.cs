@@ -11,7 +11,7 @@ namespace FeedbackKernels.Interop;
 /// </summary>
 internal unsafe struct WeightGradient : IParallelJob
 {
-    // A strip of x holds one cache line a pixel; a tile uses as many of its channels as it has rows.
+    // A strip of x holds one cache line a pixel: the rows of one tall tile or of several low ones.
     private const int StripFloats = 16;
 
     // Pixels of a block: a panel of dy (128 bytes a pixel) and a strip of x (64) stay in L1 while all taps pass over them.
@@ -20,11 +20,11 @@ internal unsafe struct WeightGradient : IParallelJob
     // Where dW is so large, reading and writing it once a block costs more than reading panels from L2: blocks are twice as long.
     private const long LargeWeightBytes = 1024 * 1024;
 
-    // Panels of dy that are copied together: neighbours in memory, as many as leave most of a 1 MiB L2 to the rest.
-    private const int ErrorBytes = 256 * 1024;
+    // Panels of dy that are copied together: neighbours in memory, as many as leave most of L2 to the rest.
+    private static readonly long ErrorBytes = Caches.Level2 / 4;
 
-    // Strips of x that an item takes at a time: half of a 1 MiB L2.
-    private const long GroupBytes = 512 * 1024;
+    // Strips of x that an item takes at a time: half of L2.
+    private static readonly long GroupBytes = Caches.Level2 / 2;
 
     // Most memory for the shares' partial sums, and most shares. Each is one more pass over dW, a few percent of the time that
     // so many pixels take.
@@ -71,12 +71,12 @@ internal unsafe struct WeightGradient : IParallelJob
 
     private readonly bool Pointwise => !ByFilterRow && Shape is { R: 1, S: 1, Padding: 0 };
 
-    private readonly int Tallest => Kernels->Tiles.MaxRows;
+    private readonly int StripRows => Kernels->Tiles.MaxRows(Layout.FullWidth) is > StripFloats / 2 and var tall ? Math.Min(tall, StripFloats) : StripFloats;
 
     // Rows of dW that the tiles share out: a tap's channels, or a filter row's (tap column, channel) pairs.
     private readonly int TileRows => ByFilterRow ? Shape.S * Shape.C : Shape.C;
 
-    private readonly int MostStrips => (GroupRows(0) + Tallest - 1) / Tallest;
+    private readonly int MostStrips => (GroupRows(0) + StripRows - 1) / StripRows;
 
     // A 1x1 convolution sees no neighbours: just the pixels that it reads are packed.
     private readonly int Step => Pointwise ? 1 : Shape.Stride;
@@ -106,7 +106,7 @@ internal unsafe struct WeightGradient : IParallelJob
         int pixels = weightBytes >= LargeWeightBytes ? 2 * BlockPixels : BlockPixels;
         _rowsPerBlock = Math.Clamp(pixels / Shape.Q, 1, Shape.P);
         _imagesPerBlock = Math.Clamp(pixels / (_rowsPerBlock * Shape.Q), 1, (Shape.N + Shares - 1) / Shares);
-        long strips = (TileRows + Tallest - 1) / Tallest, groupStrips = Math.Max(1, GroupBytes / (StripStride * sizeof(float)));
+        long strips = (TileRows + StripRows - 1) / StripRows, groupStrips = Math.Max(1, GroupBytes / (StripStride * sizeof(float)));
         _channelGroups = ByFilterRow ? 1 : (int)((strips + groupStrips - 1) / groupStrips);
         int parts = Shares * _channelGroups;
         _panelGroups = Math.Clamp((ItemsPerThread * threads + parts - 1) / parts, 1, Layout.Count);
@@ -119,7 +119,7 @@ internal unsafe struct WeightGradient : IParallelJob
         int firstImage = (int)((long)Shape.N * share / Shares), endImage = (int)((long)Shape.N * (share + 1) / Shares);
         float* dw = share == 0 ? Dw : Partials + (share - 1) * Shape.WeightLength;
         var block = new PixelBlock { X = Blocks + worker * BlockFloats, FirstRow = FirstGroupRow(channelGroup), Rows = GroupRows(channelGroup) };
-        block.Strips = (block.Rows + Tallest - 1) / Tallest;
+        block.Strips = (block.Rows + StripRows - 1) / StripRows;
         block.Calls = (long)block.Strips * (endPanel - firstPanel) * Shape.R * (ByFilterRow ? 1 : Shape.S);
         // Where every tap has pixels in every block, the first block overwrites what is there.
         block.Overwrites = Pointwise && (share > 0 || !Accumulate);
@@ -194,13 +194,11 @@ internal unsafe struct WeightGradient : IParallelJob
         if (endP <= firstP) return;
         int width = Layout.Width(panel);
         var tile = default(TileArguments);
-        tile.Tiles = 1;
         tile.ARow = 1;
         tile.AInner = Step * (nint)(ByFilterRow ? Shape.C : StripFloats);
         tile.AMiddle = Step * PackedRowFloats;
         tile.AOuter = PackedRows * PackedRowFloats;
-        tile.BInner = width;
-        tile.BMiddle = Shape.Q * tile.BInner;
+        tile.BMiddle = (nint)Shape.Q * width;
         tile.BOuter = (block.EndP - block.FirstP) * tile.BMiddle;
         tile.Middle = endP - firstP;
         tile.Outer = block.Images;
@@ -223,7 +221,7 @@ internal unsafe struct WeightGradient : IParallelJob
             (int firstQ, int endQ) = Inside(0, Shape.Q, s - Shape.Padding, Shape.W);
             if (endQ <= firstQ) continue;
             tile.Inner = endQ - firstQ;
-            tile.B = error + firstQ * tile.BInner;
+            tile.B = error + firstQ * width;
             AddTap(Pointwise ? AsOneRow(tile, block) : tile, x + (firstQ * Step + s - Shape.Padding) * StripFloats, StripStride, taps, panel, ref block);
         }
     }
@@ -240,17 +238,27 @@ internal unsafe struct WeightGradient : IParallelJob
     /// <summary>All tiles of a tap, or of a filter row, one below the other.</summary>
     private readonly void AddTap(TileArguments tile, float* x, nint stripStride, float* dw, int panel, ref PixelBlock block)
     {
-        int width = Layout.Width(panel), valid = Layout.ValidColumns(panel);
-        float* scratch = stackalloc float[valid < width ? Tallest * width : 1];
+        int width = Layout.Width(panel), valid = Layout.ValidColumns(panel), tall = Kernels->Tiles.MaxRows(width);
+        float* scratch = stackalloc float[valid < width ? tall * width : 1];
         for (int i = 0; i < block.Strips; i++)
         {
             (int first, int rows) = Strip(block, i);
-            tile.A = x + (stripStride == 1 ? first : i * stripStride + first - StripStart(first));
-            tile.C = dw + (nint)first * Shape.K;
-            tile.Ahead = block.TakeAhead(tile);
-            tile.NextC = i + 1 < block.Strips ? tile.C + (nint)rows * Shape.K : null;
-            if (valid < width) RunNarrow(&tile, rows, width, valid, scratch);
-            else Kernels->Tiles.Run(rows, width, &tile);
+            float* strip = x + (stripStride == 1 ? first : i * stripStride + first - StripStart(first));
+            int tiles = (rows + tall - 1) / tall;
+            // Tiles of one height take one call.
+            tile.Tiles = valid == width && rows % tiles == 0 ? tiles : 1;
+            for (int t = 0; t < tiles; t += (int)tile.Tiles)
+            {
+                int top = rows * t / tiles, height = rows * (t + 1) / tiles - top;
+                tile.A = strip + top;
+                tile.C = dw + (nint)(first + top) * Shape.K;
+                tile.ATile = height;
+                tile.CTile = (nint)height * Shape.K;
+                tile.Ahead = block.TakeAhead(tile, width);
+                tile.NextC = tile.C + tile.CTile;
+                if (valid < width) RunNarrow(&tile, height, width, valid, scratch);
+                else Kernels->Tiles.Run(height, width, &tile);
+            }
         }
     }
 
@@ -328,10 +336,11 @@ internal unsafe struct WeightGradient : IParallelJob
 
     private readonly void PackErrors(in PixelBlock block, int firstPanel, int endPanel)
     {
-        int last = endPanel - 1, whole = endPanel - firstPanel - (Layout.ValidColumns(last) < Layout.FullWidth ? 1 : 0);
         float* errors = block.X + ErrorOffset;
+        int whole = Math.Max(0, Math.Min(endPanel, Layout.WholePanels) - firstPanel);
         PackErrors(block, firstPanel, whole, Layout.FullWidth, 0, errors);
-        if (whole < endPanel - firstPanel) PackErrors(block, last, 1, Layout.Width(last), Layout.ValidColumns(last), errors + whole * ErrorStride);
+        for (int panel = firstPanel + whole; panel < endPanel; panel++)
+            PackErrors(block, panel, 1, Layout.Width(panel), Layout.ValidColumns(panel), errors + (panel - firstPanel) * ErrorStride);
     }
 
     private readonly void PackErrors(in PixelBlock block, int panel, int panels, int width, int valid, float* destination)
@@ -386,9 +395,9 @@ internal unsafe struct WeightGradient : IParallelJob
         public long AheadBytes, Credit, Calls;
 
         /// <summary>What a call of the tile kernel is to fetch, as <see cref="TileArguments.Ahead"/>.</summary>
-        public nint TakeAhead(in TileArguments tile)
+        public nint TakeAhead(in TileArguments tile, int width)
         {
-            nint bytes = tile.Inner * tile.Middle * tile.Outer * tile.BInner * sizeof(float);
+            nint bytes = tile.Inner * tile.Middle * tile.Outer * width * sizeof(float);
             byte* from = (byte*)tile.B;
             Credit += AheadBytes / Calls;
             if (Credit <= 0) return 0;

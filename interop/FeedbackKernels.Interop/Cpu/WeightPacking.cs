@@ -53,7 +53,7 @@ internal unsafe struct WeightPacking : IParallelJob
             Source = Source + tapRow * TapRowStride + tapColumn * TapColumnStride + first * ChannelStride,
             SourceStride = ChannelStride,
             Pixels = count,
-            Strips = Layout.Columns / Layout.FullWidth,
+            Strips = Layout.WholePanels,
             Floats = Layout.FullWidth,
             Destination = Panels + row * Layout.FullWidth,
             StripStride = PanelRows * Layout.FullWidth,

@@ -19,8 +19,8 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
     // Between points of the weights, and between tiles.
     private const int LineFloats = 16;
 
-    // Transformed tiles and products of a block, in most of a 1 MiB L2, beside the panels that stream past.
-    private const long BlockBytes = 640 * 1024;
+    // Transformed tiles and products of a block, in most of L2, beside the panels that stream past.
+    private static readonly long BlockBytes = Caches.Level2 * 5 / 8;
 
     // Below so many blocks threads would wait for each other; above so many bytes the transformed weights leave L2 and are
     // read from further away for every block.
@@ -128,7 +128,7 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
 
     public static WinogradConvolution Of(in GatherConvolution direct, in WeightPacking packing, float* zeros)
     {
-        int tall = direct.Kernels->Tiles.MaxRows;
+        int tall = direct.Kernels->Tiles.MaxRows(direct.Layout.FullWidth);
         long tileBytes = Points * (long)(direct.InputChannels + direct.Layout.Columns) * sizeof(float);
         var grid = new TileGrid(direct.N, direct.P, direct.Q);
         var input = WinogradMap.Of(direct.Input, direct.InputRows, direct.InputColumns, direct.InputChannels, grid, zeros);
@@ -220,9 +220,8 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
                 int column = layout.FirstColumn(panel);
                 t.A = left;
                 t.B = Weights + point * WeightPoint + (nint)Channels * column;
-                t.BInner = layout.Width(panel);
                 t.C = product + column;
-                Multiply(&t, count);
+                Multiply(&t, count, layout.Width(panel));
             }
         }
 
@@ -245,7 +244,6 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
             }
 
             TileArguments t = ProductOf(channels);
-            t.BInner = width;
             t.Accumulate = channel > 0;
             for (int point = 0; point < Points; point++, tiles += TilePoint)
             {
@@ -253,7 +251,7 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
                 t.A = tiles + first * TileRow;
                 t.C = products + first * ProductRow + (nint)point * width;
                 t.B = weights + point * WeightPoint;
-                MultiplyAndFetch(&t, count, tiles + TilePoint);
+                MultiplyAndFetch(&t, count, width, tiles + TilePoint);
             }
         }
 
@@ -280,30 +278,30 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
     }
 
     /// <summary>The products of some tiles, in register tiles of nearly equal height.</summary>
-    private readonly void Multiply(TileArguments* t, int tiles)
+    private readonly void Multiply(TileArguments* t, int tiles, int width)
     {
         if (tiles == 0) return;
-        int tall = Direct.Kernels->Tiles.MaxRows, strips = (tiles + tall - 1) / tall, rows = tiles / strips, higher = tiles % strips;
-        RunStrips(t, higher, rows + 1);
-        RunStrips(t, strips - higher, rows);
+        int tall = Direct.Kernels->Tiles.MaxRows(width), strips = (tiles + tall - 1) / tall, rows = tiles / strips, higher = tiles % strips;
+        RunStrips(t, higher, rows + 1, width);
+        RunStrips(t, strips - higher, rows, width);
     }
 
-    private readonly void RunStrips(TileArguments* t, int strips, int rows)
+    private readonly void RunStrips(TileArguments* t, int strips, int rows, int width)
     {
         if (strips == 0) return;
         t->Tiles = strips;
         t->ATile = rows * t->ARow;
         t->CTile = rows * t->CRow;
-        Direct.Kernels->Tiles.Run(rows, (int)t->BInner, t);
+        Direct.Kernels->Tiles.Run(rows, width, t);
         t->A += strips * t->ATile;
         t->C += strips * t->CTile;
     }
 
     /// <summary>The same one by one: meanwhile each fetches a part of the tiles of the next point, which come from a third level
     /// of cache or from memory, and the sums that the next one adds to.</summary>
-    private readonly void MultiplyAndFetch(TileArguments* t, int tiles, float* nextTiles)
+    private readonly void MultiplyAndFetch(TileArguments* t, int tiles, int width, float* nextTiles)
     {
-        int tall = Direct.Kernels->Tiles.MaxRows, strips = (tiles + tall - 1) / tall;
+        int tall = Direct.Kernels->Tiles.MaxRows(width), strips = (tiles + tall - 1) / tall;
         byte* fetch = (byte*)nextTiles, end = fetch + TilePoint * sizeof(float);
         t->Tiles = 1;
         for (int i = 0, first = 0; i < strips; i++)
@@ -311,8 +309,8 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
             int next = tiles * (i + 1) / strips, rows = next - first;
             t->Ahead = fetch < end ? (nint)(fetch - (byte*)t->B) : GatherConvolution.PanelAheadBytes;
             t->NextC = t->Accumulate ? t->C + rows * t->CRow : null;
-            Direct.Kernels->Tiles.Run(rows, (int)t->BInner, t);
-            fetch += t->Inner * t->BInner * sizeof(float);
+            Direct.Kernels->Tiles.Run(rows, width, t);
+            fetch += t->Inner * width * sizeof(float);
             t->A += rows * t->ARow;
             t->C += rows * t->CRow;
             first = next;

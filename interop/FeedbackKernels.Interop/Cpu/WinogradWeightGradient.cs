@@ -205,7 +205,6 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
     private readonly void Multiply(int point, int part, int parts, bool first)
     {
         int firstChannel = Input.Channels * part / parts, channels = Input.Channels * (part + 1) / parts - firstChannel;
-        int strips = (channels + Kernels->Tiles.MaxRows - 1) / Kernels->Tiles.MaxRows;
         (int firstTile, int endTile) = Input.Grid.TilesWith(point);
         firstTile = Math.Max(firstTile - _firstTile, 0);
         endTile = Math.Min(endTile - _firstTile, _slabTiles);
@@ -231,7 +230,7 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
         {
             int width = Layout.Width(panel), column = Layout.FirstColumn(panel);
             t.B = Errors + point * ErrorPoint + (nint)MostTiles * column + (nint)firstTile * width;
-            t.BInner = width;
+            int tall = Kernels->Tiles.MaxRows(width), strips = (channels + tall - 1) / tall;
             for (int strip = 0; strip < strips; strip++)
             {
                 int channel = firstChannel + channels * strip / strips, rows = firstChannel + channels * (strip + 1) / strips - channel;
