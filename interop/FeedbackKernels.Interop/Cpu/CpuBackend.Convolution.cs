@@ -96,6 +96,7 @@ public sealed unsafe partial class CpuBackend
         {
             gather.Panels = Pack(packing);
             if (gather.SpreadFloats > 0) gather.Spread = _scratch.Floats(ScratchUse.SpreadPixels, Threads * gather.SpreadFloats);
+            if (gather.ProductFloats > 0) gather.Products = _scratch.Floats(ScratchUse.ProductPixels, Threads * gather.ProductFloats);
             RunConvolution(ref gather, gather.Layout.Columns, statistics);
         }
     }
@@ -174,6 +175,7 @@ public sealed unsafe partial class CpuBackend
             OutputRowStride = (nint)u * shape.W * shape.C,
             OutputImageStride = (nint)shape.H * shape.W * shape.C,
             Accumulate = accumulate,
+            Alone = shape is { R: 1, S: 1, Padding: 0 },
         };
         var packing = new WeightPacking
         {
@@ -189,9 +191,8 @@ public sealed unsafe partial class CpuBackend
             ColumnStride = transposed ? shape.K : 1,
         };
         gather.Plan();
-        gather.ClearGaps = shape is { R: 1, S: 1, Padding: 0 } && u > 1 && (row, column) == (0, 0) && !accumulate && gather.OwnsRows;
         RunFastest(shape, ConvPass.Feedback, ref gather, packing, default);
-        return gather.ClearGaps;
+        return gather.ClearsBetween;
     }
 
     internal override void ConvWeightGradientCore(in ConvShape shape, BufferView x, BufferView dy, BufferView dw)

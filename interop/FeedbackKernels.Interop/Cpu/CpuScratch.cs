@@ -5,6 +5,7 @@ internal enum ScratchUse
 {
     Panels,
     SpreadPixels,
+    ProductPixels,
     ChunkResults,
     ChunkRows,
     ChannelVectors,

@@ -1,5 +1,3 @@
-using System.Runtime.InteropServices;
-
 namespace FeedbackKernels.Interop;
 
 /// <summary>A convolution that can take the statistics of its outputs on the way, chunk by chunk.</summary>
@@ -64,6 +62,9 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     /// <summary>Where a worker spreads the pixels of its chunk, <see cref="SpreadFloats"/> each; null where they stay in place.</summary>
     public float* Spread;
 
+    /// <summary>Where a worker collects its results, <see cref="ProductFloats"/> each; null where they go to the output.</summary>
+    public float* Products;
+
     public int N, InputRows, InputColumns, InputChannels;
     public int P, Q, TapRows, TapColumns, Step, OriginRow, OriginColumn;
 
@@ -72,15 +73,19 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
 
     public bool Accumulate;
 
-    /// <summary>Whether the output pixels between those that are computed are cleared on the way: what a strided 1x1
-    /// convolution's feedback does not reach.</summary>
-    public bool ClearGaps;
+    /// <summary>Whether nothing else is written between the output pixels, so that what lies there may be cleared on the way.</summary>
+    public bool Alone;
+
     public EpilogueArguments Epilogue;
 
     /// <summary>Statistics of a chunk of output pixels: shift, sum, square sum, each of all columns. Null when not wanted.</summary>
     public float* ChunkStatistics;
 
     private int _panelsPerGroup, _rowsPerItem, _columnsPerItem;
+
+    // Of a strided 1x1 convolution: the pixels that it reads, or that its feedback writes.
+    private StridedPixels _pixels;
+    private bool _gathers, _scatters;
 
     private readonly int RowItems => (P + _rowsPerItem - 1) / _rowsPerItem;
 
@@ -97,7 +102,7 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
 
     // Nothing comes back to the output after its sums are there, and all rows of all tiles start on vectors.
     private readonly bool NonTemporal =>
-        !Accumulate && !ClearGaps && ChunkStatistics == null && !Epilogue.Maps && (long)N * OutputImageStride * sizeof(float) >= NonTemporalBytes
+        !Accumulate && !_scatters && ChunkStatistics == null && !Epilogue.Maps && (long)N * OutputImageStride * sizeof(float) >= NonTemporalBytes
         && OutputPixelStride % Kernels->Tiles.Lanes == 0 && (nint)Output % (Kernels->Tiles.Lanes * sizeof(float)) == 0;
 
     // Any two neighbouring tiles of a row see the same taps: all of them, always.
@@ -105,16 +110,21 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
         OriginRow == 0 && OriginColumn == 0 && (P - 1) * Step + TapRows <= InputRows && (Q - 1) * Step + TapColumns <= InputColumns;
 
     // Copying pays where several panels read the copy.
-    private readonly bool Spreads =>
-        TapRows * TapColumns == 1 && NeverPadded && (nint)Step * InputChannels * sizeof(float) % SetBytes == 0 && _panelsPerGroup > 1;
+    private readonly bool Spreads => _gathers
+        || (TapRows * TapColumns == 1 && NeverPadded && (nint)Step * InputChannels * sizeof(float) % SetBytes == 0 && _panelsPerGroup > 1);
 
     private readonly nint SpreadPixel => InputChannels + LineFloats;
 
     /// <summary>Floats of the pixels of a chunk, spread so that they fall into different sets of L1; 0 where they are read in place.</summary>
     public readonly long SpreadFloats => Spreads ? (long)_rowsPerItem * _columnsPerItem * SpreadPixel : 0;
 
-    /// <summary>Whether an item owns whole output rows, all columns of them.</summary>
-    public readonly bool OwnsRows => PanelGroups == 1 && ColumnItems == 1;
+    private readonly nint ProductPixel => Layout.PaddedColumns + LineFloats;
+
+    /// <summary>Floats of the results of a chunk; 0 where they go to the output.</summary>
+    public readonly long ProductFloats => _scatters ? _columnsPerItem * ProductPixel : 0;
+
+    /// <summary>Whether the pixels between the outputs are cleared on the way.</summary>
+    public readonly bool ClearsBetween => _scatters && Alone && !Accumulate;
 
     /// <summary>Cuts the work into items. Called once the sizes are set, before anything else is asked.</summary>
     public void Plan()
@@ -157,10 +167,28 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
         while (FirstChunk(segment) * PanelGroups > item) segment--;
         int first = FirstChunk(segment), chunks = FirstChunk(segment + 1) - first, rest = item - first * PanelGroups;
         int group = rest / chunks, chunk = first + rest % chunks;
-        if (ClearGaps && group == 0) ClearRows(chunk);
         PixelGrid pixels = Spread == null ? InPlace(chunk) : SpreadChunk(chunk, Spread + worker * SpreadFloats);
-        int endPanel = Math.Min((group + 1) * _panelsPerGroup, Layout.Count);
-        for (int panel = group * _panelsPerGroup; panel < endPanel; panel++) RunPanel(panel, chunk, pixels);
+        int firstPanel = group * _panelsPerGroup, endPanel = Math.Min(firstPanel + _panelsPerGroup, Layout.Count);
+        if (_scatters) RunAndScatter(firstPanel, endPanel, chunk, pixels, Products + worker * ProductFloats);
+        else RunPanels(firstPanel, endPanel, chunk, pixels);
+    }
+
+    private readonly void RunPanels(int firstPanel, int endPanel, int chunk, in PixelGrid pixels)
+    {
+        for (int panel = firstPanel; panel < endPanel; panel++) RunPanel(panel, chunk, pixels);
+    }
+
+    private readonly void RunAndScatter(int firstPanel, int endPanel, int chunk, in PixelGrid pixels, float* products)
+    {
+        (_, _, _, int first, int end) = ChunkBounds(chunk);
+        GatherConvolution collecting = this;
+        collecting.Output = products - first * ProductPixel;
+        collecting.OutputPixelStride = ProductPixel;
+        collecting.Accumulate = false;
+        collecting.RunPanels(firstPanel, endPanel, chunk, pixels);
+        if (ClearsBetween && firstPanel == 0) _pixels.ClearBetween(first, end);
+        int column = Layout.FirstColumn(firstPanel), columns = Math.Min(Layout.FirstColumn(endPanel), Layout.Columns) - column;
+        _pixels.Scatter(first, end, products + column, ProductPixel, column, columns, Accumulate);
     }
 
     private readonly PixelGrid InPlace(int chunk)
@@ -175,6 +203,12 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
         (int n, int firstRow, int endRow, int firstColumn, int endColumn) = ChunkBounds(chunk);
         var grid = new PixelGrid { PixelStride = SpreadPixel, RowStride = (endColumn - firstColumn) * SpreadPixel };
         grid.Origin = destination - firstRow * grid.RowStride - firstColumn * grid.PixelStride;
+        if (_gathers)
+        {
+            _pixels.Gather(firstColumn, endColumn, destination, SpreadPixel);
+            return grid;
+        }
+
         for (int p = firstRow; p < endRow; p++)
         {
             float* from = Input + n * InputImageStride + p * Step * InputRowStride + (nint)firstColumn * Step * InputChannels;
@@ -204,8 +238,7 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
             // Tiles of nearly equal height: a row of 32 pixels is 11 + 11 + 10, not 14 + 14 + 4.
             run.Column = firstColumn + FirstOf(i, tiles, length);
             run.Rows = firstColumn + FirstOf(i + 1, tiles, length) - run.Column;
-            run.Across = 1;
-            if (NeverPadded) run.Across = TilesLike(run.Rows, i, tiles, length);
+            run.Across = TilesLike(run, i, tiles, length);
             run.GroupCount = GroupTaps(run.Column, run.Rows, groups);
             for (run.Row = firstRow; run.Row < endRow; run.Row += run.Down)
             {
@@ -222,22 +255,27 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
         }
     }
 
-    /// <summary>Clears whole rows, computed pixels included, just before they are computed: they are still in L2 then.</summary>
-    private readonly void ClearRows(int chunk)
-    {
-        (int n, int firstRow, int endRow, _, _) = ChunkBounds(chunk);
-        nint first = firstRow * OutputRowStride, end = endRow == P ? OutputImageStride : endRow * OutputRowStride;
-        NativeMemory.Clear(Output + n * OutputImageStride + first, (nuint)((end - first) * sizeof(float)));
-    }
-
     private static int FirstOf(int tile, int tiles, int length) => (int)((long)length * tile / tiles);
 
-    /// <summary>Tiles from <paramref name="first"/> on that have so many rows.</summary>
-    private static int TilesLike(int rows, int first, int tiles, int length)
+    /// <summary>Tiles from <paramref name="first"/> on that have as many rows as it and see all tap columns, as it does.</summary>
+    private readonly int TilesLike(in TileRun run, int first, int tiles, int length)
     {
-        int end = first + 1;
-        while (end < tiles && FirstOf(end + 1, tiles, length) - FirstOf(end, tiles, length) == rows) end++;
-        return end - first;
+        int count = 0, column = run.Column;
+        while (first + count < tiles && SeesAllTaps(column, run.Rows))
+        {
+            count++;
+            column += run.Rows;
+            int rows = FirstOf(first + count + 1, tiles, length) - FirstOf(first + count, tiles, length);
+            if (rows != run.Rows) break;
+        }
+
+        return Math.Max(1, count);
+    }
+
+    private readonly bool SeesAllTaps(int column, int rows)
+    {
+        int first = column * Step - OriginColumn;
+        return first >= 0 && first + (rows - 1) * Step + TapColumns <= InputColumns;
     }
 
     /// <summary>Output rows from <paramref name="p"/> on that see the same tap rows, all of which lie inside.</summary>
@@ -393,18 +431,42 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
             columnItem * _columnsPerItem, Math.Min((columnItem + 1) * _columnsPerItem, Q));
     }
 
-    /// <summary>A 1x1 convolution of stride 1 sees no rows and images: all pixels of the batch become one row.</summary>
+    /// <summary>
+    /// A 1x1 convolution sees no rows and images: all pixels of the batch become one row. Those that are strided are copied
+    /// on the way: short rows of a map would make low tiles, and pixels a power of two apart share sets of L1.
+    /// </summary>
     private void FlattenPixels()
     {
         long pixels = (long)N * P * Q;
-        bool flat = TapRows == 1 && TapColumns == 1 && Step == 1 && OriginRow == 0 && OriginColumn == 0
-            && P == InputRows && Q == InputColumns && pixels <= int.MaxValue
-            && OutputRowStride == Q * OutputPixelStride && OutputImageStride == P * OutputRowStride;
-        if (!flat) return;
+        if (TapRows * TapColumns != 1 || OriginRow != 0 || OriginColumn != 0 || pixels > int.MaxValue || !NeverPadded) return;
+        bool inputRuns = Step == 1 && P == InputRows && Q == InputColumns;
+        bool outputRuns = OutputRowStride == Q * OutputPixelStride && OutputImageStride == P * OutputRowStride;
+        if (inputRuns == outputRuns && !inputRuns) return;
+        _gathers = !inputRuns;
+        _scatters = !outputRuns;
+        if (_gathers) _pixels = Pixels(Input, Step, InputChannels, InputRows, InputColumns);
+        if (_scatters)
+        {
+            int stride = (int)(OutputPixelStride / Layout.Columns), mapColumns = (int)(OutputRowStride / OutputPixelStride);
+            _pixels = Pixels(Output, stride, Layout.Columns, (int)(OutputImageStride * stride / OutputRowStride), mapColumns);
+        }
+
         Q = InputColumns = (int)pixels;
         OutputRowStride = OutputImageStride *= N;
-        N = P = InputRows = 1;
+        N = P = InputRows = Step = 1;
     }
+
+    private readonly StridedPixels Pixels(float* map, int stride, int channels, int mapRows, int mapColumns) => new()
+    {
+        Kernels = Kernels,
+        Map = map,
+        Stride = stride,
+        Channels = channels,
+        MapRows = mapRows,
+        MapColumns = mapColumns,
+        Rows = P,
+        Columns = Q,
+    };
 
     private static void CopyTile(float* from, nint fromRow, float* to, nint toRow, int rows, int columns)
     {

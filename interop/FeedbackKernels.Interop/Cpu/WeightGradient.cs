@@ -76,7 +76,7 @@ internal unsafe struct WeightGradient : IParallelJob
     // Rows of dW that the tiles share out: a tap's channels, or a filter row's (tap column, channel) pairs.
     private readonly int TileRows => ByFilterRow ? Shape.S * Shape.C : Shape.C;
 
-    private readonly int MostStrips => (GroupRows(0) + StripRows - 1) / StripRows;
+    private readonly int MostStrips => ((TileRows + _channelGroups - 1) / _channelGroups + StripRows - 1) / StripRows;
 
     // A 1x1 convolution sees no neighbours: just the pixels that it reads are packed.
     private readonly int Step => Pointwise ? 1 : Shape.Stride;

@@ -1,0 +1,86 @@
+namespace FeedbackKernels.Interop;
+
+/// <summary>
+/// Every stride-th pixel of every stride-th row of the maps of a batch, counted as one run: what a strided 1x1 convolution
+/// reads, and what its feedback writes.
+/// </summary>
+internal unsafe struct StridedPixels
+{
+    public CpuKernels* Kernels;
+
+    /// <summary>The maps, [image][map row][map column][channel].</summary>
+    public float* Map;
+
+    public int Stride, Channels, MapRows, MapColumns;
+
+    /// <summary>Rows and columns of a map that count.</summary>
+    public int Rows, Columns;
+
+    /// <summary>Copies the pixels [first, end) to where each takes <paramref name="pixelStride"/> floats.</summary>
+    public readonly void Gather(int first, int end, float* destination, nint pixelStride)
+    {
+        for (int pixel = first; pixel < end;)
+        {
+            RowPart part = RowPartFrom(pixel, end);
+            float* from = part.At;
+            for (int i = 0; i < part.Count; i++, from += (nint)Stride * Channels, destination += pixelStride)
+            {
+                var copy = new MapArguments { X = from, Y = destination };
+                Kernels->Copy(&copy, Channels);
+            }
+
+            pixel += part.Count;
+        }
+    }
+
+    /// <summary>Writes, or adds, some channels of the pixels [first, end).</summary>
+    public readonly void Scatter(int first, int end, float* source, nint pixelStride, int firstChannel, int channels, bool add)
+    {
+        for (int pixel = first; pixel < end;)
+        {
+            RowPart part = RowPartFrom(pixel, end);
+            float* to = part.At + firstChannel;
+            for (int i = 0; i < part.Count; i++, to += (nint)Stride * Channels, source += pixelStride)
+            {
+                var map = new MapArguments { X = source, Y = to };
+                if (add) Kernels->Add(&map, channels);
+                else Kernels->Copy(&map, channels);
+            }
+
+            pixel += part.Count;
+        }
+    }
+
+    /// <summary>Clears what lies between the pixels [first, end) and those right of and below them.</summary>
+    public readonly void ClearBetween(int first, int end)
+    {
+        for (int pixel = first; pixel < end;)
+        {
+            RowPart part = RowPartFrom(pixel, end);
+            int column = part.Column * Stride, endColumn = Math.Min((part.Column + part.Count) * Stride, MapColumns);
+            float* row = part.At;
+            for (int at = column; at < endColumn; at += Stride) Clear(row + (nint)(at - column + 1) * Channels, Math.Min(Stride, endColumn - at) - 1);
+            int endRow = Math.Min((part.Row + 1) * Stride, MapRows);
+            for (int below = part.Row * Stride + 1; below < endRow; below++) Clear(row += (nint)MapColumns * Channels, endColumn - column);
+            pixel += part.Count;
+        }
+    }
+
+    private readonly void Clear(float* at, int pixels) => new Span<float>(at, checked(pixels * Channels)).Clear();
+
+    /// <summary>The pixels from one on that lie in its row.</summary>
+    private readonly RowPart RowPartFrom(int pixel, int end)
+    {
+        int row = pixel / Columns, image = row / Rows;
+        var part = new RowPart { Row = row % Rows, Column = pixel % Columns };
+        part.Count = Math.Min(end - pixel, Columns - part.Column);
+        part.At = Map + (((nint)image * MapRows + (nint)part.Row * Stride) * MapColumns + (nint)part.Column * Stride) * Channels;
+        return part;
+    }
+
+    private struct RowPart
+    {
+        public float* At;
+        public int Row, Column, Count;
+    }
+}
