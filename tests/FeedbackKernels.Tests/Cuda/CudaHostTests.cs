@@ -1,5 +1,8 @@
+using FeedbackKernels.Bench;
 using FeedbackKernels.Interop;
+using FeedbackKernels.Layers;
 using FeedbackKernels.Models;
+using FeedbackKernels.Rules;
 using FeedbackKernels.Tests.Conformance;
 using FeedbackKernels.Tests.Models;
 using FeedbackKernels.Tests.Training;
@@ -255,6 +258,21 @@ public class CudaHostTests
         Assert.Equal(400, (int)DriverApi.EventRecord(0x1234, CudaBackend.LegacyStream));
         Assert.Equal(1, (int)DriverApi.GraphLaunch(0x1234, CudaBackend.LegacyStream));
         Assert.Equal(1, (int)DriverApi.GraphDestroy(0x1234));
+    }
+
+    [Fact]
+    public void Steps_of_a_timed_loop_queue_up()
+    {
+        using EmulatedDriver.Setting late = Start();
+        using CudaBackend backend = EmulatedDriver.CreateBackend();
+        using var stepper = new Stepper(backend, ModelCatalog.Create("lenet", new MapShape(32, 32, 3), 10), new Backprop(), 2);
+        stepper.Step();
+        backend.Synchronize();
+        long waits = Waits(), launches = EmulatedDriver.Get("graph-launches");
+        for (int step = 0; step < 3; step++) stepper.Step();
+        Assert.Equal((waits, launches + 3), (Waits(), EmulatedDriver.Get("graph-launches")));
+        backend.Synchronize();
+        Assert.Equal(waits + 1, Waits());
     }
 
     private static long Waits() => EmulatedDriver.Get("synchronizations") + EmulatedDriver.Get("event-waits");
