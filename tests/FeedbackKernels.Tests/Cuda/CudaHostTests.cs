@@ -113,6 +113,8 @@ public class CudaHostTests
         Assert.Equal(launches + 2, EmulatedDriver.Get("launches"));
         between.Dispose();
         Assert.Throws<ObjectDisposedException>(() => between.Handle);
+        Assert.Contains(nameof(CudaEvent), Assert.Throws<ObjectDisposedException>(() => between.IsComplete).Message);
+        Assert.Contains(nameof(CudaEvent), Assert.Throws<ObjectDisposedException>(between.Synchronize).Message);
         Assert.Throws<ObjectDisposedException>(() => backend.WaitFor(between));
     }
 
