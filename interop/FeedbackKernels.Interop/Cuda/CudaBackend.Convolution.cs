@@ -6,9 +6,9 @@ public sealed unsafe partial class CudaBackend
     // Of native/product_tile.cuh.
     private const int TileRows = 128, TileColumns = 64, TileDepth = 16, TileThreads = 128;
 
-    /// <inheritdoc/>
-    public override ConvPlan Explain(in ConvShape shape, ConvPass pass)
+    internal override ConvPlan ExplainCore(in ConvShape shape, ConvPass pass)
     {
+        RequireIndexable(shape);
         if (Precision != CudaPrecision.Bf16) return ExplainPortable(shape, pass);
         HopperConvolution plan = HopperPlan(shape, pass);
         if (plan.Refusal is null) return plan.Explain(pass, ClassesOf(shape));

@@ -98,6 +98,8 @@ public sealed unsafe partial class CudaBackend : Backend
     public override bool QueuesWork => true;
 
     /// <summary>Bytes of the device's memory that are taken, by this and by every other program.</summary>
+    /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
+    /// <exception cref="CudaException">The driver cannot say.</exception>
     public long DeviceBytesInUse
     {
         get
@@ -109,8 +111,9 @@ public sealed unsafe partial class CudaBackend : Backend
         }
     }
 
-    /// <summary>Waits until everything queued has ended.</summary>
+    /// <summary>Waits until everything called so far has ended; an open step is divided here.</summary>
     /// <exception cref="CudaException">Something queued has failed.</exception>
+    /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
     public override void Synchronize()
     {
         using CudaContext.Scope scope = EnterInOrder();
@@ -118,6 +121,7 @@ public sealed unsafe partial class CudaBackend : Backend
     }
 
     /// <inheritdoc/>
+    /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
     public override StepScope BeginStep()
     {
         ObjectDisposedException.ThrowIf(_disposed, this);

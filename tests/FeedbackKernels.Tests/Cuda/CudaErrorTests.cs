@@ -135,6 +135,12 @@ public class CudaErrorTests
         BufferView w = BufferView.FromPointer(terabyte, 100), y = BufferView.FromPointer(2 * terabyte, 100);
         BufferView x = BufferView.FromPointer(64, shape.InputLength);
         Assert.Contains("N*H*W + a tile", Assert.Throws<NotSupportedException>(() => backend.ConvForward(shape, x, w, y)).Message);
+        using EmulatedDriver.Setting machine = EmulatedDriver.With("compute-major", 9, 8);
+        using CudaBackend hopper = EmulatedDriver.CreateBackend(precision: CudaPrecision.Bf16);
+        // 2^33 pixels, and channels that its tables would take.
+        var many = new ConvShape(1 << 11, 1 << 11, 1 << 11, 64, 64, 1, 1, 1, 0);
+        foreach (ConvPass pass in Enum.GetValues<ConvPass>())
+            Assert.Contains("of the convolution", Assert.Throws<NotSupportedException>(() => hopper.Explain(many, pass)).Message);
     }
 
     [Fact]
