@@ -89,6 +89,23 @@ public abstract partial class Backend : IDisposable
         return new DeviceBuffer(storage, 0, type, length, name, owner: true);
     }
 
+    /// <summary>Makes a readback: memory of the host that copies are queued to and read from later. The caller disposes it.</summary>
+    /// <param name="length">Most elements of a copy.</param>
+    /// <param name="name">What it is for; errors quote it.</param>
+    /// <param name="type">The widest type that is copied.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The length is out of range, or the type is unknown.</exception>
+    /// <exception cref="OutOfMemoryException">The host has not so much memory.</exception>
+    /// <exception cref="CudaException">The host has not so much memory that can be page-locked (<see cref="CudaBackend"/>).</exception>
+    /// <exception cref="ObjectDisposedException">The backend has been disposed (<see cref="CudaBackend"/>).</exception>
+    public Readback CreateReadback(int length, string name, ElementType type = ElementType.Float32)
+    {
+        RequireBufferLength(length, name);
+        long bytes = (long)length * type.Size();
+        return new Readback(AllocateReadback(bytes, $"readback '{name}'"), bytes, name);
+    }
+
+    internal virtual ReadbackMemory AllocateReadback(long bytes, string purpose) => new ImmediateReadback(this, bytes);
+
     /// <summary>
     /// Opens a step: operations that are called until it is completed and that come again in this order, step after step, as
     /// in training. A backend that can launches them all at once (<see cref="StepScope.IsDeferred"/>); for others this does
@@ -116,7 +133,7 @@ public abstract partial class Backend : IDisposable
         UploadBytes(MemoryMarshal.AsBytes(source), destination.Address);
     }
 
-    /// <summary>Copies to the host, after everything queued before has ended.</summary>
+    /// <summary>Copies to the host, after everything queued before has ended. <see cref="CreateReadback"/> does not wait.</summary>
     /// <param name="source">At least as long; of the type T.</param>
     /// <param name="destination">Gets as many numbers as it has places.</param>
     /// <exception cref="ArgumentException">The buffer holds another type, or is too short.</exception>
@@ -184,7 +201,7 @@ public abstract partial class Backend : IDisposable
 
     internal abstract void DownloadBytes(nint source, Span<byte> destination);
 
-    private protected static void Require(
+    internal static void Require(
         BufferView view, long length, ElementType type = ElementType.Float32, [CallerArgumentExpression(nameof(view))] string? name = null)
     {
         if (view.IsAbsent) throw new ArgumentNullException(name);

@@ -187,6 +187,25 @@ public sealed unsafe partial class CudaBackend : Backend
         if (!destination.IsEmpty) _stage.Download(source, destination);
     }
 
+    internal override ReadbackMemory AllocateReadback(long bytes, string purpose)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        return new CudaReadback(this, _context, bytes, purpose);
+    }
+
+    /// <summary>Queues a copy to page-locked memory, and an event after it.</summary>
+    internal void QueueDownload(nint source, nint destination, long bytes, CudaEventHandle copied)
+    {
+        using CudaContext.Scope scope = EnterInOrder();
+        Check(DriverApi.MemcpyDtoHAsync(destination, source, (nuint)bytes, _stream), "cuMemcpyDtoHAsync", bytes);
+        Check(DriverApi.EventRecord(copied.DangerousGetHandle(), _stream), "cuEventRecord", bytes);
+
+        static void Check(CudaResult result, string call, long bytes)
+        {
+            if (result != CudaResult.Success) throw new CudaException(call, result, $"a readback of {bytes} bytes");
+        }
+    }
+
     private static void Check(CudaResult result, string call, string operation) => CudaException.ThrowIfFailed(result, call, operation);
 
     /// <summary>Queues a kernel, or notes it where a step is open.</summary>
