@@ -344,7 +344,7 @@ public abstract partial class Backend
         Require(gradient, length);
         Require(velocity, length);
         RequireCopyIfPresent(copy, length);
-        SgdUpdateCore(length, parameter, gradient, velocity, step, copy);
+        SgdUpdateCore(length, parameter, gradient, velocity, Readable(step), copy);
     }
 
     /// <summary>
@@ -359,7 +359,7 @@ public abstract partial class Backend
         Require(dw, shape.WeightLength);
         Require(velocity, shape.WeightLength);
         RequireCopyIfPresent(copy, shape.WeightLength);
-        SgdUpdateTransposedCore(shape, b, dw, velocity, step, copy);
+        SgdUpdateTransposedCore(shape, b, dw, velocity, Readable(step), copy);
     }
 
     /// <summary>
@@ -380,7 +380,28 @@ public abstract partial class Backend
         RequireApart(b, shape.WeightLength, w, shape.WeightLength);
         RequireCopyIfPresent(wCopy, shape.WeightLength);
         RequireCopyIfPresent(bCopy, shape.WeightLength);
-        SgdUpdateBothCore(shape, w, dw, velocity, b, bVelocity, step, wCopy, bCopy);
+        SgdUpdateBothCore(shape, w, dw, velocity, b, bVelocity, Readable(step), wCopy, bCopy);
+    }
+
+    /// <summary>
+    /// Clipping of gradients: factor = min(1, most / norm), where the norm is that of all gradients together, for
+    /// <see cref="SgdStep.GradientFactor"/>. It stays where the backend computes: nobody waits for it.
+    /// </summary>
+    /// <param name="gradients">Float32, of any lengths, each as a whole.</param>
+    /// <param name="most">Largest norm that is let through; positive.</param>
+    /// <param name="factor">[1], Float32; overlaps no gradient. 1 where the norm is a NaN.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The largest norm is not a positive, finite number.</exception>
+    public void ClipFactor(ReadOnlySpan<BufferView> gradients, float most, BufferView factor)
+    {
+        if (!(most > 0) || !float.IsFinite(most)) throw new ArgumentOutOfRangeException(nameof(most), most, "wanted a positive, finite number");
+        Require(factor, 1);
+        foreach (BufferView gradient in gradients)
+        {
+            Require(gradient, 1, name: nameof(gradients));
+            RequireApart(factor, 1, gradient, gradient.Length, operandName: nameof(gradients));
+        }
+
+        ClipFactorCore(gradients, most, factor);
     }
 
     /// <summary>
@@ -458,6 +479,14 @@ public abstract partial class Backend
         AugmentImagesCore(augmentation, images, pixels, numbers, table, x);
     }
 
+    /// <summary>The step with its factor in its scale, where the host can read that.</summary>
+    private SgdStep Readable(in SgdStep step)
+    {
+        if (step.GradientFactor.IsAbsent) return step;
+        Require(step.GradientFactor, 1);
+        return HostAddressable ? step with { GradientScale = step.GradientScale * (float)step.GradientFactor.Read(0), GradientFactor = default } : step;
+    }
+
     // Far beyond any use, and far from where 2 reach + 1 leaves an int.
     private const int MostReach = 1 << 20;
 
@@ -527,6 +556,14 @@ public abstract partial class Backend
     {
         SgdUpdateCore(shape.WeightLength, w, dw, velocity, step, wCopy);
         SgdUpdateTransposedCore(shape, b, dw, bVelocity, step, bCopy);
+    }
+
+    internal virtual void ClipFactorCore(ReadOnlySpan<BufferView> gradients, float most, BufferView factor)
+    {
+        double squares = 0;
+        foreach (BufferView gradient in gradients) squares += CompareCore(gradient.Length, gradient, gradient).SquaredNorm;
+        double norm = Math.Sqrt(squares);
+        factor.Write(0, norm > most ? most / norm : 1);
     }
 
     internal abstract void ConvertCore(long length, BufferView source, BufferView result);

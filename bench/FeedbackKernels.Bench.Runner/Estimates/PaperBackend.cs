@@ -134,6 +134,11 @@ internal sealed class PaperBackend(Func<ConvShape, string> name, ElementType sto
         BufferView wCopy, BufferView bCopy) =>
         NoteUpdate(shape.WeightLength, 9, wCopy, bCopy);
 
+    internal override void ClipFactorCore(ReadOnlySpan<BufferView> gradients, float most, BufferView factor)
+    {
+        foreach (BufferView gradient in gradients) Note("all", "clip", (double)MasterBytes * gradient.Length, 0);
+    }
+
     internal override void ConvertCore(long length, BufferView source, BufferView result) =>
         Note("all", "conversion", (double)length * (source.Type.Size() + result.Type.Size()), 0);
 

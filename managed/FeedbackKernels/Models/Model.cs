@@ -49,6 +49,7 @@ public sealed class Model : IDisposable
             PixelTable = _arena.Rent(256L * spec.Input.C, "pixel table");
             Labels = plan.Rent(new MapShape(1, 1, 1), "labels", ElementType.Int32);
             Losses = plan.Rent(new MapShape(1, 1, 1), "losses", ElementType.Float32);
+            ClipFactor = _arena.Rent(1, "clip factor");
             Logits = PlanForward(plan);
             if (training)
             {
@@ -99,6 +100,9 @@ public sealed class Model : IDisposable
 
     /// <summary>Where the losses of the images are that were computed last, [N].</summary>
     internal DeviceBuffer Losses { get; }
+
+    /// <summary>[1]: what clipping multiplies gradients by.</summary>
+    internal DeviceBuffer ClipFactor { get; }
 
     /// <summary>The blocks, in the order of the forward pass.</summary>
     public IReadOnlyList<Block> Blocks => _blocks;

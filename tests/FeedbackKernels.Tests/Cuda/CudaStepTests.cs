@@ -55,6 +55,19 @@ public class CudaStepTests
     }
 
     [Fact]
+    public void Clipping_leaves_a_step_one_launch()
+    {
+        EmulatedDriver.Require();
+        float[] expected = Train("kp", graphs: false, clip: 0.1f), unclipped = Train("kp", graphs: false);
+        Assert.NotEqual(expected, unclipped);
+        using EmulatedDriver.Setting late = EmulatedDriver.Deferred();
+        long launches = EmulatedDriver.Get("graph-launches");
+        Values.AssertSameBits(expected, Train("kp", graphs: true, clip: 0.1f));
+        // Six steps, and three evaluations.
+        Assert.Equal(launches + 9, EmulatedDriver.Get("graph-launches"));
+    }
+
+    [Fact]
     public void The_trainer_has_the_next_step_queued_when_it_looks_at_one()
     {
         EmulatedDriver.Require();

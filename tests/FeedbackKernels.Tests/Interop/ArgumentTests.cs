@@ -262,6 +262,18 @@ public sealed class ArgumentTests : IDisposable
     }
 
     [Fact]
+    public void Clipping_checks_its_arguments()
+    {
+        using DeviceBuffer factor = _backend.Allocate(1, "factor"), labels = _backend.Allocate(4, "labels", ElementType.Int32);
+        foreach (float most in (float[])[0, -1, float.NaN, float.PositiveInfinity])
+            Assert.Equal("most", Assert.Throws<ArgumentOutOfRangeException>(() => _backend.ClipFactor([_x], most, factor)).ParamName);
+        Assert.Equal("gradients", Assert.Throws<ArgumentException>(() => _backend.ClipFactor([_x, labels], 1, factor)).ParamName);
+        Assert.Equal("factor", Assert.Throws<ArgumentException>(() => _backend.ClipFactor([_x], 1, _x.Slice(3, 1))).ParamName);
+        Assert.Throws<ArgumentException>(() => _backend.SgdUpdate(4, _y, _x, _w, new SgdStep(1, GradientFactor: labels)));
+        NothingWasWritten();
+    }
+
+    [Fact]
     public unsafe void Memory_of_the_caller_is_used_in_place()
     {
         float[] x = [1, 2, 3, 4], w = [10, 1, 100, 2], y = new float[4];
