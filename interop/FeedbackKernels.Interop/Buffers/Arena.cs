@@ -1,5 +1,3 @@
-using System.Runtime.InteropServices;
-
 namespace FeedbackKernels.Interop;
 
 /// <summary>
@@ -58,12 +56,13 @@ public sealed class Arena : IDisposable
     /// <exception cref="InvalidOperationException">The arena has been committed already.</exception>
     /// <exception cref="OutOfMemoryException">The host has not so much memory.</exception>
     /// <exception cref="CudaException">The device has not so much memory; the message says how much it has.</exception>
+    /// <exception cref="ObjectDisposedException">The arena has been disposed.</exception>
     public void Commit()
     {
         if (_committed) throw new InvalidOperationException("the arena has been committed already");
+        ObjectDisposedException.ThrowIf(_storage.IsDisposed, this);
+        _storage.Bind(_backend.AllocateMemory(Math.Max(Bytes, Alignment), "the arena of a step"));
         _committed = true;
-        SafeHandle memory = _backend.AllocateMemory(Math.Max(Bytes, Alignment), "the arena of a step");
-        _storage.Bind(memory);
     }
 
     /// <summary>Gives the block back; every buffer rented from it is dead.</summary>

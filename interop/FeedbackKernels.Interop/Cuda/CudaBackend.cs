@@ -92,7 +92,15 @@ public sealed unsafe partial class CudaBackend : Backend
     public override ElementType ActivationType => Precision == CudaPrecision.Bf16 ? ElementType.BFloat16 : ElementType.Float32;
 
     /// <summary>The CUstream that work is queued on.</summary>
-    public nint Stream => _stream;
+    /// <exception cref="ObjectDisposedException">The backend has been disposed, and with it a stream of its own.</exception>
+    public nint Stream
+    {
+        get
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            return _stream;
+        }
+    }
 
     /// <inheritdoc/>
     public override bool QueuesWork => true;

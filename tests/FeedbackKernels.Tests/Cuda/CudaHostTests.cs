@@ -263,6 +263,32 @@ public class CudaHostTests
     }
 
     [Fact]
+    public void The_device_s_context_is_held_once_and_let_go_by_the_last_that_needs_it()
+    {
+        using EmulatedDriver.Setting late = Start();
+        long before = EmulatedDriver.Get("contexts");
+        using (EmulatedDriver.With("module-result", 222, 0)) Assert.Throws<PlatformNotSupportedException>(() => EmulatedDriver.CreateBackend());
+        Assert.Equal(before, EmulatedDriver.Get("contexts"));
+        CudaBackend backend = EmulatedDriver.CreateBackend();
+        DeviceBuffer x = backend.Allocate(10, "x");
+        CudaEvent place = backend.RecordEvent();
+        Readback readback = backend.CreateReadback(10, "x");
+        Assert.Equal(before + 1, EmulatedDriver.Get("contexts"));
+        foreach (IDisposable held in (IDisposable[])[backend, x, backend, place, x])
+        {
+            held.Dispose();
+            Assert.Equal(before + 1, EmulatedDriver.Get("contexts"));
+        }
+
+        Assert.Throws<ObjectDisposedException>(() => backend.Stream);
+        readback.Dispose();
+        Assert.Equal(before, EmulatedDriver.Get("contexts"));
+        readback.Dispose();
+        place.Dispose();
+        Assert.Equal(before, EmulatedDriver.Get("contexts"));
+    }
+
+    [Fact]
     public void Steps_of_a_timed_loop_queue_up()
     {
         using EmulatedDriver.Setting late = Start();
