@@ -101,13 +101,14 @@ public sealed unsafe partial class CudaBackend
 
     private double* AlignmentPartials(long blocks) => (double*)_scratch.Get(ScratchPurpose.AlignmentSums, 3 * (blocks + 1) * sizeof(double));
 
-    private WeightAlignment FinishAlignment<TSizes>(long blocks, double* partials, in TSizes sizes)
+    private WeightAlignment FinishAlignment<TSizes>(long blocks, double* partials, in TSizes sizes, [CallerMemberName] string operation = "")
         where TSizes : unmanaged
     {
         double* result = partials + 3 * blocks;
         Launch(
             "alignment", "alignment_finish", new Grid(1), AlignmentThreads,
-            new AlignmentFinishArguments { Blocks = blocks, Partials = partials, Result = result }, sizes);
+            new AlignmentFinishArguments { Blocks = blocks, Partials = partials, Result = result }, sizes,
+            operation: operation);
         Span<double> sums = stackalloc double[3];
         DownloadBytes((nint)result, MemoryMarshal.AsBytes(sums));
         return new WeightAlignment(sums[0], sums[1], sums[2]);
