@@ -30,7 +30,8 @@ public sealed unsafe partial class CudaBackend
     }
 
     private void LaunchPipeline<TArguments>(
-        string file, string kernel, in PipelineConvolution plan, long layers, in TArguments arguments, in ConvShape shape, [CallerMemberName] string operation = "")
+        string file, string kernel, in PipelineConvolution plan, long layers, in TArguments arguments, in ConvShape shape,
+        [CallerMemberName] string operation = "")
         where TArguments : unmanaged =>
         Launch(
             file, $"{kernel}_{plan.Tile.Rows}_{plan.Tile.Columns}", new Grid(plan.Tiles, 1, layers), PipelineConvolution.BlockThreads, arguments, shape,

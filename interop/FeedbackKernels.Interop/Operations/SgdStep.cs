@@ -2,7 +2,8 @@ namespace FeedbackKernels.Interop;
 
 /// <summary>
 /// One step of stochastic gradient descent on a parameter w with gradient g and velocity v:
-/// <c>g' = GradientScale * GradientFactor * g + WeightDecay * w; v = Momentum * v + g'; w = Shrink * (w - LearningRate * (Nesterov ? g' + Momentum * v : v))</c>.
+/// <c>g' = GradientScale * GradientFactor * g + WeightDecay * w; v = Momentum * v + g';
+/// w = Shrink * (w - LearningRate * (Nesterov ? g' + Momentum * v : v))</c>.
 /// </summary>
 /// <param name="LearningRate">Size of the step.</param>
 /// <param name="Momentum">Share of the velocity that is kept, 0 to below 1.</param>

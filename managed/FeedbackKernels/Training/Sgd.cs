@@ -17,7 +17,8 @@ public sealed class Sgd(Model model, TrainingOptions options)
     {
         if (options.ClipNorm > 0) Clip();
         var decaying = new SgdStep(
-            learningRate, options.Momentum, options.WeightDecay, options.Nesterov, GradientFactor: options.ClipNorm > 0 ? model.ClipFactor : default(BufferView));
+            learningRate, options.Momentum, options.WeightDecay, options.Nesterov,
+            GradientFactor: options.ClipNorm > 0 ? model.ClipFactor : default(BufferView));
         SgdStep plain = decaying with { WeightDecay = 0 };
         // By index: an enumerator over the interface would be the one object that a step allocates.
         for (int i = 0; i < model.Layers.Count; i++)

@@ -186,7 +186,8 @@ public sealed class ArgumentTests : IDisposable
         var images = new ImageAugmentation(1 << 30, 1 << 30, 4);
         Assert.Equal("N*H*W*C", Assert.Throws<ArgumentOutOfRangeException>(() => _backend.AugmentImages(images, 4, pixels, numbers, table, _y)).ParamName);
         Assert.Equal("N*H*W*C", Assert.Throws<ArgumentOutOfRangeException>(() => new PoolShape(int.MaxValue, 4, 4, int.MaxValue, 2, 2, 2, 0)).ParamName);
-        Assert.Equal("R*S*C", Assert.Throws<ArgumentOutOfRangeException>(() => new ConvShape(1, 1 << 11, 1 << 11, 1 << 10, 1, 1 << 11, 1 << 11, 1, 0)).ParamName);
+        Assert.Equal("R*S*C", Assert.Throws<ArgumentOutOfRangeException>(
+            () => new ConvShape(1, 1 << 11, 1 << 11, 1 << 10, 1, 1 << 11, 1 << 11, 1, 0)).ParamName);
         var map = new ConvShape(1, 1 << 11, 1 << 11, 1 << 10, 1, 1, 1, 1, 0);
         Assert.Equal("H*W*C", Assert.Throws<ArgumentOutOfRangeException>(() => MirrorStep.SampleLength(map, MirrorForm.FullMap)).ParamName);
         // A pooling has no weights whose number could be too large.
@@ -254,7 +255,8 @@ public sealed class ArgumentTests : IDisposable
     public void A_gradient_by_logits_of_another_type_lies_elsewhere()
     {
         using var backend = new ReferenceBackend(ElementType.BFloat16);
-        using DeviceBuffer logits = backend.Allocate(8, "logits"), labels = backend.Allocate(2, "labels", ElementType.Int32), losses = backend.Allocate(2, "losses");
+        using DeviceBuffer logits = backend.Allocate(8, "logits"), labels = backend.Allocate(2, "labels", ElementType.Int32);
+        using DeviceBuffer losses = backend.Allocate(2, "losses");
         BufferView over = BufferView.FromPointer(logits.Address, 8, ElementType.BFloat16);
         Assert.Equal("dLogits", Assert.Throws<ArgumentException>(
             () => backend.CrossEntropy(LossKind.SoftmaxCrossEntropy, 2, 4, logits, labels, 0, losses, over)).ParamName);

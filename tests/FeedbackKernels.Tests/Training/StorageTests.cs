@@ -45,7 +45,9 @@ public sealed class StorageTests : IDisposable
     [Fact]
     public void A_run_that_lacks_settings_gets_their_defaults()
     {
-        File.WriteAllText(_file, """{"model":"lenet","rule":{"rule":"weight-mirror","samples":7},"training":{"epochs":3,"schedule":{"kind":"constant","peak":0.5}}}""");
+        File.WriteAllText(
+            _file,
+            """{"model":"lenet","rule":{"rule":"weight-mirror","samples":7},"training":{"epochs":3,"schedule":{"kind":"constant","peak":0.5}}}""");
         RunConfig config = RunConfig.Read(_file), standard = new();
         var expected = standard with
         {
@@ -60,7 +62,10 @@ public sealed class StorageTests : IDisposable
 
         var full = new RunConfig
         {
-            Simd = SimdLevel.Avx2, CudaGraphs = false, Rule = new KolenPollack(Decay: 0.1f), LimitTest = 5,
+            Simd = SimdLevel.Avx2,
+            CudaGraphs = false,
+            Rule = new KolenPollack(Decay: 0.1f),
+            LimitTest = 5,
             Training = new TrainingOptions { Nesterov = false, Momentum = 0, Augmentation = Augmentation.Crop },
         };
         full.Write(_file);
