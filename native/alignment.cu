@@ -1,5 +1,6 @@
 // Inner product and squared norms of two tensors, of one layout or transposed to each other, in double precision: each
-// block adds up its part in a fixed order, and alignment_finish the blocks.
+// block adds up its part in a fixed order, and alignment_finish the blocks. clip_factor makes of the norm of all gradients
+// what updates multiply them by.
 #include "transposed.cuh"
 
 constexpr int CompareThreads = 256, FinishThreads = 256;
@@ -25,6 +26,14 @@ struct AlignmentFinishArguments
     long long blocks;
     const double* partials;  // [blocks][3]
     double* result;          // [3]
+};
+
+struct ClipFactorArguments
+{
+    long long blocks;
+    const double* partials;  // [blocks][3], of all gradients
+    float* factor;
+    float most;
 };
 
 namespace {
@@ -53,8 +62,8 @@ struct BlockSums
     Sums at[256];
 };
 
-// Adds the threads' sums pairwise, in one order; thread 0 writes them.
-__device__ __forceinline__ void finish_block(BlockSums& shared, const Sums& own, double* result)
+// Adds the threads' sums pairwise, in one order; thread 0 gets them.
+__device__ __forceinline__ Sums sum_over_block(BlockSums& shared, const Sums& own)
 {
     shared.at[threadIdx.x] = own;
     for (unsigned half = 128; half > 0; half /= 2)
@@ -63,10 +72,29 @@ __device__ __forceinline__ void finish_block(BlockSums& shared, const Sums& own,
         if (threadIdx.x < half) shared.at[threadIdx.x].add(shared.at[threadIdx.x + half]);
     }
 
+    return threadIdx.x == 0 ? shared.at[0] : own;
+}
+
+__device__ __forceinline__ void finish_block(BlockSums& shared, const Sums& own, double* result)
+{
+    const Sums sums = sum_over_block(shared, own);
     if (threadIdx.x != 0) return;
-    result[0] = shared.at[0].dot;
-    result[1] = shared.at[0].squaredA;
-    result[2] = shared.at[0].squaredB;
+    result[0] = sums.dot;
+    result[1] = sums.squaredA;
+    result[2] = sums.squaredB;
+}
+
+// A thread's part of the sums of all blocks.
+__device__ __forceinline__ Sums sum_blocks(const double* partials, long long blocks)
+{
+    Sums sums = {0, 0, 0};
+    for (long long block = threadIdx.x; block < blocks; block += FinishThreads)
+    {
+        const double* partial = partials + 3 * block;
+        sums.add(Sums{partial[0], partial[1], partial[2]});
+    }
+
+    return sums;
 }
 
 struct AlignShared
@@ -114,12 +142,14 @@ KERNEL(SquareThreads, align, AlignArguments)
 KERNEL(FinishThreads, alignment_finish, AlignmentFinishArguments)
 {
     SHARED(BlockSums, shared);
-    Sums sums = {0, 0, 0};
-    for (long long block = threadIdx.x; block < arguments.blocks; block += FinishThreads)
-    {
-        const double* partial = arguments.partials + 3 * block;
-        sums.add(Sums{partial[0], partial[1], partial[2]});
-    }
+    finish_block(shared, sum_blocks(arguments.partials, arguments.blocks), arguments.result);
+}
 
-    finish_block(shared, sums, arguments.result);
+KERNEL(FinishThreads, clip_factor, ClipFactorArguments)
+{
+    SHARED(BlockSums, shared);
+    const Sums sums = sum_over_block(shared, sum_blocks(arguments.partials, arguments.blocks));
+    if (threadIdx.x != 0) return;
+    const double norm = sqrt(sums.squaredA);
+    *arguments.factor = norm > arguments.most ? static_cast<float>(arguments.most / norm) : 1.0f;
 }

@@ -18,6 +18,7 @@ namespace {
 struct Update
 {
     const SgdUpdateArguments& arguments;
+    const SgdStep step;
 
     template <int Width>
     __device__ __forceinline__ void run(long long i) const
@@ -25,7 +26,7 @@ struct Update
         Lanes<Width> parameter = load_lanes<Width>(arguments.parameter + i), velocity = load_lanes<Width>(arguments.velocity + i);
         const Lanes<Width> gradient = load_lanes<Width>(arguments.gradient + i);
 #pragma unroll
-        for (int l = 0; l < Width; l++) arguments.step.apply(parameter.at[l], gradient.at[l], velocity.at[l]);
+        for (int l = 0; l < Width; l++) step.apply(parameter.at[l], gradient.at[l], velocity.at[l]);
         store_lanes<Width>(arguments.parameter + i, parameter);
         store_lanes<Width>(arguments.velocity + i, velocity);
         if (arguments.copy) store_lanes<Width>(arguments.copy + i, parameter);
@@ -36,5 +37,5 @@ struct Update
 
 KERNEL(ElementThreads, sgd_update, SgdUpdateArguments)
 {
-    for_each_run<WideOf<float>>(arguments.length, arguments.wide, Update{arguments});
+    for_each_run<WideOf<float>>(arguments.length, arguments.wide, Update{arguments, arguments.step.read()});
 }

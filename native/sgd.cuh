@@ -1,4 +1,4 @@
-// g' = gradientScale * g + weightDecay * w; v = momentum * v + g'; w = shrink * (w - learningRate * (nesterov ? g' + momentum * v : v)).
+// g' = gradientScale * gradientFactor * g + weightDecay * w; v = momentum * v + g'; w = shrink * (w - learningRate * (nesterov ? g' + momentum * v : v)).
 #pragma once
 
 #include "numbers.cuh"
@@ -8,6 +8,15 @@ struct SgdStep
 {
     float learningRate, momentum, weightDecay, gradientScale, shrink;
     int nesterov;
+    const float* gradientFactor;  // or null for 1
+
+    // The step with the factor, which a kernel on the device may have computed, in the scale.
+    __device__ __forceinline__ SgdStep read() const
+    {
+        SgdStep step = *this;
+        if (gradientFactor) step.gradientScale *= *gradientFactor;
+        return step;
+    }
 
     __device__ __forceinline__ void apply(float& parameter, float gradient, float& velocity) const
     {

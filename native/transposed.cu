@@ -71,11 +71,12 @@ KERNEL(SquareThreads, sign_transposed, SignTransposedArguments)
 KERNEL(SquareThreads, sgd_update_transposed, SgdUpdateTransposedArguments)
 {
     SHARED(Square, square);
+    const SgdStep step = arguments.step.read();
     walk_transposed(
         square, arguments.shape, [&](long long i) { return arguments.dw[i]; },
         [&](long long j, float gradient) {
             float b = arguments.b[j];
-            arguments.step.apply(b, gradient, arguments.velocity[j]);
+            step.apply(b, gradient, arguments.velocity[j]);
             store_with_copy(arguments.b, arguments.copy, j, b);
         });
 }

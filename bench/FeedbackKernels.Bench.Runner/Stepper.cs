@@ -11,32 +11,28 @@ internal sealed class Stepper : IDisposable
 {
     private readonly Model _model;
     private readonly Sgd _sgd;
-    private readonly float[] _losses;
+    private readonly int _images;
     private int _steps;
 
     public Stepper(Backend backend, ModelSpec spec, FeedbackRule rule, int images)
     {
         _model = new Model(backend, spec, RuleSet.Of(rule), images, seed: 1);
         _sgd = new Sgd(_model, new TrainingOptions { Batch = images });
-        _losses = new float[images];
+        _images = images;
         var pixels = new float[checked(images * spec.Input.Length)];
         new RandomKey(1, RandomPurpose.User).FillGaussian(pixels, 1);
         _model.Load(pixels, [.. Enumerable.Range(0, images).Select(i => i % spec.Classes)]);
     }
 
+    /// <summary>Calls a step and waits for nothing: a backend that queues its work has it queued then.</summary>
     public void Step()
     {
-        int images = _losses.Length;
-        using (StepScope scope = _model.Backend.BeginStep())
-        {
-            _model.Forward(Pass.Train(images));
-            _model.Loss(images, 0, gradient: true);
-            _model.Backward(images);
-            _sgd.Update(_steps++, 1e-3f);
-            scope.Complete();
-        }
-
-        _model.ReadLosses(_losses);
+        using StepScope scope = _model.Backend.BeginStep();
+        _model.Forward(Pass.Train(_images));
+        _model.Loss(_images, 0, gradient: true);
+        _model.Backward(_images);
+        _sgd.Update(_steps++, 1e-3f);
+        scope.Complete();
     }
 
     public void Dispose() => _model.Dispose();

@@ -135,8 +135,8 @@ public abstract partial class Backend
     /// <param name="statistics">Where they go.</param>
     public void BatchNormStatistics(long rows, int channels, BufferView x, in BatchStatistics statistics)
     {
-        RequireRows(rows, channels);
-        RequireActivations(x, rows * channels);
+        long length = ElementCount.OfRows(rows, channels);
+        RequireActivations(x, length);
         RequireStatistics(statistics, channels);
         BatchNormStatisticsCore(rows, channels, x, statistics);
     }
@@ -173,12 +173,14 @@ public abstract partial class Backend
     public void ChannelAffine(
         long rows, int channels, BufferView x, BufferView scale, BufferView bias, BufferView residual, Activation activation, BufferView y)
     {
-        RequireRows(rows, channels);
-        RequireActivations(x, rows * channels);
+        long length = ElementCount.OfRows(rows, channels);
+        RequireActivations(x, length);
         Require(scale, channels);
         Require(bias, channels);
-        RequireActivationsIfPresent(residual, rows * channels);
-        RequireActivations(y, rows * channels);
+        RequireActivationsIfPresent(residual, length);
+        RequireActivations(y, length);
+        RequireSameOrApart(y, x, length);
+        RequireSameOrApart(y, residual, length);
         if (activation == Activation.Sigmoid)
             throw new ArgumentOutOfRangeException(nameof(activation), activation, "wanted None or Relu");
         ChannelAffineCore(rows, channels, x, scale, bias, residual, activation, y);
@@ -204,28 +206,31 @@ public abstract partial class Backend
         long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy,
         BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual)
     {
-        RequireRows(rows, channels);
-        RequireActivations(x, rows * channels);
+        long length = ElementCount.OfRows(rows, channels);
+        RequireActivations(x, length);
         Require(state.Mean, channels);
         Require(state.Variance, channels);
         Require(state.Scale, channels);
         Require(state.Bias, channels);
-        RequireActivationsIfPresent(y, rows * channels);
-        RequireActivations(dy, rows * channels);
-        RequireActivations(dx, rows * channels);
+        RequireActivationsIfPresent(y, length);
+        RequireActivations(dy, length);
+        RequireActivations(dx, length);
         Require(dGamma, channels);
         Require(dBeta, channels);
-        RequireActivationsIfPresent(dResidual, rows * channels);
-        if (!dResidual.IsAbsent && dResidual.Address == dx.Address)
-            throw new ArgumentException("is also 'dx'", nameof(dResidual));
+        RequireActivationsIfPresent(dResidual, length);
+        RequireSameOrApart(dx, x, length);
+        RequireSameOrApart(dx, dy, length);
+        RequireSameOrApart(dx, y, length);
+        if (!dResidual.IsAbsent) RequireApart(dResidual, length, dx, length);
+        RequireSameOrApart(dResidual, dy, length);
         BatchNormBackwardCore(rows, channels, x, state, relu, y, dy, dx, dGamma, dBeta, dResidual);
     }
 
     /// <summary>db[k] = sum over rows of dy[row][k].</summary>
     public void BiasGradient(long rows, int channels, BufferView dy, BufferView db)
     {
-        RequireRows(rows, channels);
-        RequireActivations(dy, rows * channels);
+        long length = ElementCount.OfRows(rows, channels);
+        RequireActivations(dy, length);
         Require(db, channels);
         BiasGradientCore(rows, channels, dy, db);
     }
@@ -233,17 +238,22 @@ public abstract partial class Backend
     /// <summary>y = activation(x); y may be x.</summary>
     public void ActivationForward(Activation activation, long length, BufferView x, BufferView y)
     {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
         RequireActivations(x, length);
         RequireActivations(y, length);
+        RequireSameOrApart(y, x, length);
         ActivationForwardCore(activation, length, x, y);
     }
 
     /// <summary>dx = dy * activation'(x), from the activation's output y; dx may be dy.</summary>
     public void ActivationBackward(Activation activation, long length, BufferView y, BufferView dy, BufferView dx)
     {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
         RequireActivations(y, length);
         RequireActivations(dy, length);
         RequireActivations(dx, length);
+        RequireSameOrApart(dx, y, length);
+        RequireSameOrApart(dx, dy, length);
         ActivationBackwardCore(activation, length, y, dy, dx);
     }
 
@@ -253,26 +263,32 @@ public abstract partial class Backend
     /// </summary>
     public void MaxPoolForward(in PoolShape shape, BufferView x, BufferView y, BufferView positions)
     {
+        RequireShape(shape);
         RequireActivations(x, shape.InputLength);
         RequireActivations(y, shape.OutputLength);
         Require(positions, shape.OutputLength, ElementType.Int32);
         RequireApart(y, shape.OutputLength, x, shape.InputLength);
+        RequireApart(positions, shape.OutputLength, x, shape.InputLength);
+        RequireApart(positions, shape.OutputLength, y, shape.OutputLength);
         MaxPoolForwardCore(shape, x, y, positions);
     }
 
     /// <summary>dx = the errors of the windows whose maximum stood there.</summary>
     public void MaxPoolBackward(in PoolShape shape, BufferView dy, BufferView positions, BufferView dx)
     {
+        RequireShape(shape);
         RequireActivations(dy, shape.OutputLength);
         Require(positions, shape.OutputLength, ElementType.Int32);
         RequireActivations(dx, shape.InputLength);
         RequireApart(dx, shape.InputLength, dy, shape.OutputLength);
+        RequireApart(dx, shape.InputLength, positions, shape.OutputLength);
         MaxPoolBackwardCore(shape, dy, positions, dx);
     }
 
     /// <summary>Mean of each window over the pixels that are not padding.</summary>
     public void AveragePoolForward(in PoolShape shape, BufferView x, BufferView y)
     {
+        RequireShape(shape);
         RequireActivations(x, shape.InputLength);
         RequireActivations(y, shape.OutputLength);
         RequireApart(y, shape.OutputLength, x, shape.InputLength);
@@ -282,6 +298,7 @@ public abstract partial class Backend
     /// <summary>dx = sum over the windows that see a pixel of dy / pixels in the window.</summary>
     public void AveragePoolBackward(in PoolShape shape, BufferView dy, BufferView dx)
     {
+        RequireShape(shape);
         RequireActivations(dy, shape.OutputLength);
         RequireActivations(dx, shape.InputLength);
         RequireApart(dx, shape.InputLength, dy, shape.OutputLength);
@@ -299,15 +316,19 @@ public abstract partial class Backend
     /// <param name="labels">[N], Int32, each in [0, classes); the caller has checked them.</param>
     /// <param name="smoothing">0 to below 1.</param>
     /// <param name="losses">[N].</param>
-    /// <param name="dLogits">Optional [N][K], <see cref="ActivationType"/>, divided by N; may be logits of that type.</param>
+    /// <param name="dLogits">Optional [N][K], <see cref="ActivationType"/>, divided by N; may be logits of that type, and
+    /// overlaps them in no other way.</param>
     public void CrossEntropy(
         LossKind kind, int rows, int classes, BufferView logits, BufferView labels, float smoothing, BufferView losses, BufferView dLogits)
     {
-        RequireRows(rows, classes);
-        RequireEither(logits, (long)rows * classes);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(rows);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(classes);
+        long length = ElementCount.Of("N*K", rows, classes);
+        RequireEither(logits, length);
         Require(labels, rows, ElementType.Int32);
         Require(losses, rows);
-        RequireActivationsIfPresent(dLogits, (long)rows * classes);
+        RequireActivationsIfPresent(dLogits, length);
+        RequireSameOrApart(dLogits, logits, length);
         if (!(smoothing >= 0 && smoothing < 1))
             throw new ArgumentOutOfRangeException(nameof(smoothing), smoothing, "wanted 0 to below 1");
         CrossEntropyCore(kind, rows, classes, logits, labels, smoothing, losses, dLogits);
@@ -318,11 +339,12 @@ public abstract partial class Backend
     public void SgdUpdate(
         long length, BufferView parameter, BufferView gradient, BufferView velocity, in SgdStep step, BufferView copy = default)
     {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
         Require(parameter, length);
         Require(gradient, length);
         Require(velocity, length);
         RequireCopyIfPresent(copy, length);
-        SgdUpdateCore(length, parameter, gradient, velocity, step, copy);
+        SgdUpdateCore(length, parameter, gradient, velocity, Readable(step), copy);
     }
 
     /// <summary>
@@ -337,7 +359,7 @@ public abstract partial class Backend
         Require(dw, shape.WeightLength);
         Require(velocity, shape.WeightLength);
         RequireCopyIfPresent(copy, shape.WeightLength);
-        SgdUpdateTransposedCore(shape, b, dw, velocity, step, copy);
+        SgdUpdateTransposedCore(shape, b, dw, velocity, Readable(step), copy);
     }
 
     /// <summary>
@@ -358,7 +380,28 @@ public abstract partial class Backend
         RequireApart(b, shape.WeightLength, w, shape.WeightLength);
         RequireCopyIfPresent(wCopy, shape.WeightLength);
         RequireCopyIfPresent(bCopy, shape.WeightLength);
-        SgdUpdateBothCore(shape, w, dw, velocity, b, bVelocity, step, wCopy, bCopy);
+        SgdUpdateBothCore(shape, w, dw, velocity, b, bVelocity, Readable(step), wCopy, bCopy);
+    }
+
+    /// <summary>
+    /// Clipping of gradients: factor = min(1, most / norm), where the norm is that of all gradients together, for
+    /// <see cref="SgdStep.GradientFactor"/>. It stays where the backend computes: nobody waits for it.
+    /// </summary>
+    /// <param name="gradients">Float32, of any lengths, each as a whole.</param>
+    /// <param name="most">Largest norm that is let through; positive.</param>
+    /// <param name="factor">[1], Float32; overlaps no gradient. 1 where the norm is a NaN.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The largest norm is not a positive, finite number.</exception>
+    public void ClipFactor(ReadOnlySpan<BufferView> gradients, float most, BufferView factor)
+    {
+        if (!(most > 0) || !float.IsFinite(most)) throw new ArgumentOutOfRangeException(nameof(most), most, "wanted a positive, finite number");
+        Require(factor, 1);
+        foreach (BufferView gradient in gradients)
+        {
+            Require(gradient, 1, name: nameof(gradients));
+            RequireApart(factor, 1, gradient, gradient.Length, operandName: nameof(gradients));
+        }
+
+        ClipFactorCore(gradients, most, factor);
     }
 
     /// <summary>
@@ -367,6 +410,7 @@ public abstract partial class Backend
     /// </summary>
     public void Convert(long length, BufferView source, BufferView result)
     {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
         RequireEither(source, length);
         RequireEither(result, length);
         RequireApart(result, length, source, length);
@@ -399,6 +443,7 @@ public abstract partial class Backend
     /// <summary>Two tensors of one layout and type, Float32 or <see cref="ActivationType"/>: inner product and squared norms.</summary>
     public WeightAlignment Compare(long length, BufferView a, BufferView b)
     {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
         RequireEither(a, length);
         Require(b, length, a.Type);
         return CompareCore(length, a, b);
@@ -423,7 +468,7 @@ public abstract partial class Backend
         if (reach < 0 || reach > MostReach)
             throw new ArgumentOutOfRangeException(nameof(augmentation), reach, $"wanted a reach of 0 to {MostReach}");
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(images);
-        long length = checked(images * augmentation.ImageLength);
+        long length = ElementCount.Of("N*H*W*C", images, h, w, c);
         Require(pixels, length, ElementType.UInt8);
         Require(numbers, images, ElementType.Int32);
         Require(table, 256L * c);
@@ -432,6 +477,14 @@ public abstract partial class Backend
         RequireApart(x, length, table, 256L * c);
         RequireApart(x, length, numbers, images);
         AugmentImagesCore(augmentation, images, pixels, numbers, table, x);
+    }
+
+    /// <summary>The step with its factor in its scale, where the host can read that.</summary>
+    private SgdStep Readable(in SgdStep step)
+    {
+        if (step.GradientFactor.IsAbsent) return step;
+        Require(step.GradientFactor, 1);
+        return HostAddressable ? step with { GradientScale = step.GradientScale * (float)step.GradientFactor.Read(0), GradientFactor = default } : step;
     }
 
     // Far beyond any use, and far from where 2 reach + 1 leaves an int.
@@ -503,6 +556,14 @@ public abstract partial class Backend
     {
         SgdUpdateCore(shape.WeightLength, w, dw, velocity, step, wCopy);
         SgdUpdateTransposedCore(shape, b, dw, bVelocity, step, bCopy);
+    }
+
+    internal virtual void ClipFactorCore(ReadOnlySpan<BufferView> gradients, float most, BufferView factor)
+    {
+        double squares = 0;
+        foreach (BufferView gradient in gradients) squares += CompareCore(gradient.Length, gradient, gradient).SquaredNorm;
+        double norm = Math.Sqrt(squares);
+        factor.Write(0, norm > most ? most / norm : 1);
     }
 
     internal abstract void ConvertCore(long length, BufferView source, BufferView result);

@@ -47,7 +47,16 @@ public abstract partial class Backend : IDisposable
     }
 
     /// <summary>Which kernel would serve a convolution, and why.</summary>
-    public abstract ConvPlan Explain(in ConvShape shape, ConvPass pass);
+    /// <exception cref="ArgumentException">The shape is the default value, or the pass is none of the three.</exception>
+    /// <exception cref="NotSupportedException">The shape is too large for the backend's kernels.</exception>
+    public ConvPlan Explain(in ConvShape shape, ConvPass pass)
+    {
+        RequireShape(shape);
+        if (!Enum.IsDefined(pass)) throw new ArgumentOutOfRangeException(nameof(pass), pass, "unknown pass");
+        return ExplainCore(shape, pass);
+    }
+
+    internal abstract ConvPlan ExplainCore(in ConvShape shape, ConvPass pass);
 
     /// <summary>Gives back threads and memory of the backend itself. Its buffers are disposed by their owners.</summary>
     public void Dispose()
@@ -64,13 +73,38 @@ public abstract partial class Backend : IDisposable
     internal abstract SafeHandle AllocateMemory(long bytes, string purpose);
 
     /// <summary>Allocates a buffer of zeros. The caller disposes it.</summary>
+    /// <param name="length">Elements, 1 to 2^40.</param>
+    /// <param name="name">What the buffer is for; errors quote it.</param>
+    /// <param name="type">The type of one element.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The length is out of range, or the type is unknown.</exception>
+    /// <exception cref="OutOfMemoryException">The host has not so much memory (backends whose memory the host addresses).</exception>
+    /// <exception cref="CudaException">The device has not so much memory, and how much it has is said; or work that was queued
+    /// before has failed (<see cref="CudaBackend"/>, which waits here for what was queued).</exception>
+    /// <exception cref="ObjectDisposedException">The backend has been disposed (<see cref="CudaBackend"/>).</exception>
     public DeviceBuffer Allocate(long length, string name, ElementType type = ElementType.Float32)
     {
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
+        RequireBufferLength(length, name);
         var storage = new BufferStorage(HostAddressable);
-        storage.Bind(AllocateMemory(checked(length * type.Size()), $"buffer '{name}'"));
+        storage.Bind(AllocateMemory(length * type.Size(), $"buffer '{name}'"));
         return new DeviceBuffer(storage, 0, type, length, name, owner: true);
     }
+
+    /// <summary>Makes a readback: memory of the host that copies are queued to and read from later. The caller disposes it.</summary>
+    /// <param name="length">Most elements of a copy.</param>
+    /// <param name="name">What it is for; errors quote it.</param>
+    /// <param name="type">The widest type that is copied.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The length is out of range, or the type is unknown.</exception>
+    /// <exception cref="OutOfMemoryException">The host has not so much memory.</exception>
+    /// <exception cref="CudaException">The host has not so much memory that can be page-locked (<see cref="CudaBackend"/>).</exception>
+    /// <exception cref="ObjectDisposedException">The backend has been disposed (<see cref="CudaBackend"/>).</exception>
+    public Readback CreateReadback(int length, string name, ElementType type = ElementType.Float32)
+    {
+        RequireBufferLength(length, name);
+        long bytes = (long)length * type.Size();
+        return new Readback(AllocateReadback(bytes, $"readback '{name}'"), bytes, name);
+    }
+
+    internal virtual ReadbackMemory AllocateReadback(long bytes, string purpose) => new ImmediateReadback(this, bytes);
 
     /// <summary>
     /// Opens a step: operations that are called until it is completed and that come again in this order, step after step, as
@@ -87,15 +121,24 @@ public abstract partial class Backend : IDisposable
     {
     }
 
-    /// <summary>Copies from the host; the source may be overwritten when this returns.</summary>
-    /// <exception cref="ArgumentException">The buffer holds another type; <see cref="UploadFloats"/> rounds.</exception>
+    /// <summary>Copies from the host.</summary>
+    /// <param name="source">Numbers; may be overwritten when this returns.</param>
+    /// <param name="destination">At least as long; of the type T.</param>
+    /// <exception cref="ArgumentException">The buffer holds another type, or is too short; <see cref="UploadFloats"/> rounds.</exception>
+    /// <exception cref="ObjectDisposedException">The backend has been disposed (<see cref="CudaBackend"/>).</exception>
+    /// <exception cref="CudaException">The copy could not be queued, or something before has failed (<see cref="CudaBackend"/>).</exception>
     public void Upload<T>(ReadOnlySpan<T> source, BufferView destination) where T : unmanaged
     {
         Require(destination, source.Length, ElementTypes.Of<T>());
         UploadBytes(MemoryMarshal.AsBytes(source), destination.Address);
     }
 
-    /// <summary>Copies to the host, after everything queued before has ended.</summary>
+    /// <summary>Copies to the host, after everything queued before has ended. <see cref="CreateReadback"/> does not wait.</summary>
+    /// <param name="source">At least as long; of the type T.</param>
+    /// <param name="destination">Gets as many numbers as it has places.</param>
+    /// <exception cref="ArgumentException">The buffer holds another type, or is too short.</exception>
+    /// <exception cref="ObjectDisposedException">The backend has been disposed (<see cref="CudaBackend"/>).</exception>
+    /// <exception cref="CudaException">The copy, or something queued before, has failed (<see cref="CudaBackend"/>).</exception>
     public void Download<T>(BufferView source, Span<T> destination) where T : unmanaged
     {
         Require(source, destination.Length, ElementTypes.Of<T>());
@@ -103,6 +146,9 @@ public abstract partial class Backend : IDisposable
     }
 
     /// <summary>Copies numbers from the host, which rounds them where the buffer holds BFloat16.</summary>
+    /// <param name="source">Numbers; may be overwritten when this returns.</param>
+    /// <param name="destination">Float32 or BFloat16, at least as long.</param>
+    /// <exception cref="ArgumentException">The buffer holds another type, or is too short.</exception>
     public void UploadFloats(ReadOnlySpan<float> source, BufferView destination)
     {
         RequireNumbers(destination, source.Length);
@@ -119,6 +165,9 @@ public abstract partial class Backend : IDisposable
     }
 
     /// <summary>Copies the numbers of a Float32 or BFloat16 buffer to the host, after everything queued before has ended.</summary>
+    /// <param name="source">Float32 or BFloat16, at least as long.</param>
+    /// <param name="destination">Gets as many numbers as it has places.</param>
+    /// <exception cref="ArgumentException">The buffer holds another type, or is too short.</exception>
     public void DownloadFloats(BufferView source, Span<float> destination)
     {
         RequireNumbers(source, destination.Length);
@@ -142,11 +191,17 @@ public abstract partial class Backend : IDisposable
         return result;
     }
 
+    internal static void RequireBufferLength(long length, string name)
+    {
+        if (length is < 1 or > ElementCount.Most)
+            throw new ArgumentOutOfRangeException(nameof(length), length, $"buffer '{name}' wants 1 to {ElementCount.Most} elements");
+    }
+
     internal abstract void UploadBytes(ReadOnlySpan<byte> source, nint destination);
 
     internal abstract void DownloadBytes(nint source, Span<byte> destination);
 
-    private protected static void Require(
+    internal static void Require(
         BufferView view, long length, ElementType type = ElementType.Float32, [CallerArgumentExpression(nameof(view))] string? name = null)
     {
         if (view.IsAbsent) throw new ArgumentNullException(name);
@@ -191,7 +246,8 @@ public abstract partial class Backend : IDisposable
 
     private static void RequireNumbers(BufferView view, long length, [CallerArgumentExpression(nameof(view))] string? name = null)
     {
-        if (!view.IsAbsent && view.Type == ElementType.Int32) throw new ArgumentException("holds Int32, wanted Float32 or BFloat16", name);
+        if (!view.IsAbsent && view.Type is not (ElementType.Float32 or ElementType.BFloat16))
+            throw new ArgumentException($"holds {view.Type}, wanted Float32 or BFloat16", name);
         Require(view, length, view.Type, name);
     }
 
@@ -200,10 +256,9 @@ public abstract partial class Backend : IDisposable
         if (shape.N == 0) throw new ArgumentException("is the default value, which has no sizes", name);
     }
 
-    private protected static void RequireRows(long rows, int channels)
+    private protected static void RequireShape(in PoolShape shape, [CallerArgumentExpression(nameof(shape))] string? name = null)
     {
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(rows);
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(channels);
+        if (shape.N == 0) throw new ArgumentException("is the default value, which has no sizes", name);
     }
 
     /// <summary>Refuses a result that would overwrite an operand which is still being read.</summary>
@@ -216,5 +271,15 @@ public abstract partial class Backend : IDisposable
         long operandEnd = operand.Address + operandLength * operand.Type.Size();
         if (result.Address < operandEnd && operand.Address < resultEnd)
             throw new ArgumentException($"overlaps '{operandName}'", resultName);
+    }
+
+    /// <summary>Refuses a result that overlaps an operand without being it: elements would be overwritten before they are read.</summary>
+    private protected static void RequireSameOrApart(
+        BufferView result, BufferView operand, long length,
+        [CallerArgumentExpression(nameof(result))] string? resultName = null,
+        [CallerArgumentExpression(nameof(operand))] string? operandName = null)
+    {
+        if (result.IsAbsent || operand.IsAbsent || (result.Address == operand.Address && result.Type == operand.Type)) return;
+        RequireApart(result, length, operand, length, resultName, operandName);
     }
 }

@@ -214,6 +214,7 @@ EXPORT long long emulatedGet(const char* name)
     if (key == "releases") return counters.releases;
     if (key == "launches") return counters.launches;
     if (key == "synchronizations") return counters.synchronizations;
+    if (key == "contexts") return counters.contexts;
     if (key == "pinned") return counters.pinned;
     if (key == "events") return counters.events;
     if (key == "graphs") return counters.graphs;
@@ -305,6 +306,7 @@ EXPORT int cuDevicePrimaryCtxRetain(void** context, int)
     counters.calls++;
     if (!initialised) return NotInitialized;
     primary.retained++;
+    counters.contexts++;
     *context = &primary;
     return Success;
 }
@@ -314,6 +316,7 @@ EXPORT int cuDevicePrimaryCtxRelease_v2(int)
     counters.calls++;
     if (primary.retained == 0) return InvalidContext;
     primary.retained--;
+    counters.contexts--;
     return Success;
 }
 

@@ -27,8 +27,8 @@ struct Counters
 {
     // Calls of any function of the driver; device memory taken and given back; kernels run; waits for a stream or for all.
     long long calls = 0, allocations = 0, releases = 0, launches = 0, synchronizations = 0;
-    // Blocks of page-locked memory, events and executable graphs that there are.
-    long long pinned = 0, events = 0, graphs = 0;
+    // Contexts that are held, blocks of page-locked memory, events and executable graphs that there are.
+    long long contexts = 0, pinned = 0, events = 0, graphs = 0;
     long long eventWaits = 0, graphLaunches = 0, graphUpdates = 0;
 };
 

@@ -40,8 +40,7 @@ internal sealed class PaperBackend(Func<ConvShape, string> name, ElementType sto
     /// <inheritdoc/>
     public override ElementType ActivationType => storage;
 
-    /// <inheritdoc/>
-    public override ConvPlan Explain(in ConvShape shape, ConvPass pass) => new("none", Description);
+    internal override ConvPlan ExplainCore(in ConvShape shape, ConvPass pass) => new("none", Description);
 
     internal override SafeHandle AllocateMemory(long bytes, string purpose)
     {
@@ -134,6 +133,11 @@ internal sealed class PaperBackend(Func<ConvShape, string> name, ElementType sto
         in ConvShape shape, BufferView w, BufferView dw, BufferView velocity, BufferView b, BufferView bVelocity, in SgdStep step,
         BufferView wCopy, BufferView bCopy) =>
         NoteUpdate(shape.WeightLength, 9, wCopy, bCopy);
+
+    internal override void ClipFactorCore(ReadOnlySpan<BufferView> gradients, float most, BufferView factor)
+    {
+        foreach (BufferView gradient in gradients) Note("all", "clip", (double)MasterBytes * gradient.Length, 0);
+    }
 
     internal override void ConvertCore(long length, BufferView source, BufferView result) =>
         Note("all", "conversion", (double)length * (source.Type.Size() + result.Type.Size()), 0);

@@ -1,5 +1,3 @@
-using System.Runtime.InteropServices;
-
 namespace FeedbackKernels.Interop;
 
 /// <summary>
@@ -31,12 +29,13 @@ public sealed class Arena : IDisposable
     public long Bytes { get; private set; }
 
     /// <summary>Plans a buffer. Its contents are undefined until something writes it.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">The length is not 1 to 2^40 elements.</exception>
     /// <exception cref="InvalidOperationException">The arena has been committed.</exception>
     public DeviceBuffer Rent(long length, string name, ElementType type = ElementType.Float32)
     {
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
+        Backend.RequireBufferLength(length, name);
         if (_committed) throw new InvalidOperationException($"cannot rent '{name}': the arena has been committed");
-        long bytes = checked((length * type.Size() + Alignment - 1) / Alignment * Alignment);
+        long bytes = (length * type.Size() + Alignment - 1) / Alignment * Alignment;
         long offset = TakeBestFit(bytes);
         var buffer = new DeviceBuffer(_storage, offset, type, length, name, owner: false);
         _rented.Add(buffer, (offset, bytes));
@@ -54,12 +53,16 @@ public sealed class Arena : IDisposable
     }
 
     /// <summary>Allocates the block. Every buffer that was rented has an address from here on.</summary>
+    /// <exception cref="InvalidOperationException">The arena has been committed already.</exception>
+    /// <exception cref="OutOfMemoryException">The host has not so much memory.</exception>
+    /// <exception cref="CudaException">The device has not so much memory; the message says how much it has.</exception>
+    /// <exception cref="ObjectDisposedException">The arena has been disposed.</exception>
     public void Commit()
     {
         if (_committed) throw new InvalidOperationException("the arena has been committed already");
+        ObjectDisposedException.ThrowIf(_storage.IsDisposed, this);
+        _storage.Bind(_backend.AllocateMemory(Math.Max(Bytes, Alignment), "the arena of a step"));
         _committed = true;
-        SafeHandle memory = _backend.AllocateMemory(Math.Max(Bytes, Alignment), "the arena of a step");
-        _storage.Bind(memory);
     }
 
     /// <summary>Gives the block back; every buffer rented from it is dead.</summary>

@@ -27,13 +27,19 @@ public readonly struct BufferView
     public bool IsAbsent => Address == 0;
 
     /// <summary>A view of memory that the caller owns and keeps alive and in place until the operation has ended.</summary>
+    /// <param name="address">Of the first element, in the backend's memory; not zero.</param>
+    /// <param name="length">Elements, up to 2^40.</param>
+    /// <param name="type">The type of one element.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The address is zero, or the length is out of range.</exception>
     public static BufferView FromPointer(nint address, long length, ElementType type = ElementType.Float32)
     {
         ArgumentOutOfRangeException.ThrowIfZero(address);
         ArgumentOutOfRangeException.ThrowIfNegative(length);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(length, ElementCount.Most);
         return new BufferView(address, length, type);
     }
 
+    /// <summary>The same of Float32.</summary>
     /// <inheritdoc cref="FromPointer(nint, long, ElementType)"/>
     public static unsafe BufferView FromPointer(float* elements, long length) => FromPointer((nint)elements, length);
 

@@ -50,13 +50,16 @@ public sealed class DeviceBuffer : IDisposable
 
     /// <summary>The elements themselves, where the backend's memory is host memory (the CPU backends).</summary>
     /// <exception cref="NotSupportedException">The memory is not addressable by the host: download it instead.</exception>
+    /// <exception cref="ArgumentException">The buffer holds another type than T, or more elements than a span.</exception>
+    /// <exception cref="ObjectDisposedException">The memory has been given back.</exception>
     public unsafe Span<T> HostSpan<T>() where T : unmanaged
     {
         if (!_storage.HostAddressable)
             throw new NotSupportedException($"buffer '{Name}' lies in device memory; copy it with Backend.Download");
         if (ElementTypes.Of<T>() != Type)
             throw new ArgumentException($"buffer '{Name}' holds {Type}, not {typeof(T).Name}");
-        return new Span<T>((void*)Address, checked((int)Length));
+        if (Length > int.MaxValue) throw new ArgumentException($"buffer '{Name}' has {Length} elements, a span up to {int.MaxValue}: take a slice");
+        return new Span<T>((void*)Address, (int)Length);
     }
 
     /// <summary>Gives the memory back, where this buffer owns it.</summary>
@@ -70,15 +73,16 @@ public sealed class DeviceBuffer : IDisposable
 internal sealed class BufferStorage(bool hostAddressable) : IDisposable
 {
     private SafeHandle? _memory;
-    private bool _disposed;
 
     public bool HostAddressable { get; } = hostAddressable;
+
+    public bool IsDisposed { get; private set; }
 
     public void Bind(SafeHandle memory) => _memory = memory;
 
     public nint Base(string bufferName)
     {
-        if (_disposed) throw new ObjectDisposedException(bufferName, $"the memory of buffer '{bufferName}' has been given back");
+        if (IsDisposed) throw new ObjectDisposedException(bufferName, $"the memory of buffer '{bufferName}' has been given back");
         SafeHandle memory = _memory
             ?? throw new InvalidOperationException($"buffer '{bufferName}' is rented from an arena that has not been committed yet");
         return memory.DangerousGetHandle();
@@ -86,7 +90,7 @@ internal sealed class BufferStorage(bool hostAddressable) : IDisposable
 
     public void Dispose()
     {
-        _disposed = true;
+        IsDisposed = true;
         _memory?.Dispose();
     }
 }

@@ -2,8 +2,7 @@ namespace FeedbackKernels.Interop;
 
 public sealed unsafe partial class CpuBackend
 {
-    /// <inheritdoc/>
-    public override ConvPlan Explain(in ConvShape shape, ConvPass pass)
+    internal override ConvPlan ExplainCore(in ConvShape shape, ConvPass pass)
     {
         int columns = pass == ConvPass.Feedback ? shape.C : shape.K;
         int width = _kernels->Tiles.Panels(columns).Width(0);

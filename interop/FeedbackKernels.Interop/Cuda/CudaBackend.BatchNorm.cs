@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace FeedbackKernels.Interop;
 
 // native/batch_norm.cu
@@ -86,27 +88,9 @@ public sealed unsafe partial class CudaBackend
             Partials = (float*)_scratch.Get(ScratchPurpose.ChannelPartials, 2L * chunks.Count * channels * sizeof(float)),
         };
         Launch("batch_norm", $"batch_norm_backward_sums_{ProductName}", ColumnGrid(channels, chunks.Count), ColumnThreads, sums, sizes);
+        (BufferView meanError, BufferView errorSlope) = FinishBackwardSums(sums, chunks.Count, state, dGamma, dBeta);
 
-        // Each vector starts on a multiple of 16 bytes.
-        long padded = DivideUp(channels, 4) * 4;
-        BufferView meanError = BufferView.FromPointer(_scratch.Get(ScratchPurpose.ChannelVectors, 2 * padded * sizeof(float)), channels);
-        BufferView errorSlope = BufferView.FromPointer(meanError.Address + (nint)padded * sizeof(float), channels);
-        var finish = new BackwardFinishArguments
-        {
-            Rows = rows,
-            Channels = channels,
-            Chunks = chunks.Count,
-            Epsilon = state.Epsilon,
-            Partials = sums.Partials,
-            Variance = state.Variance.Floats,
-            DGamma = dGamma.Floats,
-            DBeta = dBeta.Floats,
-            MeanError = meanError.Floats,
-            ErrorSlope = errorSlope.Floats,
-        };
-        Launch("batch_norm", "batch_norm_backward_finish", ColumnGrid(channels, 1), ColumnThreads, finish, sizes);
-
-        int rowsPerBlock = RowsPerBlock(channels);
+        int rowsPerBlock = RowsPerBlock(channels), width = WidthOf(channels, x, y, dy, state.Mean, state.Scale, state.Bias, dx, dResidual);
         var apply = new BackwardApplyArguments
         {
             Rows = rows,
@@ -125,8 +109,35 @@ public sealed unsafe partial class CudaBackend
             Dx = dx.Pointer,
             DResidual = dResidual.Pointer,
         };
-        int width = WidthOf(channels, x, y, dy, state.Mean, state.Scale, state.Bias, dx, dResidual);
         Launch("batch_norm", $"batch_norm_backward_apply_{ProductName}_{width}", new Grid(DivideUp(rows, rowsPerBlock)), ElementThreads, apply, sizes);
+    }
+
+    /// <summary>Adds the chunks up to dGamma and dBeta, and to what the error of each element takes: their means, K numbers each.</summary>
+    private (BufferView MeanError, BufferView ErrorSlope) FinishBackwardSums(
+        in BackwardSumsArguments sums, int chunks, in BatchNormState state, BufferView dGamma, BufferView dBeta)
+    {
+        int channels = sums.Channels;
+        // Each vector starts on a multiple of 16 bytes.
+        long padded = DivideUp(channels, 4) * 4;
+        BufferView meanError = BufferView.FromPointer(_scratch.Get(ScratchPurpose.ChannelVectors, 2 * padded * sizeof(float)), channels);
+        BufferView errorSlope = BufferView.FromPointer(meanError.Address + (nint)padded * sizeof(float), channels);
+        var finish = new BackwardFinishArguments
+        {
+            Rows = sums.Rows,
+            Channels = channels,
+            Chunks = chunks,
+            Epsilon = state.Epsilon,
+            Partials = sums.Partials,
+            Variance = state.Variance.Floats,
+            DGamma = dGamma.Floats,
+            DBeta = dBeta.Floats,
+            MeanError = meanError.Floats,
+            ErrorSlope = errorSlope.Floats,
+        };
+        Launch(
+            "batch_norm", "batch_norm_backward_finish", ColumnGrid(channels, 1), ColumnThreads, finish, new RowsOfChannels(sums.Rows, channels),
+            operation: nameof(BatchNormBackwardCore));
+        return (meanError, errorSlope);
     }
 
     private ColumnSumsArguments StartSums(long rows, int channels, Chunks chunks, BufferView x) => new()
@@ -145,8 +156,10 @@ public sealed unsafe partial class CudaBackend
     /// <param name="partials">[chunks][2][channels].</param>
     /// <param name="statistics">Where they go.</param>
     /// <param name="counts">[chunks]: rows of each; or null.</param>
+    /// <param name="operation">What errors call it.</param>
     private void FinishStatistics(
-        long rows, int channels, long chunks, int rowsPerChunk, float* partials, in BatchStatistics statistics, int* counts = null)
+        long rows, int channels, long chunks, int rowsPerChunk, float* partials, in BatchStatistics statistics, int* counts = null,
+        [CallerMemberName] string operation = "")
     {
         var arguments = new StatisticsFinishArguments
         {
@@ -162,7 +175,9 @@ public sealed unsafe partial class CudaBackend
             RunningMean = statistics.RunningMean.Floats,
             RunningVariance = statistics.RunningVariance.Floats,
         };
-        Launch("batch_norm", "batch_norm_finish", ColumnGrid(channels, 1), ColumnThreads, arguments, new RowsOfChannels(rows, channels));
+        Launch(
+            "batch_norm", "batch_norm_finish", ColumnGrid(channels, 1), ColumnThreads, arguments, new RowsOfChannels(rows, channels),
+            operation: operation);
     }
 
     private static Grid ColumnGrid(int channels, int chunks) => new(DivideUp(channels, ChannelLanes), chunks);

@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace FeedbackKernels.Interop;
 
 // native/conv_forward.cu, conv_feedback.cu, conv_weight_gradient.cu
@@ -6,9 +8,9 @@ public sealed unsafe partial class CudaBackend
     // Of native/product_tile.cuh.
     private const int TileRows = 128, TileColumns = 64, TileDepth = 16, TileThreads = 128;
 
-    /// <inheritdoc/>
-    public override ConvPlan Explain(in ConvShape shape, ConvPass pass)
+    internal override ConvPlan ExplainCore(in ConvShape shape, ConvPass pass)
     {
+        RequireIndexable(shape);
         if (Precision != CudaPrecision.Bf16) return ExplainPortable(shape, pass);
         HopperConvolution plan = HopperPlan(shape, pass);
         if (plan.Refusal is null) return plan.Explain(pass, ClassesOf(shape));
@@ -196,7 +198,8 @@ public sealed unsafe partial class CudaBackend
             : (float*)_scratch.Get(ScratchPurpose.GradientSlices, slices.Count * shape.WeightLength * sizeof(float)),
     };
 
-    private void AddSlices(in ConvShape shape, Slices slices, BufferView dw, bool accumulate)
+    private void AddSlices(
+        in ConvShape shape, Slices slices, BufferView dw, bool accumulate, [CallerMemberName] string operation = "")
     {
         if (slices.Count == 1) return;
         const int sumThreads = 256;
@@ -208,7 +211,9 @@ public sealed unsafe partial class CudaBackend
             Slices = slices.Count,
             Accumulate = accumulate ? 1 : 0,
         };
-        Launch("conv_weight_gradient", "sum_slices", new Grid(DivideUp(shape.WeightLength, sumThreads)), sumThreads, arguments, shape);
+        Launch(
+            "conv_weight_gradient", "sum_slices", new Grid(DivideUp(shape.WeightLength, sumThreads)), sumThreads, arguments, shape,
+            operation: operation);
     }
 
     /// <summary>Inside one image, over all pixels and over all taps the kernels count in 32 bits.</summary>

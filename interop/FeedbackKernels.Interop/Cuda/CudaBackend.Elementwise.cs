@@ -130,8 +130,8 @@ public sealed unsafe partial class CudaBackend
     {
         public long Length;
         public int Wide;
-        public NativeSgdStep Step;
         public fixed byte Hole[4];
+        public NativeSgdStep Step;
         public float* Parameter, Gradient, Velocity;
         public void* Copy;
     }

@@ -37,7 +37,8 @@ public sealed unsafe partial class CudaBackend
 
     /// <summary>Forward convolution by TMA and wgmma.</summary>
     internal void HopperForward(
-        in HopperConvolution plan, in ConvShape shape, BufferView x, BufferView w, BufferView y, in ConvEpilogue epilogue)
+        in HopperConvolution plan, in ConvShape shape, BufferView x, BufferView w, BufferView y, in ConvEpilogue epilogue,
+        [CallerMemberName] string operation = "")
     {
         ConvShape flat = HopperConvolution.Flattened(shape);
         bool statistics = !epilogue.Statistics.IsAbsent;
@@ -60,17 +61,18 @@ public sealed unsafe partial class CudaBackend
             arguments.Counts = (int*)_scratch.Get(ScratchPurpose.TileCounts, plan.Tiles * sizeof(int));
         }
 
-        LaunchGather($"conv_gather_sm90_{plan.Columns}", plan, arguments, 1, shape);
+        LaunchGather($"conv_gather_sm90_{plan.Columns}", plan, arguments, 1, shape, operation);
         if (statistics)
         {
             FinishStatistics(
-                (long)shape.N * shape.P * shape.Q, shape.K, plan.Tiles, 0, arguments.Partials, epilogue.Statistics, arguments.Counts);
+                (long)shape.N * shape.P * shape.Q, shape.K, plan.Tiles, 0, arguments.Partials, epilogue.Statistics, arguments.Counts, operation);
         }
     }
 
     /// <summary>Feedback convolution by TMA and wgmma.</summary>
     internal void HopperFeedback(
-        in HopperConvolution plan, in ConvShape shape, BufferView dy, BufferView weights, FeedbackLayout layout, BufferView dx, bool accumulate)
+        in HopperConvolution plan, in ConvShape shape, BufferView dy, BufferView weights, FeedbackLayout layout, BufferView dx, bool accumulate,
+        [CallerMemberName] string operation = "")
     {
         ConvShape flat = HopperConvolution.Flattened(shape);
         bool transposed = layout == FeedbackLayout.Forward;
@@ -96,11 +98,12 @@ public sealed unsafe partial class CudaBackend
 
         arguments.Y = dx.Address;
         arguments.Addend = accumulate ? dx.Address : 0;
-        LaunchGather($"conv_gather_sm90_{(transposed ? "transposed_" : "")}{plan.Columns}", plan, arguments, classes, shape);
+        LaunchGather($"conv_gather_sm90_{(transposed ? "transposed_" : "")}{plan.Columns}", plan, arguments, classes, shape, operation);
     }
 
     /// <summary>Weight gradient by TMA and wgmma.</summary>
-    internal void HopperWeightGradient(in HopperConvolution plan, in ConvShape shape, BufferView x, BufferView dy, BufferView dw)
+    internal void HopperWeightGradient(
+        in HopperConvolution plan, in ConvShape shape, BufferView x, BufferView dy, BufferView dw, [CallerMemberName] string operation = "")
     {
         ConvShape flat = HopperConvolution.Flattened(shape);
         var slices = new Slices(plan.BoxesPerSlice, plan.Slices);
@@ -119,8 +122,8 @@ public sealed unsafe partial class CudaBackend
         Launch(
             "conv_weight_gradient_sm90", $"conv_weight_gradient_sm90_{plan.Columns}",
             new Grid(HopperConvolution.PartsOf(flat), DivideUp(flat.K, plan.Columns), plan.Slices), HopperConvolution.BlockThreads, arguments, shape,
-            plan.SharedBytes);
-        AddSlices(shape, slices, dw, accumulate: false);
+            plan.SharedBytes, operation);
+        AddSlices(shape, slices, dw, accumulate: false, operation);
     }
 
     private static ConvGatherArguments StartGather(
@@ -136,10 +139,11 @@ public sealed unsafe partial class CudaBackend
             ColumnTiles = (int)DivideUp(columns, plan.Columns),
         };
 
-    private void LaunchGather(string kernel, in HopperConvolution plan, in ConvGatherArguments arguments, int classes, in ConvShape shape) =>
+    private void LaunchGather(
+        string kernel, in HopperConvolution plan, in ConvGatherArguments arguments, int classes, in ConvShape shape, string operation) =>
         Launch(
             "conv_gather_sm90", kernel, new Grid(plan.Tiles * arguments.ColumnTiles, 1, classes), HopperConvolution.BlockThreads, arguments, shape,
-            plan.SharedBytes);
+            plan.SharedBytes, operation);
 
     /// <summary>Boxes of 64 channels of every <paramref name="step"/>th pixel.</summary>
     private TensorMap PixelMap(

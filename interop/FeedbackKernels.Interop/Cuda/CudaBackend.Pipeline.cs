@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace FeedbackKernels.Interop;
 
 // native/conv_forward_pipelined.cu, conv_feedback_pipelined.cu, conv_weight_gradient_pipelined.cu
@@ -27,9 +29,11 @@ public sealed unsafe partial class CudaBackend
         return plan.Refusal is null && AllowWide(views);
     }
 
-    private void LaunchPipeline<TArguments>(string file, string kernel, in PipelineConvolution plan, long layers, in TArguments arguments, in ConvShape shape)
+    private void LaunchPipeline<TArguments>(
+        string file, string kernel, in PipelineConvolution plan, long layers, in TArguments arguments, in ConvShape shape,
+        [CallerMemberName] string operation = "")
         where TArguments : unmanaged =>
         Launch(
             file, $"{kernel}_{plan.Tile.Rows}_{plan.Tile.Columns}", new Grid(plan.Tiles, 1, layers), PipelineConvolution.BlockThreads, arguments, shape,
-            plan.Tile.SharedBytes);
+            plan.Tile.SharedBytes, operation);
 }

@@ -12,6 +12,8 @@ public sealed unsafe partial class CudaBackend
 
     /// <summary>Marks the place after everything that has been called so far; an open step is divided here. The caller
     /// disposes the event.</summary>
+    /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
+    /// <exception cref="CudaException">The event could not be made or recorded, or what was called before not be launched.</exception>
     public CudaEvent RecordEvent()
     {
         using CudaContext.Scope scope = EnterInOrder();
@@ -29,14 +31,24 @@ public sealed unsafe partial class CudaBackend
         return made;
     }
 
-    /// <summary>Makes what is called from here on wait for an event, of this or another backend of the device.</summary>
+    /// <summary>Makes what is called from here on wait for an event, of this or another backend of the device; an open step is
+    /// divided here. The host does not wait.</summary>
+    /// <exception cref="ObjectDisposedException">The event or the backend has been disposed.</exception>
+    /// <exception cref="CudaException">The driver refuses, or what was called before could not be launched.</exception>
     public void WaitFor(CudaEvent place)
     {
         ArgumentNullException.ThrowIfNull(place);
         WaitForEvent(place.Handle);
+        GC.KeepAlive(place);
     }
 
-    /// <summary>Makes what is called from here on wait for a CUevent (or cudaEvent_t) that has been recorded.</summary>
+    /// <summary>Makes what is called from here on wait for a CUevent (or cudaEvent_t) that has been recorded; for one that has
+    /// not, it waits for nothing. An open step is divided here. The host does not wait.</summary>
+    /// <param name="cudaEvent">The caller's; it may be destroyed when this returns.</param>
+    /// <exception cref="ArgumentOutOfRangeException">It is 0.</exception>
+    /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
+    /// <exception cref="CudaException">It is no event, or one of another device's context; or what was called before could not
+    /// be launched.</exception>
     public void WaitForEvent(nint cudaEvent)
     {
         ArgumentOutOfRangeException.ThrowIfZero(cudaEvent);
@@ -44,11 +56,16 @@ public sealed unsafe partial class CudaBackend
         Check(DriverApi.StreamWaitEvent(_stream, cudaEvent, 0), "cuStreamWaitEvent", "waiting for an event");
     }
 
-    /// <summary>Makes what is called from here on wait for what has been queued on another stream: a CUstream (or
-    /// cudaStream_t), where 0 is the legacy default stream.</summary>
+    /// <summary>Makes what is called from here on wait for what has been queued on another stream so far; an open step is
+    /// divided here. The host does not wait.</summary>
+    /// <param name="stream">A CUstream (or cudaStream_t) of the device's primary context; 0 is the legacy default stream.</param>
+    /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
+    /// <exception cref="CudaException">It is no stream, or one of another context; or what was called before could not be
+    /// launched.</exception>
     public void WaitForStream(nint stream) => Order(before: stream, after: _stream);
 
-    /// <summary>Makes what is queued on another stream from here on wait for what has been called so far.</summary>
+    /// <summary>Makes what is queued on another stream from here on wait for what has been called so far; an open step is
+    /// divided here. The host does not wait.</summary>
     /// <inheritdoc cref="WaitForStream"/>
     public void MakeStreamWait(nint stream) => Order(before: _stream, after: stream);
 

@@ -1,9 +1,12 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
 namespace FeedbackKernels.Interop;
 
 // native/transposed.cu, alignment.cu
 public sealed unsafe partial class CudaBackend
 {
-    private const int SquareSide = 32, SquareThreads = 256;
+    private const int SquareSide = 32, SquareThreads = 256, AlignmentThreads = 256;
 
     internal override void TransposedCombineCore(
         in ConvShape shape, float alpha, BufferView w, float beta, BufferView r, BufferView b, BufferView copy) => Launch(
@@ -61,27 +64,53 @@ public sealed unsafe partial class CudaBackend
 
     internal override WeightAlignment CompareCore(long length, BufferView a, BufferView b)
     {
-        const int threads = 256, mostBlocks = 1024, fewestElements = 4096;
-        long each = Math.Max(fewestElements, DivideUp(length, mostBlocks)), blocks = DivideUp(length, each);
+        long blocks = ComparisonOf(length).Blocks;
         double* partials = AlignmentPartials(blocks);
-        Launch(
-            "alignment", $"compare_{NameOf(a.Type)}", new Grid(blocks), threads,
-            new CompareArguments { Length = length, ElementsPerBlock = each, A = a.Pointer, B = b.Pointer, Partials = partials },
-            new Elements(length));
+        LaunchComparison(length, a, b, partials);
         return FinishAlignment(blocks, partials, new Elements(length));
+    }
+
+    internal override void ClipFactorCore(ReadOnlySpan<BufferView> gradients, float most, BufferView factor)
+    {
+        long blocks = 0, elements = 0;
+        foreach (BufferView gradient in gradients) (blocks, elements) = (blocks + ComparisonOf(gradient.Length).Blocks, elements + gradient.Length);
+        double* partials = AlignmentPartials(blocks), next = partials;
+        foreach (BufferView gradient in gradients) next += 3 * LaunchComparison(gradient.Length, gradient, gradient, next);
+        Launch(
+            "alignment", "clip_factor", new Grid(1), AlignmentThreads,
+            new ClipFactorArguments { Blocks = blocks, Partials = partials, Factor = factor.Floats, Most = most }, new Elements(elements));
+    }
+
+    private static (long Elements, long Blocks) ComparisonOf(long length)
+    {
+        const int mostBlocks = 1024, fewestElements = 4096;
+        long each = Math.Max(fewestElements, DivideUp(length, mostBlocks));
+        return (each, DivideUp(length, each));
+    }
+
+    /// <summary>Queues the sums of each block, and returns the number of blocks.</summary>
+    private long LaunchComparison(long length, BufferView a, BufferView b, double* partials, [CallerMemberName] string operation = "")
+    {
+        (long each, long blocks) = ComparisonOf(length);
+        Launch(
+            "alignment", $"compare_{NameOf(a.Type)}", new Grid(blocks), AlignmentThreads,
+            new CompareArguments { Length = length, ElementsPerBlock = each, A = a.Pointer, B = b.Pointer, Partials = partials },
+            new Elements(length), operation: operation);
+        return blocks;
     }
 
     private double* AlignmentPartials(long blocks) => (double*)_scratch.Get(ScratchPurpose.AlignmentSums, 3 * (blocks + 1) * sizeof(double));
 
-    private WeightAlignment FinishAlignment<TSizes>(long blocks, double* partials, in TSizes sizes)
+    private WeightAlignment FinishAlignment<TSizes>(long blocks, double* partials, in TSizes sizes, [CallerMemberName] string operation = "")
         where TSizes : unmanaged
     {
         double* result = partials + 3 * blocks;
         Launch(
-            "alignment", "alignment_finish", new Grid(1), 256,
-            new AlignmentFinishArguments { Blocks = blocks, Partials = partials, Result = result }, sizes);
+            "alignment", "alignment_finish", new Grid(1), AlignmentThreads,
+            new AlignmentFinishArguments { Blocks = blocks, Partials = partials, Result = result }, sizes,
+            operation: operation);
         Span<double> sums = stackalloc double[3];
-        DownloadBytes((nint)result, System.Runtime.InteropServices.MemoryMarshal.AsBytes(sums));
+        DownloadBytes((nint)result, MemoryMarshal.AsBytes(sums));
         return new WeightAlignment(sums[0], sums[1], sums[2]);
     }
 
@@ -108,8 +137,8 @@ public sealed unsafe partial class CudaBackend
     private struct SgdUpdateTransposedArguments
     {
         public NativeTransposedShape Shape;
-        public NativeSgdStep Step;
         public fixed byte Hole[4];
+        public NativeSgdStep Step;
         public float* B, Dw, Velocity;
         public void* Copy;
     }
@@ -133,5 +162,14 @@ public sealed unsafe partial class CudaBackend
     {
         public long Blocks;
         public double* Partials, Result;
+    }
+
+    private struct ClipFactorArguments
+    {
+        public long Blocks;
+        public double* Partials;
+        public float* Factor;
+        public float Most;
+        public fixed byte End[4];
     }
 }

@@ -92,12 +92,22 @@ public sealed unsafe partial class CudaBackend : Backend
     public override ElementType ActivationType => Precision == CudaPrecision.Bf16 ? ElementType.BFloat16 : ElementType.Float32;
 
     /// <summary>The CUstream that work is queued on.</summary>
-    public nint Stream => _stream;
+    /// <exception cref="ObjectDisposedException">The backend has been disposed, and with it a stream of its own.</exception>
+    public nint Stream
+    {
+        get
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            return _stream;
+        }
+    }
 
     /// <inheritdoc/>
     public override bool QueuesWork => true;
 
     /// <summary>Bytes of the device's memory that are taken, by this and by every other program.</summary>
+    /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
+    /// <exception cref="CudaException">The driver cannot say.</exception>
     public long DeviceBytesInUse
     {
         get
@@ -109,8 +119,9 @@ public sealed unsafe partial class CudaBackend : Backend
         }
     }
 
-    /// <summary>Waits until everything queued has ended.</summary>
+    /// <summary>Waits until everything called so far has ended; an open step is divided here.</summary>
     /// <exception cref="CudaException">Something queued has failed.</exception>
+    /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
     public override void Synchronize()
     {
         using CudaContext.Scope scope = EnterInOrder();
@@ -118,6 +129,7 @@ public sealed unsafe partial class CudaBackend : Backend
     }
 
     /// <inheritdoc/>
+    /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
     public override StepScope BeginStep()
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
@@ -181,6 +193,25 @@ public sealed unsafe partial class CudaBackend : Backend
     {
         using CudaContext.Scope scope = EnterInOrder();
         if (!destination.IsEmpty) _stage.Download(source, destination);
+    }
+
+    internal override ReadbackMemory AllocateReadback(long bytes, string purpose)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        return new CudaReadback(this, _context, bytes, purpose);
+    }
+
+    /// <summary>Queues a copy to page-locked memory, and an event after it.</summary>
+    internal void QueueDownload(nint source, nint destination, long bytes, CudaEventHandle copied)
+    {
+        using CudaContext.Scope scope = EnterInOrder();
+        Check(DriverApi.MemcpyDtoHAsync(destination, source, (nuint)bytes, _stream), "cuMemcpyDtoHAsync", bytes);
+        Check(DriverApi.EventRecord(copied.DangerousGetHandle(), _stream), "cuEventRecord", bytes);
+
+        static void Check(CudaResult result, string call, long bytes)
+        {
+            if (result != CudaResult.Success) throw new CudaException(call, result, $"a readback of {bytes} bytes");
+        }
     }
 
     private static void Check(CudaResult result, string call, string operation) => CudaException.ThrowIfFailed(result, call, operation);

@@ -28,12 +28,15 @@ public sealed class CudaEvent : IDisposable
 
     /// <summary>Whether everything before has ended.</summary>
     /// <exception cref="CudaException">Something queued has failed.</exception>
+    /// <exception cref="ObjectDisposedException">The event has been given back.</exception>
     public bool IsComplete
     {
         get
         {
+            nint handle = Handle;
             using CudaContext.Scope scope = _context.Enter();
-            CudaResult result = DriverApi.EventQuery(Handle);
+            CudaResult result = DriverApi.EventQuery(handle);
+            GC.KeepAlive(this);
             if (result == CudaResult.NotReady) return false;
             CudaException.ThrowIfFailed(result, "cuEventQuery", "asking whether queued work has ended");
             return true;
@@ -42,10 +45,15 @@ public sealed class CudaEvent : IDisposable
 
     /// <summary>Waits until everything before has ended.</summary>
     /// <exception cref="CudaException">Something queued has failed.</exception>
+    /// <exception cref="ObjectDisposedException">The event has been given back.</exception>
     public void Synchronize()
     {
+        nint handle = Handle;
         using CudaContext.Scope scope = _context.Enter();
-        CudaException.ThrowIfFailed(DriverApi.EventSynchronize(Handle), "cuEventSynchronize", "waiting for queued work");
+        CudaResult result = DriverApi.EventSynchronize(handle);
+        // The finalizer of an event that nobody else holds would give it back in the midst of the wait.
+        GC.KeepAlive(this);
+        CudaException.ThrowIfFailed(result, "cuEventSynchronize", "waiting for queued work");
     }
 
     /// <summary>Gives the event back. What waits for it goes on waiting for the place where it was.</summary>

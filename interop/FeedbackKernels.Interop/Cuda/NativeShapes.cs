@@ -26,6 +26,7 @@ internal readonly struct NativeSgdStep(in SgdStep step)
     public readonly float LearningRate = step.LearningRate, Momentum = step.Momentum, WeightDecay = step.WeightDecay;
     public readonly float GradientScale = step.GradientScale, Shrink = step.Shrink;
     public readonly int Nesterov = step.Nesterov ? 1 : 0;
+    public readonly nint GradientFactor = step.GradientFactor.Address;
 }
 
 /// <summary>struct RandomKey of native/random.cuh.</summary>

@@ -35,9 +35,10 @@ public readonly record struct MirrorStep(
     MirrorForm Form = MirrorForm.Patch,
     bool ReluResponse = false)
 {
-    /// <summary>Numbers in a sample of the given form for the given layer.</summary>
+    /// <summary>Numbers in a sample of the given form for the given layer: R*S*C or H*W*C.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">They are more than 2^31 - 1.</exception>
     public static int SampleLength(in ConvShape layer, MirrorForm form) =>
-        form == MirrorForm.Patch ? layer.FanIn : checked(layer.H * layer.W * layer.C);
+        form == MirrorForm.Patch ? layer.FanIn : ElementCount.Of32("H*W*C", layer.H, layer.W, layer.C);
 
     /// <summary>Responses of one output channel: what the correlation is a sum over.</summary>
     public long Positions => Form == MirrorForm.Patch ? Samples : (long)Samples * Layer.P * Layer.Q;

@@ -24,8 +24,7 @@ public sealed unsafe partial class ReferenceBackend(ElementType activationType =
     /// <inheritdoc/>
     public override bool HostAddressable => true;
 
-    /// <inheritdoc/>
-    public override ConvPlan Explain(in ConvShape shape, ConvPass pass) =>
+    internal override ConvPlan ExplainCore(in ConvShape shape, ConvPass pass) =>
         new("reference loops", "the definition of the operation; not meant to be fast");
 
     internal override SafeHandle AllocateMemory(long bytes, string purpose) => new NativeMemoryHandle(bytes);

@@ -8,7 +8,7 @@ public readonly record struct ConvShape
 {
     /// <summary>Checks the sizes and computes <see cref="P"/> and <see cref="Q"/>.</summary>
     /// <exception cref="ArgumentOutOfRangeException">A size is not positive, the padding is negative, the filter is
-    /// larger than the padded input, or a tensor would have more elements than fit.</exception>
+    /// larger than the padded input, or a tensor would have more than 2^40 elements, a filter more than 2^31 - 1.</exception>
     public ConvShape(int n, int h, int w, int c, int k, int r, int s, int stride, int padding)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(n);
@@ -30,6 +30,7 @@ public readonly record struct ConvShape
         InputLength = ElementCount.Of("N*H*W*C", n, h, w, c);
         OutputLength = ElementCount.Of("N*P*Q*K", n, P, Q, k);
         WeightLength = ElementCount.Of("R*S*C*K", r, s, c, k);
+        FanIn = ElementCount.Of32("R*S*C", r, s, c);
     }
 
     /// <summary>Images.</summary>
@@ -78,7 +79,7 @@ public readonly record struct ConvShape
     public double Flops => 2.0 * OutputLength * C * R * S;
 
     /// <summary>Inputs of one output: d = R*S*C.</summary>
-    public int FanIn => R * S * C;
+    public int FanIn { get; }
 
     /// <summary>A linear layer: n rows of c inputs to k outputs.</summary>
     public static ConvShape Linear(int n, int c, int k) => new(n, 1, 1, c, k, 1, 1, 1, 0);
@@ -89,23 +90,4 @@ public readonly record struct ConvShape
     /// <inheritdoc/>
     public override string ToString() =>
         $"N{N} {H}x{W}x{C} -> {P}x{Q}x{K}, {R}x{S} stride {Stride} padding {Padding}";
-}
-
-internal static class ElementCount
-{
-    // 2^40 elements are 4 TiB of floats: beyond any machine, and far below where byte offsets would overflow.
-    private const long Most = 1L << 40;
-
-    public static long Of(string name, params ReadOnlySpan<int> sizes)
-    {
-        long product = 1;
-        foreach (int size in sizes)
-        {
-            if (product > Most / size)
-                throw new ArgumentOutOfRangeException(name, string.Join("*", sizes.ToArray()), $"more than {Most} elements");
-            product *= size;
-        }
-
-        return product;
-    }
 }

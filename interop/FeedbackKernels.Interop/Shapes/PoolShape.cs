@@ -4,16 +4,19 @@ namespace FeedbackKernels.Interop;
 public readonly record struct PoolShape
 {
     /// <summary>Checks the sizes and computes <see cref="P"/> and <see cref="Q"/>.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">A size is not positive, the window does not fit, or a window could
-    /// lie wholly on the padding.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A size is not positive, the window does not fit, a window could lie wholly
+    /// on the padding, or a tensor would have more than 2^40 elements.</exception>
     public PoolShape(int n, int h, int w, int c, int r, int s, int stride, int padding)
     {
         // A window that sees nothing but padding has no maximum and no mean.
         if (padding >= Math.Min(r, s))
             throw new ArgumentOutOfRangeException(nameof(padding), padding, $"wanted less than the window, {r}x{s}");
-        var conv = new ConvShape(n, h, w, c, c, r, s, stride, padding);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(c);
+        var oneChannel = new ConvShape(n, h, w, 1, 1, r, s, stride, padding);
         (N, H, W, C, R, S, Stride, Padding) = (n, h, w, c, r, s, stride, padding);
-        (P, Q) = (conv.P, conv.Q);
+        (P, Q) = (oneChannel.P, oneChannel.Q);
+        InputLength = ElementCount.Of("N*H*W*C", n, h, w, c);
+        OutputLength = ElementCount.Of("N*P*Q*C", n, P, Q, c);
     }
 
     /// <summary>Images.</summary>
@@ -47,10 +50,10 @@ public readonly record struct PoolShape
     public int Padding { get; }
 
     /// <summary>Elements of x: N*H*W*C.</summary>
-    public long InputLength => (long)N * H * W * C;
+    public long InputLength { get; }
 
     /// <summary>Elements of y: N*P*Q*C.</summary>
-    public long OutputLength => (long)N * P * Q * C;
+    public long OutputLength { get; }
 
     /// <summary>One window over the whole map.</summary>
     public static PoolShape Global(int n, int h, int w, int c) => new(n, h, w, c, h, w, 1, 0);

@@ -12,7 +12,6 @@ public sealed class Model : IDisposable
 {
     private readonly List<Block> _blocks = [];
     private readonly Arena _arena;
-    private readonly DeviceBuffer _logits, _losses;
     private readonly DeviceBuffer? _outputError;
 
     /// <summary>Allocates the model, draws its weights, and plans the memory of a step.</summary>
@@ -49,8 +48,9 @@ public sealed class Model : IDisposable
             ImageNumbers = plan.Rent(new MapShape(1, 1, 1), "image numbers", ElementType.Int32);
             PixelTable = _arena.Rent(256L * spec.Input.C, "pixel table");
             Labels = plan.Rent(new MapShape(1, 1, 1), "labels", ElementType.Int32);
-            _losses = plan.Rent(new MapShape(1, 1, 1), "losses", ElementType.Float32);
-            _logits = PlanForward(plan);
+            Losses = plan.Rent(new MapShape(1, 1, 1), "losses", ElementType.Float32);
+            ClipFactor = _arena.Rent(1, "clip factor");
+            Logits = PlanForward(plan);
             if (training)
             {
                 foreach (Parameter parameter in Parameters) parameter.EnableTraining();
@@ -94,6 +94,15 @@ public sealed class Model : IDisposable
 
     /// <summary>Where their labels go, Int32.</summary>
     public DeviceBuffer Labels { get; }
+
+    /// <summary>Where the last forward pass left its logits, [N][classes].</summary>
+    internal DeviceBuffer Logits { get; }
+
+    /// <summary>Where the losses of the images are that were computed last, [N].</summary>
+    internal DeviceBuffer Losses { get; }
+
+    /// <summary>[1]: what clipping multiplies gradients by.</summary>
+    internal DeviceBuffer ClipFactor { get; }
 
     /// <summary>The blocks, in the order of the forward pass.</summary>
     public IReadOnlyList<Block> Blocks => _blocks;
@@ -147,7 +156,7 @@ public sealed class Model : IDisposable
     {
         CheckImages(images);
         Backend.CrossEntropy(
-            Spec.Loss, images, Spec.Classes, _logits, Labels, smoothing, _losses, gradient ? RequireTraining() : null);
+            Spec.Loss, images, Spec.Classes, Logits, Labels, smoothing, Losses, gradient ? RequireTraining() : null);
     }
 
     /// <inheritdoc cref="Loss(int, float, bool)"/>
@@ -162,10 +171,10 @@ public sealed class Model : IDisposable
     }
 
     /// <summary>Copies the losses that were computed last, of as many images as the span has places.</summary>
-    public void ReadLosses(Span<float> losses) => Backend.Download(_losses, losses);
+    public void ReadLosses(Span<float> losses) => Backend.Download(Losses, losses);
 
     /// <summary>Copies the logits of the last forward pass, [N][classes].</summary>
-    public void ReadLogits(Span<float> logits) => Backend.DownloadFloats(_logits, logits);
+    public void ReadLogits(Span<float> logits) => Backend.DownloadFloats(Logits, logits);
 
     /// <summary>Computes all gradients, each layer's error under its rule.</summary>
     public void Backward(int images, IErrorObserver? observer = null)

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
 using FeedbackKernels.Data;
 using FeedbackKernels.Interop;
@@ -71,20 +72,35 @@ public sealed record RunConfig
     public ModelSpec Describe(ImageSet images) =>
         ModelCatalog.Create(Model, images.Shape, images.Classes, new ModelOptions(NormOrder, ZeroGamma, Hidden));
 
-    /// <summary>Reads a config.json.</summary>
+    /// <summary>Reads a config.json. What it does not set, because an older version wrote it, is as in a new
+    /// <see cref="RunConfig"/>.</summary>
     /// <exception cref="IOException">It is not there.</exception>
-    /// <exception cref="InvalidDataException">It is not a run's configuration.</exception>
+    /// <exception cref="InvalidDataException">It is not a run's configuration; the message names the file and the setting.</exception>
     public static RunConfig Read(string path)
     {
         if (!File.Exists(path)) throw new FileNotFoundException($"file '{path}' is not there", path);
         try
         {
-            return JsonSerializer.Deserialize(File.ReadAllText(path), RunJson.Default.RunConfig)
-                ?? throw new InvalidDataException($"{path}: empty");
+            if (JsonNode.Parse(File.ReadAllText(path)) is not JsonObject given) throw new InvalidDataException($"{path}: not a JSON object");
+            JsonNode settings = JsonSerializer.SerializeToNode(new RunConfig(), RunJson.Default.RunConfig)!;
+            Overlay(settings.AsObject(), given);
+            return settings.Deserialize(RunJson.Default.RunConfig)!;
         }
-        catch (JsonException e)
+        // A name that stands twice is an ArgumentException.
+        catch (Exception e) when (e is JsonException or ArgumentException)
         {
             throw new InvalidDataException($"{path}: not a run's configuration ({e.Message})", e);
+        }
+    }
+
+    // The generated reader leaves what is missing at zero, whatever a property's initialiser says.
+    private static void Overlay(JsonObject settings, JsonObject given)
+    {
+        foreach ((string name, JsonNode? value) in given)
+        {
+            // Another rule has other settings, and its own defaults.
+            if (name != "rule" && settings[name] is JsonObject below && value is JsonObject part) Overlay(below, part);
+            else settings[name] = value?.DeepClone();
         }
     }
 
@@ -143,6 +159,7 @@ public sealed record RunSummary(
     WriteIndented = true,
     PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
     UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
+    RespectNullableAnnotations = true,
     Converters = [typeof(KebabCase<NormOrder>), typeof(KebabCase<SimdLevel>), typeof(KebabCase<CudaPrecision>), typeof(KebabCase<ScheduleKind>), typeof(KebabCase<Augmentation>),
         typeof(KebabCase<NormalisationKind>), typeof(KebabCase<WeightInit>), typeof(KebabCase<SignMagnitude>), typeof(KebabCase<NoiseKind>),
         typeof(KebabCase<MirrorForm>), typeof(KebabCase<KolenPollackForm>), typeof(KebabCase<DirectTarget>)])]

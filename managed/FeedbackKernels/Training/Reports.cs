@@ -56,7 +56,7 @@ public sealed record TrainingResult(
 /// <summary>Is told how a run goes on.</summary>
 public interface ITrainingObserver
 {
-    /// <summary>After each step.</summary>
+    /// <summary>After each step; where a step is launched as a whole, when the next one has been queued.</summary>
     void OnStep(in StepReport report);
 
     /// <summary>After each epoch.</summary>

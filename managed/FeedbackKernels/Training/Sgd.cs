@@ -8,13 +8,17 @@ namespace FeedbackKernels.Training;
 /// <summary>Updates everything that training changes: W by SGD with momentum, B as its rule says.</summary>
 public sealed class Sgd(Model model, TrainingOptions options)
 {
+    private readonly BufferView[] _gradients = new BufferView[model.Parameters.Count];
+
     /// <summary>Makes one update from the gradients of the last backward pass.</summary>
     /// <param name="step">Number of the step, from 0.</param>
     /// <param name="learningRate">Its learning rate.</param>
     public void Update(int step, float learningRate)
     {
-        float scale = options.ClipNorm > 0 ? ClipScale() : 1;
-        var decaying = new SgdStep(learningRate, options.Momentum, options.WeightDecay, options.Nesterov, scale);
+        if (options.ClipNorm > 0) Clip();
+        var decaying = new SgdStep(
+            learningRate, options.Momentum, options.WeightDecay, options.Nesterov,
+            GradientFactor: options.ClipNorm > 0 ? model.ClipFactor : default(BufferView));
         SgdStep plain = decaying with { WeightDecay = 0 };
         // By index: an enumerator over the interface would be the one object that a step allocates.
         for (int i = 0; i < model.Layers.Count; i++)
@@ -37,16 +41,9 @@ public sealed class Sgd(Model model, TrainingOptions options)
     private void Apply(Parameter parameter, in SgdStep update) =>
         model.Backend.SgdUpdate(parameter.Length, parameter.Value, parameter.Gradient, parameter.Velocity, update, parameter.Copy);
 
-    private float ClipScale()
+    private void Clip()
     {
-        double squares = 0;
-        for (int i = 0; i < model.Parameters.Count; i++)
-        {
-            Parameter parameter = model.Parameters[i];
-            squares += model.Backend.Compare(parameter.Length, parameter.Gradient, parameter.Gradient).SquaredNorm;
-        }
-
-        double norm = Math.Sqrt(squares);
-        return norm > options.ClipNorm ? (float)(options.ClipNorm / norm) : 1;
+        for (int i = 0; i < _gradients.Length; i++) _gradients[i] = model.Parameters[i].Gradient;
+        model.Backend.ClipFactor(_gradients, options.ClipNorm, model.ClipFactor);
     }
 }

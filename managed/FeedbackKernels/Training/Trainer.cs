@@ -15,7 +15,6 @@ public sealed class Trainer
     private readonly Normalisation _normalisation;
     private readonly Evaluator _evaluator;
     private readonly Sgd _sgd;
-    private readonly float[] _losses;
     private readonly List<EpochReport> _epochs = [];
     private readonly List<LayerAlignment> _alignment = [];
     private ITrainingObserver? _observer;
@@ -45,7 +44,6 @@ public sealed class Trainer
         _normalisation = Normalisation.Of(data.Train, options.Normalisation);
         _evaluator = new Evaluator(model);
         _sgd = new Sgd(model, options);
-        _losses = new float[model.MaxBatch];
     }
 
     /// <summary>
@@ -62,37 +60,32 @@ public sealed class Trainer
         using AlignmentProbe? probe = _options.AlignEvery > 0
             ? new AlignmentProbe(_model, _data.Test, _normalisation, _options.LabelSmoothing)
             : null;
+        using var results = new StepResults(_model);
         Align(probe, 0, 0);
         bool cancelled = false;
         for (int epoch = 1; epoch <= _options.Epochs && !cancelled; epoch++)
-            cancelled = !RunEpoch(epoch, start, probe, cancel);
+            cancelled = !RunEpoch(epoch, start, results, probe, cancel);
         double speed = _epochs.Count == 0 ? 0 : _epochs.Select(e => e.ImagesPerSecond).Order().ElementAt(_epochs.Count / 2);
         return new TrainingResult(_epochs, _alignment, speed, Stopwatch.GetElapsedTime(start).TotalSeconds, cancelled);
     }
 
     /// <summary>Whether the epoch came to its end.</summary>
-    private bool RunEpoch(int epoch, long start, AlignmentProbe? probe, CancellationToken cancel)
+    private bool RunEpoch(int epoch, long start, StepResults results, AlignmentProbe? probe, CancellationToken cancel)
     {
         using BatchLoader loader = BatchLoader.Train(
             _data.Train, _normalisation, _options.Augmentation, _options.Batch, _options.Seed, epoch);
-        double lossSum = 0;
-        int right = 0, seen = 0, step = (epoch - 1) * loader.Batches, stepsDone = 0;
+        var tally = new EpochTally(epoch, loader.Batches);
+        int step = tally.FirstStep;
         float rate = 0;
-        long epochStart = Stopwatch.GetTimestamp();
-        double speed = 0;
         while (loader.Next() is { } batch)
         {
-            if (cancel.IsCancellationRequested) return false;
+            if (cancel.IsCancellationRequested) break;
             rate = _options.Schedule.At(step, loader.Batches, _options.Epochs);
-            double loss = Step(batch, epoch, step, rate);
-            lossSum += loss * batch.Count;
-            seen += batch.Count;
-            right += _evaluator.CountRight(batch).Top1;
-            step++;
-            speed = seen / Stopwatch.GetElapsedTime(epochStart).TotalSeconds;
-            _observer?.OnStep(new StepReport(epoch, ++stepsDone, loader.Batches, lossSum / seen, (double)right / seen, speed));
+            Step(batch, step++, rate, results, tally);
         }
 
+        if (results.Images > 0) ReadDeferred(results, tally);
+        if (tally.Steps < loader.Batches) return false;
         Evaluation test;
         try
         {
@@ -104,35 +97,59 @@ public sealed class Trainer
         }
 
         var report = new EpochReport(
-            epoch, step, rate, lossSum / seen, (double)right / seen, test.Loss, test.Top1, test.Top5, speed,
-            Stopwatch.GetElapsedTime(start).TotalSeconds);
+            epoch, step, rate, tally.Loss, tally.Top1, test.Loss, test.Top1, test.Top5, tally.Speed, Stopwatch.GetElapsedTime(start).TotalSeconds);
         _epochs.Add(report);
         if (_options.AlignEvery > 0 && (epoch % _options.AlignEvery == 0 || epoch == _options.Epochs)) Align(probe, epoch, step);
         _observer?.OnEpoch(report);
         return true;
     }
 
-    private double Step(Batch batch, int epoch, int step, float rate)
+    private void Step(Batch batch, int step, float rate, StepResults results, EpochTally tally)
     {
         Evaluator.LoadBatch(_model, batch);
         using StepScope scope = _model.Backend.BeginStep();
         _model.Forward(Pass.Train(batch.Count));
         _model.Loss(batch.Count, _options.LabelSmoothing, gradient: true);
-        // A step that runs as a whole is looked at when it has: to wait for the loss in its midst would leave the device idle.
-        double loss = scope.IsDeferred ? 0 : CheckedLoss(batch.Count, epoch, step);
+        if (!scope.IsDeferred)
+        {
+            results.Queue(batch);
+            Read(results, tally);
+        }
+
         _model.Backward(batch.Count);
         _sgd.Update(step, rate);
         scope.Complete();
-        return scope.IsDeferred ? CheckedLoss(batch.Count, epoch, step, "after the update, ") : loss;
+        if (!scope.IsDeferred)
+        {
+            Report(tally);
+            return;
+        }
+
+        // This step is queued by now: the device computes it while the host looks at the one before.
+        if (results.Images > 0) ReadDeferred(results, tally);
+        results.Queue(batch);
     }
 
-    private double CheckedLoss(int images, int epoch, int step, string when = "")
+    private void ReadDeferred(StepResults results, EpochTally tally)
     {
-        _model.ReadLosses(_losses.AsSpan(0, images));
-        double loss = 0;
-        for (int i = 0; i < images; i++) loss += _losses[i];
-        loss /= images;
-        return double.IsFinite(loss) ? loss : throw new NonFiniteLossException(epoch, step, loss, when + FirstBadValue(images));
+        Read(results, tally, "after the update, ");
+        Report(tally);
+    }
+
+    private void Report(EpochTally tally)
+    {
+        StepReport report = tally.Report();
+        _observer?.OnStep(report);
+    }
+
+    private void Read(StepResults results, EpochTally tally, string when = "")
+    {
+        int images = results.Images;
+        (double sum, int top1, _) = results.Read();
+        double loss = sum / images;
+        if (!double.IsFinite(loss))
+            throw new NonFiniteLossException(tally.Epoch, tally.FirstStep + tally.Steps, loss, when + FirstBadValue(images));
+        tally.Add(loss, images, top1);
     }
 
     private void Align(AlignmentProbe? probe, int epoch, int step)
@@ -163,5 +180,42 @@ public sealed class Trainer
         var values = new float[length];
         _model.Backend.DownloadFloats(buffer, values);
         return values.Any(v => !float.IsFinite(v));
+    }
+
+    /// <summary>What an epoch has come to so far.</summary>
+    private sealed class EpochTally(int epoch, int steps)
+    {
+        private readonly long _start = Stopwatch.GetTimestamp();
+        private double _lossSum;
+        private int _right, _images;
+
+        public int Epoch => epoch;
+
+        /// <summary>Number of the epoch's first step in the run.</summary>
+        public int FirstStep => (epoch - 1) * steps;
+
+        /// <summary>Steps whose results have been read.</summary>
+        public int Steps { get; private set; }
+
+        public double Loss => _lossSum / _images;
+
+        public double Top1 => (double)_right / _images;
+
+        /// <summary>Images a second, up to the last report.</summary>
+        public double Speed { get; private set; }
+
+        public void Add(double loss, int images, int right)
+        {
+            _lossSum += loss * images;
+            _images += images;
+            _right += right;
+            Steps++;
+        }
+
+        public StepReport Report()
+        {
+            Speed = _images / Stopwatch.GetElapsedTime(_start).TotalSeconds;
+            return new StepReport(epoch, Steps, steps, Loss, Top1, Speed);
+        }
     }
 }

@@ -323,4 +323,44 @@ public class ElementwiseTests
         Assert.Equal(0, bench.Get(losses)[0]);
         Assert.Equal([0, 0, 0], bench.Get(gradient));
     }
+
+    [Theory, ClassData(typeof(Candidates))]
+    public void Clipping_equals_its_definition_and_updates_take_its_factor(string candidate)
+    {
+        using Backend backend = Candidates.Create(candidate);
+        using var bench = new Workbench(backend);
+        ConvShape shape = Shapes[2];
+        int length = (int)shape.WeightLength;
+        float[][] gradients = [Values.Normal(length, 1), Values.Normal(1, 2), Values.Normal(70_001, 3)];
+        double norm = Math.Sqrt(gradients.Sum(g => g.Sum(v => (double)v * v)));
+        DeviceBuffer[] put = [.. gradients.Select(g => bench.Put(g))];
+        DeviceBuffer factor = bench.Output(1);
+        backend.ClipFactor([.. put.Select(p => (BufferView)p)], (float)(2 * norm), factor);
+        Assert.Equal(1, Assert.Single(bench.Get(factor)));
+        backend.ClipFactor([.. put.Select(p => (BufferView)p)], 1.5f, factor);
+        float scale = Assert.Single(bench.Get(factor));
+        Assert.Equal(1.5 / norm, scale, 1e-6 / norm);
+
+        // The factor where the update finds it is the same number as in its scale.
+        var plain = new SgdStep(0.1f, 0.9f, 5e-4f, true, 0.5f, 0.9f);
+        foreach (Action<Parameters, SgdStep> update in (Action<Parameters, SgdStep>[])[
+            (p, step) => backend.SgdUpdate(length, p.W, put[0], p.Velocity, step),
+            (p, step) => backend.SgdUpdateTransposed(shape, p.B, put[0], p.BVelocity, step),
+            (p, step) => backend.SgdUpdateBoth(shape, p.W, put[0], p.Velocity, p.B, p.BVelocity, step)])
+        {
+            float[] expected = Updated(plain with { GradientScale = 0.5f * scale }), actual = Updated(plain with { GradientFactor = factor });
+            Values.AssertSameBits(expected, actual);
+
+            float[] Updated(SgdStep step)
+            {
+                using var own = new Workbench(backend);
+                var p = new Parameters(
+                    own.Put(Values.Normal(length, 5)), own.Put(Values.Normal(length, 6)), own.Put(Values.Normal(length, 7)), own.Put(Values.Normal(length, 8)));
+                update(p, step);
+                return [.. own.Get(p.W), .. own.Get(p.Velocity), .. own.Get(p.B), .. own.Get(p.BVelocity)];
+            }
+        }
+    }
+
+    private readonly record struct Parameters(DeviceBuffer W, DeviceBuffer Velocity, DeviceBuffer B, DeviceBuffer BVelocity);
 }

@@ -125,6 +125,32 @@ public class CudaErrorTests
         Assert.All(backend.Download(y), v => Assert.Equal(0, v));
     }
 
+    [Theory]
+    [InlineData(8, "ConvForward", "conv_forward_pipelined")]
+    [InlineData(8, "ConvFeedback", "conv_feedback_pipelined")]
+    [InlineData(8, "ConvWeightGradient", "conv_weight_gradient_pipelined")]
+    [InlineData(9, "ConvForward", "conv_gather_sm90")]
+    [InlineData(9, "ConvFeedback", "conv_gather_sm90")]
+    public void A_kernel_of_tensor_cores_is_named_with_the_operation_that_was_called(int major, string operation, string kernel)
+    {
+        EmulatedDriver.Require();
+        using EmulatedDriver.Setting machine = EmulatedDriver.With("compute-major", major, 8);
+        using CudaBackend backend = EmulatedDriver.CreateBackend(precision: CudaPrecision.Bf16);
+        var shape = new ConvShape(2, 6, 6, 64, 64, 3, 3, 1, 1);
+        using DeviceBuffer map = backend.Allocate(shape.InputLength, "map", ElementType.BFloat16);
+        using DeviceBuffer room = backend.Allocate(64, "too short", ElementType.BFloat16);
+        using DeviceBuffer weights = backend.Allocate(shape.WeightLength, "weights", ElementType.BFloat16), dw = backend.Allocate(shape.WeightLength, "dW");
+        // The caller lies about the length, so that no check of the arguments helps.
+        BufferView lie = BufferView.FromPointer(room.Address, shape.InputLength, ElementType.BFloat16);
+        var e = Assert.Throws<CudaException>(() =>
+        {
+            if (operation == "ConvForward") backend.ConvForward(shape, map, weights, lie);
+            else if (operation == "ConvFeedback") backend.ConvFeedback(shape, map, weights, FeedbackLayout.Feedback, lie);
+            else backend.ConvWeightGradient(shape, lie, map, dw);
+        });
+        Assert.Contains($"{operation} of {shape}, kernel {kernel}", e.Message);
+    }
+
     [Fact]
     public void Shapes_beyond_32_bits_are_refused()
     {
@@ -135,6 +161,12 @@ public class CudaErrorTests
         BufferView w = BufferView.FromPointer(terabyte, 100), y = BufferView.FromPointer(2 * terabyte, 100);
         BufferView x = BufferView.FromPointer(64, shape.InputLength);
         Assert.Contains("N*H*W + a tile", Assert.Throws<NotSupportedException>(() => backend.ConvForward(shape, x, w, y)).Message);
+        using EmulatedDriver.Setting machine = EmulatedDriver.With("compute-major", 9, 8);
+        using CudaBackend hopper = EmulatedDriver.CreateBackend(precision: CudaPrecision.Bf16);
+        // 2^33 pixels, and channels that its tables would take.
+        var many = new ConvShape(1 << 11, 1 << 11, 1 << 11, 64, 64, 1, 1, 1, 0);
+        foreach (ConvPass pass in Enum.GetValues<ConvPass>())
+            Assert.Contains("of the convolution", Assert.Throws<NotSupportedException>(() => hopper.Explain(many, pass)).Message);
     }
 
     [Fact]

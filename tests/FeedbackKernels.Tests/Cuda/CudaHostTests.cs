@@ -1,5 +1,8 @@
+using FeedbackKernels.Bench;
 using FeedbackKernels.Interop;
+using FeedbackKernels.Layers;
 using FeedbackKernels.Models;
+using FeedbackKernels.Rules;
 using FeedbackKernels.Tests.Conformance;
 using FeedbackKernels.Tests.Models;
 using FeedbackKernels.Tests.Training;
@@ -110,6 +113,8 @@ public class CudaHostTests
         Assert.Equal(launches + 2, EmulatedDriver.Get("launches"));
         between.Dispose();
         Assert.Throws<ObjectDisposedException>(() => between.Handle);
+        Assert.Contains(nameof(CudaEvent), Assert.Throws<ObjectDisposedException>(() => between.IsComplete).Message);
+        Assert.Contains(nameof(CudaEvent), Assert.Throws<ObjectDisposedException>(between.Synchronize).Message);
         Assert.Throws<ObjectDisposedException>(() => backend.WaitFor(between));
     }
 
@@ -255,6 +260,47 @@ public class CudaHostTests
         Assert.Equal(400, (int)DriverApi.EventRecord(0x1234, CudaBackend.LegacyStream));
         Assert.Equal(1, (int)DriverApi.GraphLaunch(0x1234, CudaBackend.LegacyStream));
         Assert.Equal(1, (int)DriverApi.GraphDestroy(0x1234));
+    }
+
+    [Fact]
+    public void The_device_s_context_is_held_once_and_let_go_by_the_last_that_needs_it()
+    {
+        using EmulatedDriver.Setting late = Start();
+        long before = EmulatedDriver.Get("contexts");
+        using (EmulatedDriver.With("module-result", 222, 0)) Assert.Throws<PlatformNotSupportedException>(() => EmulatedDriver.CreateBackend());
+        Assert.Equal(before, EmulatedDriver.Get("contexts"));
+        CudaBackend backend = EmulatedDriver.CreateBackend();
+        DeviceBuffer x = backend.Allocate(10, "x");
+        CudaEvent place = backend.RecordEvent();
+        Readback readback = backend.CreateReadback(10, "x");
+        Assert.Equal(before + 1, EmulatedDriver.Get("contexts"));
+        foreach (IDisposable held in (IDisposable[])[backend, x, backend, place, x])
+        {
+            held.Dispose();
+            Assert.Equal(before + 1, EmulatedDriver.Get("contexts"));
+        }
+
+        Assert.Throws<ObjectDisposedException>(() => backend.Stream);
+        readback.Dispose();
+        Assert.Equal(before, EmulatedDriver.Get("contexts"));
+        readback.Dispose();
+        place.Dispose();
+        Assert.Equal(before, EmulatedDriver.Get("contexts"));
+    }
+
+    [Fact]
+    public void Steps_of_a_timed_loop_queue_up()
+    {
+        using EmulatedDriver.Setting late = Start();
+        using CudaBackend backend = EmulatedDriver.CreateBackend();
+        using var stepper = new Stepper(backend, ModelCatalog.Create("lenet", new MapShape(32, 32, 3), 10), new Backprop(), 2);
+        stepper.Step();
+        backend.Synchronize();
+        long waits = Waits(), launches = EmulatedDriver.Get("graph-launches");
+        for (int step = 0; step < 3; step++) stepper.Step();
+        Assert.Equal((waits, launches + 3), (Waits(), EmulatedDriver.Get("graph-launches")));
+        backend.Synchronize();
+        Assert.Equal(waits + 1, Waits());
     }
 
     private static long Waits() => EmulatedDriver.Get("synchronizations") + EmulatedDriver.Get("event-waits");

@@ -34,9 +34,72 @@ public class CudaStepTests
     public void Numbers_that_are_read_in_a_step_divide_it()
     {
         EmulatedDriver.Require();
-        float[] expected = Train("kp", graphs: false, clip: 0.1f);
         using EmulatedDriver.Setting late = EmulatedDriver.Deferred();
+        using CudaBackend backend = EmulatedDriver.CreateBackend();
+        using DeviceBuffer x = backend.Allocate(100, "x");
+        using Readback between = backend.CreateReadback(100, "between");
+        using (StepScope step = backend.BeginStep())
+        {
+            for (int i = 0; i <= 9; i++) backend.Fill(x, i);
+            between.Queue(x, 100);
+            for (int i = 0; i <= 9; i++) backend.Fill(x, 2 * i);
+            Assert.Equal(100 * 18 * 18, backend.Compare(100, x, x).SquaredNorm);
+            backend.Fill(x, 5);
+            step.Complete();
+        }
+
+        var read = new float[100];
+        between.Read<float>(read);
+        Assert.All(read, v => Assert.Equal(9, v));
+        Assert.All(backend.Download(x), v => Assert.Equal(5, v));
+    }
+
+    [Fact]
+    public void Clipping_leaves_a_step_one_launch()
+    {
+        EmulatedDriver.Require();
+        float[] expected = Train("kp", graphs: false, clip: 0.1f), unclipped = Train("kp", graphs: false);
+        Assert.NotEqual(expected, unclipped);
+        using EmulatedDriver.Setting late = EmulatedDriver.Deferred();
+        long launches = EmulatedDriver.Get("graph-launches");
         Values.AssertSameBits(expected, Train("kp", graphs: true, clip: 0.1f));
+        // Six steps, and three evaluations.
+        Assert.Equal(launches + 9, EmulatedDriver.Get("graph-launches"));
+    }
+
+    [Fact]
+    public void The_trainer_has_the_next_step_queued_when_it_looks_at_one()
+    {
+        EmulatedDriver.Require();
+        var observed = new Watch();
+        TrainingResult whole = TrainLenet(graphs: true, 0.02f, observed, TestContext.Current.CancellationToken);
+        TrainingResult single = TrainLenet(graphs: false, 0.02f, new Watch(), TestContext.Current.CancellationToken);
+        Assert.Equal([1, 2, 3, 4, 1, 2, 3, 4], observed.Steps);
+        // The last step of an epoch is looked at when it is done, and one evaluation comes between the epochs.
+        Assert.Equal([2, 3, 4, 4, 7, 8, 9, 9], observed.Launches);
+        foreach ((EpochReport a, EpochReport b) in whole.Epochs.Zip(single.Epochs))
+            Assert.Equal((b.Step, b.TrainLoss, b.TrainTop1, b.TestLoss, b.TestTop1), (a.Step, a.TrainLoss, a.TrainTop1, a.TestLoss, a.TestTop1));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_loss_that_is_not_finite_is_said_of_its_own_step(bool graphs)
+    {
+        EmulatedDriver.Require();
+        var e = Assert.Throws<NonFiniteLossException>(() => TrainLenet(graphs, 1e30f, new Watch(), TestContext.Current.CancellationToken));
+        Assert.Equal((1, 1), (e.Epoch, e.Step));
+    }
+
+    [Fact]
+    public void A_run_that_is_cancelled_reports_every_step_that_was_queued()
+    {
+        EmulatedDriver.Require();
+        using var cancel = new CancellationTokenSource();
+        var observed = new Watch { At = (2, cancel) };
+        TrainingResult result = TrainLenet(graphs: true, 0.02f, observed, cancel.Token);
+        Assert.True(result.Cancelled);
+        Assert.Equal([1, 2, 3], observed.Steps);
     }
 
     [Fact]
@@ -300,5 +363,45 @@ public class CudaStepTests
         }
 
         return [.. results, .. TestNets.Weights(model)];
+    }
+
+    private static TrainingResult TrainLenet(bool graphs, float rate, Watch observer, CancellationToken cancel)
+    {
+        DataSet data = DataSet.Open("synthetic", 3, 64, 16);
+        using CudaBackend backend = EmulatedDriver.CreateBackend(graphs: graphs);
+        using var model = new Model(
+            backend, ModelCatalog.Create("lenet", data.Train.Shape, data.Train.Classes), TrainerTests.RulesOf("bp"), 16, seed: 7);
+        TrainingOptions options = TrainerTests.Options(2) with { Batch = 16, Schedule = new LearningRateSchedule(ScheduleKind.Constant, rate) };
+        observer.Start();
+        return new Trainer(model, data, options).Run(observer, cancel);
+    }
+
+    /// <summary>Notes how many graphs have been launched when a step is reported.</summary>
+    private sealed class Watch : ITrainingObserver
+    {
+        private long _before;
+
+        public (int Step, CancellationTokenSource? Cancel) At { get; init; }
+
+        public List<int> Steps { get; } = [];
+
+        public List<int> Launches { get; } = [];
+
+        public void Start() => _before = EmulatedDriver.Get("graph-launches");
+
+        public void OnStep(in StepReport report)
+        {
+            Steps.Add(report.Step);
+            Launches.Add((int)(EmulatedDriver.Get("graph-launches") - _before));
+            if (report.Step == At.Step) At.Cancel?.Cancel();
+        }
+
+        public void OnEpoch(EpochReport report)
+        {
+        }
+
+        public void OnAlignment(IReadOnlyList<LayerAlignment> layers)
+        {
+        }
     }
 }

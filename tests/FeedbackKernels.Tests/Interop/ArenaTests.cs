@@ -65,4 +65,16 @@ public class ArenaTests
         arena.Dispose();
         Assert.Throws<ObjectDisposedException>(() => a.Address);
     }
+
+    [Fact]
+    public void An_arena_that_is_gone_is_not_committed()
+    {
+        using var backend = new CpuBackend(1);
+        var arena = new Arena(backend);
+        DeviceBuffer buffer = arena.Rent(10, "x");
+        arena.Dispose();
+        arena.Dispose();
+        Assert.Throws<ObjectDisposedException>(arena.Commit);
+        Assert.Throws<ObjectDisposedException>(() => buffer.Address);
+    }
 }

@@ -129,8 +129,12 @@ public sealed class ArgumentTests : IDisposable
         Assert.Equal(name, Assert.Throws<ArgumentOutOfRangeException>(() => new ConvShape(n, h, w, c, k, r, s, stride, padding)).ParamName);
 
     [Fact]
-    public void A_shape_without_sizes_is_refused() =>
+    public void A_shape_without_sizes_is_refused()
+    {
         Assert.Equal("shape", Assert.Throws<ArgumentException>(() => _backend.ConvForward(default, _x, _w, _y)).ParamName);
+        Assert.Equal("shape", Assert.Throws<ArgumentException>(() => _backend.Explain(default, ConvPass.Forward)).ParamName);
+        Assert.Equal("pass", Assert.Throws<ArgumentOutOfRangeException>(() => _backend.Explain(Shape, (ConvPass)7)).ParamName);
+    }
 
     [Fact]
     public void Impossible_pools_are_refused() =>
@@ -154,6 +158,121 @@ public sealed class ArgumentTests : IDisposable
     {
         Assert.Throws<ArgumentOutOfRangeException>(() => new CpuBackend(-1));
         Assert.Contains("supported", Assert.Throws<PlatformNotSupportedException>(() => new CpuBackend(1, (SimdLevel)99)).Message);
+    }
+
+    [Theory]
+    [InlineData(ElementType.UInt8)]
+    [InlineData(ElementType.Int32)]
+    public void Floats_go_to_numbers_alone(ElementType type)
+    {
+        using DeviceBuffer bytes = _backend.Allocate(8, "bytes", type);
+        var e = Assert.Throws<ArgumentException>(() => _backend.UploadFloats([1, 2, 3, 4, 5, 6, 7, 8], bytes));
+        Assert.Equal("destination", e.ParamName);
+        Assert.Contains($"holds {type}, wanted Float32 or BFloat16", e.Message);
+        Assert.Equal("source", Assert.Throws<ArgumentException>(() => _backend.DownloadFloats(bytes, new float[8])).ParamName);
+        Assert.Throws<ArgumentException>(() => _backend.Download(bytes));
+    }
+
+    [Fact]
+    public void Sizes_whose_product_overflows_are_refused()
+    {
+        Assert.Equal("rows", Assert.Throws<ArgumentOutOfRangeException>(() => _backend.BiasGradient(1L << 62, 4, _x, _y)).ParamName);
+        Assert.Equal("rows", Assert.Throws<ArgumentOutOfRangeException>(() => _backend.BiasGradient(1L << 61, 8, _x, _y)).ParamName);
+        Assert.Equal("N*K", Assert.Throws<ArgumentOutOfRangeException>(
+            () => _backend.CrossEntropy(LossKind.SoftmaxCrossEntropy, int.MaxValue, int.MaxValue, _x, _x, 0, _x, default)).ParamName);
+        using DeviceBuffer pixels = _backend.Allocate(8, "pixels", ElementType.UInt8), numbers = _backend.Allocate(8, "numbers", ElementType.Int32);
+        using DeviceBuffer table = _backend.Allocate(256 * 4, "table");
+        // 2^64 bytes.
+        var images = new ImageAugmentation(1 << 30, 1 << 30, 4);
+        Assert.Equal("N*H*W*C", Assert.Throws<ArgumentOutOfRangeException>(() => _backend.AugmentImages(images, 4, pixels, numbers, table, _y)).ParamName);
+        Assert.Equal("N*H*W*C", Assert.Throws<ArgumentOutOfRangeException>(() => new PoolShape(int.MaxValue, 4, 4, int.MaxValue, 2, 2, 2, 0)).ParamName);
+        Assert.Equal("R*S*C", Assert.Throws<ArgumentOutOfRangeException>(
+            () => new ConvShape(1, 1 << 11, 1 << 11, 1 << 10, 1, 1 << 11, 1 << 11, 1, 0)).ParamName);
+        var map = new ConvShape(1, 1 << 11, 1 << 11, 1 << 10, 1, 1, 1, 1, 0);
+        Assert.Equal("H*W*C", Assert.Throws<ArgumentOutOfRangeException>(() => MirrorStep.SampleLength(map, MirrorForm.FullMap)).ParamName);
+        // A pooling has no weights whose number could be too large.
+        Assert.Equal(2048, PoolShape.Global(1, 1024, 1024, 2048).OutputLength);
+        NothingWasWritten();
+    }
+
+    [Fact]
+    public void Lengths_out_of_range_are_refused()
+    {
+        foreach (long length in (long[])[-1, 0])
+        {
+            Assert.Throws<ArgumentOutOfRangeException>(() => _backend.ActivationForward(Activation.Relu, length, _x, _y));
+            Assert.Throws<ArgumentOutOfRangeException>(() => _backend.ActivationBackward(Activation.Relu, length, _x, _x, _y));
+            Assert.Throws<ArgumentOutOfRangeException>(() => _backend.SgdUpdate(length, _y, _x, _x, new SgdStep(1)));
+            Assert.Throws<ArgumentOutOfRangeException>(() => _backend.Convert(length, _x, _y));
+            Assert.Throws<ArgumentOutOfRangeException>(() => _backend.Compare(length, _x, _y));
+        }
+
+        using var arena = new Arena(_backend);
+        foreach (long length in (long[])[-1, 0, 1L << 41, long.MaxValue])
+        {
+            Assert.Contains("buffer 'large'", Assert.Throws<ArgumentOutOfRangeException>(() => _backend.Allocate(length, "large")).Message);
+            Assert.Contains("buffer 'large'", Assert.Throws<ArgumentOutOfRangeException>(() => arena.Rent(length, "large")).Message);
+        }
+
+        Assert.Throws<ArgumentOutOfRangeException>(() => BufferView.FromPointer(64, long.MaxValue));
+        NothingWasWritten();
+    }
+
+    [Fact]
+    public void Poolings_check_their_shape_and_their_positions()
+    {
+        var shape = new PoolShape(1, 4, 4, 1, 2, 2, 2, 0);
+        using DeviceBuffer room = _backend.Allocate(64, "room"), positions = _backend.Allocate(4, "positions", ElementType.Int32);
+        DeviceBuffer x = room.Slice(0, 16), y = room.Slice(16, 4);
+        BufferView onX = BufferView.FromPointer(x.Address + 32, 4, ElementType.Int32), onY = BufferView.FromPointer(y.Address, 4, ElementType.Int32);
+        foreach (Action use in (Action[])[
+            () => _backend.MaxPoolForward(default, x, y, positions), () => _backend.MaxPoolBackward(default, y, positions, x),
+            () => _backend.AveragePoolForward(default, x, y), () => _backend.AveragePoolBackward(default, y, x)])
+        {
+            Assert.Equal("shape", Assert.Throws<ArgumentException>(use).ParamName);
+        }
+
+        Assert.Equal("positions", Assert.Throws<ArgumentException>(() => _backend.MaxPoolForward(shape, x, y, onX)).ParamName);
+        Assert.Equal("positions", Assert.Throws<ArgumentException>(() => _backend.MaxPoolForward(shape, x, y, onY)).ParamName);
+        Assert.Equal("dx", Assert.Throws<ArgumentException>(() => _backend.MaxPoolBackward(shape, y, onX, x)).ParamName);
+    }
+
+    [Fact]
+    public void Results_over_an_operand_s_other_elements_are_refused()
+    {
+        using DeviceBuffer room = _backend.Allocate(64, "room");
+        DeviceBuffer x = room.Slice(0, 32), shifted = room.Slice(1, 32), apart = room.Slice(32, 32);
+        Assert.Equal("y", Assert.Throws<ArgumentException>(() => _backend.ActivationForward(Activation.Relu, 32, x, shifted)).ParamName);
+        Assert.Equal("dx", Assert.Throws<ArgumentException>(() => _backend.ActivationBackward(Activation.Relu, 31, apart, x, shifted)).ParamName);
+        Assert.Equal("y", Assert.Throws<ArgumentException>(
+            () => _backend.ChannelAffine(8, 4, x, _y, _y, default, Activation.None, shifted)).ParamName);
+        _backend.ActivationForward(Activation.Relu, 32, x, x);
+        _backend.ActivationForward(Activation.Relu, 32, x, apart);
+        NothingWasWritten();
+    }
+
+    [Fact]
+    public void A_gradient_by_logits_of_another_type_lies_elsewhere()
+    {
+        using var backend = new ReferenceBackend(ElementType.BFloat16);
+        using DeviceBuffer logits = backend.Allocate(8, "logits"), labels = backend.Allocate(2, "labels", ElementType.Int32);
+        using DeviceBuffer losses = backend.Allocate(2, "losses");
+        BufferView over = BufferView.FromPointer(logits.Address, 8, ElementType.BFloat16);
+        Assert.Equal("dLogits", Assert.Throws<ArgumentException>(
+            () => backend.CrossEntropy(LossKind.SoftmaxCrossEntropy, 2, 4, logits, labels, 0, losses, over)).ParamName);
+        backend.CrossEntropy(LossKind.SoftmaxCrossEntropy, 2, 4, over, labels, 0, losses, over);
+    }
+
+    [Fact]
+    public void Clipping_checks_its_arguments()
+    {
+        using DeviceBuffer factor = _backend.Allocate(1, "factor"), labels = _backend.Allocate(4, "labels", ElementType.Int32);
+        foreach (float most in (float[])[0, -1, float.NaN, float.PositiveInfinity])
+            Assert.Equal("most", Assert.Throws<ArgumentOutOfRangeException>(() => _backend.ClipFactor([_x], most, factor)).ParamName);
+        Assert.Equal("gradients", Assert.Throws<ArgumentException>(() => _backend.ClipFactor([_x, labels], 1, factor)).ParamName);
+        Assert.Equal("factor", Assert.Throws<ArgumentException>(() => _backend.ClipFactor([_x], 1, _x.Slice(3, 1))).ParamName);
+        Assert.Throws<ArgumentException>(() => _backend.SgdUpdate(4, _y, _x, _w, new SgdStep(1, GradientFactor: labels)));
+        NothingWasWritten();
     }
 
     [Fact]

@@ -1,4 +1,9 @@
+using FeedbackKernels.Data;
+using FeedbackKernels.Interop;
+using FeedbackKernels.Rules;
+using FeedbackKernels.Runs;
 using FeedbackKernels.Storage;
+using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Tests.Training;
 
@@ -33,6 +38,51 @@ public sealed class StorageTests : IDisposable
     {
         File.WriteAllBytes(_file, [.. BitConverter.GetBytes((long)header.Length), .. header.Select(c => (byte)c), 0, 0, 0, 0]);
         string message = Assert.Throws<InvalidDataException>(() => SafeTensors.Read(_file)).Message;
+        Assert.Contains(part, message);
+        Assert.Contains(_file, message);
+    }
+
+    [Fact]
+    public void A_run_that_lacks_settings_gets_their_defaults()
+    {
+        File.WriteAllText(
+            _file,
+            """{"model":"lenet","rule":{"rule":"weight-mirror","samples":7},"training":{"epochs":3,"schedule":{"kind":"constant","peak":0.5}}}""");
+        RunConfig config = RunConfig.Read(_file), standard = new();
+        var expected = standard with
+        {
+            Model = "lenet",
+            Rule = new WeightMirror(Samples: 7),
+            Training = standard.Training with { Epochs = 3, Schedule = new LearningRateSchedule(ScheduleKind.Constant, 0.5f) },
+            RuleFor = config.RuleFor,
+        };
+        Assert.Equal(expected, config);
+        Assert.Empty(config.RuleFor);
+        Assert.True(config.CudaGraphs);
+
+        var full = new RunConfig
+        {
+            Simd = SimdLevel.Avx2,
+            CudaGraphs = false,
+            Rule = new KolenPollack(Decay: 0.1f),
+            LimitTest = 5,
+            Training = new TrainingOptions { Nesterov = false, Momentum = 0, Augmentation = Augmentation.Crop },
+        };
+        full.Write(_file);
+        Assert.Equal(full with { RuleFor = [] }, RunConfig.Read(_file) with { RuleFor = [] });
+    }
+
+    [Theory]
+    [InlineData("""{"modle":"lenet"}""", "modle")]
+    [InlineData("""{"training":null}""", "training")]
+    [InlineData("""{"training":{"epochs":"many"}}""", "epochs")]
+    [InlineData("""{"model":"lenet","model":"mlp"}""", "model")]
+    [InlineData("""[1]""", "not a JSON object")]
+    [InlineData("""{"model":""", "not a run's configuration")]
+    public void A_configuration_that_is_none_is_refused_by_name(string text, string part)
+    {
+        File.WriteAllText(_file, text);
+        string message = Assert.Throws<InvalidDataException>(() => RunConfig.Read(_file)).Message;
         Assert.Contains(part, message);
         Assert.Contains(_file, message);
     }

@@ -32,6 +32,9 @@ internal sealed class CudaEventHandle : CudaHandle
         Own(made);
     }
 
+    /// <summary>Waits until it is reached, and throws nothing: false where what was queued before it failed, or the wait did.</summary>
+    public bool TryWait() => CallInContext(DriverApi.EventSynchronize) == CudaResult.Success;
+
     private protected override CudaResult Release(nint released) => DriverApi.EventDestroy(released);
 }
 
