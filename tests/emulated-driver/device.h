@@ -30,7 +30,7 @@ using std::sqrt;
         #name, threads, sizeof(Arguments), [](const void* a) { name(*static_cast<const Arguments*>(a)); });       \
     static void name(const Arguments& arguments)
 
-#define SHARED(Type, name) Type& name = *static_cast<Type*>(emulated::shared_memory(sizeof(Type)))
+#define SHARED(Type, name) Type& name = *static_cast<Type*>(emulated::shared_memory(sizeof(Type), alignof(Type)))
 #define DYNAMIC_SHARED(Type, name) Type& name = *static_cast<Type*>(emulated::dynamic_shared_memory(sizeof(Type)))
 
 inline void __syncthreads() { emulated::block_barrier(); }

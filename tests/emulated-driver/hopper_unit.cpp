@@ -200,6 +200,8 @@ Lines read_lines(TileOperand operand, unsigned lines)
     if (d >> 49 & 7) fail(LaunchFailed, "a tile's descriptor with a base offset, which is not emulated");
     // Of layouts 1, 2 and 3, swizzled by 128, 64 and 32 bytes, a row has as many bytes; without a swizzle it has 16.
     const unsigned swizzle = kind == 0 ? 0 : 4 - kind, parts = 1u << swizzle, rowBytes = parts * ChunkBytes;
+    // Elsewhere in the pattern, which repeats every 8 rows, a base offset would have to say where.
+    if (start >> 7 & (parts - 1)) fail(LaunchFailed, "a tile at " + std::to_string(start) + " in shared memory, not at the start of its swizzle's pattern");
     Lines result(lines * StepDepth);
     if (!operand.turned)
     {
@@ -388,6 +390,7 @@ void publish_barriers()
 void barrier_arrive(unsigned barrier, int bytes)
 {
     BarrierBits bits = read_barrier(barrier);
+    if (bytes < 0 || bytes >= 1 << 20) fail(LaunchFailed, "a barrier that expects " + std::to_string(bytes) + " bytes");
     if (bits.pending == 0) fail(LaunchFailed, "more arrivals at a barrier in shared memory than it expects");
     bits.pending--;
     bits.bytes += bytes;
