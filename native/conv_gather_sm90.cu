@@ -84,7 +84,7 @@ __device__ __forceinline__ BoxPlace box_of(const ConvGatherArguments& arguments,
     return {above / down * arguments.boxImages, above % down * arguments.boxRows, tile % across * arguments.boxColumns};
 }
 
-template <int Columns, bool WeightsTurned>
+template <int Columns, bool WeightsMnMajor>
 __device__ __forceinline__ void produce(
     GatherShared<Columns>& shared, const Gather& gather, const BoxPlace& box, const TensorMap* maps, int boxPixels, int firstColumn)
 {
@@ -103,17 +103,17 @@ __device__ __forceinline__ void produce(
             {
                 const int stage = claim_stage(shared.barriers, cursor, bytes);
                 SharedBarrier* full = &shared.barriers.full[stage];
-                load_box(&shared.ring.left[stage], &maps[0], full, channel, inputColumn, inputRow, box.image);
+                tma_load_box(&shared.ring.left[stage], &maps[0], full, channel, inputColumn, inputRow, box.image);
                 auto& weights = shared.ring.right[stage];
-                if constexpr (WeightsTurned)
+                if constexpr (WeightsMnMajor)
                 {
 #pragma unroll
                     for (int column = 0; column < Columns; column += BoxWidth)
-                        load_box(&weights.at[column], &maps[1], full, firstColumn + column, channel, tap);
+                        tma_load_box(&weights.at[column], &maps[1], full, firstColumn + column, channel, tap);
                 }
                 else
                 {
-                    load_box(&weights, &maps[1], full, channel, firstColumn, tap);
+                    tma_load_box(&weights, &maps[1], full, channel, firstColumn, tap);
                 }
             }
         }
@@ -226,7 +226,7 @@ __device__ __forceinline__ void store_column_statistics(Shared& shared, const Co
     store_lanes<2>(&statistics.mean[group][pair], Lanes<2>{{mean[0], mean[1]}});
     store_lanes<2>(&statistics.squares[group][pair], Lanes<2>{{squares[0], squares[1]}});
     if (pair == 0) statistics.rows[group] = count;
-    first_threads_barrier<ProductThreads>();
+    named_barrier_sync<ProductThreads>();
     const int column = threadIdx.x;
     if (column >= Columns || firstColumn + column >= arguments.columns) return;
     float merged = 0, deviations = 0;
@@ -247,7 +247,7 @@ __device__ __forceinline__ void store_column_statistics(Shared& shared, const Co
     if (column == 0 && firstColumn == 0) arguments.counts[tile] = rows;
 }
 
-template <int Columns, bool WeightsTurned>
+template <int Columns, bool WeightsMnMajor>
 __device__ __forceinline__ void conv_gather(const ConvGatherArguments& arguments, const TensorMap* maps)
 {
     using Shared = GatherShared<Columns>;
@@ -262,7 +262,7 @@ __device__ __forceinline__ void conv_gather(const ConvGatherArguments& arguments
     if (threadIdx.x >= ProductThreads)
     {
         const int boxPixels = arguments.boxImages * arguments.boxRows * arguments.boxColumns;
-        if (threadIdx.x == ProductThreads) produce<Columns, WeightsTurned>(shared, part.gather, box, maps, boxPixels, firstColumn);
+        if (threadIdx.x == ProductThreads) produce<Columns, WeightsMnMajor>(shared, part.gather, box, maps, boxPixels, firstColumn);
         return;
     }
 
@@ -270,12 +270,12 @@ __device__ __forceinline__ void conv_gather(const ConvGatherArguments& arguments
     const Gather& gather = part.gather;
     const int stages = gather.tapRows * gather.tapColumns * ((gather.channels + BoxWidth - 1) / BoxWidth);
     float sums[Columns / 2];
-    multiply_stages<Columns, false, WeightsTurned>(shared.ring, shared.barriers, stages, BoxWidth / StepDepth, sums);
+    multiply_stages<Columns, false, WeightsMnMajor>(shared.ring, shared.barriers, stages, BoxWidth / StepDepth, sums);
 
     // Both warpgroups have read what the outputs overwrite.
-    first_threads_barrier<ProductThreads>();
+    named_barrier_sync<ProductThreads>();
     finish_sums<Columns>(shared, sums, arguments, firstColumn);
-    first_threads_barrier<ProductThreads>();
+    named_barrier_sync<ProductThreads>();
     store_outputs<Columns>(shared, arguments, firstColumn);
     if (arguments.partials) store_column_statistics<Columns>(shared, arguments, tile, firstColumn);
 }

@@ -63,14 +63,14 @@ __device__ __forceinline__ void produce(
         {
             const TapChannels& part = parts[group];
             if (!part.exists) continue;
-            load_box(
+            tma_load_box(
                 &shared.ring.left[stage].at[group * GroupRows], &maps[0], full, part.channel, q * shape.stride - shape.padding + part.column,
                 p * shape.stride - shape.padding + part.row, image);
         }
 
 #pragma unroll
         for (int column = 0; column < Columns; column += BoxWidth)
-            load_box(&shared.ring.right[stage].at[column], &maps[1], full, firstColumn + column, q, p, image);
+            tma_load_box(&shared.ring.right[stage].at[column], &maps[1], full, firstColumn + column, q, p, image);
     }
 }
 

@@ -467,7 +467,7 @@ unsigned char* shared_pointer(unsigned address, std::size_t bytes)
     return reinterpret_cast<unsigned char*>(m.sharedBegin) + at;
 }
 
-void start_copy(unsigned shared, const void* global, bool inside)
+void cp_async(unsigned shared, const void* global, bool inside)
 {
     Fiber& fiber = active->running();
     unsigned char* destination = shared_pointer(shared, 16);
@@ -482,9 +482,9 @@ void start_copy(unsigned shared, const void* global, bool inside)
     fiber.copies.push_back({destination, global, inside, fiber.group});
 }
 
-void close_copy_group() { active->running().group++; }
+void cp_async_commit_group() { active->running().group++; }
 
-void wait_for_copy_groups(unsigned youngest)
+void cp_async_wait_group(unsigned youngest)
 {
     Fiber& fiber = active->running();
     std::size_t ended = 0;

@@ -60,9 +60,9 @@ unsigned char* shared_pointer(unsigned address, std::size_t bytes);
 
 // A copy of 16 bytes to shared memory, of zeros without `inside`. It lands when its thread waits for its group and no sooner;
 // until then what it will overwrite is NaN, because it might have landed at any time.
-void start_copy(unsigned shared, const void* global, bool inside);
-void close_copy_group();
-void wait_for_copy_groups(unsigned youngest);
+void cp_async(unsigned shared, const void* global, bool inside);
+void cp_async_commit_group();
+void cp_async_wait_group(unsigned youngest);
 
 [[noreturn]] void fail_misaligned(const void* address, std::size_t alignment);
 
