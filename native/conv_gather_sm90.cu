@@ -270,7 +270,7 @@ __device__ __forceinline__ void conv_gather(const ConvGatherArguments& arguments
     const Gather& gather = part.gather;
     const int stages = gather.tapRows * gather.tapColumns * ((gather.channels + BoxWidth - 1) / BoxWidth);
     float sums[Columns / 2];
-    multiply_stages<Columns, false, WeightsMnMajor>(shared.ring, shared.barriers, stages, BoxWidth / StepDepth, sums);
+    multiply_stages<Columns, false, WeightsMnMajor, BoxWidth / StepDepth>(shared.ring, shared.barriers, stages, sums);
 
     // Both warpgroups have read what the outputs overwrite.
     named_barrier_sync<ProductThreads>();

@@ -74,6 +74,22 @@ __device__ __forceinline__ void produce(
     }
 }
 
+// The products of so many boxes, each of `steps` times 16 pixels, 1 to Most.
+template <int Columns, int Most = BoxWidth / StepDepth>
+__device__ __forceinline__ void multiply_boxes(GradientShared<Columns>& shared, int boxes, int steps, float (&sums)[Columns / 2])
+{
+    if constexpr (Most > 1)
+    {
+        if (steps < Most)
+        {
+            multiply_boxes<Columns, Most - 1>(shared, boxes, steps, sums);
+            return;
+        }
+    }
+
+    multiply_stages<Columns, true, true, Most>(shared.ring, shared.barriers, boxes, sums);
+}
+
 template <int Columns>
 __device__ __forceinline__ void conv_weight_gradient(const ConvWeightGradientSm90Arguments& arguments, const TensorMap* maps)
 {
@@ -92,7 +108,7 @@ __device__ __forceinline__ void conv_weight_gradient(const ConvWeightGradientSm9
 
     const int steps = arguments.boxImages * arguments.boxRows * arguments.boxColumns / StepDepth;
     float sums[Columns / 2];
-    multiply_stages<Columns, true, true>(shared.ring, shared.barriers, endBox - firstBox, steps, sums);
+    multiply_boxes<Columns>(shared, endBox - firstBox, steps, sums);
 
     const TapChannels part(shape, static_cast<int>(blockIdx.x * Groups + threadIdx.x / GroupThreads));
     if (!part.exists) return;

@@ -103,10 +103,11 @@ __device__ __forceinline__ int claim_stage(RingBarriers<Stages>& barriers, RingC
     return stage;
 }
 
-// The multiplying threads' part: sums = the products of so many stages, each of so many steps of 16, in order.
-template <int Columns, bool LeftMnMajor, bool RightMnMajor>
+// The multiplying threads' part: sums = the products of so many stages, each of so many steps of 16, in order. Steps are a
+// constant: with a branch between two products the compiler has each waited for before the next.
+template <int Columns, bool LeftMnMajor, bool RightMnMajor, int Steps>
 __device__ __forceinline__ void multiply_stages(
-    ProductRing<Columns>& ring, RingBarriers<StagesOf<Columns>>& barriers, int stages, int steps, float (&sums)[Columns / 2])
+    ProductRing<Columns>& ring, RingBarriers<StagesOf<Columns>>& barriers, int stages, float (&sums)[Columns / 2])
 {
     constexpr int leftStage = sizeof(ring.left[0]) >> 4, rightStage = sizeof(ring.right[0]) >> 4;
     // A warpgroup's 64 lines are 64 rows of the left tile, be they its rows or the reduction's of 64 columns.
@@ -123,9 +124,8 @@ __device__ __forceinline__ void multiply_stages(
         barrier_wait(&barriers.full[stage], cursor.round);
         wgmma_fence();
 #pragma unroll
-        for (int step = 0; step < BoxWidth / StepDepth; step++)
+        for (int step = 0; step < Steps; step++)
         {
-            if (step >= steps) break;
             wgmma_bf16<Columns, LeftMnMajor, RightMnMajor>(
                 sums, step_of<LeftMnMajor>(left + stage * leftStage, step), step_of<RightMnMajor>(right + stage * rightStage, step));
         }
