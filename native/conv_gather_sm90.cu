@@ -137,7 +137,30 @@ __device__ __forceinline__ void find_places(
     shared.places[row] = pixel ? place * arguments.columns : -1;
 }
 
-// From the sums to what is stored, in shared memory.
+// Calls use(place, row, column) for the calling thread's runs of 8 of the tile's columns: where a run lies in y, and in the tile.
+template <int Columns, class Shared, class Use>
+__device__ __forceinline__ void for_each_output_run(const Shared& shared, const ConvGatherArguments& arguments, int firstColumn, const Use& use)
+{
+    constexpr int parts = Columns / 8, runs = HopperRows * parts / ProductThreads;
+#pragma unroll
+    for (int i = 0; i < runs; i++)
+    {
+        const int run = i * ProductThreads + static_cast<int>(threadIdx.x), row = run / parts, column = run % parts * 8;
+        const long long place = shared.places[row];
+        if (place >= 0 && firstColumn + column < arguments.columns) use(place + firstColumn + column, row, column);
+    }
+}
+
+// The addends into the places of their sums: sum by sum a thread would fetch 4 bytes, and wait for them, 64 times.
+template <int Columns, class Shared>
+__device__ __forceinline__ void load_addends(Shared& shared, const ConvGatherArguments& arguments, int firstColumn)
+{
+    for_each_output_run<Columns>(shared, arguments, firstColumn, [&](long long place, int row, int column) {
+        store_vector(&shared.outputs.at[row][column], load_vector<8>(arguments.addend + place));
+    });
+}
+
+// From the sums to what is stored, in shared memory, where the addends are.
 template <int Columns, class Shared>
 __device__ __forceinline__ void finish_sums(
     Shared& shared, const float (&sums)[Columns / 2], const ConvGatherArguments& arguments, int firstColumn)
@@ -169,7 +192,7 @@ __device__ __forceinline__ void finish_sums(
 
             if (arguments.addend && place >= 0)
             {
-                const Lanes<2> addend = load_lanes<2>(arguments.addend + place + column);
+                const Lanes<2> addend = load_lanes<2>(&shared.outputs.at[row][hopper_column(j)]);
                 first += addend.at[0];
                 second += addend.at[1];
             }
@@ -184,14 +207,9 @@ __device__ __forceinline__ void finish_sums(
 template <int Columns, class Shared>
 __device__ __forceinline__ void store_outputs(Shared& shared, const ConvGatherArguments& arguments, int firstColumn)
 {
-    constexpr int parts = Columns / 8;
-    for (int i = threadIdx.x; i < HopperRows * parts; i += ProductThreads)
-    {
-        const int row = i / parts, column = i % parts * 8;
-        const long long place = shared.places[row];
-        if (place >= 0 && firstColumn + column < arguments.columns)
-            store_vector(arguments.y + place + firstColumn + column, load_vector<8>(&shared.outputs.at[row][column]));
-    }
+    for_each_output_run<Columns>(shared, arguments, firstColumn, [&](long long place, int row, int column) {
+        store_vector(arguments.y + place, load_vector<8>(&shared.outputs.at[row][column]));
+    });
 }
 
 // Each column's mean and squared deviations: of groups of rows by one thread for two columns, then Chan's merge of the groups
@@ -274,6 +292,12 @@ __device__ __forceinline__ void conv_gather(const ConvGatherArguments& arguments
 
     // Both warpgroups have read what the outputs overwrite.
     named_barrier_sync<ProductThreads>();
+    if (arguments.addend)
+    {
+        load_addends<Columns>(shared, arguments, firstColumn);
+        named_barrier_sync<ProductThreads>();
+    }
+
     finish_sums<Columns>(shared, sums, arguments, firstColumn);
     named_barrier_sync<ProductThreads>();
     store_outputs<Columns>(shared, arguments, firstColumn);
