@@ -151,13 +151,16 @@ __device__ __forceinline__ void for_each_output_run(const Shared& shared, const 
     }
 }
 
-// The addends into the places of their sums: sum by sum a thread would fetch 4 bytes, and wait for them, 64 times.
+// The addends into the places of their sums, all on their way at once: sum by sum a thread would fetch 4 bytes, and wait for
+// them, 64 times.
 template <int Columns, class Shared>
 __device__ __forceinline__ void load_addends(Shared& shared, const ConvGatherArguments& arguments, int firstColumn)
 {
     for_each_output_run<Columns>(shared, arguments, firstColumn, [&](long long place, int row, int column) {
-        store_vector(&shared.outputs.at[row][column], load_vector<8>(arguments.addend + place));
+        cp_async(shared_address(&shared.outputs.at[row][column]), arguments.addend + place, true);
     });
+    cp_async_commit_group();
+    cp_async_wait_group<0>();
 }
 
 // From the sums to what is stored, in shared memory, where the addends are.
