@@ -1,4 +1,4 @@
-// Activations from packed bytes: each image moved, turned left to right, and looked up in a table, as one pass. A block works
+// Activations from packed bytes: each image shifted, flipped left to right, and looked up in a table, as one pass. A block works
 // on a run of one image, whose random numbers its first thread draws.
 #include "random.cuh"
 

@@ -1,8 +1,10 @@
-// Batch norm over [rows][channels], rows = N*P*Q. Sums over rows take two stages in a fixed order: blocks of 32 channels by
-// 8 strips of a chunk of rows, then one thread a channel and strip over the chunks, in double precision.
+// Batch norm over [rows][channels], rows = N*P*Q. Sums over rows take two stages in a fixed order: blocks of 32 channels, or
+// 32 pairs of them, by 8 strips of a chunk of rows; then blocks of 8 channels by 64 strips of the chunks, in double precision.
+// Chunks are thousands and channels few: with fewer strips a few blocks would walk them at the latency of a load each.
 #include "numbers.cuh"
 
 constexpr int ChannelLanes = 32, Strips = 8, ColumnThreads = ChannelLanes * Strips, ElementThreads = 256;
+constexpr int FinishLanes = 8, FinishStrips = 64, FinishThreads = FinishLanes * FinishStrips;
 
 template <class Number>
 struct ColumnSumsArguments
@@ -96,40 +98,57 @@ struct BackwardApplyArguments
 
 namespace {
 
-struct ColumnShared
-{
-    float first[Strips][ChannelLanes];
-    float second[Strips][ChannelLanes];
-};
-
-struct ColumnSharedDouble
-{
-    double first[Strips][ChannelLanes];
-    double second[Strips][ChannelLanes];
-};
-
-// A thread's place in a block of channels by strips, and the rows of its chunk.
+// A thread's place in a block of so many lanes, each with Width neighbouring channels, by strips.
+template <int LaneCount, int Width = 1>
 struct Column
 {
-    int lane, strip, channel;
-    long long firstRow, endRow;
+    int lane = static_cast<int>(threadIdx.x) % LaneCount, strip = static_cast<int>(threadIdx.x) / LaneCount;
+    int channel = (static_cast<int>(blockIdx.x) * LaneCount + lane) * Width;
 };
 
-__device__ __forceinline__ Column column_of(long long rows, int rowsPerChunk)
+// The rows of the calling block's chunk.
+struct ChunkRows
 {
-    Column column;
-    column.lane = threadIdx.x % ChannelLanes;
-    column.strip = threadIdx.x / ChannelLanes;
-    column.channel = blockIdx.x * ChannelLanes + column.lane;
-    column.firstRow = static_cast<long long>(blockIdx.y) * rowsPerChunk;
-    column.endRow = rows - column.firstRow < rowsPerChunk ? rows : column.firstRow + rowsPerChunk;
-    return column;
-}
+    long long first;
+    int count;
+
+    __device__ __forceinline__ ChunkRows(long long rows, int rowsPerChunk)
+        : first(static_cast<long long>(blockIdx.y) * rowsPerChunk),
+          count(rows - first < rowsPerChunk ? static_cast<int>(rows - first) : rowsPerChunk)
+    {
+    }
+};
+
+// Two sums of every channel of a block, strip by strip.
+template <class Sum, int StripCount, int Channels>
+struct StripSums
+{
+    Sum first[StripCount][Channels], second[StripCount][Channels];
+
+    // Adds the upper half of the strips to the lower one until one is left; the threads of strip 0 then have the sums.
+    __device__ __forceinline__ void add(int strip, int channel, Sum& one, Sum& other)
+    {
+        first[strip][channel] = one;
+        second[strip][channel] = other;
+#pragma unroll
+        for (int half = StripCount / 2; half > 0; half /= 2)
+        {
+            __syncthreads();
+            if (strip >= half) continue;
+            first[strip][channel] = one += first[strip + half][channel];
+            second[strip][channel] = other += second[strip + half][channel];
+        }
+    }
+};
+
+template <int Width = 1>
+using ColumnShared = StripSums<float, Strips, ChannelLanes * Width>;
+using FinishShared = StripSums<double, FinishStrips, FinishLanes>;
 
 // Rows of a chunk that a strip visits: strip, strip + Strips, ...
-__device__ __forceinline__ int rows_of_strip(long long chunkRows, int strip)
+__device__ __forceinline__ int rows_of_strip(int chunkRows, int strip)
 {
-    return strip < chunkRows ? static_cast<int>((chunkRows - strip + Strips - 1) / Strips) : 0;
+    return strip < chunkRows ? (chunkRows - strip + Strips - 1) / Strips : 0;
 }
 
 __device__ __forceinline__ float masked_error(float dy, float x, float y, float scale, float bias, bool reluAfter, bool hasY)
@@ -139,41 +158,25 @@ __device__ __forceinline__ float masked_error(float dy, float x, float y, float 
     return output > 0 ? dy : 0;
 }
 
-// Adds the strips' two sums in order; true for the one thread of a channel that then has them.
-template <class Shared, class Sum>
-__device__ __forceinline__ bool add_strips(Shared& shared, const Column& column, Sum& first, Sum& second)
-{
-    shared.first[column.strip][column.lane] = first;
-    shared.second[column.strip][column.lane] = second;
-    __syncthreads();
-    if (column.strip != 0) return false;
-    for (int strip = 1; strip < Strips; strip++)
-    {
-        first += shared.first[strip][column.lane];
-        second += shared.second[strip][column.lane];
-    }
-
-    return true;
-}
-
 // Mean and sum of squared deviations of each channel over a chunk, by Welford's recurrence on the distance from the chunk's
 // first row, so that a mean far from zero costs no accuracy.
 template <class Number>
-__device__ __forceinline__ void batch_norm_statistics(ColumnShared& shared, const ColumnSumsArguments<Number>& arguments)
+__device__ __forceinline__ void batch_norm_statistics(ColumnShared<>& shared, const ColumnSumsArguments<Number>& arguments)
 {
-    const Column column = column_of(arguments.rows, arguments.rowsPerChunk);
-    const long long chunkRows = column.endRow - column.firstRow;
+    const Column<ChannelLanes> column;
+    const ChunkRows rows(arguments.rows, arguments.rowsPerChunk);
     float origin = 0, mean = 0, squares = 0;
     if (column.channel < arguments.channels)
     {
-        origin = load_number(arguments.x + column.firstRow * arguments.channels + column.channel);
+        const Number* x = arguments.x + rows.first * arguments.channels + column.channel;
+        origin = load_number(x);
         float count = 0;
-        for (long long row = column.firstRow + column.strip; row < column.endRow; row += Strips)
+        for (int row = column.strip; row < rows.count; row += Strips)
         {
-            const float x = load_number(arguments.x + row * arguments.channels + column.channel) - origin, difference = x - mean;
+            const float distance = load_number(x + static_cast<long long>(row) * arguments.channels) - origin, difference = distance - mean;
             count += 1;
             mean += difference / count;
-            squares = fmaf(difference, x - mean, squares);
+            squares = fmaf(difference, distance - mean, squares);
         }
     }
 
@@ -181,10 +184,10 @@ __device__ __forceinline__ void batch_norm_statistics(ColumnShared& shared, cons
     shared.second[column.strip][column.lane] = squares;
     __syncthreads();
     if (column.strip != 0 || column.channel >= arguments.channels) return;
-    int merged = rows_of_strip(chunkRows, 0);
+    int merged = rows_of_strip(rows.count, 0);
     for (int strip = 1; strip < Strips; strip++)
     {
-        const int more = rows_of_strip(chunkRows, strip);
+        const int more = rows_of_strip(rows.count, strip);
         if (more == 0) break;
         const float difference = shared.first[strip][column.lane] - mean, share = static_cast<float>(more) / (merged + more);
         mean = fmaf(difference, share, mean);
@@ -199,44 +202,62 @@ __device__ __forceinline__ void batch_norm_statistics(ColumnShared& shared, cons
 
 // Sum over a chunk of rows of each channel.
 template <class Number>
-__device__ __forceinline__ void column_sums(ColumnShared& shared, const ColumnSumsArguments<Number>& arguments)
+__device__ __forceinline__ void column_sums(ColumnShared<>& shared, const ColumnSumsArguments<Number>& arguments)
 {
-    const Column column = column_of(arguments.rows, arguments.rowsPerChunk);
+    const Column<ChannelLanes> column;
+    const ChunkRows rows(arguments.rows, arguments.rowsPerChunk);
     float sum = 0, unused = 0;
     if (column.channel < arguments.channels)
     {
-        for (long long row = column.firstRow + column.strip; row < column.endRow; row += Strips)
-            sum += load_number(arguments.x + row * arguments.channels + column.channel);
+        const Number* x = arguments.x + rows.first * arguments.channels + column.channel;
+#pragma unroll 4
+        for (int row = column.strip; row < rows.count; row += Strips) sum += load_number(x + static_cast<long long>(row) * arguments.channels);
     }
 
-    if (!add_strips(shared, column, sum, unused) || column.channel >= arguments.channels) return;
+    shared.add(column.strip, column.lane, sum, unused);
+    if (column.strip != 0 || column.channel >= arguments.channels) return;
     arguments.partials[static_cast<long long>(blockIdx.y) * 2 * arguments.channels + column.channel] = sum;
 }
 
 // With dz = dy, masked where the ReLU after was off: sums of dz and of dz * (x - mean) over a chunk.
-template <class Number>
-__device__ __forceinline__ void batch_norm_backward_sums(ColumnShared& shared, const BackwardSumsArguments<Number>& arguments)
+template <int Width, class Number>
+__device__ __forceinline__ void batch_norm_backward_sums(ColumnShared<Width>& shared, const BackwardSumsArguments<Number>& arguments)
 {
-    const Column column = column_of(arguments.rows, arguments.rowsPerChunk);
+    const Column<ChannelLanes, Width> column;
+    const ChunkRows rows(arguments.rows, arguments.rowsPerChunk);
     const int channels = arguments.channels, k = column.channel;
-    float sum = 0, slope = 0;
+    Lanes<Width> sum = {}, slope = {};
     if (k < channels)
     {
-        const float mean = arguments.mean[k], scale = arguments.scale[k], bias = arguments.bias[k];
-        for (long long row = column.firstRow + column.strip; row < column.endRow; row += Strips)
+        const Lanes<Width> mean = load_lanes<Width>(arguments.mean + k), scale = load_lanes<Width>(arguments.scale + k);
+        const Lanes<Width> bias = load_lanes<Width>(arguments.bias + k);
+        // Read in either case: a load under a condition would keep the next rows' loads from running ahead.
+        const Number* output = arguments.y ? arguments.y : arguments.x;
+#pragma unroll 4
+        for (int row = column.strip; row < rows.count; row += Strips)
         {
-            const long long i = row * channels + k;
-            const float x = load_number(arguments.x + i), y = arguments.y ? load_number(arguments.y + i) : 0;
-            const float dz = masked_error(load_number(arguments.dy + i), x, y, scale, bias, arguments.reluAfter, arguments.y);
-            sum += dz;
-            slope = fmaf(dz, x - mean, slope);
+            const long long i = (rows.first + row) * channels + k;
+            const Lanes<Width> x = load_lanes<Width>(arguments.x + i), y = load_lanes<Width>(output + i), dy = load_lanes<Width>(arguments.dy + i);
+#pragma unroll
+            for (int l = 0; l < Width; l++)
+            {
+                const float dz = masked_error(dy.at[l], x.at[l], y.at[l], scale.at[l], bias.at[l], arguments.reluAfter, arguments.y);
+                sum.at[l] += dz;
+                slope.at[l] = fmaf(dz, x.at[l] - mean.at[l], slope.at[l]);
+            }
         }
     }
 
-    if (!add_strips(shared, column, sum, slope) || k >= channels) return;
     float* partial = arguments.partials + static_cast<long long>(blockIdx.y) * 2 * channels;
-    partial[k] = sum;
-    partial[channels + k] = slope;
+#pragma unroll
+    for (int l = 0; l < Width; l++)
+    {
+        // Side by side in memory, not a lane's next to each other: neighbouring lanes meet neighbouring banks.
+        shared.add(column.strip, l * ChannelLanes + column.lane, sum.at[l], slope.at[l]);
+        if (column.strip != 0 || k >= channels) continue;
+        partial[k + l] = sum.at[l];
+        partial[channels + k + l] = slope.at[l];
+    }
 }
 
 // y = activation(x * scale + bias + residual). A block takes a run of rows, so that indices inside it fit 32 bits.
@@ -293,17 +314,18 @@ __device__ __forceinline__ void backward_apply(const BackwardApplyArguments<Numb
 }  // namespace
 
 // Merges the chunks' statistics; moves the running ones.
-KERNEL(ColumnThreads, batch_norm_finish, StatisticsFinishArguments)
+KERNEL(FinishThreads, batch_norm_finish, StatisticsFinishArguments)
 {
-    SHARED(ColumnSharedDouble, shared);
-    const Column column = column_of(1, 1);
+    SHARED(FinishShared, shared);
+    const Column<FinishLanes> column;
     const int channels = arguments.channels, k = column.channel;
     // Sums of deviations from the first chunk's mean, which is near every other's.
     double first = 0, second = 0, origin = 0;
     if (k < channels)
     {
         origin = arguments.partials[k];
-        for (int chunk = column.strip; chunk < arguments.chunks; chunk += Strips)
+#pragma unroll 4
+        for (int chunk = column.strip; chunk < arguments.chunks; chunk += FinishStrips)
         {
             const float* partial = arguments.partials + static_cast<long long>(chunk) * 2 * channels;
             const long long left = arguments.rows - static_cast<long long>(chunk) * arguments.rowsPerChunk;
@@ -315,7 +337,8 @@ KERNEL(ColumnThreads, batch_norm_finish, StatisticsFinishArguments)
         }
     }
 
-    if (!add_strips(shared, column, first, second) || k >= channels) return;
+    shared.add(column.strip, column.lane, first, second);
+    if (column.strip != 0 || k >= channels) return;
     const double rows = static_cast<double>(arguments.rows), mean = origin + first / rows;
     double squares = second - first * first / rows;
     if (squares < 0) squares = 0;
@@ -344,29 +367,32 @@ KERNEL(ElementThreads, batch_norm_fold, FoldArguments)
 }
 
 // db = sum of the chunks.
-KERNEL(ColumnThreads, bias_finish, BiasFinishArguments)
+KERNEL(FinishThreads, bias_finish, BiasFinishArguments)
 {
-    SHARED(ColumnSharedDouble, shared);
-    const Column column = column_of(1, 1);
+    SHARED(FinishShared, shared);
+    const Column<FinishLanes> column;
     double sum = 0, unused = 0;
     if (column.channel < arguments.channels)
     {
-        for (int chunk = column.strip; chunk < arguments.chunks; chunk += Strips)
+#pragma unroll 4
+        for (int chunk = column.strip; chunk < arguments.chunks; chunk += FinishStrips)
             sum += arguments.partials[static_cast<long long>(chunk) * 2 * arguments.channels + column.channel];
     }
 
-    if (add_strips(shared, column, sum, unused) && column.channel < arguments.channels) arguments.db[column.channel] = static_cast<float>(sum);
+    shared.add(column.strip, column.lane, sum, unused);
+    if (column.strip == 0 && column.channel < arguments.channels) arguments.db[column.channel] = static_cast<float>(sum);
 }
 
-KERNEL(ColumnThreads, batch_norm_backward_finish, BackwardFinishArguments)
+KERNEL(FinishThreads, batch_norm_backward_finish, BackwardFinishArguments)
 {
-    SHARED(ColumnSharedDouble, shared);
-    const Column column = column_of(1, 1);
+    SHARED(FinishShared, shared);
+    const Column<FinishLanes> column;
     const int channels = arguments.channels, k = column.channel;
     double sum = 0, slope = 0;
     if (k < channels)
     {
-        for (int chunk = column.strip; chunk < arguments.chunks; chunk += Strips)
+#pragma unroll 4
+        for (int chunk = column.strip; chunk < arguments.chunks; chunk += FinishStrips)
         {
             const float* partial = arguments.partials + static_cast<long long>(chunk) * 2 * channels;
             sum += partial[k];
@@ -374,7 +400,8 @@ KERNEL(ColumnThreads, batch_norm_backward_finish, BackwardFinishArguments)
         }
     }
 
-    if (!add_strips(shared, column, sum, slope) || k >= channels) return;
+    shared.add(column.strip, column.lane, sum, slope);
+    if (column.strip != 0 || k >= channels) return;
     const double rows = static_cast<double>(arguments.rows);
     const double inverse = 1 / sqrt(static_cast<double>(arguments.variance[k]) + arguments.epsilon);
     arguments.dBeta[k] = static_cast<float>(sum);
@@ -386,38 +413,44 @@ KERNEL(ColumnThreads, batch_norm_backward_finish, BackwardFinishArguments)
 // Names end in what activations and errors are stored in, and in the numbers that a load takes.
 KERNEL(ColumnThreads, batch_norm_statistics_fp32, ColumnSumsArguments<float>)
 {
-    SHARED(ColumnShared, shared);
+    SHARED(ColumnShared<>, shared);
     batch_norm_statistics(shared, arguments);
 }
 
 KERNEL(ColumnThreads, batch_norm_statistics_bf16, ColumnSumsArguments<bf16>)
 {
-    SHARED(ColumnShared, shared);
+    SHARED(ColumnShared<>, shared);
     batch_norm_statistics(shared, arguments);
 }
 
 KERNEL(ColumnThreads, column_sums_fp32, ColumnSumsArguments<float>)
 {
-    SHARED(ColumnShared, shared);
+    SHARED(ColumnShared<>, shared);
     column_sums(shared, arguments);
 }
 
 KERNEL(ColumnThreads, column_sums_bf16, ColumnSumsArguments<bf16>)
 {
-    SHARED(ColumnShared, shared);
+    SHARED(ColumnShared<>, shared);
     column_sums(shared, arguments);
 }
 
-KERNEL(ColumnThreads, batch_norm_backward_sums_fp32, BackwardSumsArguments<float>)
+KERNEL(ColumnThreads, batch_norm_backward_sums_fp32_1, BackwardSumsArguments<float>)
 {
-    SHARED(ColumnShared, shared);
-    batch_norm_backward_sums(shared, arguments);
+    SHARED(ColumnShared<>, shared);
+    batch_norm_backward_sums<1>(shared, arguments);
 }
 
-KERNEL(ColumnThreads, batch_norm_backward_sums_bf16, BackwardSumsArguments<bf16>)
+KERNEL(ColumnThreads, batch_norm_backward_sums_bf16_1, BackwardSumsArguments<bf16>)
 {
-    SHARED(ColumnShared, shared);
-    batch_norm_backward_sums(shared, arguments);
+    SHARED(ColumnShared<>, shared);
+    batch_norm_backward_sums<1>(shared, arguments);
+}
+
+KERNEL(ColumnThreads, batch_norm_backward_sums_bf16_2, BackwardSumsArguments<bf16>)
+{
+    SHARED(ColumnShared<2>, shared);
+    batch_norm_backward_sums<2>(shared, arguments);
 }
 
 KERNEL(ElementThreads, channel_affine_fp32_4, ChannelAffineArguments<float>) { channel_affine<4>(arguments); }

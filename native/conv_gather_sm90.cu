@@ -84,7 +84,7 @@ __device__ __forceinline__ BoxPlace box_of(const ConvGatherArguments& arguments,
     return {above / down * arguments.boxImages, above % down * arguments.boxRows, tile % across * arguments.boxColumns};
 }
 
-template <int Columns, bool WeightsTurned>
+template <int Columns, bool WeightsMnMajor>
 __device__ __forceinline__ void produce(
     GatherShared<Columns>& shared, const Gather& gather, const BoxPlace& box, const TensorMap* maps, int boxPixels, int firstColumn)
 {
@@ -103,17 +103,17 @@ __device__ __forceinline__ void produce(
             {
                 const int stage = claim_stage(shared.barriers, cursor, bytes);
                 SharedBarrier* full = &shared.barriers.full[stage];
-                load_box(&shared.ring.left[stage], &maps[0], full, channel, inputColumn, inputRow, box.image);
+                tma_load_box(&shared.ring.left[stage], &maps[0], full, channel, inputColumn, inputRow, box.image);
                 auto& weights = shared.ring.right[stage];
-                if constexpr (WeightsTurned)
+                if constexpr (WeightsMnMajor)
                 {
 #pragma unroll
                     for (int column = 0; column < Columns; column += BoxWidth)
-                        load_box(&weights.at[column], &maps[1], full, firstColumn + column, channel, tap);
+                        tma_load_box(&weights.at[column], &maps[1], full, firstColumn + column, channel, tap);
                 }
                 else
                 {
-                    load_box(&weights, &maps[1], full, channel, firstColumn, tap);
+                    tma_load_box(&weights, &maps[1], full, channel, firstColumn, tap);
                 }
             }
         }
@@ -137,7 +137,33 @@ __device__ __forceinline__ void find_places(
     shared.places[row] = pixel ? place * arguments.columns : -1;
 }
 
-// From the sums to what is stored, in shared memory.
+// Calls use(place, row, column) for the calling thread's runs of 8 of the tile's columns: where a run lies in y, and in the tile.
+template <int Columns, class Shared, class Use>
+__device__ __forceinline__ void for_each_output_run(const Shared& shared, const ConvGatherArguments& arguments, int firstColumn, const Use& use)
+{
+    constexpr int parts = Columns / 8, runs = HopperRows * parts / ProductThreads;
+#pragma unroll
+    for (int i = 0; i < runs; i++)
+    {
+        const int run = i * ProductThreads + static_cast<int>(threadIdx.x), row = run / parts, column = run % parts * 8;
+        const long long place = shared.places[row];
+        if (place >= 0 && firstColumn + column < arguments.columns) use(place + firstColumn + column, row, column);
+    }
+}
+
+// The addends into the places of their sums, all on their way at once: sum by sum a thread would fetch 4 bytes, and wait for
+// them, 64 times.
+template <int Columns, class Shared>
+__device__ __forceinline__ void load_addends(Shared& shared, const ConvGatherArguments& arguments, int firstColumn)
+{
+    for_each_output_run<Columns>(shared, arguments, firstColumn, [&](long long place, int row, int column) {
+        cp_async(shared_address(&shared.outputs.at[row][column]), arguments.addend + place, true);
+    });
+    cp_async_commit_group();
+    cp_async_wait_group<0>();
+}
+
+// From the sums to what is stored, in shared memory, where the addends are.
 template <int Columns, class Shared>
 __device__ __forceinline__ void finish_sums(
     Shared& shared, const float (&sums)[Columns / 2], const ConvGatherArguments& arguments, int firstColumn)
@@ -169,7 +195,7 @@ __device__ __forceinline__ void finish_sums(
 
             if (arguments.addend && place >= 0)
             {
-                const Lanes<2> addend = load_lanes<2>(arguments.addend + place + column);
+                const Lanes<2> addend = load_lanes<2>(&shared.outputs.at[row][hopper_column(j)]);
                 first += addend.at[0];
                 second += addend.at[1];
             }
@@ -184,14 +210,9 @@ __device__ __forceinline__ void finish_sums(
 template <int Columns, class Shared>
 __device__ __forceinline__ void store_outputs(Shared& shared, const ConvGatherArguments& arguments, int firstColumn)
 {
-    constexpr int parts = Columns / 8;
-    for (int i = threadIdx.x; i < HopperRows * parts; i += ProductThreads)
-    {
-        const int row = i / parts, column = i % parts * 8;
-        const long long place = shared.places[row];
-        if (place >= 0 && firstColumn + column < arguments.columns)
-            store_vector(arguments.y + place + firstColumn + column, load_vector<8>(&shared.outputs.at[row][column]));
-    }
+    for_each_output_run<Columns>(shared, arguments, firstColumn, [&](long long place, int row, int column) {
+        store_vector(arguments.y + place, load_vector<8>(&shared.outputs.at[row][column]));
+    });
 }
 
 // Each column's mean and squared deviations: of groups of rows by one thread for two columns, then Chan's merge of the groups
@@ -226,7 +247,7 @@ __device__ __forceinline__ void store_column_statistics(Shared& shared, const Co
     store_lanes<2>(&statistics.mean[group][pair], Lanes<2>{{mean[0], mean[1]}});
     store_lanes<2>(&statistics.squares[group][pair], Lanes<2>{{squares[0], squares[1]}});
     if (pair == 0) statistics.rows[group] = count;
-    first_threads_barrier<ProductThreads>();
+    named_barrier_sync<ProductThreads>();
     const int column = threadIdx.x;
     if (column >= Columns || firstColumn + column >= arguments.columns) return;
     float merged = 0, deviations = 0;
@@ -247,7 +268,7 @@ __device__ __forceinline__ void store_column_statistics(Shared& shared, const Co
     if (column == 0 && firstColumn == 0) arguments.counts[tile] = rows;
 }
 
-template <int Columns, bool WeightsTurned>
+template <int Columns, bool WeightsMnMajor>
 __device__ __forceinline__ void conv_gather(const ConvGatherArguments& arguments, const TensorMap* maps)
 {
     using Shared = GatherShared<Columns>;
@@ -262,7 +283,7 @@ __device__ __forceinline__ void conv_gather(const ConvGatherArguments& arguments
     if (threadIdx.x >= ProductThreads)
     {
         const int boxPixels = arguments.boxImages * arguments.boxRows * arguments.boxColumns;
-        if (threadIdx.x == ProductThreads) produce<Columns, WeightsTurned>(shared, part.gather, box, maps, boxPixels, firstColumn);
+        if (threadIdx.x == ProductThreads) produce<Columns, WeightsMnMajor>(shared, part.gather, box, maps, boxPixels, firstColumn);
         return;
     }
 
@@ -270,12 +291,18 @@ __device__ __forceinline__ void conv_gather(const ConvGatherArguments& arguments
     const Gather& gather = part.gather;
     const int stages = gather.tapRows * gather.tapColumns * ((gather.channels + BoxWidth - 1) / BoxWidth);
     float sums[Columns / 2];
-    multiply_stages<Columns, false, WeightsTurned>(shared.ring, shared.barriers, stages, BoxWidth / StepDepth, sums);
+    multiply_stages<Columns, false, WeightsMnMajor, BoxWidth / StepDepth>(shared.ring, shared.barriers, stages, sums);
 
     // Both warpgroups have read what the outputs overwrite.
-    first_threads_barrier<ProductThreads>();
+    named_barrier_sync<ProductThreads>();
+    if (arguments.addend)
+    {
+        load_addends<Columns>(shared, arguments, firstColumn);
+        named_barrier_sync<ProductThreads>();
+    }
+
     finish_sums<Columns>(shared, sums, arguments, firstColumn);
-    first_threads_barrier<ProductThreads>();
+    named_barrier_sync<ProductThreads>();
     store_outputs<Columns>(shared, arguments, firstColumn);
     if (arguments.partials) store_column_statistics<Columns>(shared, arguments, tile, firstColumn);
 }

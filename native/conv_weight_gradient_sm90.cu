@@ -63,15 +63,31 @@ __device__ __forceinline__ void produce(
         {
             const TapChannels& part = parts[group];
             if (!part.exists) continue;
-            load_box(
+            tma_load_box(
                 &shared.ring.left[stage].at[group * GroupRows], &maps[0], full, part.channel, q * shape.stride - shape.padding + part.column,
                 p * shape.stride - shape.padding + part.row, image);
         }
 
 #pragma unroll
         for (int column = 0; column < Columns; column += BoxWidth)
-            load_box(&shared.ring.right[stage].at[column], &maps[1], full, firstColumn + column, q, p, image);
+            tma_load_box(&shared.ring.right[stage].at[column], &maps[1], full, firstColumn + column, q, p, image);
     }
+}
+
+// The products of so many boxes, each of `steps` times 16 pixels, 1 to Most.
+template <int Columns, int Most = BoxWidth / StepDepth>
+__device__ __forceinline__ void multiply_boxes(GradientShared<Columns>& shared, int boxes, int steps, float (&sums)[Columns / 2])
+{
+    if constexpr (Most > 1)
+    {
+        if (steps < Most)
+        {
+            multiply_boxes<Columns, Most - 1>(shared, boxes, steps, sums);
+            return;
+        }
+    }
+
+    multiply_stages<Columns, true, true, Most>(shared.ring, shared.barriers, boxes, sums);
 }
 
 template <int Columns>
@@ -92,7 +108,7 @@ __device__ __forceinline__ void conv_weight_gradient(const ConvWeightGradientSm9
 
     const int steps = arguments.boxImages * arguments.boxRows * arguments.boxColumns / StepDepth;
     float sums[Columns / 2];
-    multiply_stages<Columns, true, true>(shared.ring, shared.barriers, endBox - firstBox, steps, sums);
+    multiply_boxes<Columns>(shared, endBox - firstBox, steps, sums);
 
     const TapChannels part(shape, static_cast<int>(blockIdx.x * Groups + threadIdx.x / GroupThreads));
     if (!part.exists) return;

@@ -89,7 +89,7 @@ public:
     {
         const unsigned tap = walk.bits();
 #pragma unroll
-        for (int i = 0; i < Lines / 32; i++) start_copy(operand + Operand::copied_place(i), pixels[i] + walk.distance, (taps[i] & tap) == tap);
+        for (int i = 0; i < Lines / 32; i++) cp_async(operand + Operand::copied_place(i), pixels[i] + walk.distance, (taps[i] & tap) == tap);
         walk.advance();
     }
 
@@ -120,7 +120,7 @@ public:
         const bf16* row = first + static_cast<long long>(walk.distance) * columns;
         const bool inside = walk.inside();
 #pragma unroll
-        for (int i = 0; i < Lines / 32; i++) start_copy(operand + Operand::copied_place(i), row + 32 * i, inside && 32 * i < left);
+        for (int i = 0; i < Lines / 32; i++) cp_async(operand + Operand::copied_place(i), row + 32 * i, inside && 32 * i < left);
         walk.advance();
     }
 
@@ -152,7 +152,7 @@ public:
         const bool inside = walk.inside();
 #pragma unroll
         for (int i = 0; i < Lines / 32; i++)
-            start_copy(operand + Operand::copied_place(i), column + static_cast<long long>(32 * i) * channels, inside && 32 * i < left);
+            cp_async(operand + Operand::copied_place(i), column + static_cast<long long>(32 * i) * channels, inside && 32 * i < left);
         walk.advance();
     }
 
@@ -210,7 +210,7 @@ public:
         {
             const bool inside = left > 0 && static_cast<unsigned>(row + tapRow[i]) < static_cast<unsigned>(shape.H)
                                 && static_cast<unsigned>(column + tapColumn[i]) < static_cast<unsigned>(shape.W);
-            start_copy(operand + Operand::copied_place(i), place + distance[i], inside);
+            cp_async(operand + Operand::copied_place(i), place + distance[i], inside);
         }
 
         advance();
@@ -263,7 +263,7 @@ public:
     __device__ __forceinline__ void copy(unsigned operand)
     {
 #pragma unroll
-        for (int i = 0; i < Lines / 32; i++) start_copy(operand + Operand::copied_place(i), place + 32 * i, left > 0 && 32 * i < columnsLeft);
+        for (int i = 0; i < Lines / 32; i++) cp_async(operand + Operand::copied_place(i), place + 32 * i, left > 0 && 32 * i < columnsLeft);
         left -= PipelineDepth;
         place += static_cast<long long>(PipelineDepth) * columns;
     }

@@ -61,7 +61,6 @@ __device__ __forceinline__ void cross_entropy(const CrossEntropyArguments<Logit,
             most = z > most ? z : most;
         }
 
-
         most = maximum_of_warp(most);
         for (int k = lane; k < classes; k += WarpLanes) sum += exp_double(load_number(arguments.logits + row + k) - most);
         logSum = most + log_double(sum_of_warp(sum));

@@ -41,8 +41,8 @@ __device__ __forceinline__ void barrier_init(SharedBarrier* barrier, int arrival
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" :: "r"(shared_address(barrier)), "r"(arrivals) : "memory");
 }
 
-// Makes the barriers that this thread has set up known to the TMA; the block's other threads take a barrier of the block.
-__device__ __forceinline__ void publish_barriers()
+// Makes the barriers that this thread has set up known to the TMA; the block's other threads take a __syncthreads.
+__device__ __forceinline__ void fence_barrier_init()
 {
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
@@ -54,7 +54,7 @@ __device__ __forceinline__ void barrier_arrive(SharedBarrier* barrier)
 }
 
 // Arrives, and lets the phase wait for so many bytes of the TMA.
-__device__ __forceinline__ void barrier_arrive_expecting(SharedBarrier* barrier, int bytes)
+__device__ __forceinline__ void barrier_arrive_expect_tx(SharedBarrier* barrier, int bytes)
 {
     asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" :: "r"(shared_address(barrier)), "r"(bytes) : "memory");
 }
@@ -72,7 +72,7 @@ __device__ __forceinline__ void barrier_wait(SharedBarrier* barrier, unsigned pa
 
 // A barrier of the first `Threads` threads of a block, whatever the others do.
 template <int Threads>
-__device__ __forceinline__ void first_threads_barrier()
+__device__ __forceinline__ void named_barrier_sync()
 {
     asm volatile("bar.sync 1, %0;" :: "n"(Threads) : "memory");
 }
@@ -84,26 +84,26 @@ __device__ __forceinline__ void tensor_map_prefetch(const TensorMap* map)
 
 // Copies a box that begins at these indices, innermost first, and counts its bytes at the barrier. Elements outside the
 // tensor come as zeros, and count.
-__device__ __forceinline__ void load_box(void* shared, const TensorMap* map, SharedBarrier* barrier, int i0, int i1, int i2)
+__device__ __forceinline__ void tma_load_box(void* shared, const TensorMap* map, SharedBarrier* barrier, int i0, int i1, int i2)
 {
     asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];"
                  :: "r"(shared_address(shared)), "l"(map), "r"(shared_address(barrier)), "r"(i0), "r"(i1), "r"(i2) : "memory");
 }
 
-__device__ __forceinline__ void load_box(void* shared, const TensorMap* map, SharedBarrier* barrier, int i0, int i1, int i2, int i3)
+__device__ __forceinline__ void tma_load_box(void* shared, const TensorMap* map, SharedBarrier* barrier, int i0, int i1, int i2, int i3)
 {
     asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], [%2];"
                  :: "r"(shared_address(shared)), "l"(map), "r"(shared_address(barrier)), "r"(i0), "r"(i1), "r"(i2), "r"(i3) : "memory");
 }
 
 // Before the first product: what the threads have done to their sums is done.
-__device__ __forceinline__ void products_begin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+__device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 
-__device__ __forceinline__ void products_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+__device__ __forceinline__ void wgmma_commit_group() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 
 // Waits until all but the last so many commits are computed. The sums may be used when none is left.
 template <int Left, int Count>
-__device__ __forceinline__ void products_wait(float (&sums)[Count])
+__device__ __forceinline__ void wgmma_wait_group(float (&sums)[Count])
 {
     asm volatile("wgmma.wait_group.sync.aligned %0;" :: "n"(Left) : "memory");
     // Neither read nor written before the wait, which the compiler does not know to have anything to do with them.
@@ -128,21 +128,21 @@ __device__ __forceinline__ void products_wait(float (&sums)[Count])
 // sums += left * right for 64 lines of the left tile, `Columns` of the right one and 16 steps of the reduction, by the 128
 // threads of a warpgroup: thread t holds of row t / 32 * 16 + t % 32 / 4 + 8 h the columns 8 j + 2 (t % 4) + c in
 // sums[4 j + 2 h + c]. A tile is told by its descriptor (see hopper_product.cuh); its neighbours in memory are steps of one
-// line, or lines of one step where it is turned.
-template <int Columns, bool LeftTurned, bool RightTurned>
-__device__ __forceinline__ void multiply_add(float (&sums)[Columns / 2], unsigned long long left, unsigned long long right)
+// line (K-major), or lines of one step (MN-major).
+template <int Columns, bool LeftMnMajor, bool RightMnMajor>
+__device__ __forceinline__ void wgmma_bf16(float (&sums)[Columns / 2], unsigned long long left, unsigned long long right)
 {
     static_assert(Columns == 64 || Columns == 128 || Columns == 256, "the widths that are written out");
     if constexpr (Columns == 64)
         asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" OPERANDS_32 "}, %32, %33, 1, 1, 1, %34, %35;"
-                     : SUMS_32(0) : "l"(left), "l"(right), "n"(LeftTurned ? 1 : 0), "n"(RightTurned ? 1 : 0));
+                     : SUMS_32(0) : "l"(left), "l"(right), "n"(LeftMnMajor ? 1 : 0), "n"(RightMnMajor ? 1 : 0));
     else if constexpr (Columns == 128)
         asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" OPERANDS_64 "}, %64, %65, 1, 1, 1, %66, %67;"
-                     : SUMS_32(0), SUMS_32(32) : "l"(left), "l"(right), "n"(LeftTurned ? 1 : 0), "n"(RightTurned ? 1 : 0));
+                     : SUMS_32(0), SUMS_32(32) : "l"(left), "l"(right), "n"(LeftMnMajor ? 1 : 0), "n"(RightMnMajor ? 1 : 0));
     else
         asm volatile("wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {" OPERANDS_128 "}, %128, %129, 1, 1, 1, %130, %131;"
                      : SUMS_32(0), SUMS_32(32), SUMS_32(64), SUMS_32(96)
-                     : "l"(left), "l"(right), "n"(LeftTurned ? 1 : 0), "n"(RightTurned ? 1 : 0));
+                     : "l"(left), "l"(right), "n"(LeftMnMajor ? 1 : 0), "n"(RightMnMajor ? 1 : 0));
 }
 
 #undef OPERANDS_10

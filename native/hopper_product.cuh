@@ -32,8 +32,8 @@ struct SwizzledTile
 constexpr int BoxBytes = sizeof(SwizzledTile<BoxWidth>);
 
 // How a wgmma finds a tile: address, two distances and the swizzle, addresses in units of 16 bytes. Eight rows of a tile are
-// 1024 bytes apart from the next eight; where the reduction runs down the rows, lines beyond 64 are in the next tile, so many
-// bytes ahead.
+// 1024 bytes from the next eight, the stride offset; where the reduction runs down the rows (MN-major), lines beyond 64 are in
+// the next tile, the leading offset ahead.
 __device__ __forceinline__ unsigned long long tile_descriptor(const void* tile, int nextTile)
 {
     constexpr unsigned long long eightRows = 1024, swizzle128 = 1;
@@ -42,10 +42,10 @@ __device__ __forceinline__ unsigned long long tile_descriptor(const void* tile, 
 }
 
 // Where a step of 16 of the reduction begins in a tile: along the rows of its lines, or 16 rows down.
-template <bool Turned>
+template <bool MnMajor>
 __device__ __forceinline__ unsigned long long step_of(unsigned long long descriptor, int step)
 {
-    constexpr int bytes = Turned ? StepDepth * BoxWidth * static_cast<int>(sizeof(bf16)) : StepDepth * static_cast<int>(sizeof(bf16));
+    constexpr int bytes = MnMajor ? StepDepth * BoxWidth * static_cast<int>(sizeof(bf16)) : StepDepth * static_cast<int>(sizeof(bf16));
     return descriptor + static_cast<unsigned long long>(step * (bytes >> 4));
 }
 
@@ -73,7 +73,7 @@ struct RingBarriers
             barrier_init(&empty[i], ProductWarps);
         }
 
-        publish_barriers();
+        fence_barrier_init();
     }
 };
 
@@ -98,21 +98,22 @@ __device__ __forceinline__ int claim_stage(RingBarriers<Stages>& barriers, RingC
 {
     const int stage = cursor.stage;
     barrier_wait(&barriers.empty[stage], cursor.round ^ 1);
-    barrier_arrive_expecting(&barriers.full[stage], bytes);
+    barrier_arrive_expect_tx(&barriers.full[stage], bytes);
     cursor.advance();
     return stage;
 }
 
-// The multiplying threads' part: sums = the products of so many stages, each of so many steps of 16, in order.
-template <int Columns, bool LeftTurned, bool RightTurned>
+// The multiplying threads' part: sums = the products of so many stages, each of so many steps of 16, in order. Steps are a
+// constant: with a branch between two products the compiler has each waited for before the next.
+template <int Columns, bool LeftMnMajor, bool RightMnMajor, int Steps>
 __device__ __forceinline__ void multiply_stages(
-    ProductRing<Columns>& ring, RingBarriers<StagesOf<Columns>>& barriers, int stages, int steps, float (&sums)[Columns / 2])
+    ProductRing<Columns>& ring, RingBarriers<StagesOf<Columns>>& barriers, int stages, float (&sums)[Columns / 2])
 {
     constexpr int leftStage = sizeof(ring.left[0]) >> 4, rightStage = sizeof(ring.right[0]) >> 4;
     // A warpgroup's 64 lines are 64 rows of the left tile, be they its rows or the reduction's of 64 columns.
-    const unsigned long long left = tile_descriptor(&ring.left[0].at[threadIdx.x / GroupThreads * GroupRows], LeftTurned ? BoxBytes : 16);
-    const unsigned long long right = tile_descriptor(&ring.right[0], RightTurned ? BoxBytes : 16);
-    const bool speaks = threadIdx.x % 32 == 0;
+    const unsigned long long left = tile_descriptor(&ring.left[0].at[threadIdx.x / GroupThreads * GroupRows], LeftMnMajor ? BoxBytes : 16);
+    const unsigned long long right = tile_descriptor(&ring.right[0], RightMnMajor ? BoxBytes : 16);
+    const bool elected = threadIdx.x % 32 == 0;
     RingCursor<StagesOf<Columns>> cursor;
     int before = -1;
 #pragma unroll
@@ -121,24 +122,23 @@ __device__ __forceinline__ void multiply_stages(
     {
         const int stage = cursor.stage;
         barrier_wait(&barriers.full[stage], cursor.round);
-        products_begin();
+        wgmma_fence();
 #pragma unroll
-        for (int step = 0; step < BoxWidth / StepDepth; step++)
+        for (int step = 0; step < Steps; step++)
         {
-            if (step >= steps) break;
-            multiply_add<Columns, LeftTurned, RightTurned>(
-                sums, step_of<LeftTurned>(left + stage * leftStage, step), step_of<RightTurned>(right + stage * rightStage, step));
+            wgmma_bf16<Columns, LeftMnMajor, RightMnMajor>(
+                sums, step_of<LeftMnMajor>(left + stage * leftStage, step), step_of<RightMnMajor>(right + stage * rightStage, step));
         }
 
-        products_commit();
+        wgmma_commit_group();
         // One stage's products are on their way while the next is waited for; only what is computed may be overwritten.
-        products_wait<1>(sums);
-        if (before >= 0 && speaks) barrier_arrive(&barriers.empty[before]);
+        wgmma_wait_group<1>(sums);
+        if (before >= 0 && elected) barrier_arrive(&barriers.empty[before]);
         before = stage;
         cursor.advance();
     }
 
-    products_wait<0>(sums);
+    wgmma_wait_group<0>(sums);
 }
 
 // Where a multiplying thread's sums lie in the block's tile.

@@ -14,13 +14,13 @@ __device__ __forceinline__ unsigned shared_address(const void* shared)
     return address;
 }
 
-// Four 8x8 matrices of bf16 from shared memory, turned or not: lane l gives the address of row l % 8 of matrix l / 8, and
-// gets the elements of row l / 4 (column, where they are turned) and columns 2 (l % 4) and the next of each.
-template <bool Turned>
-__device__ __forceinline__ void load_matrices(unsigned (&fragments)[4], unsigned row)
+// Four 8x8 matrices of bf16 from shared memory, transposed or not: lane l gives the address of row l % 8 of matrix l / 8, and
+// gets the elements of row l / 4 (column, where they are transposed) and columns 2 (l % 4) and the next of each.
+template <bool Transposed>
+__device__ __forceinline__ void ldmatrix(unsigned (&fragments)[4], unsigned row)
 {
     // The stores before it and those after it are this thread's own business, which the compiler does not see.
-    if (Turned)
+    if (Transposed)
     {
         asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                      : "=r"(fragments[0]), "=r"(fragments[1]), "=r"(fragments[2]), "=r"(fragments[3]) : "r"(row) : "memory");
@@ -33,7 +33,7 @@ __device__ __forceinline__ void load_matrices(unsigned (&fragments)[4], unsigned
 }
 
 // c += a * b: 16x16 by 16x8. Lane l holds of c rows l / 4 and l / 4 + 8, columns 2 (l % 4) and the next.
-__device__ __forceinline__ void multiply_add_bf16(
+__device__ __forceinline__ void mma_bf16(
     float& c0, float& c1, float& c2, float& c3, const unsigned (&a)[4], unsigned b0, unsigned b1)
 {
     // All lanes take part, so the compiler must not move it under a condition that some of them fail.
@@ -44,19 +44,19 @@ __device__ __forceinline__ void multiply_add_bf16(
 
 // Starts a copy of 16 bytes of global memory to shared memory; without `inside` nothing is read and 16 zeros are written.
 // Both addresses are multiples of 16, the source's even then. Between now and the end of the copy nobody may touch either.
-__device__ __forceinline__ void start_copy(unsigned shared, const void* global, bool inside)
+__device__ __forceinline__ void cp_async(unsigned shared, const void* global, bool inside)
 {
     asm volatile("{ .reg .u64 global; cvta.to.global.u64 global, %1; cp.async.cg.shared.global [%0], [global], 16, %2; }"
                  :: "r"(shared), "l"(global), "r"(inside ? 16 : 0) : "memory");
 }
 
 // The copies that this thread has started since the last call are a group, which may have none.
-__device__ __forceinline__ void close_copy_group() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+__device__ __forceinline__ void cp_async_commit_group() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
 // Waits until all but the youngest so many of this thread's groups have ended. What they wrote is there for the others of the
 // block after a barrier.
 template <int Groups>
-__device__ __forceinline__ void wait_for_copy_groups()
+__device__ __forceinline__ void cp_async_wait_group()
 {
     asm volatile("cp.async.wait_group %0;" :: "n"(Groups) : "memory");
 }

@@ -21,7 +21,7 @@ struct PipelineOperand;
 template <int Lines>
 struct PipelineOperand<Lines, Runs::AlongDepth>
 {
-    static constexpr bool Turned = false;
+    static constexpr bool Transposed = false;
     static constexpr int Bytes = Lines * PipelineDepth * 2;
 
     // Depths 8 * piece and the next seven of a line; rows of 64 bytes, two to 128.
@@ -45,7 +45,7 @@ struct PipelineOperand<Lines, Runs::AlongDepth>
 template <int Lines>
 struct PipelineOperand<Lines, Runs::AlongLines>
 {
-    static constexpr bool Turned = true;
+    static constexpr bool Transposed = true;
     static constexpr int Bytes = Lines * PipelineDepth * 2;
 
     // Lines 8 * piece and the next seven of a depth.
@@ -183,9 +183,9 @@ private:
         __device__ __forceinline__ void load(unsigned leftRow, unsigned rightRow, int k)
         {
 #pragma unroll
-            for (int j = 0; j < ColumnMatrices / 2; j++) load_matrices<RightOperand::Turned>(right[j], RightOperand::further(rightRow, j, k));
+            for (int j = 0; j < ColumnMatrices / 2; j++) ldmatrix<RightOperand::Transposed>(right[j], RightOperand::further(rightRow, j, k));
 #pragma unroll
-            for (int i = 0; i < RowMatrices; i++) load_matrices<LeftOperand::Turned>(left[i], LeftOperand::further(leftRow, i, k));
+            for (int i = 0; i < RowMatrices; i++) ldmatrix<LeftOperand::Transposed>(left[i], LeftOperand::further(leftRow, i, k));
         }
 
         __device__ __forceinline__ void multiply(Sums& sums) const
@@ -197,7 +197,7 @@ private:
                 for (int j = 0; j < ColumnMatrices; j++)
                 {
                     float (&c)[4] = sums.at[i][j];
-                    multiply_add_bf16(c[0], c[1], c[2], c[3], left[i], right[j / 2][j % 2 * 2], right[j / 2][j % 2 * 2 + 1]);
+                    mma_bf16(c[0], c[1], c[2], c[3], left[i], right[j / 2][j % 2 * 2], right[j / 2][j % 2 * 2 + 1]);
                 }
             }
         }
@@ -212,13 +212,13 @@ private:
             right.copy(stage + LeftOperand::Bytes);
         }
 
-        close_copy_group();
+        cp_async_commit_group();
     }
 
     // The oldest step that has not been waited for is in shared memory, and all threads are done with the one before it.
     __device__ static __forceinline__ void wait_for_stage()
     {
-        wait_for_copy_groups<PipelineStages - 2>();
+        cp_async_wait_group<PipelineStages - 2>();
         __syncthreads();
     }
 

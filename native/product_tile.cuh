@@ -69,8 +69,8 @@ struct FloatProduct
     template <int Lines, Runs>
     struct Operand
     {
-        // Four floats more than there are lines: the stores of a turning loader then meet 2 to a bank instead of 4.
-        float at[TileDepth][Lines + 4];
+        // Four floats more than there are lines: the stores of a transposing loader then meet 2 to a bank instead of 4.
+        alignas(16) float at[TileDepth][Lines + 4];
 
         __device__ __forceinline__ void put_depths(int line, int depth, const Staged<float>& values)
         {

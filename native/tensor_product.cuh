@@ -25,7 +25,7 @@ struct TensorProduct
         // Matrix l / 8 starts `lines` lines and `depths` steps from here.
         __device__ __forceinline__ void load(unsigned (&fragments)[4], int line, int lines, int depths) const
         {
-            load_matrices<false>(fragments, shared_address(&at[line + lines + threadIdx.x % 8][depths]));
+            ldmatrix<false>(fragments, shared_address(&at[line + lines + threadIdx.x % 8][depths]));
         }
     };
 
@@ -38,7 +38,7 @@ struct TensorProduct
 
         __device__ __forceinline__ void load(unsigned (&fragments)[4], int line, int lines, int depths) const
         {
-            load_matrices<true>(fragments, shared_address(&at[depths + threadIdx.x % 8][line + lines]));
+            ldmatrix<true>(fragments, shared_address(&at[depths + threadIdx.x % 8][line + lines]));
         }
     };
 
@@ -72,7 +72,7 @@ struct TensorProduct
 #pragma unroll
             for (int j = 0; j < 4; j++)
             {
-                multiply_add_bf16(
+                mma_bf16(
                     sums[2 * i][2 * j], sums[2 * i][2 * j + 1], sums[2 * i + 1][2 * j], sums[2 * i + 1][2 * j + 1], a, b[j / 2][j % 2 * 2],
                     b[j / 2][j % 2 * 2 + 1]);
             }

@@ -9,7 +9,7 @@ constexpr int SquareSide = 32, SquareRows = 8, SquareThreads = SquareSide * Squa
 
 struct Square
 {
-    // One float more than the side: the turned reads then meet different banks.
+    // One float more than the side: the transposed reads then meet different banks.
     float at[SquareSide][SquareSide + 1];
 };
 

@@ -30,7 +30,7 @@ using std::sqrt;
         #name, threads, sizeof(Arguments), [](const void* a) { name(*static_cast<const Arguments*>(a)); });       \
     static void name(const Arguments& arguments)
 
-#define SHARED(Type, name) Type& name = *static_cast<Type*>(emulated::shared_memory(sizeof(Type)))
+#define SHARED(Type, name) Type& name = *static_cast<Type*>(emulated::shared_memory(sizeof(Type), alignof(Type)))
 #define DYNAMIC_SHARED(Type, name) Type& name = *static_cast<Type*>(emulated::dynamic_shared_memory(sizeof(Type)))
 
 inline void __syncthreads() { emulated::block_barrier(); }
@@ -57,8 +57,8 @@ inline unsigned pack_bf16(float first, float second) { return emulated_bf16(firs
 inline unsigned shared_address(const void* shared) { return emulated::shared_address(shared); }
 
 // The rows travel with their lanes, so that nobody reads what another lane has overwritten.
-template <bool Turned>
-inline void load_matrices(unsigned (&fragments)[4], unsigned row)
+template <bool Transposed>
+inline void ldmatrix(unsigned (&fragments)[4], unsigned row)
 {
     std::memcpy(fragments, emulated::with_warp(emulated::shared_pointer(row, 16), 16, [](emulated::WarpExchange& warp) {
         unsigned short matrices[4][8][8], result[8];
@@ -69,7 +69,7 @@ inline void load_matrices(unsigned (&fragments)[4], unsigned row)
             for (std::size_t m = 0; m < 4; m++)
             {
                 const std::size_t line = lane / 4, pair = lane % 4 * 2;
-                for (std::size_t e = 0; e < 2; e++) result[2 * m + e] = Turned ? matrices[m][pair + e][line] : matrices[m][line][pair + e];
+                for (std::size_t e = 0; e < 2; e++) result[2 * m + e] = Transposed ? matrices[m][pair + e][line] : matrices[m][line][pair + e];
             }
 
             std::memcpy(warp.out[lane], result, 16);
@@ -78,7 +78,7 @@ inline void load_matrices(unsigned (&fragments)[4], unsigned row)
 }
 
 // c += a * b: exact products, their sum of 16 and then c's in binary32.
-inline void multiply_add_bf16(float& c0, float& c1, float& c2, float& c3, const unsigned (&a)[4], unsigned b0, unsigned b1)
+inline void mma_bf16(float& c0, float& c1, float& c2, float& c3, const unsigned (&a)[4], unsigned b0, unsigned b1)
 {
     const unsigned mine[6] = {a[0], a[1], a[2], a[3], b0, b1};
     float products[4];
@@ -123,16 +123,16 @@ inline void multiply_add_bf16(float& c0, float& c1, float& c2, float& c3, const 
     c3 += products[3];
 }
 
-inline void start_copy(unsigned shared, const void* global, bool inside)
+inline void cp_async(unsigned shared, const void* global, bool inside)
 {
     emulated_require_aligned(global, 16);
-    emulated::start_copy(shared, global, inside);
+    emulated::cp_async(shared, global, inside);
 }
 
-inline void close_copy_group() { emulated::close_copy_group(); }
+inline void cp_async_commit_group() { emulated::cp_async_commit_group(); }
 
 template <int Groups>
-inline void wait_for_copy_groups() { emulated::wait_for_copy_groups(Groups); }
+inline void cp_async_wait_group() { emulated::cp_async_wait_group(Groups); }
 
 template <class To, class From>
 inline To bits_as(From from)

@@ -86,7 +86,7 @@ struct Request
     bool agrees(const Request& other) const
     {
         return instruction == other.instruction && columns == other.columns && left.descriptor == other.left.descriptor
-               && left.turned == other.left.turned && right.descriptor == other.right.descriptor && right.turned == other.right.turned
+               && left.mnMajor == other.left.mnMajor && right.descriptor == other.right.descriptor && right.mnMajor == other.right.mnMajor
                && leave == other.leave;
     }
 };
@@ -200,8 +200,10 @@ Lines read_lines(TileOperand operand, unsigned lines)
     if (d >> 49 & 7) fail(LaunchFailed, "a tile's descriptor with a base offset, which is not emulated");
     // Of layouts 1, 2 and 3, swizzled by 128, 64 and 32 bytes, a row has as many bytes; without a swizzle it has 16.
     const unsigned swizzle = kind == 0 ? 0 : 4 - kind, parts = 1u << swizzle, rowBytes = parts * ChunkBytes;
+    // Elsewhere in the pattern, which repeats every 8 rows, a base offset would have to say where.
+    if (start >> 7 & (parts - 1)) fail(LaunchFailed, "a tile at " + std::to_string(start) + " in shared memory, not at the start of its swizzle's pattern");
     Lines result(lines * StepDepth);
-    if (!operand.turned)
+    if (!operand.mnMajor)
     {
         for (unsigned line = 0; line < lines; line++)
         {
@@ -378,7 +380,7 @@ void barrier_init(unsigned barrier, int arrivals)
     unit().unpublished[barrier] = thread_number();
 }
 
-void publish_barriers()
+void fence_barrier_init()
 {
     auto& unpublished = unit().unpublished;
     for (auto each = unpublished.begin(); each != unpublished.end();)
@@ -388,6 +390,7 @@ void publish_barriers()
 void barrier_arrive(unsigned barrier, int bytes)
 {
     BarrierBits bits = read_barrier(barrier);
+    if (bytes < 0 || bytes >= 1 << 20) fail(LaunchFailed, "a barrier that expects " + std::to_string(bytes) + " bytes");
     if (bits.pending == 0) fail(LaunchFailed, "more arrivals at a barrier in shared memory than it expects");
     bits.pending--;
     bits.bytes += bytes;
@@ -418,7 +421,7 @@ void require_tensor_map(const void* map)
         fail(LaunchFailed, "boxes whose rows are shorter than the swizzle are not emulated");
 }
 
-void load_box(unsigned shared, const void* map, unsigned barrier, const int* place, std::size_t rank)
+void tma_load_box(unsigned shared, const void* map, unsigned barrier, const int* place, std::size_t rank)
 {
     require_tensor_map(map);
     Copy copy = {};
@@ -440,11 +443,11 @@ void load_box(unsigned shared, const void* map, unsigned barrier, const int* pla
     unit().copies.push_back(copy);
 }
 
-void products_begin() { together(plain(Instruction::Begin)); }
-void products_commit() { together(plain(Instruction::Commit)); }
-void products_wait(unsigned leave) { together(plain(Instruction::Wait, leave)); }
+void wgmma_fence() { together(plain(Instruction::Begin)); }
+void wgmma_commit_group() { together(plain(Instruction::Commit)); }
+void wgmma_wait_group(unsigned leave) { together(plain(Instruction::Wait, leave)); }
 
-void multiply_add(float* sums, int columns, TileOperand left, TileOperand right)
+void wgmma_bf16(float* sums, int columns, TileOperand left, TileOperand right)
 {
     together({Instruction::Multiply, sums, columns, left, right, 0});
 }

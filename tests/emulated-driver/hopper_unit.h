@@ -10,7 +10,7 @@
 namespace emulated {
 
 void barrier_init(unsigned barrier, int arrivals);
-void publish_barriers();
+void fence_barrier_init();
 
 // One arrival, which lets the phase wait for so many bytes more.
 void barrier_arrive(unsigned barrier, int bytes);
@@ -18,7 +18,7 @@ void barrier_arrive(unsigned barrier, int bytes);
 void barrier_wait(unsigned barrier, unsigned parity);
 
 // A copy of a box of a tensor, whose map lies among the kernel's arguments.
-void load_box(unsigned shared, const void* map, unsigned barrier, const int* place, std::size_t rank);
+void tma_load_box(unsigned shared, const void* map, unsigned barrier, const int* place, std::size_t rank);
 
 // Fails where there is no map.
 void require_tensor_map(const void* map);
@@ -27,13 +27,13 @@ void require_tensor_map(const void* map);
 struct TileOperand
 {
     unsigned long long descriptor;
-    bool turned;
+    bool mnMajor;
 };
 
-void products_begin();
-void multiply_add(float* sums, int columns, TileOperand left, TileOperand right);
-void products_commit();
-void products_wait(unsigned left);
+void wgmma_fence();
+void wgmma_bf16(float* sums, int columns, TileOperand left, TileOperand right);
+void wgmma_commit_group();
+void wgmma_wait_group(unsigned left);
 
 // For the scheduler: at the start of a block; copies under way, of which it lets one go on at a time; and what has not ended
 // when all threads have, or nothing.

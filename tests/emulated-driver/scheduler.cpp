@@ -32,7 +32,7 @@ constexpr std::size_t StackBytes = 64 * 1024, MostArgumentBytes = 4096;
 // The most that a launch gets on any device that kernels are written for, and the number of the first byte: a driver keeps
 // some for itself, so that it is not 0.
 constexpr std::size_t MostSharedBytes = 227 * 1024;
-constexpr unsigned FirstSharedAddress = 1024;
+constexpr unsigned FirstSharedAddress = 1024, DynamicAlignment = 1024;
 
 enum class State : unsigned char
 {
@@ -149,6 +149,9 @@ struct Machine
     char* stacks;
     GuardedMemory shared{MostSharedBytes};
     std::size_t sharedBytes = 0, dynamicBytes = 0;
+    // Where the block's shared memory begins, and the number of that place.
+    char* sharedBegin = nullptr;
+    unsigned sharedFirst = FirstSharedAddress;
     bool dynamicTaken = false, copying = false;
     std::vector<unsigned> atNamed[NamedBarriers];
     sigjmp_buf escape;
@@ -189,7 +192,7 @@ struct Machine
 
     void run_block();
     void yield(State state);
-    void* take_shared(std::size_t bytes);
+    void* take_shared(std::size_t bytes, std::size_t alignment);
 };
 
 thread_local std::unique_ptr<Machine> machine;
@@ -330,6 +333,7 @@ void give_way()
 
 void named_barrier(unsigned name, unsigned threads)
 {
+    if (threads % WarpLanes != 0) fail(LaunchFailed, "a named barrier of " + std::to_string(threads) + " threads, wanted whole warps");
     std::vector<unsigned>& waiting = active->atNamed[name];
     if (waiting.size() + 1 < threads)
     {
@@ -404,25 +408,34 @@ unsigned shuffle_xor(unsigned mask, unsigned value, int lanes)
     return result;
 }
 
-void* Machine::take_shared(std::size_t bytes)
+void* Machine::take_shared(std::size_t bytes, std::size_t alignment)
 {
     if (sharedBytes == 0)
     {
         sharedBytes = bytes;
-        std::memset(shared.end_aligned(bytes), 0xFF, bytes);
+        sharedBegin = shared.end_aligned(bytes);
+        sharedFirst = FirstSharedAddress;
+        if (alignment < DynamicAlignment && draw(2) == 0)
+        {
+            const std::size_t unit = 2 * alignment, misfit = (reinterpret_cast<std::uintptr_t>(sharedBegin) + alignment) % unit;
+            sharedBegin -= misfit;
+            sharedFirst += static_cast<unsigned>(alignment);
+        }
+
+        std::memset(sharedBegin, 0xFF, bytes);
     }
     else if (sharedBytes != bytes)
     {
         fail(LaunchFailed, "two declarations of shared memory in one kernel");
     }
 
-    return shared.end_aligned(bytes);
+    return sharedBegin;
 }
 
-void* shared_memory(std::size_t bytes)
+void* shared_memory(std::size_t bytes, std::size_t alignment)
 {
     if (bytes > DeclaredSharedBytes) fail(InvalidValue, "declares more shared memory than a kernel may");
-    return active->take_shared(bytes);
+    return active->take_shared(bytes, alignment);
 }
 
 void* dynamic_shared_memory(std::size_t bytes)
@@ -431,29 +444,30 @@ void* dynamic_shared_memory(std::size_t bytes)
     m.dynamicTaken = true;
     if (bytes != m.dynamicBytes)
         fail(InvalidValue, "takes " + std::to_string(bytes) + " bytes of dynamic shared memory, the launch gives " + std::to_string(m.dynamicBytes));
-    return m.take_shared(bytes);
+    return m.take_shared(bytes, DynamicAlignment);
 }
 
 unsigned shared_address(const void* shared)
 {
     Machine& m = *active;
-    const auto at = static_cast<const char*>(shared), begin = static_cast<const char*>(m.shared.end_aligned(m.sharedBytes));
-    if (at < begin || at >= begin + m.sharedBytes) fail(IllegalAddress, "an address of shared memory is wanted; " + describe_address(shared));
-    return FirstSharedAddress + static_cast<unsigned>(at - begin);
+    const auto at = static_cast<const char*>(shared);
+    if (m.sharedBytes == 0 || at < m.sharedBegin || at >= m.sharedBegin + m.sharedBytes)
+        fail(IllegalAddress, "an address of shared memory is wanted; " + describe_address(shared));
+    return m.sharedFirst + static_cast<unsigned>(at - m.sharedBegin);
 }
 
 unsigned char* shared_pointer(unsigned address, std::size_t bytes)
 {
     Machine& m = *active;
-    const std::size_t at = address - FirstSharedAddress;
-    if (address < FirstSharedAddress || at + bytes > m.sharedBytes)
+    const std::size_t at = address - m.sharedFirst;
+    if (address < m.sharedFirst || at + bytes > m.sharedBytes)
         fail(IllegalAddress, "access at " + std::to_string(address) + " in shared memory, which has " + std::to_string(m.sharedBytes)
-                                 + " bytes from " + std::to_string(FirstSharedAddress));
+                                 + " bytes from " + std::to_string(m.sharedFirst));
     if (address % bytes != 0) fail(MisalignedAddress, std::to_string(bytes) + "-byte access at " + std::to_string(address) + " in shared memory");
-    return reinterpret_cast<unsigned char*>(m.shared.end_aligned(m.sharedBytes)) + at;
+    return reinterpret_cast<unsigned char*>(m.sharedBegin) + at;
 }
 
-void start_copy(unsigned shared, const void* global, bool inside)
+void cp_async(unsigned shared, const void* global, bool inside)
 {
     Fiber& fiber = active->running();
     unsigned char* destination = shared_pointer(shared, 16);
@@ -468,9 +482,9 @@ void start_copy(unsigned shared, const void* global, bool inside)
     fiber.copies.push_back({destination, global, inside, fiber.group});
 }
 
-void close_copy_group() { active->running().group++; }
+void cp_async_commit_group() { active->running().group++; }
 
-void wait_for_copy_groups(unsigned youngest)
+void cp_async_wait_group(unsigned youngest)
 {
     Fiber& fiber = active->running();
     std::size_t ended = 0;

@@ -46,10 +46,11 @@ const unsigned char* with_warp(const void* mine, std::size_t bytes, void (*combi
 // What a kernel may declare, on every device; more is dynamic shared memory, which a launch has to ask for.
 constexpr std::size_t DeclaredSharedBytes = 48 * 1024;
 
-// The block's shared memory: full of NaN at the start of each block, and followed by memory that cannot be touched.
-void* shared_memory(std::size_t bytes);
+// The block's shared memory: full of NaN at the start of each block, and followed by memory that cannot be touched; in every
+// other block it starts on no larger power of two than its alignment, and so before a gap of as many bytes.
+void* shared_memory(std::size_t bytes, std::size_t alignment);
 
-// The same, which the launch gave.
+// The same, which the launch gave, aligned as DYNAMIC_SHARED declares it.
 void* dynamic_shared_memory(std::size_t bytes);
 
 // The number by which instructions know a place in shared memory, and the way back: for so many bytes, which is what their
@@ -59,9 +60,9 @@ unsigned char* shared_pointer(unsigned address, std::size_t bytes);
 
 // A copy of 16 bytes to shared memory, of zeros without `inside`. It lands when its thread waits for its group and no sooner;
 // until then what it will overwrite is NaN, because it might have landed at any time.
-void start_copy(unsigned shared, const void* global, bool inside);
-void close_copy_group();
-void wait_for_copy_groups(unsigned youngest);
+void cp_async(unsigned shared, const void* global, bool inside);
+void cp_async_commit_group();
+void cp_async_wait_group(unsigned youngest);
 
 [[noreturn]] void fail_misaligned(const void* address, std::size_t alignment);
 
@@ -75,7 +76,7 @@ void give_way();
 unsigned draw_number(unsigned below);
 [[noreturn]] void fail(int result, const std::string& what);
 
-// A barrier of so many threads of a block, whoever they are.
+// A barrier of so many threads of a block, in whole warps, whoever they are.
 void named_barrier(unsigned name, unsigned threads);
 
 // How many bytes into the kernel's arguments something lies; false where it does not.

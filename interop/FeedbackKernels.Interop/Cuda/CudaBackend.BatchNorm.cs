@@ -5,7 +5,7 @@ namespace FeedbackKernels.Interop;
 // native/batch_norm.cu
 public sealed unsafe partial class CudaBackend
 {
-    private const int ChannelLanes = 32, ColumnThreads = 256, ElementThreads = 256;
+    private const int ChannelLanes = 32, ColumnThreads = 256, FinishLanes = 8, FinishThreads = 512, ElementThreads = 256;
 
     internal override void BatchNormStatisticsCore(long rows, int channels, BufferView x, in BatchStatistics statistics)
     {
@@ -24,7 +24,7 @@ public sealed unsafe partial class CudaBackend
         var sizes = new RowsOfChannels(rows, channels);
         Launch("batch_norm", $"column_sums_{ProductName}", ColumnGrid(channels, chunks.Count), ColumnThreads, sums, sizes);
         var finish = new BiasFinishArguments { Channels = channels, Chunks = chunks.Count, Partials = sums.Partials, Db = db.Floats };
-        Launch("batch_norm", "bias_finish", ColumnGrid(channels, 1), ColumnThreads, finish, sizes);
+        Launch("batch_norm", "bias_finish", FinishGrid(channels), FinishThreads, finish, sizes);
     }
 
     internal override void BatchNormFoldCore(
@@ -87,7 +87,13 @@ public sealed unsafe partial class CudaBackend
             Bias = state.Bias.Floats,
             Partials = (float*)_scratch.Get(ScratchPurpose.ChannelPartials, 2L * chunks.Count * channels * sizeof(float)),
         };
-        Launch("batch_norm", $"batch_norm_backward_sums_{ProductName}", ColumnGrid(channels, chunks.Count), ColumnThreads, sums, sizes);
+        // A lane takes a pair of channels where that is 4 bytes and leaves no lane of a block idle; no sum has another order then.
+        bool paired = Precision == CudaPrecision.Bf16 && channels % 2 == 0 && channels >= 2 * ChannelLanes
+            && AllowWide(x, y, dy, state.Mean, state.Scale, state.Bias);
+        int together = paired ? 2 : 1;
+        Launch(
+            "batch_norm", $"batch_norm_backward_sums_{ProductName}_{together}", ColumnGrid(DivideUp(channels, together), chunks.Count), ColumnThreads,
+            sums, sizes);
         (BufferView meanError, BufferView errorSlope) = FinishBackwardSums(sums, chunks.Count, state, dGamma, dBeta);
 
         int rowsPerBlock = RowsPerBlock(channels), width = WidthOf(channels, x, y, dy, state.Mean, state.Scale, state.Bias, dx, dResidual);
@@ -135,7 +141,7 @@ public sealed unsafe partial class CudaBackend
             ErrorSlope = errorSlope.Floats,
         };
         Launch(
-            "batch_norm", "batch_norm_backward_finish", ColumnGrid(channels, 1), ColumnThreads, finish, new RowsOfChannels(sums.Rows, channels),
+            "batch_norm", "batch_norm_backward_finish", FinishGrid(channels), FinishThreads, finish, new RowsOfChannels(sums.Rows, channels),
             operation: nameof(BatchNormBackwardCore));
         return (meanError, errorSlope);
     }
@@ -176,11 +182,13 @@ public sealed unsafe partial class CudaBackend
             RunningVariance = statistics.RunningVariance.Floats,
         };
         Launch(
-            "batch_norm", "batch_norm_finish", ColumnGrid(channels, 1), ColumnThreads, arguments, new RowsOfChannels(rows, channels),
+            "batch_norm", "batch_norm_finish", FinishGrid(channels), FinishThreads, arguments, new RowsOfChannels(rows, channels),
             operation: operation);
     }
 
-    private static Grid ColumnGrid(int channels, int chunks) => new(DivideUp(channels, ChannelLanes), chunks);
+    private static Grid ColumnGrid(long lanes, int chunks) => new(DivideUp(lanes, ChannelLanes), chunks);
+
+    private static Grid FinishGrid(int channels) => new(DivideUp(channels, FinishLanes));
 
     /// <summary>Rows in chunks of 512, or more where a grid could not hold so many chunks.</summary>
     private static Chunks ChunksOf(long rows)

@@ -11,8 +11,9 @@ internal readonly record struct PixelBox(int Images, int Rows, int Columns)
         (long)Pieces(images, Images) * Pieces(rows, Rows) * Pieces(columns, Columns);
 
     /// <summary>
-    /// The box that covers a tensor at the least cost, where a box costs its pixels rounded up to <paramref name="unit"/>;
-    /// of equals the one with the longest rows, which lie side by side in memory.
+    /// The box that covers a tensor at the least cost, where a box costs its pixels rounded up to <paramref name="unit"/>, and
+    /// one unit more, for what there is to wait for before each; of equals the one with the longest rows, which lie side by side
+    /// in memory.
     /// </summary>
     /// <param name="images">Images of the tensor.</param>
     /// <param name="rows">Rows of an image.</param>
@@ -32,7 +33,7 @@ internal readonly record struct PixelBox(int Images, int Rows, int Columns)
                 {
                     var box = new PixelBox(depth, height, width);
                     if (whole && box.Pixels % unit != 0) continue;
-                    long cost = box.Covering(images, rows, columns) * Pieces(box.Pixels, unit);
+                    long cost = box.Covering(images, rows, columns) * (Pieces(box.Pixels, unit) + 1);
                     if (cost >= lowest) continue;
                     lowest = cost;
                     best = box;

@@ -5,8 +5,8 @@ namespace FeedbackKernels.Tests.Conformance;
 [Trait("Category", "Conformance")]
 public class BatchNormTests
 {
-    // Rows and channels on both sides of the vector widths and of a chunk.
-    private static readonly (int Rows, int Channels)[] Sizes = [(1, 1), (5, 3), (33, 16), (70, 65), (2500, 17), (3000, 64), (40, 300)];
+    // Rows and channels on both sides of the vector widths and of a chunk; chunks on both sides of the strips that add them.
+    private static readonly (int Rows, int Channels)[] Sizes = [(1, 1), (5, 3), (33, 16), (70, 65), (2500, 17), (3000, 64), (40, 300), (33_500, 9)];
 
     [Theory, ClassData(typeof(Candidates))]
     public void Statistics_equal_the_reference(string candidate)

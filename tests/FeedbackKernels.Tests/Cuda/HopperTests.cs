@@ -49,6 +49,32 @@ public class HopperTests
         RunReference(Shapes[name]).AssertEqual(Run(device.Backend, Shapes[name], columns), Shapes[name]);
     }
 
+    [Theory]
+    [InlineData(1, 4, 4)]
+    [InlineData(2, 4, 4)]
+    [InlineData(1, 6, 8)]
+    [InlineData(2, 2, 16)]
+    public void Weight_gradients_reduce_over_boxes_of_any_multiple_of_16_pixels(int images, int rows, int columns)
+    {
+        ConvShape shape = Shapes["3x3"];
+        using var device = new Hopper();
+        var box = new PixelBox(images, rows, columns);
+        Values.AssertExact(RunReference(shape).Dw, Run(device.Backend, shape, gradientBox: box).Dw);
+    }
+
+    [Theory]
+    [InlineData(56, 1)]
+    [InlineData(28, 1)]
+    [InlineData(28, 2)]
+    [InlineData(14, 1)]
+    [InlineData(7, 1)]
+    public void Weight_gradients_of_a_ResNet_fill_the_boxes_of_a_stage(int map, int stride)
+    {
+        // Channels of a box by as many pixels: the square of a stage in shared memory.
+        var shape = new ConvShape(256, map * stride, map * stride, 64, 64, 3, 3, stride, 1);
+        Assert.Equal(HopperConvolution.BoxChannels, HopperConvolution.Choose("sm_90a", shape, ConvPass.WeightGradient).Box.Pixels);
+    }
+
     [Fact]
     public void In_graphs_they_give_the_same()
     {
@@ -64,7 +90,7 @@ public class HopperTests
         }
     }
 
-    private static Results Run(CudaBackend backend, ConvShape shape, int columns = 0, bool inGraph = false)
+    private static Results Run(CudaBackend backend, ConvShape shape, int columns = 0, bool inGraph = false, PixelBox gradientBox = default)
     {
         using var bench = new Workbench(backend);
         DeviceBuffer x = Put(shape.InputLength, 1), w = Put(shape.WeightLength, 2), b = Put(shape.WeightLength, 3), dy = Put(shape.OutputLength, 4);
@@ -72,6 +98,8 @@ public class HopperTests
         DeviceBuffer mean = bench.Output(shape.K), variance = bench.Output(shape.K);
         DeviceBuffer dw = bench.Output(shape.WeightLength);
         HopperConvolution forward = Plan(ConvPass.Forward), feedback = Plan(ConvPass.Feedback), gradient = Plan(ConvPass.WeightGradient);
+        if (gradientBox != default)
+            gradient = gradient with { Box = gradientBox, Tiles = gradientBox.Covering(shape.N, shape.P, shape.Q), BoxesPerSlice = 2 };
         DeviceBuffer other = bench.Output(1);
         using StepScope step = inGraph ? backend.BeginStep() : default;
         // So many launches that a graph is worth it.
