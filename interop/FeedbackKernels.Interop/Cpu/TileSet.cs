@@ -22,6 +22,9 @@ internal unsafe struct TileSet
     /// <summary>Vectors across the widest tile: with few registers three, so that fewer loads go with a product.</summary>
     public readonly int Vectors;
 
+    /// <summary>Whether the tiles fetch on the way what they are told to.</summary>
+    public readonly bool FetchesAhead => _registers > 16;
+
     /// <summary>The panels of a right operand of so many columns.</summary>
     public readonly PanelLayout Panels(int columns) => new(columns, Lanes, Vectors);
 

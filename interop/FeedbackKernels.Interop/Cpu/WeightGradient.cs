@@ -71,6 +71,10 @@ internal unsafe struct WeightGradient : IParallelJob
 
     private readonly bool Pointwise => !ByFilterRow && Shape is { R: 1, S: 1, Padding: 0 };
 
+    // Tiles of few registers fetch nothing themselves. An item that takes only a part of the channels or panels would fetch what
+    // it does not read.
+    private readonly bool FetchesBetweenTiles => !Kernels->Tiles.FetchesAhead && _channelGroups * _panelGroups == 1;
+
     private readonly int StripRows => Kernels->Tiles.MaxRows(Layout.FullWidth) is > StripFloats / 2 and var tall ? Math.Min(tall, StripFloats) : StripFloats;
 
     // Rows of dW that the tiles share out: a tap's channels, or a filter row's (tap column, channel) pairs.
@@ -244,6 +248,7 @@ internal unsafe struct WeightGradient : IParallelJob
         {
             (int first, int rows) = Strip(block, i);
             float* strip = x + (stripStride == 1 ? first : i * stripStride + first - StripStart(first));
+            if (FetchesBetweenTiles) block.FetchDueLines();
             int tiles = (rows + tall - 1) / tall;
             // Tiles of one height take one call.
             tile.Tiles = valid == width && rows % tiles == 0 ? tiles : 1;
@@ -254,7 +259,7 @@ internal unsafe struct WeightGradient : IParallelJob
                 tile.C = dw + (nint)(first + top) * Shape.K;
                 tile.ATile = height;
                 tile.CTile = (nint)height * Shape.K;
-                tile.Ahead = block.TakeAhead(tile, width);
+                if (Kernels->Tiles.FetchesAhead) tile.Ahead = block.TakeAhead(tile, width);
                 tile.NextC = tile.C + tile.CTile;
                 if (valid < width) RunNarrow(&tile, height, width, valid, scratch);
                 else Kernels->Tiles.Run(height, width, &tile);
@@ -385,6 +390,8 @@ internal unsafe struct WeightGradient : IParallelJob
     /// <summary>Some rows of some images, packed, and the part of dW's rows that they go into.</summary>
     private struct PixelBlock
     {
+        private const int LineBytes = 64;
+
         public float* X, Error;
         public int Image, Images, FirstP, EndP;
         public int FirstRow, Rows, Strips;
@@ -393,6 +400,29 @@ internal unsafe struct WeightGradient : IParallelJob
 
         /// <summary>Bytes to fetch, and how many of them are due.</summary>
         public long AheadBytes, Credit, Calls;
+
+        /// <summary>Asks for as many lines as are due with a strip.</summary>
+        public void FetchDueLines()
+        {
+            if (!Sse.IsSupported) return;
+            for (Credit += AheadBytes / Calls; Credit > 0; Credit -= LineBytes)
+            {
+                if (AheadError < AheadErrorEnd)
+                {
+                    Sse.Prefetch1(AheadError);
+                    AheadError += LineBytes;
+                }
+                else if (AheadX < AheadXEnd)
+                {
+                    Sse.Prefetch1(AheadX);
+                    AheadX += LineBytes;
+                }
+                else
+                {
+                    return;
+                }
+            }
+        }
 
         /// <summary>What a call of the tile kernel is to fetch, as <see cref="TileArguments.Ahead"/>.</summary>
         public nint TakeAhead(in TileArguments tile, int width)
