@@ -41,6 +41,9 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     // of a panel into the next one.
     public const nint PanelAheadBytes = 1024;
 
+    // The next tile's pixels are fetched where they take no more than an eighth of L1: with more, both tiles' do not stay.
+    private const int MostFetchedBytes = 4096;
+
     // Long enough (about 10 us) to pay for handing out an item, and so many tiles that a panel is used often once it is
     // there; short enough, and so many chunks, that the last one is not waited for.
     private const double ChunkFlops = 4e6;
@@ -232,7 +235,8 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
         int length = endColumn - firstColumn;
         int tallest = Kernels->Tiles.MaxRows(Layout.Width(panel)), tiles = (length + tallest - 1) / tallest;
         TapGroup* groups = stackalloc TapGroup[TapColumns];
-        var run = new TileRun { Panel = panel, Image = n, Groups = groups, Pixels = pixels };
+        bool fetches = panel % _panelsPerGroup == 0 && Spread == null && P == 1 && TapRows * TapColumns == 1;
+        var run = new TileRun { Panel = panel, Image = n, Groups = groups, Pixels = pixels, Fetches = fetches };
         for (int i = 0; i < tiles; i += run.Across)
         {
             // Tiles of nearly equal height: a row of 32 pixels is 11 + 11 + 10, not 14 + 14 + 4.
@@ -321,6 +325,7 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
             tile.Tiles = run.Across * run.Down;
             tile.NonTemporal = NonTemporal && run.GroupCount == 1;
             if (!tile.NonTemporal) tile.NextC = output;
+            if (run.Fetches && run.Rows * run.Pixels.PixelStride * sizeof(float) is <= MostFetchedBytes and var bytes) tile.NextABytes = bytes;
             SumTaps(run, tile, width);
             return;
         }
@@ -482,6 +487,9 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     private struct TileRun
     {
         public int Panel, Image, Row, Column, Rows, Across, Down, GroupCount;
+
+        /// <summary>Whether the pixels come from far away, and one after another.</summary>
+        public bool Fetches;
         public TapGroup* Groups;
         public PixelGrid Pixels;
     }

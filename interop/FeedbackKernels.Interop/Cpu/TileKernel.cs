@@ -33,6 +33,9 @@ internal unsafe struct TileArguments
     /// <summary>Where the next call will add to, or null: its lines are fetched meanwhile.</summary>
     public float* NextC;
 
+    /// <summary>Bytes of A's next tile, all of them in a row, that are fetched meanwhile; 0 for none.</summary>
+    public nint NextABytes;
+
     /// <summary>What is fetched meanwhile, in bytes from the row of B in hand: as much as a row of B a step.</summary>
     public nint Ahead;
 
@@ -105,6 +108,8 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
                 if (rowBytes > LineBytes) TOps.Prefetch(row + LineBytes);
             }
         }
+
+        for (byte* next = (byte*)(aTile + t->ATile), end = next + t->NextABytes; next < end; next += LineBytes) TOps.Prefetch(next);
 
         // Byte strides: rows 0 to 8 are one addressing mode each from a (base + {0, 1, 2, 4, 8} * s1, s3, s5, s3 * 2, s7),
         // rows 9 to 13 the same from a second base nine rows on.
