@@ -36,14 +36,14 @@ internal static class MirrorCommand
                 throw new ArgumentOutOfRangeException("--drift", parsed.GetValue(drift), "wanted 0 to below 1");
             using Backend backend = choice.Create(parsed);
             var rule = new WeightMirror(parsed.GetValue(samples) is > 0 and var given ? given : null, parsed.GetValue(noise));
-            rule = rule with { Samples = rule.SamplesFor(images) };
             var results = new List<Result>();
             // The first layer sends no error down, and has no B.
             foreach (LayerShape layer in LayerShapes.Of(parsed.GetValue(model)!, images).Skip(1))
             {
                 if (!layer.Name.Contains(parsed.GetValue(filter)!, StringComparison.Ordinal)) continue;
-                results.Add(Measure(backend, layer, rule, parsed.GetValue(steps), rate, parsed.GetValue(budget)));
-                Print(parsed, rule, results[^1]);
+                WeightMirror own = rule with { Samples = rule.SamplesFor(layer.Shape) };
+                results.Add(Measure(backend, layer, own, parsed.GetValue(steps), rate, parsed.GetValue(budget)));
+                Print(parsed, own, results[^1]);
             }
 
             if (results.Count > 1) Print(parsed, rule, Sum(results));

@@ -39,11 +39,11 @@ internal static class Names
     };
 
     /// <summary>The same with a least value, and a value for "not said".</summary>
-    public static Option<int?> OptionalCount(string name, string description) => new(name)
+    public static Option<int?> OptionalCount(string name, string description, int least = 1) => new(name)
     {
         Description = description,
         HelpName = "number",
-        CustomParser = result => RequireAtLeast(1, ParseNumber<int>(result), result),
+        CustomParser = result => RequireAtLeast(least, ParseNumber<int>(result), result),
     };
 
     /// <summary>A whole number with a least value.</summary>

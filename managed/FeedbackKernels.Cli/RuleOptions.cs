@@ -34,7 +34,7 @@ internal sealed class RuleOptions
     };
 
     private readonly Option<int?> _mirrorSamples = Names.OptionalCount(
-        "--mirror-samples", "Weight mirror: noise samples in a mirror step. [default: --batch; for patches 64 at least, or twice --batch if fewer]");
+        "--mirror-samples", "Weight mirror: noise samples in a mirror step. [default: --batch; for patches 64 at least, or twice --batch if fewer, and a cycle of balanced noise for small layers]");
 
     private readonly Option<NoiseKind> _mirrorNoise = Names.Choice("--mirror-noise", new WeightMirror().Noise, "Weight mirror: distribution of the noise.");
     private readonly Option<float> _mirrorDeviation = Names.Number("--mirror-std", new WeightMirror().NoiseDeviation, "Weight mirror: standard deviation of the noise.");
@@ -46,7 +46,8 @@ internal sealed class RuleOptions
     };
 
     private readonly Option<int> _mirrorEvery = Names.Number("--mirror-every", new WeightMirror().Every, "Weight mirror: training steps from one mirror step to the next.");
-    private readonly Option<int> _mirrorWarmUp = Names.Number("--mirror-warm-up", new WeightMirror().WarmUpSteps, "Weight mirror: mirror steps before training.");
+    private readonly Option<int?> _mirrorWarmUp = Names.OptionalCount(
+        "--mirror-warm-up", "Weight mirror: mirror steps before training. [default: 100, or until each B has moved]", least: 0);
     private readonly Option<MirrorForm> _mirrorForm = Names.Choice("--mirror-form", new WeightMirror().Form, "Weight mirror: what goes through a layer.");
     private readonly Option<Activation> _mirrorResponse = new("--mirror-response")
     {

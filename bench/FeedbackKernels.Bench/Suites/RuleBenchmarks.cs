@@ -19,7 +19,7 @@ public class MirrorBenchmarks : LayerBenchmarks
     public void MirrorStep() => _mirror!.Step();
 
     private protected override void Setup(in ConvShape shape) =>
-        _mirror = new LayerMirror(Backend, shape, new WeightMirror(Samples: new WeightMirror().SamplesFor(Batch), Noise: Noise));
+        _mirror = new LayerMirror(Backend, shape, new WeightMirror(Samples: new WeightMirror().SamplesFor(shape), Noise: Noise));
 
     private protected override void Cleanup() => _mirror?.Dispose();
 }

@@ -17,15 +17,14 @@ namespace FeedbackKernels.Rules;
 /// B moves when it is complete; no averaging over cycles is needed, so the rate is 1 and B trails W by about a cycle.
 /// The first moves of B use rate 1, 1/2, 1/3, ... down to λ, which is the plain average: the initial B leaves no trace.
 /// </remarks>
-/// <param name="Samples">Noise samples n in a mirror step; null for as many as images of a batch, and of patches
-/// at least 64, or twice the batch where that is fewer: about 1 % of a training step's work, whatever the net. (With half of
-/// that, B of ResNet-18 at batch 32 trailed W by 20 degrees while the learning rate was at its peak, instead of 8.)</param>
+/// <param name="Samples">Noise samples n in a mirror step; null for what <see cref="SamplesFor"/> says: about 1 % of a training
+/// step's work, whatever the net.</param>
 /// <param name="Noise">Distribution of the noise.</param>
 /// <param name="NoiseDeviation">Its standard deviation σ. It cancels where the response is linear.</param>
 /// <param name="Rate">λ; null for 1 where a cycle reads W exactly (balanced noise, patches, linear response) and
 /// 0.02 elsewhere.</param>
 /// <param name="Every">Training steps from one mirror step to the next.</param>
-/// <param name="WarmUpSteps">Mirror steps before training.</param>
+/// <param name="WarmUpSteps">Mirror steps before training; null for 100, or more where B has not moved by then.</param>
 /// <param name="Form">Patches, or whole noise images as in the paper.</param>
 /// <param name="ReluResponse">Whether the response goes through a ReLU, as in the paper.</param>
 public sealed record WeightMirror(
@@ -34,7 +33,7 @@ public sealed record WeightMirror(
     float NoiseDeviation = 1,
     float? Rate = null,
     int Every = 1,
-    int WarmUpSteps = 100,
+    int? WarmUpSteps = null,
     MirrorForm Form = MirrorForm.Patch,
     bool ReluResponse = false) : FeedbackRule(RuleName)
 {
@@ -42,14 +41,28 @@ public sealed record WeightMirror(
     public const string RuleName = "weight-mirror";
 
     private const float AveragingRate = 0.02f;
+    private const int UsualWarmUpSteps = 100;
 
     private bool ReadsInCycles => Noise == NoiseKind.Balanced && Form == MirrorForm.Patch;
 
-    /// <summary>Noise samples in a mirror step of a training with so many images in a batch.</summary>
-    public int SamplesFor(int batch)
+    /// <summary>
+    /// Noise samples of a mirror step: <see cref="Samples"/>, or as many as images, and of patches at least 64, or twice the
+    /// images where that is fewer. (With 32 at batch 32, B of ResNet-18 trailed W by 20 degrees while the learning rate was at
+    /// its peak, with 64 by 8.) A layer so small that it costs next to nothing takes a whole cycle each step: W of a
+    /// classifier turns fast.
+    /// </summary>
+    /// <param name="shape">The layer, at the batch of a training step.</param>
+    public int SamplesFor(in ConvShape shape)
     {
+        // Of all layers of a ResNet-20 together a mirror step of 128 samples takes 35 million.
+        const long smallProducts = 4_000_000;
         const int usuallyEnough = 64;
-        return Samples ?? (Form == MirrorForm.Patch ? Math.Max(batch, Math.Min(2 * batch, usuallyEnough)) : batch);
+        if (Samples is { } given) return given;
+        if (Form != MirrorForm.Patch) return shape.N;
+        int samples = Math.Max(shape.N, Math.Min(2 * shape.N, usuallyEnough));
+        if (!ReadsInCycles) return samples;
+        int cycle = new MirrorNoise(Noise, shape.FanIn, NoiseDeviation, seed: 0, layer: 0).CycleLength;
+        return cycle * shape.WeightLength <= smallProducts ? Math.Max(samples, cycle) : samples;
     }
 
     /// <inheritdoc/>
@@ -57,7 +70,7 @@ public sealed record WeightMirror(
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(Samples ?? 1, nameof(Samples));
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(Every);
-        ArgumentOutOfRangeException.ThrowIfNegative(WarmUpSteps);
+        ArgumentOutOfRangeException.ThrowIfNegative(WarmUpSteps ?? 0, nameof(WarmUpSteps));
         RequirePositive(NoiseDeviation, nameof(NoiseDeviation));
         if (Rate is { } rate)
         {
@@ -82,7 +95,7 @@ public sealed record WeightMirror(
         {
             _rule = rule;
             _noise = new MirrorNoise(rule.Noise, MirrorStep.SampleLength(layer.Shape(), rule.Form), rule.NoiseDeviation, place.Seed, layer.Index);
-            _samplesPerStep = rule.SamplesFor(place.Batch);
+            _samplesPerStep = rule.SamplesFor(layer.Shape(place.Batch));
             _samplesPerMove = rule.ReadsInCycles ? _noise.CycleLength : _samplesPerStep;
             _rate = rule.Rate ?? (rule.ReadsInCycles && !rule.ReluResponse ? 1 : AveragingRate);
             _correlation = layer.Backend.Allocate(layer.Weight.Length, $"{layer.Name} mirror correlation");
@@ -99,7 +112,8 @@ public sealed record WeightMirror(
 
         public override void BeforeTraining()
         {
-            for (int i = 0; i < _rule.WarmUpSteps; i++) Step();
+            int steps = _rule.WarmUpSteps ?? UsualWarmUpSteps;
+            for (int i = 0; i < steps || (_rule.WarmUpSteps is null && _moves == 0); i++) Step();
         }
 
         public override void AfterUpdate(in SgdStep update, int step)

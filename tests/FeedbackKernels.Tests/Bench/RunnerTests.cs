@@ -44,7 +44,7 @@ public sealed class RunnerTests
     [Theory, MemberData(nameof(Choices))]
     public void The_mirror_reads_a_layer_in_a_cycle(string[] choice)
     {
-        string[] lines = Bench(choice, "mirror", "--model", "resnet20", "--filter", "1x1s2_16", "--batch", "1", "--budget", "0.001");
+        string[] lines = Bench(choice, "mirror", "--model", "resnet20", "--filter", "1x1s2_16", "--batch", "1", "--samples", "2", "--budget", "0.001");
         string line = Assert.Single(lines);
         Assert.StartsWith("mirror,feedback-kernels,balanced,r20_1x1s2_16-32@32,2,", line);
         // Products of bf16 round W to 8 bits: a part in 2^9 of each number, half of which shows as angle.

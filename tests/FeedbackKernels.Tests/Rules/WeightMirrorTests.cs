@@ -57,6 +57,38 @@ public class WeightMirrorTests
     }
 
     [Fact]
+    public void By_default_B_equals_W_before_training_however_long_a_cycle_is()
+    {
+        // A fan-in of 4608 has cycles of 8192 samples: more than 100 steps of 64.
+        var shape = new ConvShape(1, 7, 7, 512, 8, 3, 3, 1, 1);
+        using var backend = new CpuBackend();
+        using var layer = new ConvLayer(backend, "layer", 1, shape, bias: false, WeightInit.He);
+        layer.Initialise(1);
+        using Feedback feedback = new WeightMirror().Attach(layer, new LayerPlace(1, 10, Batch: 32))!;
+        feedback.Initialise();
+        feedback.BeforeTraining();
+        Assert.InRange(backend.Align(shape, layer.Weight.Value, feedback.OwnWeights!.Value).AngleDegrees, 0, 0.01);
+    }
+
+    [Theory]
+    [InlineData(8, 16)]
+    [InlineData(32, 64)]
+    [InlineData(48, 64)]
+    [InlineData(128, 128)]
+    public void Samples_follow_the_batch(int batch, int samples) =>
+        Assert.Equal(samples, new WeightMirror().SamplesFor(new ConvShape(batch, 56, 56, 64, 64, 3, 3, 1, 1)));
+
+    [Fact]
+    public void A_small_layer_takes_a_cycle_each_step_unless_told_otherwise()
+    {
+        ConvShape classifier = ConvShape.Linear(32, 500, 10);
+        Assert.Equal(512, new WeightMirror().SamplesFor(classifier));
+        Assert.Equal(64, new WeightMirror(Noise: NoiseKind.Gaussian).SamplesFor(classifier));
+        Assert.Equal(32, new WeightMirror(Form: MirrorForm.FullMap).SamplesFor(classifier));
+        Assert.Equal(7, new WeightMirror(Samples: 7).SamplesFor(classifier));
+    }
+
+    [Fact]
     public void A_mirror_step_touches_nothing_but_B()
     {
         using var backend = new CpuBackend();
