@@ -24,7 +24,7 @@ __device__ __forceinline__ void conv_feedback_pipelined(const Bf16Arguments& arg
     typename Tile::Sums sums;
     Tile::multiply(shared, left, right, (gather.depth() + PipelineDepth - 1) / PipelineDepth, sums);
     FeedbackResults<bf16> results(arguments, pixels);
-    Tile::template Results<WideOf<bf16>>::store(shared, sums, results, firstRow, gather.pixels(), firstColumn, C);
+    Tile::template Results<WideOf<bf16>>::store(shared.results, sums, results, firstRow, gather.pixels(), firstColumn, C);
 }
 
 }  // namespace

@@ -74,3 +74,43 @@ struct TileStatistics
         *tileSquares = deviations;
     }
 };
+
+// Forward results of a thread's columns, and their statistics over its rows: as deviations from the first row, because sums of
+// squares of the numbers themselves would lose the digits of a small deviation from a large mean.
+template <class Result, int Width>
+struct ResultsWithStatistics
+{
+    const ForwardResults<bf16, Result> results;
+    int rows = 0;
+    Lanes<Width> shift = {}, sum = {}, squares = {};
+
+    __device__ __forceinline__ long long place(int pixel) const { return results.place(pixel); }
+
+    __device__ __forceinline__ void store(long long place, int k, const Lanes<Width>& sums)
+    {
+        const Lanes<Width> y = results.store(place, k, sums);
+        if (rows++ == 0) shift = y;
+#pragma unroll
+        for (int l = 0; l < Width; l++)
+        {
+            const float deviation = y.at[l] - shift.at[l];
+            sum.at[l] += deviation;
+            squares.at[l] = fmaf(deviation, deviation, squares.at[l]);
+        }
+    }
+};
+
+// The statistics of a thread's columns and rows as those of a group.
+template <int Groups, int Columns, class Result, int Width>
+__device__ __forceinline__ void put_statistics(
+    TileStatistics<Groups, Columns>& shared, const ResultsWithStatistics<Result, Width>& results, int group, int column)
+{
+    const float share = 1.0f / (results.rows > 0 ? results.rows : 1);
+#pragma unroll
+    for (int l = 0; l < Width; l++)
+    {
+        const float mean = results.sum.at[l] * share, squares = fmaf(-mean, results.sum.at[l], results.squares.at[l]);
+        shared.mean[group][column + l] = results.shift.at[l] + mean;
+        shared.squares[group][column + l] = squares > 0 ? squares : 0;
+    }
+}

@@ -5,31 +5,6 @@
 
 namespace {
 
-// Forward results of a thread's columns, and their statistics over its rows: as deviations from the first row, because sums of
-// squares of the numbers themselves would lose the digits of a small deviation from a large mean.
-template <class Result, int Width>
-struct ResultsWithStatistics
-{
-    const ForwardResults<bf16, Result> results;
-    int rows = 0;
-    Lanes<Width> shift = {}, sum = {}, squares = {};
-
-    __device__ __forceinline__ long long place(int pixel) const { return results.place(pixel); }
-
-    __device__ __forceinline__ void store(long long place, int k, const Lanes<Width>& sums)
-    {
-        const Lanes<Width> y = results.store(place, k, sums);
-        if (rows++ == 0) shift = y;
-#pragma unroll
-        for (int l = 0; l < Width; l++)
-        {
-            const float deviation = y.at[l] - shift.at[l];
-            sum.at[l] += deviation;
-            squares.at[l] = fmaf(deviation, deviation, squares.at[l]);
-        }
-    }
-};
-
 // How many of a tile's rows belong to a group.
 template <int Groups>
 struct RowsOfGroup
@@ -59,20 +34,11 @@ __device__ __forceinline__ void conv_forward_pipelined(const ConvForwardArgument
     typename Tile::Sums sums;
     Tile::multiply(shared.product, left, right, (gather.depth() + PipelineDepth - 1) / PipelineDepth, sums);
     ResultsWithStatistics<Result, Width> results = {{arguments}};
-    Tile::template Results<Width>::store(shared.product, sums, results, firstRow, pixels, firstColumn, K);
+    Tile::template Results<Width>::store(shared.product.results, sums, results, firstRow, pixels, firstColumn, K);
     if (!arguments.partials) return;
 
-    const int group = Tile::template Results<Width>::group(), column = Tile::template Results<Width>::first_column();
-    const float share = 1.0f / (results.rows > 0 ? results.rows : 1);
     __syncthreads();
-#pragma unroll
-    for (int l = 0; l < Width; l++)
-    {
-        const float mean = results.sum.at[l] * share, squares = fmaf(-mean, results.sum.at[l], results.squares.at[l]);
-        shared.statistics.mean[group][column + l] = results.shift.at[l] + mean;
-        shared.statistics.squares[group][column + l] = squares > 0 ? squares : 0;
-    }
-
+    put_statistics(shared.statistics, results, Tile::template Results<Width>::group(), Tile::template Results<Width>::first_column());
     __syncthreads();
     const int merged = threadIdx.x;
     if (merged >= Columns || firstColumn + merged >= K) return;

@@ -21,7 +21,7 @@ __device__ __forceinline__ void conv_weight_gradient_pipelined(const Bf16Argumen
     typename Tile::Sums sums;
     Tile::multiply(shared, left, right, (pixels.end - pixels.first + PipelineDepth - 1) / PipelineDepth, sums);
     GradientResults results(shape, arguments.slices);
-    Tile::template Results<WideOf<float>>::store(shared, sums, results, firstRow, shape.R * shape.S * shape.C, firstColumn, K);
+    Tile::template Results<WideOf<float>>::store(shared.results, sums, results, firstRow, shape.R * shape.S * shape.C, firstColumn, K);
 }
 
 }  // namespace

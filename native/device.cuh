@@ -65,6 +65,11 @@ __device__ __forceinline__ float exp2_approximate(float a)
     extern __shared__ __attribute__((aligned(1024))) unsigned char dynamic_shared[]; \
     Type& name = *reinterpret_cast<Type*>(dynamic_shared)
 
+// As many bytes of it as only the arguments say, the launch's own count; the same alignment.
+#define DYNAMIC_SHARED_BYTES(name, bytes)                                           \
+    extern __shared__ __attribute__((aligned(1024))) unsigned char dynamic_shared[]; \
+    unsigned char* const name = (static_cast<void>(bytes), dynamic_shared)
+
 template <class To, class From>
 __device__ __forceinline__ To bits_as(From from)
 {

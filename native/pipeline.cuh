@@ -7,10 +7,10 @@
 // counts are therefore multiples of 8 and tensors start on multiples of 16 bytes; the host sends the rest to product_tile.cuh.
 #pragma once
 
-#include "instructions.cuh"
 #include "product_tile.cuh"
+#include "result_tile.cuh"
 
-constexpr int PipelineThreads = 128, PipelineDepth = 32, PipelineStages = 4;
+constexpr int PipelineThreads = ResultThreads, PipelineDepth = 32, PipelineStages = 4;
 
 // One operand of a step in shared memory: `Lines` rows or columns of the tile. A piece runs along the depth or along the lines,
 // as it does in global memory; ldmatrix turns the latter. In both, pieces change places within 128 bytes, so that the 8 lanes
@@ -70,14 +70,15 @@ struct PipelineOperand<Lines, Runs::AlongLines>
 
 // A loader has copy(operand), which starts the calling thread's copies of the next step and moves on; zeros beyond the ends.
 template <int Rows, int Columns, class Left, class Right>
-struct Pipeline
+struct Pipeline : ResultTile<Rows, Columns>
 {
     using LeftOperand = PipelineOperand<Rows, Left::Order>;
     using RightOperand = PipelineOperand<Columns, Right::Order>;
 
     static constexpr int StageBytes = LeftOperand::Bytes + RightOperand::Bytes;
-    static constexpr int WarpRows = Rows / 2, WarpColumns = Columns / 2;
-    static constexpr int RowMatrices = WarpRows / 16, ColumnMatrices = WarpColumns / 8;
+    using ResultTile<Rows, Columns>::RowMatrices, ResultTile<Rows, Columns>::ColumnMatrices;
+    using ResultTile<Rows, Columns>::warp_row, ResultTile<Rows, Columns>::warp_column;
+    using typename ResultTile<Rows, Columns>::Sums;
 
     union alignas(1024) Shared
     {
@@ -85,29 +86,10 @@ struct Pipeline
         float results[Rows * Columns];
     };
 
-    // Results of one thread: of the matrix i, j of its warp, rows l / 4 and l / 4 + 8 and of each two columns.
-    struct Sums
-    {
-        float at[RowMatrices][ColumnMatrices][4];
-    };
-
-    __device__ static __forceinline__ int warp_row() { return static_cast<int>(threadIdx.x) / 64 * WarpRows; }
-    __device__ static __forceinline__ int warp_column() { return static_cast<int>(threadIdx.x) / 32 % 2 * WarpColumns; }
-
     // sums = left * right over `steps` steps. Shared memory is free afterwards.
     __device__ static __forceinline__ void multiply(Shared& shared, Left& left, Right& right, int steps, Sums& sums)
     {
-#pragma unroll
-        for (int i = 0; i < RowMatrices; i++)
-        {
-#pragma unroll
-            for (int j = 0; j < ColumnMatrices; j++)
-            {
-#pragma unroll
-                for (int l = 0; l < 4; l++) sums.at[i][j][l] = 0;
-            }
-        }
-
+        sums.clear();
         if (steps == 0) return;
         const unsigned first = shared_address(&shared), end = first + PipelineStages * StageBytes;
         unsigned filled = first, stage = first;
@@ -140,66 +122,15 @@ struct Pipeline
         }
     }
 
-    // Hands the tile's results to `results` (see product_tile.cuh), Width columns at a time, by way of shared memory: neighbouring
-    // threads have neighbouring columns there, and 16 bytes each to store. A thread's columns are first_column() and the next,
-    // its rows every Groups-th from group() on.
-    template <int Width>
-    struct Results
-    {
-        static constexpr int Groups = PipelineThreads * Width / Columns;
-
-        __device__ static __forceinline__ int group() { return static_cast<int>(threadIdx.x) / (Columns / Width); }
-        __device__ static __forceinline__ int first_column() { return static_cast<int>(threadIdx.x) % (Columns / Width) * Width; }
-
-        template <class Use>
-        __device__ static __forceinline__ void store(
-            Shared& shared, const Sums& sums, Use& results, int firstRow, int rows, int firstColumn, int columns)
-        {
-            share(shared, sums);
-            const int column = firstColumn + first_column();
-            if (column >= columns) return;
-            const int count = rows - firstRow < Rows ? rows - firstRow : Rows;
-            for (int row = group(); row < count; row += Groups)
-            {
-                Lanes<Width> lanes;
-#pragma unroll
-                for (int i = 0; i < Width; i += 4)
-                {
-                    const Vector<float, 4> four = load_vector<4>(&shared.results[result_place(row, first_column() + i)]);
-#pragma unroll
-                    for (int j = 0; j < 4; j++) lanes.at[i + j] = four.at[j];
-                }
-
-                results.store(results.place(firstRow + row), column, lanes);
-            }
-        }
-    };
-
 private:
-    struct Fragments
+    struct Fragments : ResultTile<Rows, Columns>::Fragments
     {
-        unsigned left[RowMatrices][4], right[ColumnMatrices / 2][4];
-
         __device__ __forceinline__ void load(unsigned leftRow, unsigned rightRow, int k)
         {
 #pragma unroll
-            for (int j = 0; j < ColumnMatrices / 2; j++) ldmatrix<RightOperand::Transposed>(right[j], RightOperand::further(rightRow, j, k));
+            for (int j = 0; j < ColumnMatrices / 2; j++) ldmatrix<RightOperand::Transposed>(this->right[j], RightOperand::further(rightRow, j, k));
 #pragma unroll
-            for (int i = 0; i < RowMatrices; i++) ldmatrix<LeftOperand::Transposed>(left[i], LeftOperand::further(leftRow, i, k));
-        }
-
-        __device__ __forceinline__ void multiply(Sums& sums) const
-        {
-#pragma unroll
-            for (int i = 0; i < RowMatrices; i++)
-            {
-#pragma unroll
-                for (int j = 0; j < ColumnMatrices; j++)
-                {
-                    float (&c)[4] = sums.at[i][j];
-                    mma_bf16(c[0], c[1], c[2], c[3], left[i], right[j / 2][j % 2 * 2], right[j / 2][j % 2 * 2 + 1]);
-                }
-            }
+            for (int i = 0; i < RowMatrices; i++) ldmatrix<LeftOperand::Transposed>(this->left[i], LeftOperand::further(leftRow, i, k));
         }
     };
 
@@ -220,36 +151,5 @@ private:
     {
         cp_async_wait_group<PipelineStages - 2>();
         __syncthreads();
-    }
-
-    __device__ static __forceinline__ void share(Shared& shared, const Sums& sums)
-    {
-        const int lane = static_cast<int>(threadIdx.x) % 32;
-#pragma unroll
-        for (int i = 0; i < RowMatrices; i++)
-        {
-#pragma unroll
-            for (int j = 0; j < ColumnMatrices; j++)
-            {
-#pragma unroll
-                for (int half = 0; half < 2; half++)
-                {
-                    const int row = warp_row() + 16 * i + 8 * half + lane / 4, column = warp_column() + 8 * j + lane % 4 * 2;
-                    store_vector(
-                        &shared.results[result_place(row, column)],
-                        Vector<float, 2>{{sums.at[i][j][2 * half], sums.at[i][j][2 * half + 1]}});
-                }
-            }
-        }
-
-        __syncthreads();
-    }
-
-    // Four floats at a time change places, so that neither the pairs of 4 rows that half a warp stores nor the fours of 8 lanes,
-    // each 4 or 8 columns further on, share a bank.
-    __device__ static __forceinline__ int result_place(int row, int column)
-    {
-        const int four = column / 4;
-        return row * Columns + (four ^ four / 8 % 2 ^ row % 4 * 2) * 4 + column % 4;
     }
 };

@@ -32,6 +32,7 @@ using std::sqrt;
 
 #define SHARED(Type, name) Type& name = *static_cast<Type*>(emulated::shared_memory(sizeof(Type), alignof(Type)))
 #define DYNAMIC_SHARED(Type, name) Type& name = *static_cast<Type*>(emulated::dynamic_shared_memory(sizeof(Type)))
+#define DYNAMIC_SHARED_BYTES(name, bytes) unsigned char* const name = static_cast<unsigned char*>(emulated::dynamic_shared_memory(bytes))
 
 inline void __syncthreads() { emulated::block_barrier(); }
 inline unsigned __shfl_xor_sync(unsigned mask, unsigned value, int lanes) { return emulated::shuffle_xor(mask, value, lanes); }

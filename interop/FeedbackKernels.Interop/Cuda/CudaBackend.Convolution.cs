@@ -14,9 +14,10 @@ public sealed unsafe partial class CudaBackend
         if (Precision != CudaPrecision.Bf16) return ExplainPortable(shape, pass);
         HopperConvolution plan = HopperPlan(shape, pass);
         if (plan.Refusal is null) return plan.Explain(pass, ClassesOf(shape));
+        FewChannelsConvolution few = FewChannelsConvolution.Choose(shape, pass);
         PipelineConvolution pipeline = PipelinePlan(shape, pass);
-        ConvPlan other = pipeline.Refusal is null
-            ? pipeline.Explain(pass, ClassesOf(shape), SlicesOf(shape, pipeline).Count)
+        ConvPlan other = few.Refusal is null ? few.Explain(pass)
+            : pipeline.Refusal is null ? pipeline.Explain(pass, ClassesOf(shape), SlicesOf(shape, pipeline).Count)
             : ExplainPortable(shape, pass);
         string refusal = pipeline.Refusal is null || pipeline.Refusal == plan.Refusal ? "" : $"; no copies ahead: {pipeline.Refusal}";
         return other with { Reason = $"{other.Reason}{refusal}; not by wgmma: {plan.Refusal}" };
@@ -47,23 +48,17 @@ public sealed unsafe partial class CudaBackend
             return;
         }
 
+        if (FewChannelsServe(shape, ConvPass.Forward, out FewChannelsConvolution few, x, weights, y, epilogue.Residual))
+        {
+            FewChannelsForward(few, shape, x, weights, y, epilogue);
+            return;
+        }
+
         bool piped = PipelineServes(shape, ConvPass.Forward, out PipelineConvolution pipeline, x, weights, y, epilogue.Residual);
         int tileRows = piped ? pipeline.Tile.Rows : TileRows;
         long pixels = (long)shape.N * shape.P * shape.Q, tiles = DivideUp(pixels, tileRows);
-        bool statistics = !epilogue.Statistics.IsAbsent;
         string to = y.Type == ActivationType ? "" : $"_to_{NameOf(y.Type)}";
-        var arguments = new ConvForwardArguments
-        {
-            Shape = new NativeConvShape(shape),
-            Activation = (int)epilogue.Activation,
-            X = x.Pointer,
-            W = weights.Pointer,
-            Y = y.Pointer,
-            Scale = epilogue.Scale.Floats,
-            Bias = epilogue.Bias.Floats,
-            Residual = epilogue.Residual.Pointer,
-            Partials = statistics ? (float*)_scratch.Get(ScratchPurpose.ChannelPartials, tiles * 2 * shape.K * sizeof(float)) : null,
-        };
+        ConvForwardArguments arguments = StartForward(shape, x, weights, y, epilogue, tiles);
         if (piped)
         {
             LaunchPipeline("conv_forward_pipelined", $"conv_forward_pipelined{to}", pipeline, 1, arguments, shape);
@@ -75,8 +70,24 @@ public sealed unsafe partial class CudaBackend
                 new Grid(tiles, DivideUp(shape.K, TileColumns)), TileThreads, arguments, shape);
         }
 
-        if (statistics) FinishStatistics(pixels, shape.K, tiles, tileRows, arguments.Partials, epilogue.Statistics);
+        if (!epilogue.Statistics.IsAbsent) FinishStatistics(pixels, shape.K, tiles, tileRows, arguments.Partials, epilogue.Statistics);
     }
+
+    private ConvForwardArguments StartForward(
+        in ConvShape shape, BufferView x, BufferView weights, BufferView y, in ConvEpilogue epilogue, long tiles) => new()
+        {
+            Shape = new NativeConvShape(shape),
+            Activation = (int)epilogue.Activation,
+            X = x.Pointer,
+            W = weights.Pointer,
+            Y = y.Pointer,
+            Scale = epilogue.Scale.Floats,
+            Bias = epilogue.Bias.Floats,
+            Residual = epilogue.Residual.Pointer,
+            Partials = epilogue.Statistics.IsAbsent
+                ? null
+                : (float*)_scratch.Get(ScratchPurpose.ChannelPartials, tiles * 2 * shape.K * sizeof(float)),
+        };
 
     internal override void ConvFeedbackCore(
         in ConvShape shape, BufferView dy, BufferView weights, FeedbackLayout layout, BufferView dx, bool accumulate)
@@ -121,6 +132,12 @@ public sealed unsafe partial class CudaBackend
         if (HopperServes(shape, ConvPass.WeightGradient, out HopperConvolution plan, x, dy) && AllowWide(dw))
         {
             HopperWeightGradient(plan, shape, x, dy, dw);
+            return;
+        }
+
+        if (FewChannelsServe(shape, ConvPass.WeightGradient, out FewChannelsConvolution few, x, dy) && AllowWide(dw))
+        {
+            FewChannelsWeightGradient(few, shape, x, dy, dw);
             return;
         }
 

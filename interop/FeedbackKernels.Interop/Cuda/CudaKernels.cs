@@ -12,7 +12,7 @@ internal sealed class CudaKernels(CudaContext context, CudaDevice device) : IDis
     private const string ResourcePrefix = "cuda/";
 
     private readonly Dictionary<string, CudaModule> _modules = [];
-    private readonly Dictionary<string, nint> _functions = [];
+    private readonly Dictionary<string, (nint Function, int SharedBytes)> _functions = [];
 
     /// <summary>How this assembly's kernels were built; or, when there are none, why.</summary>
     public static string BuildStatus { get; } = ReadStatus();
@@ -20,12 +20,12 @@ internal sealed class CudaKernels(CudaContext context, CudaDevice device) : IDis
     /// <summary>Whether this assembly has kernels.</summary>
     public static bool Exist => Ptx("sm_80", "fill") is not null;
 
-    /// <summary>A kernel of a file, whose launches always give it the same dynamic shared memory.</summary>
+    /// <summary>A kernel of a file, which may be given so much dynamic shared memory: the most that any launch has asked for.</summary>
     public nint Get(string file, string kernel, int sharedBytes)
     {
-        if (_functions.TryGetValue(kernel, out nint function)) return function;
-        function = ModuleOf(file).Function(kernel, sharedBytes);
-        _functions.Add(kernel, function);
+        if (_functions.TryGetValue(kernel, out (nint Function, int SharedBytes) known) && known.SharedBytes >= sharedBytes) return known.Function;
+        nint function = ModuleOf(file).Function(kernel, sharedBytes);
+        _functions[kernel] = (function, sharedBytes);
         return function;
     }
 
