@@ -34,7 +34,7 @@ public sealed class ComparisonTests : IDisposable
     [Fact]
     public void The_mirror_reads_a_layer_in_a_cycle_and_trails_one_that_drifts()
     {
-        string[] tiny = ["mirror", "--model", "resnet20", "--filter", "1x1s2", "--batch", "2", "--budget", "0.001"];
+        string[] tiny = ["mirror", "--model", "resnet20", "--filter", "1x1s2", "--batch", "2", "--samples", "4", "--budget", "0.001"];
         string[] still = Bench(tiny), drifting = Bench([.. tiny, "--drift", "0.1"]), early = Bench([.. tiny, "--steps", "1"]);
         Assert.Equal(["r20_1x1s2_16-32@32", "r20_1x1s2_32-64@16", "all"], still.Select(line => line.Split(',')[3]));
         Assert.All(still, line => Assert.StartsWith("mirror,feedback-kernels,balanced,", line));
