@@ -34,9 +34,10 @@ internal static partial class EmulatedDriver
     /// <summary>Whether a backend's buffers end at memory that cannot be touched.</summary>
     public static bool Guards(Backend backend) => backend is CudaBackend && CudaLibrary.LoadedPath == Path;
 
-    /// <summary>Changes the emulated machine for this thread until the scope ends.</summary>
+    /// <summary>Changes the emulated machine for this thread until the scope ends. Skips the test on any other machine.</summary>
     public static Setting With(string name, long value, long usual)
     {
+        Require();
         Assert.Equal(0, Set(name, value));
         return new Setting(name, usual);
     }
