@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using static FeedbackKernels.Interop.Rounding;
 
 namespace FeedbackKernels.Interop;
 

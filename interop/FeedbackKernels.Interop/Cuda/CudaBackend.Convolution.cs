@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using static FeedbackKernels.Interop.Rounding;
 
 namespace FeedbackKernels.Interop;
 
@@ -8,19 +9,33 @@ public sealed unsafe partial class CudaBackend
     // Of native/product_tile.cuh.
     private const int TileRows = 128, TileColumns = 64, TileDepth = 16, TileThreads = 128;
 
+    private readonly Dictionary<(ConvShape Shape, ConvPass Pass), ConvolutionPlans> _plans = [];
+
     internal override ConvPlan ExplainCore(in ConvShape shape, ConvPass pass)
     {
         RequireIndexable(shape);
         if (Precision != CudaPrecision.Bf16) return ExplainPortable(shape, pass);
-        HopperConvolution plan = HopperPlan(shape, pass);
+        (HopperConvolution plan, FewChannelsConvolution few, PipelineConvolution pipeline) = PlansOf(shape, pass);
         if (plan.Refusal is null) return plan.Explain(pass, ClassesOf(shape));
-        FewChannelsConvolution few = FewChannelsConvolution.Choose(shape, pass);
-        PipelineConvolution pipeline = PipelinePlan(shape, pass);
         ConvPlan other = few.Refusal is null ? few.Explain(pass)
             : pipeline.Refusal is null ? pipeline.Explain(pass, ClassesOf(shape), SlicesOf(shape, pipeline).Count)
             : ExplainPortable(shape, pass);
         string refusal = pipeline.Refusal is null || pipeline.Refusal == plan.Refusal ? "" : $"; no copies ahead: {pipeline.Refusal}";
         return other with { Reason = $"{other.Reason}{refusal}; not by wgmma: {plan.Refusal}" };
+    }
+
+    /// <summary>What the tables say of a convolution on this device, asked once: a refusal is a text, and a step makes none.</summary>
+    private ConvolutionPlans PlansOf(in ConvShape shape, ConvPass pass)
+    {
+        const string otherProducts = "products are in fp32";
+        if (_plans.TryGetValue((shape, pass), out ConvolutionPlans plans)) return plans;
+        bool tensorCores = Precision == CudaPrecision.Bf16;
+        plans = new ConvolutionPlans(
+            HopperConvolution.Choose(_device.Architecture, shape, pass),
+            tensorCores ? FewChannelsConvolution.Choose(shape, pass) : new(otherProducts),
+            tensorCores ? PipelineConvolution.Choose(shape, pass, OnlyTile) : new(otherProducts));
+        _plans.Add((shape, pass), plans);
+        return plans;
     }
 
     private ConvPlan ExplainPortable(in ConvShape shape, ConvPass pass)
@@ -249,6 +264,8 @@ public sealed unsafe partial class CudaBackend
                 throw new NotSupportedException($"{what} of the convolution {shape} is {value:0}; the CUDA kernels count to {int.MaxValue}");
         }
     }
+
+    private readonly record struct ConvolutionPlans(HopperConvolution Hopper, FewChannelsConvolution FewChannels, PipelineConvolution Pipeline);
 
     private readonly record struct Slices(int Pixels, int Count);
 

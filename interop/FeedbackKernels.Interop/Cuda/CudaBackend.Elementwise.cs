@@ -1,3 +1,5 @@
+using static FeedbackKernels.Interop.Rounding;
+
 namespace FeedbackKernels.Interop;
 
 // native/activation.cu, fill.cu, sgd.cu, cross_entropy.cu

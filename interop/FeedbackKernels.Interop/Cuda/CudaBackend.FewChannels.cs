@@ -7,10 +7,10 @@ public sealed unsafe partial class CudaBackend
 {
     /// <summary>Whether the kernels for few channels take the shape and what is given: bf16, and but for x on multiples of 16
     /// bytes.</summary>
-    private static bool FewChannelsServe(
+    private bool FewChannelsServe(
         in ConvShape shape, ConvPass pass, out FewChannelsConvolution plan, BufferView x, params ReadOnlySpan<BufferView> views)
     {
-        plan = FewChannelsConvolution.Choose(shape, pass);
+        plan = PlansOf(shape, pass).FewChannels;
         if (plan.Refusal is not null || x.Type != ElementType.BFloat16) return false;
         foreach (BufferView view in views)
         {

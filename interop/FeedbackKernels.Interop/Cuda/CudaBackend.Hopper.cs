@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using static FeedbackKernels.Interop.Rounding;
 
 namespace FeedbackKernels.Interop;
 
@@ -7,25 +8,11 @@ public sealed unsafe partial class CudaBackend
 {
     private const int MostGatherClasses = 4;
 
-    private readonly Dictionary<(ConvShape Shape, ConvPass Pass), HopperConvolution> _hopperConvolutions = [];
-
-    /// <summary>What the table of <see cref="HopperConvolution"/> says of a convolution on this device.</summary>
-    private HopperConvolution HopperPlan(in ConvShape shape, ConvPass pass)
-    {
-        if (!_hopperConvolutions.TryGetValue((shape, pass), out HopperConvolution plan))
-        {
-            plan = HopperConvolution.Choose(_device.Architecture, shape, pass);
-            _hopperConvolutions.Add((shape, pass), plan);
-        }
-
-        return plan;
-    }
-
     /// <summary>Whether the kernels for Hopper take the shape and what is given: bf16, which the TMA reads from multiples of 16
     /// bytes on.</summary>
     private bool HopperServes(in ConvShape shape, ConvPass pass, out HopperConvolution plan, params ReadOnlySpan<BufferView> views)
     {
-        plan = HopperPlan(shape, pass);
+        plan = PlansOf(shape, pass).Hopper;
         if (plan.Refusal is not null) return false;
         foreach (BufferView view in views)
         {

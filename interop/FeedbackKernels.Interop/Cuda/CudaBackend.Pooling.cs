@@ -1,3 +1,5 @@
+using static FeedbackKernels.Interop.Rounding;
+
 namespace FeedbackKernels.Interop;
 
 // native/pooling.cu

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using static FeedbackKernels.Interop.Rounding;
 
 namespace FeedbackKernels.Interop;
 

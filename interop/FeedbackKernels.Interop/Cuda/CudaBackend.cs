@@ -278,8 +278,6 @@ public sealed unsafe partial class CudaBackend : Backend
         public override string ToString() => $"{Rows} rows of {Channels} channels";
     }
 
-    private static long DivideUp(long a, long b) => (a + b - 1) / b;
-
     // What kernels over activations are called by: the type of those, and with it the kind of product.
     private string ProductName => NameOf(ActivationType);
 

@@ -1,3 +1,5 @@
+using static FeedbackKernels.Interop.Rounding;
+
 namespace FeedbackKernels.Interop;
 
 /// <summary>
@@ -86,6 +88,4 @@ internal readonly record struct FewChannelsConvolution(
         long rows = (BoxRows - 1L) * shape.Stride + shape.R, numbers = ((BoxColumns - 1L) * shape.Stride + shape.S) * shape.C;
         return DivideUp(copies * rows * DivideUp(numbers, 2) * 2 * sizeof(ushort), 16) * 16;
     }
-
-    private static long DivideUp(long a, long b) => (a + b - 1) / b;
 }

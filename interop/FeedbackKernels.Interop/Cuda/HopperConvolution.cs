@@ -1,3 +1,5 @@
+using static FeedbackKernels.Interop.Rounding;
+
 namespace FeedbackKernels.Interop;
 
 /// <summary>
@@ -108,6 +110,4 @@ internal readonly record struct HopperConvolution(
 
     // Tiles of 64 where the last one of 128 would be half empty and the others few.
     private static int NarrowColumns(int columns) => columns % 128 is > 0 and <= 64 && columns < 256 ? 64 : 128;
-
-    private static long DivideUp(long a, long b) => (a + b - 1) / b;
 }

@@ -1,3 +1,5 @@
+using static FeedbackKernels.Interop.Rounding;
+
 namespace FeedbackKernels.Interop;
 
 /// <summary>A tile of native/pipeline.cuh.</summary>
@@ -16,8 +18,6 @@ internal readonly record struct PipelineTile(int Rows, int Columns)
 
     /// <inheritdoc/>
     public override string ToString() => $"{Rows}x{Columns}";
-
-    private static long DivideUp(long a, long b) => (a + b - 1) / b;
 }
 
 /// <summary>
@@ -119,6 +119,4 @@ internal readonly record struct PipelineConvolution(
 
         throw new InvalidOperationException($"no line of the table takes {rows} rows and {columns} columns");
     }
-
-    private static long DivideUp(long a, long b) => (a + b - 1) / b;
 }

@@ -1,3 +1,5 @@
+using static FeedbackKernels.Interop.Rounding;
+
 namespace FeedbackKernels.Interop;
 
 /// <summary>A box of pixels of some images: what a block of native/conv_gather_sm90.cu computes, or one stage of a weight
@@ -8,7 +10,7 @@ internal readonly record struct PixelBox(int Images, int Rows, int Columns)
 
     /// <summary>How many boxes it takes to cover so many pixels.</summary>
     public long Covering(int images, int rows, int columns) =>
-        (long)Pieces(images, Images) * Pieces(rows, Rows) * Pieces(columns, Columns);
+        DivideUp(images, Images) * DivideUp(rows, Rows) * DivideUp(columns, Columns);
 
     /// <summary>
     /// The box that covers a tensor at the least cost, where a box costs its pixels rounded up to <paramref name="unit"/>, and
@@ -33,7 +35,7 @@ internal readonly record struct PixelBox(int Images, int Rows, int Columns)
                 {
                     var box = new PixelBox(depth, height, width);
                     if (whole && box.Pixels % unit != 0) continue;
-                    long cost = box.Covering(images, rows, columns) * (Pieces(box.Pixels, unit) + 1);
+                    long cost = box.Covering(images, rows, columns) * (DivideUp(box.Pixels, unit) + 1);
                     if (cost >= lowest) continue;
                     lowest = cost;
                     best = box;
@@ -43,6 +45,4 @@ internal readonly record struct PixelBox(int Images, int Rows, int Columns)
 
         return best;
     }
-
-    private static int Pieces(int length, int each) => (int)(((long)length + each - 1) / each);
 }
