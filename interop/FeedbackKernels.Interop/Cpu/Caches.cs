@@ -5,6 +5,9 @@ namespace FeedbackKernels.Interop;
 /// <summary>What blocks of work are cut to.</summary>
 internal static class Caches
 {
+    /// <summary>What a cache moves at a time.</summary>
+    public const int LineBytes = 64, LineFloats = LineBytes / sizeof(float);
+
     private const long UsualLevel2 = 1024 * 1024, Smallest = 256 * 1024, Largest = 2 * 1024 * 1024;
 
     /// <summary>Bytes of a core's second level of cache, as the processor tells; 1 MiB where it, or a virtual machine, hides

@@ -51,7 +51,6 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
 
     // Pixels so many bytes apart fall into one set of L1, which holds fewer of them than a tile has rows.
     private const int SetBytes = 4096;
-    private const int LineFloats = 16;
 
     // Parts of the chunks, each of which goes through all groups of panels before the next.
     private const int MostSegments = 8;
@@ -86,8 +85,8 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
 
     private int _panelsPerGroup, _rowsPerItem, _columnsPerItem;
 
-    // Of a strided 1x1 convolution: the pixels that it reads, or that its feedback writes.
-    private StridedPixels _pixels;
+    // The pixels under the first tap; and those of the output, where a strided 1x1 convolution's feedback writes them.
+    private StridedPixels _inputs, _outputs;
     private bool _gathers, _scatters;
 
     private readonly int RowItems => (P + _rowsPerItem - 1) / _rowsPerItem;
@@ -116,12 +115,12 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     private readonly bool Spreads => _gathers
         || (TapRows * TapColumns == 1 && NeverPadded && (nint)Step * InputChannels * sizeof(float) % SetBytes == 0 && _panelsPerGroup > 1);
 
-    private readonly nint SpreadPixel => InputChannels + LineFloats;
+    private readonly nint SpreadPixel => InputChannels + Caches.LineFloats;
 
     /// <summary>Floats of the pixels of a chunk, spread so that they fall into different sets of L1; 0 where they are read in place.</summary>
     public readonly long SpreadFloats => Spreads ? (long)_rowsPerItem * _columnsPerItem * SpreadPixel : 0;
 
-    private readonly nint ProductPixel => Layout.PaddedColumns + LineFloats;
+    private readonly nint ProductPixel => Layout.PaddedColumns + Caches.LineFloats;
 
     /// <summary>Floats of the results of a chunk; 0 where they go to the output.</summary>
     public readonly long ProductFloats => _scatters ? _columnsPerItem * ProductPixel : 0;
@@ -132,6 +131,7 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     /// <summary>Cuts the work into items. Called once the sizes are set, before anything else is asked.</summary>
     public void Plan()
     {
+        _inputs = Pixels(Input, Step, InputChannels, InputRows, InputColumns);
         FlattenPixels();
         long panelBytes = Math.Max(1, PanelRows) * Layout.FullWidth * sizeof(float);
         _panelsPerGroup = panelBytes <= SmallPanelBytes && TapRows * TapColumns == 1
@@ -189,9 +189,9 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
         collecting.OutputPixelStride = ProductPixel;
         collecting.Accumulate = false;
         collecting.RunPanels(firstPanel, endPanel, chunk, pixels);
-        if (ClearsBetween && firstPanel == 0) _pixels.ClearBetween(first, end);
+        if (ClearsBetween && firstPanel == 0) _outputs.ClearBetween(first, end);
         int column = Layout.FirstColumn(firstPanel), columns = Math.Min(Layout.FirstColumn(endPanel), Layout.Columns) - column;
-        _pixels.Scatter(first, end, products + column, ProductPixel, column, columns, Accumulate);
+        _outputs.Scatter(first, end, products + column, ProductPixel, column, columns, Accumulate);
     }
 
     private readonly PixelGrid InPlace(int chunk)
@@ -206,22 +206,9 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
         (int n, int firstRow, int endRow, int firstColumn, int endColumn) = ChunkBounds(chunk);
         var grid = new PixelGrid { PixelStride = SpreadPixel, RowStride = (endColumn - firstColumn) * SpreadPixel };
         grid.Origin = destination - firstRow * grid.RowStride - firstColumn * grid.PixelStride;
-        if (_gathers)
-        {
-            _pixels.Gather(firstColumn, endColumn, destination, SpreadPixel);
-            return grid;
-        }
-
-        for (int p = firstRow; p < endRow; p++)
-        {
-            float* from = Input + n * InputImageStride + p * Step * InputRowStride + (nint)firstColumn * Step * InputChannels;
-            for (int q = firstColumn; q < endColumn; q++, from += (nint)Step * InputChannels)
-            {
-                var pixel = new MapArguments { X = from, Y = grid.At(p, q) };
-                Kernels->Copy(&pixel, InputChannels);
-            }
-        }
-
+        // An item of several rows has all columns of them.
+        long first = ((long)n * P + firstRow) * Q + firstColumn;
+        _inputs.Gather(first, first + (long)(endRow - firstRow) * (endColumn - firstColumn), destination, SpreadPixel);
         return grid;
     }
 
@@ -449,11 +436,10 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
         if (inputRuns == outputRuns && !inputRuns) return;
         _gathers = !inputRuns;
         _scatters = !outputRuns;
-        if (_gathers) _pixels = Pixels(Input, Step, InputChannels, InputRows, InputColumns);
         if (_scatters)
         {
             int stride = (int)(OutputPixelStride / Layout.Columns), mapColumns = (int)(OutputRowStride / OutputPixelStride);
-            _pixels = Pixels(Output, stride, Layout.Columns, (int)(OutputImageStride * stride / OutputRowStride), mapColumns);
+            _outputs = Pixels(Output, stride, Layout.Columns, (int)(OutputImageStride * stride / OutputRowStride), mapColumns);
         }
 
         Q = InputColumns = (int)pixels;

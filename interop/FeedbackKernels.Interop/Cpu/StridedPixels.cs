@@ -1,8 +1,8 @@
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// Every stride-th pixel of every stride-th row of the maps of a batch, counted as one run: what a strided 1x1 convolution
-/// reads, and what its feedback writes.
+/// Every stride-th pixel of every stride-th row of the maps of a batch, counted as one run: what a 1x1 convolution reads, and
+/// what its feedback writes.
 /// </summary>
 internal unsafe struct StridedPixels
 {
@@ -17,9 +17,9 @@ internal unsafe struct StridedPixels
     public int Rows, Columns;
 
     /// <summary>Copies the pixels [first, end) to where each takes <paramref name="pixelStride"/> floats.</summary>
-    public readonly void Gather(int first, int end, float* destination, nint pixelStride)
+    public readonly void Gather(long first, long end, float* destination, nint pixelStride)
     {
-        for (int pixel = first; pixel < end;)
+        for (long pixel = first; pixel < end;)
         {
             RowPart part = RowPartFrom(pixel, end);
             float* from = part.At;
@@ -34,9 +34,9 @@ internal unsafe struct StridedPixels
     }
 
     /// <summary>Writes, or adds, some channels of the pixels [first, end).</summary>
-    public readonly void Scatter(int first, int end, float* source, nint pixelStride, int firstChannel, int channels, bool add)
+    public readonly void Scatter(long first, long end, float* source, nint pixelStride, int firstChannel, int channels, bool add)
     {
-        for (int pixel = first; pixel < end;)
+        for (long pixel = first; pixel < end;)
         {
             RowPart part = RowPartFrom(pixel, end);
             float* to = part.At + firstChannel;
@@ -52,9 +52,9 @@ internal unsafe struct StridedPixels
     }
 
     /// <summary>Clears what lies between the pixels [first, end) and those right of and below them.</summary>
-    public readonly void ClearBetween(int first, int end)
+    public readonly void ClearBetween(long first, long end)
     {
-        for (int pixel = first; pixel < end;)
+        for (long pixel = first; pixel < end;)
         {
             RowPart part = RowPartFrom(pixel, end);
             int column = part.Column * Stride, endColumn = Math.Min((part.Column + part.Count) * Stride, MapColumns);
@@ -69,11 +69,11 @@ internal unsafe struct StridedPixels
     private readonly void Clear(float* at, int pixels) => new Span<float>(at, checked(pixels * Channels)).Clear();
 
     /// <summary>The pixels from one on that lie in its row.</summary>
-    private readonly RowPart RowPartFrom(int pixel, int end)
+    private readonly RowPart RowPartFrom(long pixel, long end)
     {
-        int row = pixel / Columns, image = row / Rows;
-        var part = new RowPart { Row = row % Rows, Column = pixel % Columns };
-        part.Count = Math.Min(end - pixel, Columns - part.Column);
+        long row = pixel / Columns, image = row / Rows;
+        var part = new RowPart { Row = (int)(row % Rows), Column = (int)(pixel % Columns) };
+        part.Count = (int)Math.Min(end - pixel, Columns - part.Column);
         part.At = Map + (((nint)image * MapRows + (nint)part.Row * Stride) * MapColumns + (nint)part.Column * Stride) * Channels;
         return part;
     }

@@ -63,8 +63,6 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
     where TRows : unmanaged, IConstant
     where TColumns : unmanaged, IConstant
 {
-    private const int LineBytes = 64;
-
     // Optimised at its first call: code that starts in the lower tier runs twenty times slower until it is replaced.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Run(TileArguments* t)
@@ -105,11 +103,11 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
             for (int i = 0; i < TRows.Value; i++, row += next)
             {
                 TOps.Prefetch(row);
-                if (rowBytes > LineBytes) TOps.Prefetch(row + LineBytes);
+                if (rowBytes > Caches.LineBytes) TOps.Prefetch(row + Caches.LineBytes);
             }
         }
 
-        for (byte* next = (byte*)(aTile + t->ATile), end = next + t->NextABytes; next < end; next += LineBytes) TOps.Prefetch(next);
+        for (byte* next = (byte*)(aTile + t->ATile), end = next + t->NextABytes; next < end; next += Caches.LineBytes) TOps.Prefetch(next);
 
         // Byte strides: rows 0 to 8 are one addressing mode each from a (base + {0, 1, 2, 4, 8} * s1, s3, s5, s3 * 2, s7),
         // rows 9 to 13 the same from a second base nine rows on.
@@ -159,7 +157,7 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
                     if (TColumns.Value > 1) b1 = TOps.Load((float*)b + TOps.Count);
                     if (TColumns.Value > 2) b2 = TOps.Load((float*)b + 2 * TOps.Count);
                     if (TOps.Registers > 16) TOps.Prefetch(b + ahead);
-                    if (TOps.Registers > 16 && rowBytes > LineBytes) TOps.Prefetch(b + ahead + LineBytes);
+                    if (TOps.Registers > 16 && rowBytes > Caches.LineBytes) TOps.Prefetch(b + ahead + Caches.LineBytes);
                     byte* a9 = a + s1 * 8 + s1;
                     if (TRows.Value > 0) { x = TOps.Broadcast(*(float*)a); c0a = TOps.MultiplyAdd(x, b0, c0a); if (TColumns.Value > 1) c0b = TOps.MultiplyAdd(x, b1, c0b); if (TColumns.Value > 2) c0c = TOps.MultiplyAdd(x, b2, c0c); }
                     if (TRows.Value > 1) { x = TOps.Broadcast(*(float*)(a + s1)); c1a = TOps.MultiplyAdd(x, b0, c1a); if (TColumns.Value > 1) c1b = TOps.MultiplyAdd(x, b1, c1b); if (TColumns.Value > 2) c1c = TOps.MultiplyAdd(x, b2, c1c); }

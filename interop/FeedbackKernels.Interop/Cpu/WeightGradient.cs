@@ -151,7 +151,7 @@ internal unsafe struct WeightGradient : IParallelJob
 
     /// <summary>
     /// Notes where x and dy of the next block lie. Copying them is bound by memory and could overlap nothing; so the tiles of
-    /// this block fetch them on the way.
+    /// this block fetch them on the way, or they are asked for between tiles.
     /// </summary>
     private readonly void FetchAhead(ref PixelBlock block)
     {
@@ -390,8 +390,6 @@ internal unsafe struct WeightGradient : IParallelJob
     /// <summary>Some rows of some images, packed, and the part of dW's rows that they go into.</summary>
     private struct PixelBlock
     {
-        private const int LineBytes = 64;
-
         public float* X, Error;
         public int Image, Images, FirstP, EndP;
         public int FirstRow, Rows, Strips;
@@ -405,22 +403,11 @@ internal unsafe struct WeightGradient : IParallelJob
         public void FetchDueLines()
         {
             if (!Sse.IsSupported) return;
-            for (Credit += AheadBytes / Calls; Credit > 0; Credit -= LineBytes)
+            for (Credit += AheadBytes / Calls; Credit > 0; Credit -= Caches.LineBytes)
             {
-                if (AheadError < AheadErrorEnd)
-                {
-                    Sse.Prefetch1(AheadError);
-                    AheadError += LineBytes;
-                }
-                else if (AheadX < AheadXEnd)
-                {
-                    Sse.Prefetch1(AheadX);
-                    AheadX += LineBytes;
-                }
-                else
-                {
-                    return;
-                }
+                byte* line = Next(Caches.LineBytes);
+                if (line == null) return;
+                Sse.Prefetch1(line);
             }
         }
 
@@ -428,22 +415,22 @@ internal unsafe struct WeightGradient : IParallelJob
         public nint TakeAhead(in TileArguments tile, int width)
         {
             nint bytes = tile.Inner * tile.Middle * tile.Outer * width * sizeof(float);
-            byte* from = (byte*)tile.B;
             Credit += AheadBytes / Calls;
             if (Credit <= 0) return 0;
             Credit -= bytes;
-            if (AheadError < AheadErrorEnd)
-            {
-                from = AheadError;
-                AheadError += bytes;
-            }
-            else if (AheadX < AheadXEnd)
-            {
-                from = AheadX;
-                AheadX += bytes;
-            }
+            byte* from = Next(bytes);
+            return from == null ? 0 : (nint)(from - (byte*)tile.B);
+        }
 
-            return (nint)(from - (byte*)tile.B);
+        /// <summary>Where the next bytes to fetch lie; null where there are none.</summary>
+        private byte* Next(nint bytes)
+        {
+            bool errors = AheadError < AheadErrorEnd;
+            if (!errors && AheadX >= AheadXEnd) return null;
+            ref byte* next = ref errors ? ref AheadError : ref AheadX;
+            byte* from = next;
+            next += bytes;
+            return from;
         }
     }
 }

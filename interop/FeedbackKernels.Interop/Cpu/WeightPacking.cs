@@ -19,8 +19,6 @@ internal unsafe struct WeightPacking : IParallelJob
     /// <summary>Floats from a tap row, tap column, input channel, column of the source to the next; may be negative.</summary>
     public nint TapRowStride, TapColumnStride, ChannelStride, ColumnStride;
 
-    private const int LineFloats = 16;
-
     // Channels of an item: rows of the source are read in runs of all panels, a few pages at a time.
     private const int BlockChannels = 64;
 
@@ -87,7 +85,7 @@ internal unsafe struct WeightPacking : IParallelJob
                 + firstChannel * ChannelStride + Layout.FirstColumn(panel) * ColumnStride;
             for (int i = 0; i < rows; i++, row += stride)
             {
-                for (int f = 0; f < floats; f += LineFloats) Sse.Prefetch0(row + f);
+                for (int f = 0; f < floats; f += Caches.LineFloats) Sse.Prefetch0(row + f);
             }
         }
     }

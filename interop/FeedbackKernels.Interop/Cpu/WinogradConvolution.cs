@@ -17,7 +17,7 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
     private const int WeightChannels = 16;
 
     // Between points of the weights, and between tiles.
-    private const int LineFloats = 16;
+    private const int LineFloats = Caches.LineFloats;
 
     // Transformed tiles and products of a block, in most of L2, beside the panels that stream past.
     private static readonly long BlockBytes = Caches.Level2 * 5 / 8;

@@ -87,8 +87,6 @@ internal unsafe struct WinogradMap
     /// <summary>Products of a tile.</summary>
     public const int Points = PatchSize * PatchSize;
 
-    private const int LineFloats = 16;
-
     // A row of fewer channels is a stream that the machine's own prefetching follows.
     private const int FewChannels = 64;
 
@@ -158,7 +156,7 @@ internal unsafe struct WinogradMap
         for (int h = Math.Max(0, row); h < Math.Min(Rows, row + kind.Rows + Overlap); h++)
         {
             float* line = image + h * RowStride + (nint)first * Channels, last = image + h * RowStride + (nint)end * Channels;
-            for (; line < last; line += LineFloats) Sse.Prefetch0(line);
+            for (; line < last; line += Caches.LineFloats) Sse.Prefetch0(line);
         }
     }
 }

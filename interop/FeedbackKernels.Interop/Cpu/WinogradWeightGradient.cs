@@ -27,7 +27,7 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
 
     // One more cache line from a point to the next, and from a tile to the next: streams a multiple of 4 KiB apart would
     // share one set of L1.
-    private const int LineFloats = 16;
+    private const int LineFloats = Caches.LineFloats;
 
     // Items that the points of a slab are cut into, for each point: parts of the channels.
     private const int ChannelParts = 2;
