@@ -76,7 +76,7 @@ internal static class MirrorCommand
     /// <summary>Mirror steps from one move of B to the next.</summary>
     private static int StepsOfACycle(in ConvShape shape, WeightMirror rule)
     {
-        int samples = new MirrorNoise(rule.Noise, shape.FanIn, rule.NoiseDeviation, seed: 1, layer: 1).CycleLength;
+        int samples = MirrorNoise.CycleLengthOf(rule.Noise, shape.FanIn);
         return (samples + rule.Samples!.Value - 1) / rule.Samples.Value;
     }
 

@@ -59,7 +59,11 @@ public readonly record struct MirrorNoise
     public uint Layer { get; }
 
     /// <summary>Samples after which balanced noise has an exactly white second moment; 1 for the other kinds.</summary>
-    public int CycleLength => Kind == NoiseKind.Balanced ? (int)BitOperations.RoundUpToPowerOf2((uint)Length) : 1;
+    public int CycleLength => CycleLengthOf(Kind, Length);
+
+    /// <summary><see cref="CycleLength"/> of noise of a kind with so many numbers in a sample.</summary>
+    public static int CycleLengthOf(NoiseKind kind, int length) =>
+        kind == NoiseKind.Balanced ? (int)BitOperations.RoundUpToPowerOf2((uint)length) : 1;
 
     /// <summary>Writes sample <paramref name="sample"/>.</summary>
     /// <exception cref="ArgumentException"><paramref name="values"/> does not have <see cref="Length"/> elements.</exception>

@@ -61,7 +61,7 @@ public sealed record WeightMirror(
         if (Form != MirrorForm.Patch) return shape.N;
         int samples = Math.Max(shape.N, Math.Min(2 * shape.N, usuallyEnough));
         if (!ReadsInCycles) return samples;
-        int cycle = new MirrorNoise(Noise, shape.FanIn, NoiseDeviation, seed: 0, layer: 0).CycleLength;
+        int cycle = MirrorNoise.CycleLengthOf(Noise, shape.FanIn);
         return cycle * shape.WeightLength <= smallProducts ? Math.Max(samples, cycle) : samples;
     }
 
