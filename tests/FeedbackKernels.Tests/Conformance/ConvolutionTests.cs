@@ -207,6 +207,35 @@ public class ConvolutionTests
         return bench.Get(y);
     }
 
+    /// <summary>An epilogue of scale, bias and residual, by every activation, into each type.</summary>
+    internal static void EpilogueEqualsTheReference(Backend backend, ConvShape shape, params ReadOnlySpan<ElementType> results)
+    {
+        foreach (ElementType result in results)
+        {
+            foreach (Activation activation in (Activation[])[Activation.None, Activation.Relu])
+                Values.AssertExact(RunEpilogue(Candidates.ReferenceOf(backend), shape, activation, result), RunEpilogue(backend, shape, activation, result));
+        }
+    }
+
+    /// <summary>Statistics in the epilogue, into each type.</summary>
+    internal static void StatisticsAreThoseOfTheOutput(Backend backend, ConvShape shape, params ReadOnlySpan<ElementType> results)
+    {
+        using var bench = new Workbench(backend);
+        DeviceBuffer x = bench.PutActivations(Values.Normal(shape.InputLength, 1)), w = bench.Put(Values.Normal(shape.WeightLength, 2));
+        // Sums of squares that were not shifted would have no correct digit left in the variance.
+        DeviceBuffer bias = bench.Put([.. Enumerable.Repeat(1000f, shape.K)]);
+        foreach (ElementType result in results)
+        {
+            DeviceBuffer y = bench.Output(shape.OutputLength, result), mean = bench.Output(shape.K), variance = bench.Output(shape.K);
+            backend.ConvForward(shape, x, w, y, new ConvEpilogue(Bias: bias, Statistics: new BatchStatistics(mean, variance)));
+            using var reference = new Workbench(new ReferenceBackend());
+            DeviceBuffer same = reference.Put(bench.Get(y)), wantedMean = reference.Output(shape.K), wantedVariance = reference.Output(shape.K);
+            reference.Backend.BatchNormStatistics(shape.OutputLength / shape.K, shape.K, same, new BatchStatistics(wantedMean, wantedVariance));
+            Values.AssertClose(reference.Get(wantedMean), bench.Get(mean), 1);
+            Values.AssertClose(reference.Get(wantedVariance), bench.Get(variance), 64);
+        }
+    }
+
     internal static void AllPassesEqualTheReference(Backend backend, ConvShape shape)
     {
         Results expected = RunAll(Candidates.ReferenceOf(backend), shape, (n, s, _) => Values.Integers(n, s));

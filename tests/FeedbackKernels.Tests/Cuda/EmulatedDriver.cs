@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using FeedbackKernels.Interop;
+using FeedbackKernels.Tests.Conformance;
 
 namespace FeedbackKernels.Tests.Cuda;
 
@@ -40,6 +41,18 @@ internal static partial class EmulatedDriver
         Require();
         Assert.Equal(0, Set(name, value));
         return new Setting(name, usual);
+    }
+
+    /// <summary>All passes of a convolution, with the fibers of the threads in the order of each seed.</summary>
+    public static void AssertOrderOfThreadsChangesNoBit(Func<CudaBackend> create, ConvShape shape, params long[] seeds)
+    {
+        ConvolutionTests.Results[] results = [.. seeds.Select(seed =>
+        {
+            using Setting order = With("seed", seed, 1);
+            using CudaBackend backend = create();
+            return ConvolutionTests.RunAll(backend, shape, Values.Normal);
+        })];
+        foreach (ConvolutionTests.Results other in results[1..]) results[0].AssertSameBits(other);
     }
 
     [LibraryImport(Library, EntryPoint = "emulatedGet", StringMarshalling = StringMarshalling.Utf8)]

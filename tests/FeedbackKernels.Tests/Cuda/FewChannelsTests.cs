@@ -69,13 +69,7 @@ public class FewChannelsTests
     {
         using CudaBackend backend = Create();
         foreach (ConvShape shape in (ConvShape[])[new(2, 9, 21, 3, 24, 3, 3, 1, 1), new(1, 25, 27, 3, 72, 7, 7, 2, 3)])
-        {
-            foreach (Activation activation in (Activation[])[Activation.None, Activation.Relu])
-            {
-                Values.AssertExact(
-                    ConvolutionTests.RunEpilogue(Candidates.ReferenceOf(backend), shape, activation), ConvolutionTests.RunEpilogue(backend, shape, activation));
-            }
-        }
+            ConvolutionTests.EpilogueEqualsTheReference(backend, shape, ElementType.BFloat16);
     }
 
     [Theory]
@@ -86,30 +80,14 @@ public class FewChannelsTests
         // Boxes with tails, below and to the right.
         var shape = new ConvShape(3, 12, 21, 3, k, 3, 3, 1, 1);
         using CudaBackend backend = Create();
-        using var bench = new Workbench(backend);
-        DeviceBuffer x = bench.PutActivations(Values.Normal(shape.InputLength, 1)), w = bench.Put(Values.Normal(shape.WeightLength, 2));
-        // Sums of squares that were not shifted would have no correct digit left in the variance.
-        DeviceBuffer bias = bench.Put([.. Enumerable.Repeat(1000f, shape.K)]), y = bench.OutputActivations(shape.OutputLength);
-        DeviceBuffer mean = bench.Output(shape.K), variance = bench.Output(shape.K);
-        backend.ConvForward(shape, x, w, y, new ConvEpilogue(Bias: bias, Statistics: new BatchStatistics(mean, variance)));
-        using var reference = new Workbench(new ReferenceBackend());
-        DeviceBuffer same = reference.Put(bench.Get(y)), wantedMean = reference.Output(shape.K), wantedVariance = reference.Output(shape.K);
-        reference.Backend.BatchNormStatistics(shape.OutputLength / shape.K, shape.K, same, new BatchStatistics(wantedMean, wantedVariance));
-        Values.AssertClose(reference.Get(wantedMean), bench.Get(mean), 1);
-        Values.AssertClose(reference.Get(wantedVariance), bench.Get(variance), 64);
+        ConvolutionTests.StatisticsAreThoseOfTheOutput(backend, shape, ElementType.BFloat16);
     }
 
     [Fact]
     public void The_order_of_threads_changes_no_bit()
     {
         var shape = new ConvShape(5, 21, 37, 3, 72, 5, 5, 1, 2);
-        ConvolutionTests.Results[] results = [.. ((long[])[1, 2, 3, 3]).Select(seed =>
-        {
-            using EmulatedDriver.Setting order = EmulatedDriver.With("seed", seed, 1);
-            using CudaBackend backend = Create();
-            return ConvolutionTests.RunAll(backend, shape, Values.Normal);
-        })];
-        foreach (ConvolutionTests.Results other in results[1..]) results[0].AssertSameBits(other);
+        EmulatedDriver.AssertOrderOfThreadsChangesNoBit(Create, shape, 1, 2, 3, 3);
     }
 
     [Fact]

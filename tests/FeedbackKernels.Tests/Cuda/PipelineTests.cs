@@ -83,17 +83,7 @@ public class PipelineTests
     {
         using CudaBackend backend = Create(tile);
         foreach (ConvShape shape in (ConvShape[])[new(2, 9, 10, 8, 24, 3, 3, 1, 1), new(3, 8, 8, 16, 136, 1, 1, 1, 0), ConvShape.Linear(40, 8, 72)])
-        {
-            foreach (ElementType result in (ElementType[])[ElementType.BFloat16, ElementType.Float32])
-            {
-                foreach (Activation activation in (Activation[])[Activation.None, Activation.Relu])
-                {
-                    Values.AssertExact(
-                        ConvolutionTests.RunEpilogue(Candidates.ReferenceOf(backend), shape, activation, result),
-                        ConvolutionTests.RunEpilogue(backend, shape, activation, result));
-                }
-            }
-        }
+            ConvolutionTests.EpilogueEqualsTheReference(backend, shape, ElementType.BFloat16, ElementType.Float32);
     }
 
     [Theory, MemberData(nameof(Tiles))]
@@ -102,34 +92,14 @@ public class PipelineTests
         // Tiles of rows and of columns with tails.
         var shape = new ConvShape(3, 12, 13, 8, 136, 3, 3, 1, 1);
         using CudaBackend backend = Create(tile);
-        using var bench = new Workbench(backend);
-        DeviceBuffer x = bench.PutActivations(Values.Normal(shape.InputLength, 1)), w = bench.Put(Values.Normal(shape.WeightLength, 2));
-        // Sums of squares that were not shifted would have no correct digit left in the variance.
-        DeviceBuffer bias = bench.Put([.. Enumerable.Repeat(1000f, shape.K)]);
-        foreach (ElementType result in (ElementType[])[ElementType.BFloat16, ElementType.Float32])
-        {
-            DeviceBuffer y = bench.Output(shape.OutputLength, result), mean = bench.Output(shape.K), variance = bench.Output(shape.K);
-            backend.ConvForward(shape, x, w, y, new ConvEpilogue(Bias: bias, Statistics: new BatchStatistics(mean, variance)));
-            using var reference = new Workbench(new ReferenceBackend());
-            DeviceBuffer same = reference.Put(bench.Get(y)), wantedMean = reference.Output(shape.K), wantedVariance = reference.Output(shape.K);
-            reference.Backend.BatchNormStatistics(shape.OutputLength / shape.K, shape.K, same, new BatchStatistics(wantedMean, wantedVariance));
-            Values.AssertClose(reference.Get(wantedMean), bench.Get(mean), 1);
-            Values.AssertClose(reference.Get(wantedVariance), bench.Get(variance), 64);
-        }
+        ConvolutionTests.StatisticsAreThoseOfTheOutput(backend, shape, ElementType.BFloat16, ElementType.Float32);
     }
 
     [Theory, MemberData(nameof(Tiles))]
     public void The_order_of_threads_changes_no_bit(string tile)
     {
         var shape = new ConvShape(3, 9, 10, 40, 72, 3, 3, 2, 1);
-        ConvolutionTests.Results[] results = [.. ((long[])[1, 2, 3]).Select(seed =>
-        {
-            using EmulatedDriver.Setting order = EmulatedDriver.With("seed", seed, 1);
-            using CudaBackend backend = Create(tile);
-            return ConvolutionTests.RunAll(backend, shape, Values.Normal);
-        })];
-        results[0].AssertSameBits(results[1]);
-        results[0].AssertSameBits(results[2]);
+        EmulatedDriver.AssertOrderOfThreadsChangesNoBit(() => Create(tile), shape, 1, 2, 3);
     }
 
     [Fact]
