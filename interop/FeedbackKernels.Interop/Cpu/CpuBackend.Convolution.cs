@@ -8,7 +8,7 @@ public sealed unsafe partial class CpuBackend
         int width = _kernels->Tiles.Panels(columns).Width(0);
         string tile = $"{_kernels->Tiles.MaxRows(width)}x{width}, {Level}";
         bool pointwise = shape is { R: 1, S: 1, Stride: 1, Padding: 0 };
-        if (UsesWinograd(shape, pass))
+        if (UsesWinograd(shape))
         {
             (int height, int breadth) = pass == ConvPass.Feedback ? (shape.H, shape.W) : (shape.P, shape.Q);
             bool mixed = new TileGrid(shape.N, height, breadth).IsMixed;
@@ -77,13 +77,13 @@ public sealed unsafe partial class CpuBackend
         RunFastest(shape, ConvPass.Forward, ref gather, packing, epilogue.Statistics);
     }
 
-    private bool UsesWinograd(in ConvShape shape, ConvPass pass) =>
-        !Exact && WinogradConvolution.Suits(shape, pass, _kernels->Tiles.Lanes);
+    private bool UsesWinograd(in ConvShape shape) =>
+        !Exact && WinogradConvolution.Suits(shape, _kernels->Tiles.Lanes);
 
     private void RunFastest(
         in ConvShape shape, ConvPass pass, ref GatherConvolution gather, in WeightPacking packing, in BatchStatistics statistics)
     {
-        if (UsesWinograd(shape, pass))
+        if (UsesWinograd(shape))
         {
             WinogradConvolution winograd = WinogradConvolution.Of(gather, packing, Zeros(gather.InputChannels));
             winograd.Weights = _scratch.Floats(ScratchUse.WinogradWeights, winograd.WeightFloats(Threads));
@@ -100,10 +100,11 @@ public sealed unsafe partial class CpuBackend
         }
     }
 
-    private float* Zeros(int count)
+    private float* Zeros(int channels)
     {
+        long count = WinogradMap.ZeroFloats(channels);
         float* zeros = _scratch.Floats(ScratchUse.WinogradZeros, count);
-        new Span<float>(zeros, count).Clear();
+        new Span<float>(zeros, checked((int)count)).Clear();
         return zeros;
     }
 
@@ -196,7 +197,7 @@ public sealed unsafe partial class CpuBackend
 
     internal override void ConvWeightGradientCore(in ConvShape shape, BufferView x, BufferView dy, BufferView dw)
     {
-        if (UsesWinograd(shape, ConvPass.WeightGradient)) WinogradWeightGradientTo(shape, x.Floats, dy.Floats, dw.Floats);
+        if (UsesWinograd(shape)) WinogradWeightGradientTo(shape, x.Floats, dy.Floats, dw.Floats);
         else WeightGradientTo(shape, x.Floats, dy.Floats, dw.Floats, accumulate: false);
     }
 

@@ -312,7 +312,13 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
             tile.Tiles = run.Across * run.Down;
             tile.NonTemporal = NonTemporal && run.GroupCount == 1;
             if (!tile.NonTemporal) tile.NextC = output;
-            if (run.Fetches && run.Rows * run.Pixels.PixelStride * sizeof(float) is <= MostFetchedBytes and var bytes) tile.NextABytes = bytes;
+            if (run.Fetches && run.Rows * run.Pixels.PixelStride * sizeof(float) is <= MostFetchedBytes and var bytes)
+            {
+                tile.Fetch = (byte*)(tile.A + tile.ATile);
+                tile.FetchStep = tile.ATile * sizeof(float);
+                tile.FetchBytes = bytes;
+            }
+
             SumTaps(run, tile, width);
             return;
         }

@@ -33,8 +33,9 @@ internal unsafe struct TileArguments
     /// <summary>Where the next call will add to, or null: its lines are fetched meanwhile.</summary>
     public float* NextC;
 
-    /// <summary>Bytes of A's next tile, all of them in a row, that are fetched meanwhile; 0 for none.</summary>
-    public nint NextABytes;
+    /// <summary>What each tile fetches besides: so many bytes, and the next tile those FetchStep behind.</summary>
+    public byte* Fetch;
+    public nint FetchBytes, FetchStep;
 
     /// <summary>What is fetched meanwhile, in bytes from the row of B in hand: as much as a row of B a step.</summary>
     public nint Ahead;
@@ -42,6 +43,14 @@ internal unsafe struct TileArguments
     /// <summary>Whether C goes past the caches: it is not added to, its rows are aligned to vectors, and it is far larger
     /// than a cache, so that reading its lines only to overwrite them would be in vain.</summary>
     public bool NonTemporal;
+
+    /// <summary>Has so many tiles, of this call and of those that follow, fetch a run of memory piece by piece: all at once, misses
+    /// would wait for each other, and the loads behind them too.</summary>
+    public void FetchOver(long tiles, float* start, long floats)
+    {
+        Fetch = (byte*)start;
+        FetchBytes = FetchStep = (nint)((floats + tiles * Caches.LineFloats - 1) / (tiles * Caches.LineFloats) * Caches.LineBytes);
+    }
 }
 
 /// <summary>A number known to the JIT: a branch on it leaves no trace in the machine code.</summary>
@@ -107,7 +116,8 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
             }
         }
 
-        for (byte* next = (byte*)(aTile + t->ATile), end = next + t->NextABytes; next < end; next += Caches.LineBytes) TOps.Prefetch(next);
+        byte* fetch = t->Fetch + (t->Tiles - tiles) * t->FetchStep;
+        for (byte* end = fetch + t->FetchBytes; fetch < end; fetch += Caches.LineBytes) TOps.Prefetch(fetch);
 
         // Byte strides: rows 0 to 8 are one addressing mode each from a (base + {0, 1, 2, 4, 8} * s1, s3, s5, s3 * 2, s7),
         // rows 9 to 13 the same from a second base nine rows on.

@@ -35,6 +35,14 @@ internal unsafe struct TileSet
         return Math.Min(Tallest, (_registers - across - 1) / across);
     }
 
+    /// <summary>Tiles that so many rows by all panels are cut into.</summary>
+    public readonly int Count(int rows, in PanelLayout panels)
+    {
+        int count = 0;
+        for (int panel = 0; panel < panels.Count; panel++) count += (int)Rounding.DivideUp(rows, MaxRows(panels.Width(panel)));
+        return count;
+    }
+
     /// <summary>Runs the tile of so many rows by so many columns (one vector of them to <see cref="Vectors"/>).</summary>
     public readonly void Run(int rows, int width, TileArguments* arguments) =>
         ((delegate*<TileArguments*, void>)(nint)_kernels[(rows - 1) * Widest + Across(width) - 1])(arguments);

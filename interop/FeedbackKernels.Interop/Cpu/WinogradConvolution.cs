@@ -68,6 +68,9 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
     private readonly bool ByPanel =>
         AllTiles < FewestBlocks * _blockTiles || Points * (long)Channels * Columns * sizeof(float) > ManyWeightBytes;
 
+    // Whether the outputs of a block, one run of memory, are fetched during its products.
+    private readonly bool FetchesOutputs => !ByPanel && !Input.Grid.IsMixed;
+
     private readonly int WeightGroups => (Channels + WeightChannels - 1) / WeightChannels;
 
     private readonly int Channels => Direct.InputChannels;
@@ -114,17 +117,13 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
     };
 
     /// <summary>
-    /// Whether a convolution is one that F(4x4, 3x3) computes faster: with fewer channels or tiles, the transforms and the
-    /// calls of 36 small products cost what the products save. The weight gradient's products have as few rows as there are
-    /// channels.
+    /// Whether a convolution is one whose passes F(4x4, 3x3) computes faster: with fewer channels or tiles, the transforms and the
+    /// calls of 36 small products cost what the products save.
     /// </summary>
-    public static bool Suits(in ConvShape shape, ConvPass pass, int lanes)
-    {
-        int fewest = pass == ConvPass.WeightGradient ? 32 : 16;
-        return lanes > 1 && shape is { R: 3, S: 3, Stride: 1, Padding: <= 2 } && Math.Min(shape.C, shape.K) >= fewest
-            && shape.C % lanes == 0 && shape.K % lanes == 0
-            && Math.Min(shape.P, shape.Q) >= 7 && (long)shape.N * shape.P * shape.Q >= 512;
-    }
+    public static bool Suits(in ConvShape shape, int lanes) =>
+        lanes > 1 && shape is { R: 3, S: 3, Stride: 1, Padding: <= 2 } && Math.Min(shape.C, shape.K) >= 16
+        && shape.C % lanes == 0 && shape.K % lanes == 0
+        && Math.Min(shape.P, shape.Q) >= 7 && (long)shape.N * shape.P * shape.Q >= 512;
 
     public static WinogradConvolution Of(in GatherConvolution direct, in WeightPacking packing, float* zeros)
     {
@@ -149,8 +148,8 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
         int pixels = 0, end = Math.Min((chunk + 1) * TilesPerChunk, AllTiles);
         for (int tile = chunk * TilesPerChunk; tile < end; tile++)
         {
-            (_, int row, int column, TileKind kind) = Input.Grid.Place(tile);
-            pixels += Math.Min(kind.Rows, Direct.P - row) * Math.Min(kind.Columns, Direct.Q - column);
+            TilePlace place = Input.Grid.Place(tile);
+            pixels += Math.Min(place.Kind.Rows, Direct.P - place.Row) * Math.Min(place.Kind.Columns, Direct.Q - place.Column);
         }
 
         return pixels;
@@ -210,8 +209,16 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
         TransformInput(first, all, tiles, Channels);
         PanelLayout layout = Direct.Layout;
         TileArguments t = ProductOf(Channels);
+        int productTiles = Points / 2 * Direct.Kernels->Tiles.Count(all, layout);
         for (int point = 0; point < Points; point++)
         {
+            if (point == 0 && FetchesOutputs) t.FetchOver(productTiles, OutputOf(Input.Grid.Place(first)), 16L * all * Columns);
+            if (point == Points / 2)
+            {
+                float* next = Input.NewPixels(first + all, Math.Min(_blockTiles, AllTiles - first - all), out long floats);
+                t.FetchOver(productTiles, next, floats);
+            }
+
             (int firstTile, int count) = TilesWith(point, first, all);
             float* left = tiles + firstTile * TileRow + (nint)point * Channels;
             float* product = products + firstTile * ProductRow + (nint)point * Columns;
@@ -295,6 +302,7 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
         Direct.Kernels->Tiles.Run(rows, width, t);
         t->A += strips * t->ATile;
         t->C += strips * t->CTile;
+        t->Fetch += strips * t->FetchStep;
     }
 
     /// <summary>The same one by one: meanwhile each fetches a part of the tiles of the next point, which come from a third level
@@ -347,17 +355,18 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
     /// <summary>Some tiles, so many of the channels at a time.</summary>
     private readonly void TransformInput(int first, int count, float* destination, int groupChannels)
     {
-        float** pixels = stackalloc float*[Points];
-        var t = new WinogradArguments { Pixels = pixels, DestinationStride = TilePoint };
-        for (int i = 0; i < count; i++, destination += TileRow)
+        float** lines = stackalloc float*[WinogradMap.PatchSize];
+        var t = new WinogradArguments { Lines = lines, DestinationStride = TilePoint, TileStride = TileRow };
+        for (int i = 0, tiles; i < count; i += tiles)
         {
-            TileKind kind = Input.Locate(first + i, pixels);
-            Input.FetchAhead(first + i + 1);
-            t.Destination = destination;
-            for (t.FirstChannel = 0; t.FirstChannel < Channels; t.FirstChannel += groupChannels, t.Destination += Points * TilePoint)
+            TilePlace place = Input.Grid.Place(first + i);
+            tiles = WinogradMap.TilesOf(place, count - i);
+            t.Destination = destination + i * TileRow;
+            for (int channel = 0; channel < Channels; channel += groupChannels, t.Destination += Points * TilePoint)
             {
-                t.Channels = Math.Min(groupChannels, Channels - t.FirstChannel);
-                Direct.Kernels->WinogradInput.Run(kind, &t);
+                Input.Locate(place, tiles, channel, &t);
+                t.Channels = Math.Min(groupChannels, Channels - channel);
+                Direct.Kernels->WinogradInput.Run(place.Kind, &t);
             }
         }
     }
@@ -367,26 +376,35 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
         var t = new WinogradArguments
         {
             SourceStride = columns,
+            TileStride = ProductRow,
             DestinationStride = Direct.OutputRowStride,
             PixelStride = Direct.OutputPixelStride,
             Accumulate = Direct.Accumulate,
             Channels = columns,
             StatisticsStride = Columns,
         };
-        for (int i = 0; i < count; i++)
+        bool statistics = Direct.ChunkStatistics != null, maps = Direct.Epilogue.Maps;
+        TilePlace place = Input.Grid.Place(first);
+        for (int i = 0, tiles; i < count; i += tiles)
         {
-            (int n, int row, int column, TileKind kind) = Input.Grid.Place(first + i);
+            // The transform adds up the statistics itself once the chunk has its shift, from its first tile, unless they are
+            // those of something that is still to be done to its outputs.
+            bool sums = statistics && !maps && i > 0;
+            tiles = statistics && !maps && i == 0 ? 1 : Math.Min(place.InRow, count - i);
             t.Source = products + i * ProductRow;
-            t.Destination = Direct.Output + n * Direct.OutputImageStride + row * Direct.OutputRowStride + column * Direct.OutputPixelStride + firstColumn;
-            t.Rows = Math.Min(kind.Rows, Direct.P - row);
-            t.Columns = Math.Min(kind.Columns, Direct.Q - column);
-            // The transform adds up the statistics itself once the chunk has its shift, unless they are those of something
-            // that is still to be done to its outputs.
-            bool sums = Direct.ChunkStatistics != null && !Direct.Epilogue.Maps && i > 0;
+            t.Destination = OutputOf(place) + firstColumn;
+            t.Rows = Math.Min(place.Kind.Rows, Direct.P - place.Row);
+            t.Columns = Math.Min(tiles * place.Kind.Columns, Direct.Q - place.Column);
             t.Shift = sums ? Direct.ChunkStatistics + (nint)chunk * 3 * Columns + firstColumn : null;
+            TileKind kind = place.Kind;
+            place = Input.Grid.Place(Math.Min(first + i + tiles, AllTiles - 1));
+            if (!FetchesOutputs) t.Next = OutputOf(place) + firstColumn;
             Direct.Kernels->WinogradOutput.Run(kind, &t);
             for (int a = 0; a < t.Rows && !sums; a++)
                 Direct.FinishTile(t.Destination + a * t.DestinationStride, t.Columns, columns, firstColumn, chunk, firstOfChunk: i == 0 && a == 0);
         }
     }
+
+    private readonly float* OutputOf(in TilePlace place) =>
+        Direct.Output + place.Image * Direct.OutputImageStride + place.Row * Direct.OutputRowStride + place.Column * Direct.OutputPixelStride;
 }

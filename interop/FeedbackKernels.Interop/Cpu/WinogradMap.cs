@@ -1,5 +1,3 @@
-using System.Runtime.Intrinsics.X86;
-
 namespace FeedbackKernels.Interop;
 
 /// <summary>Rows and columns of outputs of a tile: 4, with 6 points of interpolation, or 3, with 5 of the same.</summary>
@@ -13,6 +11,10 @@ internal readonly record struct TileKind(bool Low, bool Narrow)
 
     public int Index => (Low ? 2 : 0) + (Narrow ? 1 : 0);
 }
+
+/// <summary>The image of a tile, the first of its output rows and columns, its kind, and how many tiles of the kind there are from
+/// it to the end of their row.</summary>
+internal readonly record struct TilePlace(int Image, int Row, int Column, TileKind Kind, int InRow);
 
 /// <summary>
 /// How Winograd's tiles cut maps of P by Q outputs. F(4, 3) has 6 products for 4 outputs and F(3, 3) has 5 for 3: a length of
@@ -66,15 +68,16 @@ internal readonly struct TileGrid
         return (noNarrow ? _end0 : 0, noLow ? _end1 : noNarrow ? _end2 : Tiles);
     }
 
-    /// <summary>Image of a tile, the first of its output rows and columns, and its kind.</summary>
-    public (int Image, int Row, int Column, TileKind Kind) Place(int tile)
+    /// <summary>Where a tile is.</summary>
+    public TilePlace Place(int tile)
     {
         bool low = tile >= _end1, narrow = tile < _end0 || tile >= _end2;
         int first = low ? (narrow ? _end2 : _end1) : narrow ? 0 : _end0;
         int across = narrow ? _narrow : _wide, down = low ? _low : _high;
         (int line, int column) = Math.DivRem(tile - first, across);
         (int image, int row) = Math.DivRem(line, down);
-        return (image, low ? 4 * _high + 3 * row : 4 * row, narrow ? 4 * _wide + 3 * column : 4 * column, new TileKind(low, narrow));
+        return new TilePlace(
+            image, low ? 4 * _high + 3 * row : 4 * row, narrow ? 4 * _wide + 3 * column : 4 * column, new TileKind(low, narrow), across - column);
     }
 }
 
@@ -87,8 +90,9 @@ internal unsafe struct WinogradMap
     /// <summary>Products of a tile.</summary>
     public const int Points = PatchSize * PatchSize;
 
-    // A row of fewer channels is a stream that the machine's own prefetching follows.
-    private const int FewChannels = 64;
+    /// <summary>Most tiles of a row whose patches are transformed together: what patches share and where they lie is worked
+    /// out once, and their columns stay in L1.</summary>
+    public const int StripTiles = 8;
 
     public float* Pixels;
     public int Rows, Columns, Channels;
@@ -99,8 +103,11 @@ internal unsafe struct WinogradMap
 
     public TileGrid Grid;
 
-    /// <summary>A pixel outside.</summary>
+    /// <summary>A row of zeros, <see cref="ZeroFloats"/> of them.</summary>
     public float* Zeros;
+
+    /// <summary>Floats of the row of zeros that patches of so many channels read outside the map.</summary>
+    public static long ZeroFloats(int channels) => (4 * StripTiles + 2) * (long)channels;
 
     /// <summary>A map of contiguous images, cut into tiles of an output.</summary>
     public static WinogradMap Of(float* pixels, int rows, int columns, int channels, in TileGrid grid, float* zeros) => new()
@@ -116,47 +123,29 @@ internal unsafe struct WinogradMap
         Zeros = zeros,
     };
 
-    /// <summary>Addresses of the pixels of a tile's patch, row by row, <see cref="PatchSize"/> a row.</summary>
-    public readonly TileKind Locate(int tile, float** pixels)
+    /// <summary>Pixels, and floats of them, that patches from one on do not share with those before. They are one run of memory
+    /// where all tiles are of one kind; elsewhere, and behind the last tile, none are given.</summary>
+    public readonly float* NewPixels(int tile, int tiles, out long floats)
     {
-        (int n, int row, int column, TileKind kind) = Grid.Place(tile);
-        row -= OriginRow;
-        column -= OriginColumn;
-        int patchRows = kind.Rows + Overlap, patchColumns = kind.Columns + Overlap;
-        int firstRow = Math.Max(0, -row), endRow = Math.Min(patchRows, Rows - row);
-        int firstColumn = Math.Max(0, -column), endColumn = Math.Min(patchColumns, Columns - column);
-        if (endRow - firstRow < patchRows || endColumn - firstColumn < patchColumns)
-        {
-            for (int i = 0; i < Points; i++) pixels[i] = Zeros;
-        }
-
-        float* line = Pixels + n * ImageStride + (row + firstRow) * RowStride + (nint)(column + firstColumn) * Channels;
-        nint pixel = Channels;
-        for (int a = firstRow; a < endRow; a++, line += RowStride)
-        {
-            float* address = line;
-            for (int b = firstColumn; b < endColumn; b++, address += pixel) pixels[a * PatchSize + b] = address;
-        }
-
-        return kind;
+        floats = Grid.IsMixed || tile >= Grid.Tiles ? 0 : 16L * tiles * Channels;
+        if (floats == 0) return null;
+        TilePlace place = Grid.Place(tile);
+        return Pixels + place.Image * ImageStride + (place.Row - OriginRow + Overlap) * RowStride + (nint)place.Column * Channels;
     }
 
-    /// <summary>
-    /// Asks for the pixels that a tile does not share with the one before. The transforms do little between one cache miss
-    /// and the next, so waiting for memory would be most of their time.
-    /// </summary>
-    public readonly void FetchAhead(int tile)
+    /// <summary>Tiles of a strip that begins with a tile, at most so many.</summary>
+    public static int TilesOf(in TilePlace first, int most) => Math.Min(Math.Min(first.InRow, StripTiles), most);
+
+    /// <summary>Fills in where the patches of a strip of tiles lie, and which of their channels are asked for.</summary>
+    public readonly void Locate(in TilePlace first, int tiles, int firstChannel, WinogradArguments* t)
     {
-        if (!Sse.IsSupported || Channels < FewChannels || tile >= Grid.Tiles) return;
-        (int n, int row, int column, TileKind kind) = Grid.Place(tile);
-        row -= OriginRow;
-        column -= OriginColumn;
-        int first = Math.Max(0, column + Overlap), end = Math.Min(Columns, column + kind.Columns + Overlap);
-        float* image = Pixels + n * ImageStride;
-        for (int h = Math.Max(0, row); h < Math.Min(Rows, row + kind.Rows + Overlap); h++)
-        {
-            float* line = image + h * RowStride + (nint)first * Channels, last = image + h * RowStride + (nint)end * Channels;
-            for (; line < last; line += Caches.LineFloats) Sse.Prefetch0(line);
-        }
+        int row = first.Row - OriginRow, column = first.Column - OriginColumn;
+        int firstColumn = Math.Max(0, -column), endColumn = Math.Min(tiles * first.Kind.Columns + Overlap, Columns - column);
+        float* image = Pixels + first.Image * ImageStride + (nint)(column + firstColumn) * Channels + firstChannel;
+        for (int i = 0; i < PatchSize; i++) t->Lines[i] = row + i >= 0 && row + i < Rows ? image + (row + i) * RowStride : Zeros;
+        t->Tiles = tiles;
+        t->FirstColumn = firstColumn;
+        t->EndColumn = Math.Max(firstColumn, endColumn);
+        t->PixelStride = Channels;
     }
 }

@@ -13,14 +13,15 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
 {
     private const int Points = WinogradMap.Points;
 
-    // Transformed x and dy of a slab: in a quarter of a third level of cache; for a thread alone in twice its L2, because
-    // short slabs read and write the sums more often.
+    // Transformed x and dy of a slab: in a quarter of a third level of cache; for a thread alone in half of its L2 where the sums
+    // fit beside them, else in more, because short slabs read and write the sums more often.
     private const long SlabBytes = 8 * 1024 * 1024, OwnSlabBytes = 2 * 1024 * 1024;
     private const int FewestSlabTiles = 64;
 
-    // Most memory for the sums of all shares, and most shares.
-    private const long SumBytes = 12 * 1024 * 1024;
-    private const int MostShares = 8, FewestShares = 4;
+    // Shares, and tiles of one: every share writes sums of its own, which are read once more. Above so many bytes of them the
+    // threads work on one set.
+    private const int FewestShares = 4, MostShares = 8, ShareTiles = 256;
+    private const long ShareBytes = 1536 * 1024;
 
     // Tiles that an item transforms.
     private const int ChunkTiles = 8;
@@ -55,22 +56,16 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
 
     private readonly int AllTiles => Input.Grid.Tiles;
 
-    // One where there would be too few to keep threads busy.
-    private readonly int Shares
-    {
-        get
-        {
-            long shares = Math.Min(MostShares, SumBytes / (Points * (long)SumPoint * sizeof(float)));
-            return shares < FewestShares || AllTiles < FewestShares ? 1 : (int)Math.Min(shares, AllTiles);
-        }
-    }
+    private readonly int Shares => AllTiles < FewestShares || SumBytes > ShareBytes ? 1 : Math.Clamp(AllTiles / ShareTiles, FewestShares, MostShares);
+
+    private readonly long SumBytes => SumShare * sizeof(float);
 
     private readonly int MostTiles
     {
         get
         {
             long tileBytes = Points * (long)(Input.Channels + Layout.Columns) * sizeof(float);
-            long slabBytes = Shares > 1 ? OwnSlabBytes : SlabBytes;
+            long slabBytes = Shares == 1 ? SlabBytes : SumBytes <= Caches.Level2 / 3 ? Caches.Level2 / 2 : OwnSlabBytes;
             return (int)Math.Min(AllTiles, Math.Max(FewestSlabTiles, slabBytes / tileBytes / ChunkTiles * ChunkTiles));
         }
     }
@@ -147,7 +142,7 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
         {
             own._slabTiles = Math.Min(MostTiles, end - own._firstTile);
             for (int chunk = 0; chunk * ChunkTiles < own._slabTiles; chunk++) own.TransformChunk(chunk);
-            for (int point = 0; point < Points; point++) own.Multiply(point, 0, 1, first: own._firstTile == first);
+            for (int point = 0; point < Points; point++) own.Multiply(point, 0, 1, first: own._firstTile == first, own.FetchingNextSlab(point));
         }
     }
 
@@ -159,50 +154,43 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
 
     private readonly void TransformChunk(int chunk)
     {
-        float** pixels = stackalloc float*[Points];
-        for (int i = chunk * ChunkTiles; i < Math.Min((chunk + 1) * ChunkTiles, _slabTiles); i++)
+        float** lines = stackalloc float*[WinogradMap.PatchSize];
+        var t = new WinogradArguments { Lines = lines };
+        for (int i = chunk * ChunkTiles, end = Math.Min(i + ChunkTiles, _slabTiles), tiles; i < end; i += tiles)
         {
-            int tile = _firstTile + i;
-            TileKind kind = Input.Locate(tile, pixels);
-            Input.FetchAhead(tile + 1);
-            TransformInput(pixels, kind, Tiles + i * InputTile);
-            Error.Locate(tile, pixels);
-            Error.FetchAhead(tile + 1);
-            TransformError(pixels, kind, i);
+            TilePlace place = Input.Grid.Place(_firstTile + i);
+            tiles = WinogradMap.TilesOf(place, end - i);
+            TransformInput(place, tiles, i, &t);
+            TransformError(place, tiles, i, &t);
         }
     }
 
-    private readonly void TransformInput(float** pixels, TileKind kind, float* destination)
+    private readonly void TransformInput(in TilePlace place, int tiles, int inSlab, WinogradArguments* t)
     {
-        var t = new WinogradArguments
-        {
-            Pixels = pixels,
-            Destination = destination,
-            DestinationStride = InputPoint,
-            Channels = Input.Channels,
-        };
-        Kernels->WinogradInput.Run(kind, &t);
+        Input.Locate(place, tiles, firstChannel: 0, t);
+        t->Destination = Tiles + inSlab * InputTile;
+        t->DestinationStride = InputPoint;
+        t->TileStride = InputTile;
+        t->Channels = Input.Channels;
+        Kernels->WinogradInput.Run(place.Kind, t);
     }
 
-    private readonly void TransformError(float** pixels, TileKind kind, int tile)
+    private readonly void TransformError(in TilePlace place, int tiles, int inSlab, WinogradArguments* t)
     {
+        t->DestinationStride = ErrorPoint;
         for (int panel = 0; panel < Layout.Count; panel++)
         {
-            int width = Layout.Width(panel);
-            var t = new WinogradArguments
-            {
-                Pixels = pixels,
-                FirstChannel = Layout.FirstColumn(panel),
-                Destination = Errors + (nint)MostTiles * Layout.FirstColumn(panel) + (nint)tile * width,
-                DestinationStride = ErrorPoint,
-                Channels = width,
-            };
-            Kernels->WinogradError.Run(kind, &t);
+            int width = Layout.Width(panel), column = Layout.FirstColumn(panel);
+            Error.Locate(place, tiles, column, t);
+            t->Destination = Errors + (nint)MostTiles * column + (nint)inSlab * width;
+            t->TileStride = t->Channels = width;
+            Kernels->WinogradError.Run(place.Kind, t);
         }
     }
 
-    /// <summary>Adds the products of a slab's tiles at one point to the sums, for one of some parts of the channels.</summary>
-    private readonly void Multiply(int point, int part, int parts, bool first)
+    /// <summary>Adds the products of a slab's tiles at one point to the sums, for one of some parts of the channels; what
+    /// is to be fetched meanwhile is in t.</summary>
+    private readonly void Multiply(int point, int part, int parts, bool first, TileArguments t = default)
     {
         int firstChannel = Input.Channels * part / parts, channels = Input.Channels * (part + 1) / parts - firstChannel;
         (int firstTile, int endTile) = Input.Grid.TilesWith(point);
@@ -214,18 +202,13 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
             return;
         }
 
-        var t = new TileArguments
-        {
-            ARow = 1,
-            AInner = InputTile,
-            CRow = Layout.Columns,
-            Inner = endTile - firstTile,
-            Middle = 1,
-            Outer = 1,
-            Tiles = 1,
-            Ahead = 1024,
-            Accumulate = !first,
-        };
+        t.ARow = 1;
+        t.AInner = InputTile;
+        t.CRow = Layout.Columns;
+        t.Inner = endTile - firstTile;
+        t.Middle = t.Outer = t.Tiles = 1;
+        t.Ahead = 1024;
+        t.Accumulate = !first;
         for (int panel = 0; panel < Layout.Count; panel++)
         {
             int width = Layout.Width(panel), column = Layout.FirstColumn(panel);
@@ -238,8 +221,22 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
                 t.C = Sums + point * SumPoint + (nint)channel * Layout.Columns + column;
                 t.NextC = t.Accumulate && strip + 1 < strips ? t.C + (nint)rows * Layout.Columns : null;
                 Kernels->Tiles.Run(rows, width, &t);
+                t.Fetch += t.FetchStep;
             }
         }
+    }
+
+    /// <summary>Arguments with which a point's products fetch their part of the next slab, be it that of the next share: of x in the first half of the points,
+    /// of dy in the second.</summary>
+    private readonly TileArguments FetchingNextSlab(int point)
+    {
+        const int half = Points / 2;
+        var t = default(TileArguments);
+        int next = _firstTile + _slabTiles, tiles = Kernels->Tiles.Count(Input.Channels, Layout);
+        float* pixels = (point < half ? Input : Error).NewPixels(next, Math.Min(MostTiles, AllTiles - next), out long floats);
+        t.FetchOver(half * tiles, pixels, floats);
+        t.Fetch += point % half * tiles * t.FetchStep;
+        return t;
     }
 
     private readonly void TransformGradient(int channel)

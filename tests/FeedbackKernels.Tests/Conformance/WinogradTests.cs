@@ -9,11 +9,12 @@ public class WinogradTests
     // Rounding of the transforms: about 1e-5 of the largest output, where direct sums have 1e-6.
     private const double Factor = 64;
 
-    // Maps that tiles of 4 do not divide, paddings from none to too much, channels that differ.
+    // Maps that tiles of 4 do and do not divide, rows of many tiles, paddings from none to too much, channels that differ.
     private static readonly ConvShape[] Shared =
     [
         new(4, 14, 15, 64, 64, 3, 3, 1, 1), new(3, 17, 19, 96, 64, 3, 3, 1, 0), new(1, 30, 22, 64, 128, 3, 3, 1, 2),
         new(16, 7, 7, 64, 96, 3, 3, 1, 1), new(6, 9, 10, 80, 64, 3, 3, 1, 1), new(2, 20, 22, 48, 32, 3, 3, 1, 1),
+        new(3, 32, 32, 16, 16, 3, 3, 1, 1), new(2, 36, 72, 16, 32, 3, 3, 1, 1), new(2, 34, 70, 32, 16, 3, 3, 1, 2), new(40, 10, 10, 16, 16, 3, 3, 1, 0),
     ];
 
     // Enough tiles for a block a thread at a time, the last one partly filled.
