@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json;
 using FeedbackKernels.Interop;
+using FeedbackKernels.Runs;
 
 namespace FeedbackKernels.Tests.Cuda;
 
@@ -64,6 +65,30 @@ public sealed class CudaCommandLineTests : IDisposable
         Assert.Contains("cuInit", error);
     }
 
+    [Theory]
+    [InlineData("cuda", "train", "--limit-train", "200")]
+    [InlineData("cuda", "compare", "--limit-train", "200")]
+    [InlineData("cuda", "evaluate", ".")]
+    [InlineData("cuda", "info")]
+    [InlineData("auto", "info")]
+    public void A_device_that_is_not_there_is_one_line(string backend, params string[] command)
+    {
+        EmulatedDriver.Require();
+        new RunConfig { LimitTrain = 200 }.Write(Path.Combine(_folder, "config.json"));
+        AssertNoDevice(7, [.. command, "--backend", backend, "--device", "7"]);
+        Assert.Single(Directory.EnumerateFileSystemEntries(_folder));
+    }
+
+    [Fact]
+    public void A_config_names_the_device_unless_the_command_line_does()
+    {
+        EmulatedDriver.Require();
+        string config = Path.Combine(_folder, "config.json");
+        new RunConfig { Backend = "cuda", Device = 5, LimitTrain = 200 }.Write(config);
+        AssertNoDevice(5, "train", "--config", config);
+        AssertNoDevice(6, "train", "--config", config, "--device", "6");
+    }
+
     [Fact]
     public void Auto_says_what_it_chose_and_why()
     {
@@ -82,6 +107,13 @@ public sealed class CudaCommandLineTests : IDisposable
         Assert.Equal(0, code);
         Assert.Contains("backend cpu (auto)", output);
         Assert.Contains("chosen because cuda cannot be used: the CUDA driver library '/not/there.so'", output);
+    }
+
+    private void AssertNoDevice(int device, params string[] arguments)
+    {
+        (int code, string output, string error) = Feedback(EmulatedDriver.Path, arguments);
+        Assert.Equal((1, ""), (code, output));
+        Assert.Contains($"has no device {device}: there are 1", Assert.Single(error.TrimEnd('\n').Split('\n')));
     }
 
     private (int Code, string Output, string Error) Feedback(string? driver, params string[] arguments)
