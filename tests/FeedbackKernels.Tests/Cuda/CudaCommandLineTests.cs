@@ -90,6 +90,19 @@ public sealed class CudaCommandLineTests : IDisposable
     }
 
     [Fact]
+    public void The_device_that_computes_is_named_and_kept()
+    {
+        EmulatedDriver.Require();
+        string run = Path.Combine(_folder, "run");
+        string[] small = ["--model", "lenet", "--limit-train", "32", "--limit-test", "16", "--batch", "16", "--epochs", "1"];
+        AssertComputes("cuda: emulated device", 2, ["train", "--backend", "cuda", "--device", "2", "--out", run, .. small]);
+        Assert.Equal(2, RunConfig.Read(Path.Combine(run, "config.json")).Device);
+        AssertComputes("cuda: emulated device", 1, "evaluate", run, "--backend", "cuda", "--device", "1");
+        string output = AssertComputes("cuda (auto): emulated device", 1, "info", "--model", "lenet", "--device", "1");
+        Assert.Contains("chosen because a device is given", output);
+    }
+
+    [Fact]
     public void Auto_says_what_it_chose_and_why()
     {
         EmulatedDriver.Require();
@@ -109,11 +122,20 @@ public sealed class CudaCommandLineTests : IDisposable
         Assert.Contains("chosen because cuda cannot be used: the CUDA driver library '/not/there.so'", output);
     }
 
+    private string AssertComputes(string backend, int device, params string[] arguments)
+    {
+        (int code, string output, string error) = Feedback(EmulatedDriver.Path, arguments);
+        Assert.Equal((0, ""), (code, error));
+        Assert.StartsWith($"backend {backend}, ", output);
+        Assert.Contains($", device {device}, ", output);
+        return output;
+    }
+
     private void AssertNoDevice(int device, params string[] arguments)
     {
         (int code, string output, string error) = Feedback(EmulatedDriver.Path, arguments);
         Assert.Equal((1, ""), (code, output));
-        Assert.Contains($"has no device {device}: there are 1", Assert.Single(error.TrimEnd('\n').Split('\n')));
+        Assert.Contains($"has no device {device}: there are 3", Assert.Single(error.TrimEnd('\n').Split('\n')));
     }
 
     private (int Code, string Output, string Error) Feedback(string? driver, params string[] arguments)
@@ -125,6 +147,7 @@ public sealed class CudaCommandLineTests : IDisposable
             WorkingDirectory = _folder,
         };
         if (driver is not null) start.Environment[CudaLibrary.EnvironmentVariable] = driver;
+        start.Environment["FEEDBACK_EMULATED_DEVICES"] = "3";
         using Process process = Process.Start(start)!;
         Task<string> error = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
         string output = process.StandardOutput.ReadToEnd();
