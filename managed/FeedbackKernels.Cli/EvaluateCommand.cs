@@ -22,7 +22,7 @@ internal static class EvaluateCommand
         var choice = new BackendOptions(new RunConfig());
         var command = new Command("evaluate", "Computes the accuracy of a trained model on the test images.")
         {
-            folder, data, limit, batch, choice.Threads, choice.Backend, choice.Simd, choice.Exact, choice.Precision,
+            folder, data, limit, batch, choice.Threads, choice.Backend, choice.Simd, choice.Exact, choice.Device, choice.Precision,
         };
         command.SetAction(parsed =>
         {

@@ -25,7 +25,7 @@ internal static class InfoCommand
         var choice = new BackendOptions(new RunConfig());
         var command = new Command("info", "Says which backend, instruction set and threads compute, and which kernel serves each layer of a model and why.")
         {
-            modelName, size, channels, classes, batch, choice.Threads, choice.Backend, choice.Simd, choice.Exact, choice.Precision,
+            modelName, size, channels, classes, batch, choice.Threads, choice.Backend, choice.Simd, choice.Exact, choice.Device, choice.Precision,
         };
         command.SetAction(parsed =>
         {

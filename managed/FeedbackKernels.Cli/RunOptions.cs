@@ -69,6 +69,7 @@ internal sealed class RunOptions
         Add(backend.Backend, (c, v) => c with { Backend = v });
         Add(backend.Simd, (c, v) => c with { Simd = v });
         Add(backend.Exact, (c, v) => c with { Exact = v });
+        Add(backend.Device, (c, v) => c with { Device = v });
         Add(backend.Precision, (c, v) => c with { Precision = v });
         Add(backend.NoCudaGraph, (c, v) => c with { CudaGraphs = !v });
     }
@@ -135,6 +136,8 @@ internal sealed class BackendOptions(RunConfig standard)
         DefaultValueFactory = _ => standard.Exact,
     };
 
+    public Option<int> Device { get; } = Names.AtLeast("--device", 0, standard.Device, "GPU of the CUDA backend, as the driver counts them from 0.");
+
     public Option<CudaPrecision> Precision { get; } = Names.Choice("--precision", standard.Precision, "What the CUDA backend stores activations, errors and copies of the weights in and multiplies; with bf16 on tensor cores, sums and master weights in fp32.");
 
     public Option<bool> NoCudaGraph { get; } = new("--no-cuda-graph")
@@ -146,5 +149,5 @@ internal sealed class BackendOptions(RunConfig standard)
     public Backend Create(ParseResult parsed) =>
         Backends.Create(
             parsed.GetValue(Backend)!, parsed.GetValue(Threads), parsed.GetValue(Simd), parsed.GetValue(Exact), parsed.GetValue(Precision),
-            graphs: !parsed.GetValue(NoCudaGraph));
+            parsed.GetValue(Device), graphs: !parsed.GetValue(NoCudaGraph));
 }

@@ -158,6 +158,12 @@ enum JitOption
     ErrorLogBytes = 6
 };
 
+[[noreturn]] void refuse(const char* variable, const char* value, const char* wanted)
+{
+    std::fprintf(stderr, "emulated driver: %s is '%s', wanted is %s\n", variable, value, wanted);
+    std::abort();
+}
+
 }  // namespace
 
 namespace emulated {
@@ -168,9 +174,10 @@ thread_local Counters counters;
 Settings::Settings()
 {
     const char* capability = std::getenv("FEEDBACK_EMULATED_CAPABILITY");
-    if (!capability || std::sscanf(capability, "%lld.%lld", &computeMajor, &computeMinor) == 2) return;
-    std::fprintf(stderr, "emulated driver: FEEDBACK_EMULATED_CAPABILITY is '%s', wanted is something like 9.0\n", capability);
-    std::abort();
+    if (capability && std::sscanf(capability, "%lld.%lld", &computeMajor, &computeMinor) != 2)
+        refuse("FEEDBACK_EMULATED_CAPABILITY", capability, "something like 9.0");
+    const char* devices = std::getenv("FEEDBACK_EMULATED_DEVICES");
+    if (devices && std::sscanf(devices, "%lld", &deviceCount) != 1) refuse("FEEDBACK_EMULATED_DEVICES", devices, "a number");
 }
 
 bool is_initialised() { return initialised; }

@@ -16,7 +16,8 @@ struct Settings
     // Whether queued work runs as late as it may, see stream.h.
     long long deferred = 0;
 
-    // The compute capability of processes that no test sets is what FEEDBACK_EMULATED_CAPABILITY says, like 9.0, or else 8.0.
+    // In processes that no test sets the compute capability is what FEEDBACK_EMULATED_CAPABILITY says, like 9.0, or else 8.0,
+    // and the number of devices what FEEDBACK_EMULATED_DEVICES says, or else 1.
     Settings();
 
     // Shared memory of a block: of Hopper, or of sm_86 and sm_89, the least of all devices from Ampere on.

@@ -80,7 +80,8 @@ public sealed unsafe partial class CudaBackend : Backend
     /// <inheritdoc/>
     public override string Description =>
         $"{_device.Name}, compute capability {_device.Major}.{_device.Minor}, {_device.Multiprocessors} multiprocessors, " +
-        $"{_device.Bytes >> 20} MiB, kernels for {_device.Architecture}, products and activations in {ProductName}, driver {CudaLibrary.LoadedPath} for CUDA {_device.DriverVersionText}";
+        $"{_device.Bytes >> 20} MiB, device {_device.Ordinal}, kernels for {_device.Architecture}, " +
+        $"products and activations in {ProductName}, driver {CudaLibrary.LoadedPath} for CUDA {_device.DriverVersionText}";
 
     /// <inheritdoc/>
     public override bool HostAddressable => false;

@@ -49,6 +49,9 @@ public sealed record RunConfig
     /// <summary>Whether the CPU backend computes convolutions by their sums alone, without Winograd.</summary>
     public bool Exact { get; init; }
 
+    /// <summary>Number of the CUDA backend's device, as the driver counts them.</summary>
+    public int Device { get; init; }
+
     /// <summary>How the CUDA backend forms products.</summary>
     public CudaPrecision Precision { get; init; }
 
@@ -66,7 +69,7 @@ public sealed record RunConfig
     public RuleSet Rules => new(Rule, RuleFor);
 
     /// <summary>Makes the backend.</summary>
-    public Backend CreateBackend() => Backends.Create(Backend, Threads, Simd, Exact, Precision, graphs: CudaGraphs);
+    public Backend CreateBackend() => Backends.Create(Backend, Threads, Simd, Exact, Precision, Device, CudaGraphs);
 
     /// <summary>Describes the model for images of a data set.</summary>
     public ModelSpec Describe(ImageSet images) =>

@@ -109,7 +109,7 @@ public sealed class CommandLineTests : IDisposable
         string[] options =
         [
             "--model", "--data", "--rule", "--rule-for", "--epochs", "--batch", "--lr", "--schedule", "--momentum", "--weight-decay",
-            "--label-smoothing", "--augment", "--seed", "--threads", "--backend", "--norm-order", "--limit-train", "--limit-test", "--out",
+            "--label-smoothing", "--augment", "--seed", "--threads", "--backend", "--device", "--norm-order", "--limit-train", "--limit-test", "--out",
         ];
         Assert.All(options, option => Assert.Contains(option + " ", output));
     }
@@ -130,6 +130,10 @@ public sealed class CommandLineTests : IDisposable
         { 1, "no data source 'imagenet'", ["train", "--data", "imagenet"] },
         { 1, "no backend 'tpu' in this build", ["train", "--backend", "tpu", "--limit-train", "200"] },
         { 1, "neither threads nor a SIMD level", ["train", "--backend", "cuda", "--threads", "2", "--limit-train", "200"] },
+        { 1, "backend 'cpu' has no device 1", ["train", "--backend", "cpu", "--device", "1", "--limit-train", "200"] },
+        { 1, "backend 'reference' has no device 1", ["info", "--backend", "reference", "--device", "1"] },
+        { 2, "--device -1: wanted 0 or more", ["train", "--device", "-1"] },
+        { 2, "--device 'h100': wanted a whole number", ["info", "--device", "h100"] },
         { 1, "a batch of 128 out of 100", ["train", "--limit-train", "100"] },
         { 1, "momentum", ["train", "--momentum", "1.5", "--limit-train", "200"] },
         { 1, "directory '", ["evaluate", "/not/there"] },

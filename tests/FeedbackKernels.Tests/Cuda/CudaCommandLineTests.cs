@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json;
 using FeedbackKernels.Interop;
+using FeedbackKernels.Runs;
 
 namespace FeedbackKernels.Tests.Cuda;
 
@@ -64,6 +65,43 @@ public sealed class CudaCommandLineTests : IDisposable
         Assert.Contains("cuInit", error);
     }
 
+    [Theory]
+    [InlineData("cuda", "train", "--limit-train", "200")]
+    [InlineData("cuda", "compare", "--limit-train", "200")]
+    [InlineData("cuda", "evaluate", ".")]
+    [InlineData("cuda", "info")]
+    [InlineData("auto", "info")]
+    public void A_device_that_is_not_there_is_one_line(string backend, params string[] command)
+    {
+        EmulatedDriver.Require();
+        new RunConfig { LimitTrain = 200 }.Write(Path.Combine(_folder, "config.json"));
+        AssertNoDevice(7, [.. command, "--backend", backend, "--device", "7"]);
+        Assert.Single(Directory.EnumerateFileSystemEntries(_folder));
+    }
+
+    [Fact]
+    public void A_config_names_the_device_unless_the_command_line_does()
+    {
+        EmulatedDriver.Require();
+        string config = Path.Combine(_folder, "config.json");
+        new RunConfig { Backend = "cuda", Device = 5, LimitTrain = 200 }.Write(config);
+        AssertNoDevice(5, "train", "--config", config);
+        AssertNoDevice(6, "train", "--config", config, "--device", "6");
+    }
+
+    [Fact]
+    public void The_device_that_computes_is_named_and_kept()
+    {
+        EmulatedDriver.Require();
+        string run = Path.Combine(_folder, "run");
+        string[] small = ["--model", "lenet", "--limit-train", "32", "--limit-test", "16", "--batch", "16", "--epochs", "1"];
+        AssertComputes("cuda: emulated device", 2, ["train", "--backend", "cuda", "--device", "2", "--out", run, .. small]);
+        Assert.Equal(2, RunConfig.Read(Path.Combine(run, "config.json")).Device);
+        AssertComputes("cuda: emulated device", 1, "evaluate", run, "--backend", "cuda", "--device", "1");
+        string output = AssertComputes("cuda (auto): emulated device", 1, "info", "--model", "lenet", "--device", "1");
+        Assert.Contains("chosen because a device is given", output);
+    }
+
     [Fact]
     public void Auto_says_what_it_chose_and_why()
     {
@@ -84,6 +122,22 @@ public sealed class CudaCommandLineTests : IDisposable
         Assert.Contains("chosen because cuda cannot be used: the CUDA driver library '/not/there.so'", output);
     }
 
+    private string AssertComputes(string backend, int device, params string[] arguments)
+    {
+        (int code, string output, string error) = Feedback(EmulatedDriver.Path, arguments);
+        Assert.Equal((0, ""), (code, error));
+        Assert.StartsWith($"backend {backend}, ", output);
+        Assert.Contains($", device {device}, ", output);
+        return output;
+    }
+
+    private void AssertNoDevice(int device, params string[] arguments)
+    {
+        (int code, string output, string error) = Feedback(EmulatedDriver.Path, arguments);
+        Assert.Equal((1, ""), (code, output));
+        Assert.Contains($"has no device {device}: there are 3", Assert.Single(error.TrimEnd('\n').Split('\n')));
+    }
+
     private (int Code, string Output, string Error) Feedback(string? driver, params string[] arguments)
     {
         var start = new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "feedback"), arguments)
@@ -93,6 +147,7 @@ public sealed class CudaCommandLineTests : IDisposable
             WorkingDirectory = _folder,
         };
         if (driver is not null) start.Environment[CudaLibrary.EnvironmentVariable] = driver;
+        start.Environment["FEEDBACK_EMULATED_DEVICES"] = "3";
         using Process process = Process.Start(start)!;
         Task<string> error = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
         string output = process.StandardOutput.ReadToEnd();

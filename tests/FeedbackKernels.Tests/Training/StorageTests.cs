@@ -59,10 +59,12 @@ public sealed class StorageTests : IDisposable
         Assert.Equal(expected, config);
         Assert.Empty(config.RuleFor);
         Assert.True(config.CudaGraphs);
+        Assert.Equal(0, config.Device);
 
         var full = new RunConfig
         {
             Simd = SimdLevel.Avx2,
+            Device = 3,
             CudaGraphs = false,
             Rule = new KolenPollack(Decay: 0.1f),
             LimitTest = 5,

@@ -10,6 +10,7 @@ internal sealed unsafe class CudaDevice
 
     private CudaDevice(int ordinal, int handle, int driverVersion)
     {
+        Ordinal = ordinal;
         Handle = handle;
         DriverVersion = driverVersion;
         byte* name = stackalloc byte[128];
@@ -27,6 +28,9 @@ internal sealed unsafe class CudaDevice
                 $"device {ordinal}, {Name}, has compute capability {Major}.{Minor}; the CUDA kernels need {OldestMajor}.0 (Ampere) or newer");
         }
     }
+
+    /// <summary>Number of the device, as the driver counts them.</summary>
+    public int Ordinal { get; }
 
     public int Handle { get; }
 
