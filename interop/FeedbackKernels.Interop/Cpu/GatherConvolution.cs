@@ -102,10 +102,11 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
 
     private readonly nint PanelRows => (nint)TapRows * TapColumns * InputChannels;
 
-    // Nothing comes back to the output after its sums are there, and all rows of all tiles start on vectors.
+    // Nothing comes back to the output after its sums are there, all rows of all tiles start on vectors, and tiles write whole lines:
+    // halves of them, written at different times, would each cost a read of memory.
     private readonly bool NonTemporal =>
         !Accumulate && !_scatters && ChunkStatistics == null && !Epilogue.Maps && (long)N * OutputImageStride * sizeof(float) >= NonTemporalBytes
-        && OutputPixelStride % Kernels->Tiles.Lanes == 0 && (nint)Output % (Kernels->Tiles.Lanes * sizeof(float)) == 0;
+        && Layout.FullWidth % Caches.LineFloats == 0 && OutputPixelStride % Kernels->Tiles.Lanes == 0 && (nint)Output % (Kernels->Tiles.Lanes * sizeof(float)) == 0;
 
     // Any two neighbouring tiles of a row see the same taps: all of them, always.
     private readonly bool NeverPadded =>
@@ -222,8 +223,15 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
         int length = endColumn - firstColumn;
         int tallest = Kernels->Tiles.MaxRows(Layout.Width(panel)), tiles = (length + tallest - 1) / tallest;
         TapGroup* groups = stackalloc TapGroup[TapColumns];
-        bool fetches = panel % _panelsPerGroup == 0 && Spread == null && P == 1 && TapRows * TapColumns == 1;
-        var run = new TileRun { Panel = panel, Image = n, Groups = groups, Pixels = pixels, Fetches = fetches };
+        bool fetchesNext = panel % _panelsPerGroup == 0 && Spread == null && P == 1 && TapRows * TapColumns == 1;
+        var run = new TileRun { Panel = panel, Image = n, Groups = groups, Pixels = pixels, FetchesNext = fetchesNext };
+        int panels = Math.Min(_panelsPerGroup, Layout.Count - panel / _panelsPerGroup * _panelsPerGroup), chunkTiles = tiles * (endRow - firstRow);
+        if (TapRows * TapColumns > 1 && ColumnItems == 1)
+        {
+            run.Fetch = FetchRows(chunk + 1, (long)panels * chunkTiles);
+            run.Fetch.Skip(panel % _panelsPerGroup * chunkTiles);
+        }
+
         for (int i = 0; i < tiles; i += run.Across)
         {
             // Tiles of nearly equal height: a row of 32 pixels is 11 + 11 + 10, not 14 + 14 + 4.
@@ -235,6 +243,7 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
             {
                 run.Down = run.Across == 1 ? RowsLike(run.Row, endRow) : 1;
                 RunTiles(run);
+                run.Fetch.Skip(run.Across * run.Down);
             }
         }
 
@@ -244,6 +253,16 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
             float* row = Output + n * OutputImageStride + p * OutputRowStride + firstColumn * OutputPixelStride + firstOutput;
             FinishTile(row, length, Layout.ValidColumns(panel), firstOutput, chunk, firstOfChunk: p == firstRow);
         }
+    }
+
+    /// <summary>The rows of the input that a chunk does not share with the one before, for so many tiles to fetch.</summary>
+    private readonly TileFetch FetchRows(int chunk, long tiles)
+    {
+        if (chunk >= Chunks) return default;
+        (int n, int firstRow, int endRow, _, _) = ChunkBounds(chunk);
+        int row = firstRow == 0 ? 0 : Math.Max(0, firstRow * Step - OriginRow + TapRows - Step);
+        int end = Math.Min(InputRows, (endRow - 1) * Step - OriginRow + TapRows);
+        return TileFetch.Over(tiles, Input + n * InputImageStride + row * InputRowStride, Math.Max(0, end - row) * (long)InputRowStride);
     }
 
     private static int FirstOf(int tile, int tiles, int length) => (int)((long)length * tile / tiles);
@@ -312,13 +331,9 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
             tile.Tiles = run.Across * run.Down;
             tile.NonTemporal = NonTemporal && run.GroupCount == 1;
             if (!tile.NonTemporal) tile.NextC = output;
-            if (run.Fetches && run.Rows * run.Pixels.PixelStride * sizeof(float) is <= MostFetchedBytes and var bytes)
-            {
-                tile.Fetch = (byte*)(tile.A + tile.ATile);
-                tile.FetchStep = tile.ATile * sizeof(float);
-                tile.FetchBytes = bytes;
-            }
-
+            tile.Fetch = run.Fetch;
+            if (run.FetchesNext && run.Rows * run.Pixels.PixelStride * sizeof(float) is <= MostFetchedBytes and var bytes)
+                tile.Fetch = new TileFetch { Start = (byte*)(tile.A + tile.ATile), Bytes = bytes, Step = tile.ATile * sizeof(float) };
             SumTaps(run, tile, width);
             return;
         }
@@ -358,6 +373,7 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
             tile.Inner = (nint)group.Taps * InputChannels;
             tile.Accumulate = started;
             Kernels->Tiles.Run(group.Rows, width, &tile);
+            tile.Fetch = default;
             started = true;
         }
     }
@@ -481,7 +497,10 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
         public int Panel, Image, Row, Column, Rows, Across, Down, GroupCount;
 
         /// <summary>Whether the pixels come from far away, and one after another.</summary>
-        public bool Fetches;
+        public bool FetchesNext;
+
+        /// <summary>What the run's tiles fetch of the next chunk.</summary>
+        public TileFetch Fetch;
         public TapGroup* Groups;
         public PixelGrid Pixels;
     }

@@ -33,9 +33,8 @@ internal unsafe struct TileArguments
     /// <summary>Where the next call will add to, or null: its lines are fetched meanwhile.</summary>
     public float* NextC;
 
-    /// <summary>What each tile fetches besides: so many bytes, and the next tile those FetchStep behind.</summary>
-    public byte* Fetch;
-    public nint FetchBytes, FetchStep;
+    /// <summary>What else is fetched meanwhile.</summary>
+    public TileFetch Fetch;
 
     /// <summary>What is fetched meanwhile, in bytes from the row of B in hand: as much as a row of B a step.</summary>
     public nint Ahead;
@@ -43,14 +42,30 @@ internal unsafe struct TileArguments
     /// <summary>Whether C goes past the caches: it is not added to, its rows are aligned to vectors, and it is far larger
     /// than a cache, so that reading its lines only to overwrite them would be in vain.</summary>
     public bool NonTemporal;
+}
 
-    /// <summary>Has so many tiles, of this call and of those that follow, fetch a run of memory piece by piece: all at once, misses
-    /// would wait for each other, and the loads behind them too.</summary>
-    public void FetchOver(long tiles, float* start, long floats)
+/// <summary>
+/// Memory that tiles ask for while they compute, piece by piece: all at once, misses would wait for each other, and the loads
+/// behind them too. Nobody minds if it is not mapped.
+/// </summary>
+internal unsafe struct TileFetch
+{
+    /// <summary>What the first tile asks for.</summary>
+    public byte* Start;
+
+    /// <summary>Bytes that a tile asks for, and how far the next tile's lie behind its own.</summary>
+    public nint Bytes, Step;
+
+    /// <summary>A run of memory, in equal parts for so many tiles.</summary>
+    public static TileFetch Over(long tiles, float* start, long floats)
     {
-        Fetch = (byte*)start;
-        FetchBytes = FetchStep = (nint)((floats + tiles * Caches.LineFloats - 1) / (tiles * Caches.LineFloats) * Caches.LineBytes);
+        long lines = (floats + Caches.LineFloats - 1) / Caches.LineFloats;
+        nint bytes = (nint)((lines + tiles - 1) / tiles * Caches.LineBytes);
+        return new TileFetch { Start = (byte*)start, Bytes = bytes, Step = bytes };
     }
+
+    /// <summary>Goes on to what is left for tiles behind so many.</summary>
+    public void Skip(long tiles) => Start += (nint)tiles * Step;
 }
 
 /// <summary>A number known to the JIT: a branch on it leaves no trace in the machine code.</summary>
@@ -116,8 +131,8 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
             }
         }
 
-        byte* fetch = t->Fetch + (t->Tiles - tiles) * t->FetchStep;
-        for (byte* end = fetch + t->FetchBytes; fetch < end; fetch += Caches.LineBytes) TOps.Prefetch(fetch);
+        byte* fetch = t->Fetch.Start + (t->Tiles - tiles) * t->Fetch.Step;
+        for (byte* end = fetch + t->Fetch.Bytes; fetch < end; fetch += Caches.LineBytes) TOps.Prefetch(fetch);
 
         // Byte strides: rows 0 to 8 are one addressing mode each from a (base + {0, 1, 2, 4, 8} * s1, s3, s5, s3 * 2, s7),
         // rows 9 to 13 the same from a second base nine rows on.

@@ -71,9 +71,9 @@ internal unsafe struct WeightGradient : IParallelJob
 
     private readonly bool Pointwise => !ByFilterRow && Shape is { R: 1, S: 1, Padding: 0 };
 
-    // Tiles of few registers fetch nothing themselves. An item that takes only a part of the channels or panels would fetch what
-    // it does not read.
-    private readonly bool FetchesBetweenTiles => !Kernels->Tiles.FetchesAhead && _channelGroups * _panelGroups == 1;
+    // Tiles of few registers fetch nothing in their loops, but before. An item that takes only a part of the channels or panels
+    // would fetch what it does not read.
+    private readonly bool FetchesPixels => !Kernels->Tiles.FetchesAhead && _channelGroups * _panelGroups == 1;
 
     private readonly int StripRows => Kernels->Tiles.MaxRows(Layout.FullWidth) is > StripFloats / 2 and var tall ? Math.Min(tall, StripFloats) : StripFloats;
 
@@ -151,7 +151,7 @@ internal unsafe struct WeightGradient : IParallelJob
 
     /// <summary>
     /// Notes where x and dy of the next block lie. Copying them is bound by memory and could overlap nothing; so the tiles of
-    /// this block fetch them on the way, or they are asked for between tiles.
+    /// this block fetch them on the way.
     /// </summary>
     private readonly void FetchAhead(ref PixelBlock block)
     {
@@ -248,8 +248,8 @@ internal unsafe struct WeightGradient : IParallelJob
         {
             (int first, int rows) = Strip(block, i);
             float* strip = x + (stripStride == 1 ? first : i * stripStride + first - StripStart(first));
-            if (FetchesBetweenTiles) block.FetchDueLines();
             int tiles = (rows + tall - 1) / tall;
+            if (FetchesPixels) tile.Fetch = block.TakeFetch(tiles);
             // Tiles of one height take one call.
             tile.Tiles = valid == width && rows % tiles == 0 ? tiles : 1;
             for (int t = 0; t < tiles; t += (int)tile.Tiles)
@@ -263,6 +263,7 @@ internal unsafe struct WeightGradient : IParallelJob
                 tile.NextC = tile.C + tile.CTile;
                 if (valid < width) RunNarrow(&tile, height, width, valid, scratch);
                 else Kernels->Tiles.Run(height, width, &tile);
+                tile.Fetch.Skip(tile.Tiles);
             }
         }
     }
@@ -399,16 +400,15 @@ internal unsafe struct WeightGradient : IParallelJob
         /// <summary>Bytes to fetch, and how many of them are due.</summary>
         public long AheadBytes, Credit, Calls;
 
-        /// <summary>Asks for as many lines as are due with a strip.</summary>
-        public void FetchDueLines()
+        /// <summary>What the tiles of a strip are to fetch: as many lines as are due with it.</summary>
+        public TileFetch TakeFetch(int tiles)
         {
-            if (!Sse.IsSupported) return;
-            for (Credit += AheadBytes / Calls; Credit > 0; Credit -= Caches.LineBytes)
-            {
-                byte* line = Next(Caches.LineBytes);
-                if (line == null) return;
-                Sse.Prefetch1(line);
-            }
+            Credit += AheadBytes / Calls;
+            nint bytes = (nint)Math.Max(0, Credit / (tiles * Caches.LineBytes) * Caches.LineBytes);
+            byte* from = bytes > 0 ? Next(bytes * tiles) : null;
+            if (from == null) return default;
+            Credit -= bytes * tiles;
+            return new TileFetch { Start = from, Bytes = bytes, Step = bytes };
         }
 
         /// <summary>What a call of the tile kernel is to fetch, as <see cref="TileArguments.Ahead"/>.</summary>

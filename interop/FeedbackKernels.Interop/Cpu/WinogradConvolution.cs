@@ -212,11 +212,11 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
         int productTiles = Points / 2 * Direct.Kernels->Tiles.Count(all, layout);
         for (int point = 0; point < Points; point++)
         {
-            if (point == 0 && FetchesOutputs) t.FetchOver(productTiles, OutputOf(Input.Grid.Place(first)), 16L * all * Columns);
+            if (point == 0 && FetchesOutputs) t.Fetch = TileFetch.Over(productTiles, OutputOf(Input.Grid.Place(first)), 16L * all * Columns);
             if (point == Points / 2)
             {
                 float* next = Input.NewPixels(first + all, Math.Min(_blockTiles, AllTiles - first - all), out long floats);
-                t.FetchOver(productTiles, next, floats);
+                t.Fetch = TileFetch.Over(productTiles, next, floats);
             }
 
             (int firstTile, int count) = TilesWith(point, first, all);
@@ -302,7 +302,7 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
         Direct.Kernels->Tiles.Run(rows, width, t);
         t->A += strips * t->ATile;
         t->C += strips * t->CTile;
-        t->Fetch += strips * t->FetchStep;
+        t->Fetch.Skip(strips);
     }
 
     /// <summary>The same one by one: meanwhile each fetches a part of the tiles of the next point, which come from a third level

@@ -142,7 +142,7 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
         {
             own._slabTiles = Math.Min(MostTiles, end - own._firstTile);
             for (int chunk = 0; chunk * ChunkTiles < own._slabTiles; chunk++) own.TransformChunk(chunk);
-            for (int point = 0; point < Points; point++) own.Multiply(point, 0, 1, first: own._firstTile == first, own.FetchingNextSlab(point));
+            for (int point = 0; point < Points; point++) own.Multiply(point, 0, 1, first: own._firstTile == first, own.FetchNextSlab(point));
         }
     }
 
@@ -188,9 +188,8 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
         }
     }
 
-    /// <summary>Adds the products of a slab's tiles at one point to the sums, for one of some parts of the channels; what
-    /// is to be fetched meanwhile is in t.</summary>
-    private readonly void Multiply(int point, int part, int parts, bool first, TileArguments t = default)
+    /// <summary>Adds the products of a slab's tiles at one point to the sums, for one of some parts of the channels.</summary>
+    private readonly void Multiply(int point, int part, int parts, bool first, TileFetch fetch = default)
     {
         int firstChannel = Input.Channels * part / parts, channels = Input.Channels * (part + 1) / parts - firstChannel;
         (int firstTile, int endTile) = Input.Grid.TilesWith(point);
@@ -202,13 +201,19 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
             return;
         }
 
-        t.ARow = 1;
-        t.AInner = InputTile;
-        t.CRow = Layout.Columns;
-        t.Inner = endTile - firstTile;
-        t.Middle = t.Outer = t.Tiles = 1;
-        t.Ahead = 1024;
-        t.Accumulate = !first;
+        var t = new TileArguments
+        {
+            ARow = 1,
+            AInner = InputTile,
+            CRow = Layout.Columns,
+            Inner = endTile - firstTile,
+            Middle = 1,
+            Outer = 1,
+            Tiles = 1,
+            Ahead = 1024,
+            Accumulate = !first,
+            Fetch = fetch,
+        };
         for (int panel = 0; panel < Layout.Count; panel++)
         {
             int width = Layout.Width(panel), column = Layout.FirstColumn(panel);
@@ -221,22 +226,21 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
                 t.C = Sums + point * SumPoint + (nint)channel * Layout.Columns + column;
                 t.NextC = t.Accumulate && strip + 1 < strips ? t.C + (nint)rows * Layout.Columns : null;
                 Kernels->Tiles.Run(rows, width, &t);
-                t.Fetch += t.FetchStep;
+                t.Fetch.Skip(1);
             }
         }
     }
 
-    /// <summary>Arguments with which a point's products fetch their part of the next slab, be it that of the next share: of x in the first half of the points,
+    /// <summary>What a point's products fetch of the next slab, be it that of the next share: of x in the first half of the points,
     /// of dy in the second.</summary>
-    private readonly TileArguments FetchingNextSlab(int point)
+    private readonly TileFetch FetchNextSlab(int point)
     {
         const int half = Points / 2;
-        var t = default(TileArguments);
         int next = _firstTile + _slabTiles, tiles = Kernels->Tiles.Count(Input.Channels, Layout);
         float* pixels = (point < half ? Input : Error).NewPixels(next, Math.Min(MostTiles, AllTiles - next), out long floats);
-        t.FetchOver(half * tiles, pixels, floats);
-        t.Fetch += point % half * tiles * t.FetchStep;
-        return t;
+        TileFetch fetch = TileFetch.Over(half * tiles, pixels, floats);
+        fetch.Skip(point % half * tiles);
+        return fetch;
     }
 
     private readonly void TransformGradient(int channel)
