@@ -1,3 +1,5 @@
+using System.Runtime.Intrinsics.X86;
+
 namespace FeedbackKernels.Interop;
 
 /// <summary>
@@ -22,9 +24,10 @@ internal unsafe struct StridedPixels
         for (long pixel = first; pixel < end;)
         {
             RowPart part = RowPartFrom(pixel, end);
-            float* from = part.At;
+            float* from = part.At, next = NextRow(pixel + part.Count);
             for (int i = 0; i < part.Count; i++, from += (nint)Stride * Channels, destination += pixelStride)
             {
+                next = Fetch(next, Channels);
                 var copy = new MapArguments { X = from, Y = destination };
                 Kernels->Copy(&copy, Channels);
             }
@@ -39,9 +42,10 @@ internal unsafe struct StridedPixels
         for (long pixel = first; pixel < end;)
         {
             RowPart part = RowPartFrom(pixel, end);
-            float* to = part.At + firstChannel;
+            float* to = part.At + firstChannel, next = NextRow(pixel + part.Count) + firstChannel;
             for (int i = 0; i < part.Count; i++, to += (nint)Stride * Channels, source += pixelStride)
             {
+                next = Fetch(next, channels);
                 var map = new MapArguments { X = source, Y = to };
                 if (add) Kernels->Add(&map, channels);
                 else Kernels->Copy(&map, channels);
@@ -64,6 +68,16 @@ internal unsafe struct StridedPixels
             for (int below = part.Row * Stride + 1; below < endRow; below++) Clear(row += (nint)MapColumns * Channels, endColumn - column);
             pixel += part.Count;
         }
+    }
+
+    /// <summary>The first pixel of the row after one, or the next pixel.</summary>
+    private readonly float* NextRow(long pixel) => RowPartFrom(pixel, pixel + 1).At;
+
+    /// <summary>Asks for a pixel of the next row, while one of this row is copied: copies alone would wait for a few lines at a time.</summary>
+    private readonly float* Fetch(float* pixel, int channels)
+    {
+        for (int c = 0; Sse.IsSupported && c < channels; c += Caches.LineFloats) Sse.Prefetch0(pixel + c);
+        return pixel + (nint)Stride * Channels;
     }
 
     private readonly void Clear(float* at, int pixels) => new Span<float>(at, checked(pixels * Channels)).Clear();
