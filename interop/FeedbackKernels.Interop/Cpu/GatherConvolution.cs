@@ -41,7 +41,7 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     // of a panel into the next one.
     public const nint PanelAheadBytes = 1024;
 
-    // The next tile's pixels are fetched where they take no more than an eighth of L1: with more, both tiles' do not stay.
+    // Most that a tile fetches, an eighth of L1: behind more, its own loads would wait for long.
     private const int MostFetchedBytes = 4096;
 
     // Long enough (about 10 us) to pay for handing out an item, and so many tiles that a panel is used often once it is
@@ -173,23 +173,59 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
         int group = rest / chunks, chunk = first + rest % chunks;
         PixelGrid pixels = Spread == null ? InPlace(chunk) : SpreadChunk(chunk, Spread + worker * SpreadFloats);
         int firstPanel = group * _panelsPerGroup, endPanel = Math.Min(firstPanel + _panelsPerGroup, Layout.Count);
-        if (_scatters) RunAndScatter(firstPanel, endPanel, chunk, pixels, Products + worker * ProductFloats);
-        else RunPanels(firstPanel, endPanel, chunk, pixels);
+        TileFetch fetch = FetchNext(chunk, firstPanel, endPanel, endOfGroup: rest % chunks == chunks - 1);
+        if (_scatters) RunAndScatter(firstPanel, endPanel, chunk, pixels, fetch, Products + worker * ProductFloats);
+        else RunPanels(firstPanel, endPanel, chunk, pixels, fetch);
     }
 
-    private readonly void RunPanels(int firstPanel, int endPanel, int chunk, in PixelGrid pixels)
+    private readonly void RunPanels(int firstPanel, int endPanel, int chunk, in PixelGrid pixels, TileFetch fetch)
     {
-        for (int panel = firstPanel; panel < endPanel; panel++) RunPanel(panel, chunk, pixels);
+        for (int panel = firstPanel; panel < endPanel; panel++) RunPanel(panel, chunk, pixels, ref fetch);
     }
 
-    private readonly void RunAndScatter(int firstPanel, int endPanel, int chunk, in PixelGrid pixels, float* products)
+    /// <summary>What the tiles of an item fetch for the next: the next group's panels, or what the next chunk has of the input and
+    /// this one has not.</summary>
+    private readonly TileFetch FetchNext(int chunk, int firstPanel, int endPanel, bool endOfGroup)
+    {
+        long tiles = 0;
+        for (int panel = firstPanel; panel < endPanel; panel++) tiles += TilesOf(chunk, panel);
+        bool panelsNext = endOfGroup && endPanel < Layout.Count;
+        if (panelsNext ? Kernels->Tiles.FetchesAhead : Spread != null || chunk + 1 >= Chunks) return default;
+        int end = Math.Min(endPanel + endPanel - firstPanel, Layout.Count) - 1;
+        TileFetch fetch = panelsNext
+            ? TileFetch.Over(tiles, Panels + PanelRows * Layout.FirstColumn(endPanel), (long)PanelRows * (Layout.FirstColumn(end) + Layout.Width(end) - Layout.FirstColumn(endPanel)))
+            : FetchPixels(chunk + 1, tiles);
+        return fetch.Bytes <= MostFetchedBytes ? fetch : default;
+    }
+
+    /// <summary>The pixels that a chunk does not share with the one before.</summary>
+    private readonly TileFetch FetchPixels(int chunk, long tiles)
+    {
+        (int n, int firstRow, int endRow, int firstColumn, int endColumn) = ChunkBounds(chunk);
+        int row = firstRow == 0 ? 0 : Math.Max(0, firstRow * Step - OriginRow + TapRows - Step);
+        int end = Math.Min(InputRows, (endRow - 1) * Step - OriginRow + TapRows);
+        float* first = Input + n * InputImageStride + row * InputRowStride;
+        return ColumnItems == 1
+            ? TileFetch.Over(tiles, first, Math.Max(0, end - row) * (long)InputRowStride)
+            : TileFetch.Over(tiles, first + (nint)firstColumn * Step * InputChannels, (long)(endColumn - firstColumn) * Step * InputChannels);
+    }
+
+    /// <summary>Tiles that a chunk is cut into for a panel.</summary>
+    private readonly int TilesOf(int chunk, int panel)
+    {
+        (_, int firstRow, int endRow, int firstColumn, int endColumn) = ChunkBounds(chunk);
+        int tallest = Kernels->Tiles.MaxRows(Layout.Width(panel));
+        return (endRow - firstRow) * ((endColumn - firstColumn + tallest - 1) / tallest);
+    }
+
+    private readonly void RunAndScatter(int firstPanel, int endPanel, int chunk, in PixelGrid pixels, TileFetch fetch, float* products)
     {
         (_, _, _, int first, int end) = ChunkBounds(chunk);
         GatherConvolution collecting = this;
         collecting.Output = products - first * ProductPixel;
         collecting.OutputPixelStride = ProductPixel;
         collecting.Accumulate = false;
-        collecting.RunPanels(firstPanel, endPanel, chunk, pixels);
+        collecting.RunPanels(firstPanel, endPanel, chunk, pixels, fetch);
         if (ClearsBetween && firstPanel == 0) _outputs.ClearBetween(first, end);
         int column = Layout.FirstColumn(firstPanel), columns = Math.Min(Layout.FirstColumn(endPanel), Layout.Columns) - column;
         _outputs.Scatter(first, end, products + column, ProductPixel, column, columns, Accumulate);
@@ -217,21 +253,13 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
 
     private readonly int FirstChunk(int segment) => (int)((long)Chunks * segment / Segments);
 
-    private readonly void RunPanel(int panel, int chunk, in PixelGrid pixels)
+    private readonly void RunPanel(int panel, int chunk, in PixelGrid pixels, ref TileFetch fetch)
     {
         (int n, int firstRow, int endRow, int firstColumn, int endColumn) = ChunkBounds(chunk);
         int length = endColumn - firstColumn;
         int tallest = Kernels->Tiles.MaxRows(Layout.Width(panel)), tiles = (length + tallest - 1) / tallest;
         TapGroup* groups = stackalloc TapGroup[TapColumns];
-        bool fetchesNext = panel % _panelsPerGroup == 0 && Spread == null && P == 1 && TapRows * TapColumns == 1;
-        var run = new TileRun { Panel = panel, Image = n, Groups = groups, Pixels = pixels, FetchesNext = fetchesNext };
-        int panels = Math.Min(_panelsPerGroup, Layout.Count - panel / _panelsPerGroup * _panelsPerGroup), chunkTiles = tiles * (endRow - firstRow);
-        if (TapRows * TapColumns > 1 && ColumnItems == 1)
-        {
-            run.Fetch = FetchRows(chunk + 1, (long)panels * chunkTiles);
-            run.Fetch.Skip(panel % _panelsPerGroup * chunkTiles);
-        }
-
+        var run = new TileRun { Panel = panel, Image = n, Groups = groups, Pixels = pixels };
         for (int i = 0; i < tiles; i += run.Across)
         {
             // Tiles of nearly equal height: a row of 32 pixels is 11 + 11 + 10, not 14 + 14 + 4.
@@ -242,8 +270,8 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
             for (run.Row = firstRow; run.Row < endRow; run.Row += run.Down)
             {
                 run.Down = run.Across == 1 ? RowsLike(run.Row, endRow) : 1;
-                RunTiles(run);
-                run.Fetch.Skip(run.Across * run.Down);
+                RunTiles(run, fetch);
+                fetch.Skip(run.Across * run.Down);
             }
         }
 
@@ -253,16 +281,6 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
             float* row = Output + n * OutputImageStride + p * OutputRowStride + firstColumn * OutputPixelStride + firstOutput;
             FinishTile(row, length, Layout.ValidColumns(panel), firstOutput, chunk, firstOfChunk: p == firstRow);
         }
-    }
-
-    /// <summary>The rows of the input that a chunk does not share with the one before, for so many tiles to fetch.</summary>
-    private readonly TileFetch FetchRows(int chunk, long tiles)
-    {
-        if (chunk >= Chunks) return default;
-        (int n, int firstRow, int endRow, _, _) = ChunkBounds(chunk);
-        int row = firstRow == 0 ? 0 : Math.Max(0, firstRow * Step - OriginRow + TapRows - Step);
-        int end = Math.Min(InputRows, (endRow - 1) * Step - OriginRow + TapRows);
-        return TileFetch.Over(tiles, Input + n * InputImageStride + row * InputRowStride, Math.Max(0, end - row) * (long)InputRowStride);
     }
 
     private static int FirstOf(int tile, int tiles, int length) => (int)((long)length * tile / tiles);
@@ -306,7 +324,7 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     }
 
     /// <summary>Tiles of equal height and taps: neighbours in a row, or one below the other.</summary>
-    private readonly void RunTiles(in TileRun run)
+    private readonly void RunTiles(in TileRun run, TileFetch fetch)
     {
         int width = Layout.Width(run.Panel), valid = Layout.ValidColumns(run.Panel), firstOutput = Layout.FirstColumn(run.Panel);
         nint outputStep = run.Across > 1 ? run.Rows * OutputPixelStride : OutputRowStride;
@@ -331,9 +349,7 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
             tile.Tiles = run.Across * run.Down;
             tile.NonTemporal = NonTemporal && run.GroupCount == 1;
             if (!tile.NonTemporal) tile.NextC = output;
-            tile.Fetch = run.Fetch;
-            if (run.FetchesNext && run.Rows * run.Pixels.PixelStride * sizeof(float) is <= MostFetchedBytes and var bytes)
-                tile.Fetch = new TileFetch { Start = (byte*)(tile.A + tile.ATile), Bytes = bytes, Step = tile.ATile * sizeof(float) };
+            tile.Fetch = fetch;
             SumTaps(run, tile, width);
             return;
         }
@@ -496,11 +512,6 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     {
         public int Panel, Image, Row, Column, Rows, Across, Down, GroupCount;
 
-        /// <summary>Whether the pixels come from far away, and one after another.</summary>
-        public bool FetchesNext;
-
-        /// <summary>What the run's tiles fetch of the next chunk.</summary>
-        public TileFetch Fetch;
         public TapGroup* Groups;
         public PixelGrid Pixels;
     }
