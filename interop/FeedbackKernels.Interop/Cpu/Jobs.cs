@@ -1,3 +1,5 @@
+using System.Runtime.Intrinsics.X86;
+
 namespace FeedbackKernels.Interop;
 
 /// <summary>An elementwise operation, cut into runs of elements.</summary>
@@ -84,31 +86,76 @@ internal unsafe struct TransposedMapJob : IParallelJob
 
     private readonly int BlocksOfK => (K + BlockK - 1) / BlockK;
 
+    private readonly int BlocksOfC => (C + BlockC - 1) / BlockC;
+
     public readonly int Items => Taps * BlocksOfK;
 
     public readonly void Run(int item, int worker)
     {
-        int tap = item / BlocksOfK, firstK = item % BlocksOfK * BlockK;
-        int rows = Math.Min(BlockK, K - firstK);
-        float* block = stackalloc float[BlockK * BlockC];
-        for (int firstC = 0; firstC < C; firstC += BlockC)
+        float* scratch = stackalloc float[BlockK * BlockC];
+        Block block = BlockOf(item, 0);
+        for (int i = 1; i <= BlocksOfC; i++)
         {
-            int columns = Math.Min(BlockC, C - firstC);
-            Kernels->Transpose(Forward + ((nint)tap * C + firstC) * K + firstK, K, columns, rows, block, BlockC);
-            for (int c = 0; c < columns && ForwardArguments.Y != null; c++)
-            {
-                MapArguments row = ForwardArguments.From(((long)tap * C + firstC + c) * K + firstK);
-                Kernel(&row, rows);
-            }
-
-            for (int k = 0; k < rows; k++)
-            {
-                MapArguments row = Arguments.From(((long)tap * K + firstK + k) * C + firstC);
-                row.X = block + k * BlockC;
-                Kernel(&row, columns);
-            }
+            Block next = i < BlocksOfC ? BlockOf(item, i) : item + 1 < Items ? BlockOf(item + 1, 0) : default;
+            RunBlock(block, next, scratch);
+            block = next;
         }
     }
+
+    private readonly Block BlockOf(int item, int i)
+    {
+        int firstK = item % BlocksOfK * BlockK, firstC = i * BlockC;
+        return new Block(item / BlocksOfK, firstK, firstC, Math.Min(BlockK, K - firstK), Math.Min(BlockC, C - firstC));
+    }
+
+    private readonly void RunBlock(in Block block, in Block next, float* scratch)
+    {
+        Kernels->Transpose(Forward + ForwardAt(block, 0), K, block.Columns, block.Rows, scratch, BlockC);
+        MapArguments row = ForwardArguments.From(ForwardAt(block, 0));
+        for (int c = 0; c < block.Columns; c++)
+        {
+            if (c < next.Columns) FetchForward(ForwardAt(next, c), next.Rows);
+            if (ForwardArguments.Y == null) continue;
+            Kernel(&row, block.Rows);
+            row.Move(K);
+        }
+
+        row = Arguments.From(FeedbackAt(block, 0));
+        for (int k = 0; k < block.Rows; k++)
+        {
+            if (k < next.Rows) FetchFeedback(FeedbackAt(next, k), next.Columns);
+            row.X = scratch + k * BlockC;
+            Kernel(&row, block.Columns);
+            row.Move(C);
+        }
+    }
+
+    private readonly long ForwardAt(in Block block, int c) => ((long)block.Tap * C + block.FirstC + c) * K + block.FirstK;
+
+    private readonly long FeedbackAt(in Block block, int k) => ((long)block.Tap * K + block.FirstK + k) * C + block.FirstC;
+
+    // The rows of a block are so short, and so far apart, that no stream predicts them: they are fetched a block ahead.
+    private readonly void FetchForward(long at, int floats)
+    {
+        Fetch(Forward, at, floats);
+        Fetch(ForwardArguments.Y, at, floats);
+        Fetch(ForwardArguments.Z, at, floats);
+    }
+
+    private readonly void FetchFeedback(long at, int floats)
+    {
+        Fetch(Arguments.Y, at, floats);
+        Fetch(Arguments.Z, at, floats);
+    }
+
+    private static void Fetch(float* tensor, long at, int floats)
+    {
+        if (!Sse.IsSupported || tensor == null) return;
+        for (int i = 0; i < floats; i += Caches.LineFloats) Sse.Prefetch1(tensor + at + i);
+    }
+
+    /// <summary>Channels by columns of one tap.</summary>
+    private readonly record struct Block(int Tap, int FirstK, int FirstC, int Rows, int Columns);
 }
 
 /// <summary>

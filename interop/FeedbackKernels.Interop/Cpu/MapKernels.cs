@@ -13,10 +13,16 @@ internal unsafe struct MapArguments
     public readonly MapArguments From(long first)
     {
         MapArguments moved = this;
-        if (X != null) moved.X += first;
-        if (Y != null) moved.Y += first;
-        if (Z != null) moved.Z += first;
+        moved.Move(first);
         return moved;
+    }
+
+    /// <summary>Goes on to the operands from element <paramref name="first"/> on.</summary>
+    public void Move(long first)
+    {
+        if (X != null) X += first;
+        if (Y != null) Y += first;
+        if (Z != null) Z += first;
     }
 }
 

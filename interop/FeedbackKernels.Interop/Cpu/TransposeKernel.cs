@@ -15,9 +15,10 @@ internal static unsafe class TransposeKernel<TVector, TOps>
     public static void Run(float* source, nint sourceStride, int rows, int columns, float* destination, nint destinationStride)
     {
         int lanes = TOps.Count, wholeRows = rows - rows % lanes, wholeColumns = columns - columns % lanes;
-        for (int column = 0; column < wholeColumns; column += lanes)
+        // Along the rows: those of a wide source lie a multiple of 4 KiB apart, in few sets of L1.
+        for (int row = 0; row < wholeRows; row += lanes)
         {
-            for (int row = 0; row < wholeRows; row += lanes)
+            for (int column = 0; column < wholeColumns; column += lanes)
                 TOps.Transpose(source + row * sourceStride + column, sourceStride, destination + column * destinationStride + row, destinationStride);
         }
 
