@@ -17,8 +17,9 @@ internal unsafe struct WeightGradient : IParallelJob
     // Pixels of a block: a panel of dy (128 bytes a pixel) and a strip of x (64) stay in L1 while all taps pass over them.
     private const int BlockPixels = 200;
 
-    // Where dW is so large, reading and writing it once a block costs more than reading panels from L2: blocks are twice as long.
-    private const long LargeWeightBytes = 1024 * 1024;
+    // Where dW is so large, reading and writing it once a block costs more than reading panels from L2: blocks are twice as long,
+    // if L2 holds as much.
+    private const long LargeWeightBytes = 1024 * 1024, LargeBlockLevel2 = 1024 * 1024;
 
     // Panels of dy that are copied together: neighbours in memory, as many as leave most of L2 to the rest.
     private static readonly long ErrorBytes = Caches.Level2 / 4;
@@ -107,7 +108,7 @@ internal unsafe struct WeightGradient : IParallelJob
         long weightBytes = Shape.WeightLength * sizeof(float);
         long worthwhile = Math.Max(1, (long)Shape.N * Shape.P * Shape.Q / SharePixels);
         Shares = (int)Math.Clamp(PartialBytes / weightBytes + 1, 1, Math.Min(worthwhile, Math.Min(Shape.N, MostShares)));
-        int pixels = weightBytes >= LargeWeightBytes ? 2 * BlockPixels : BlockPixels;
+        int pixels = weightBytes >= LargeWeightBytes && Caches.Level2 >= LargeBlockLevel2 ? 2 * BlockPixels : BlockPixels;
         _rowsPerBlock = Math.Clamp(pixels / Shape.Q, 1, Shape.P);
         _imagesPerBlock = Math.Clamp(pixels / (_rowsPerBlock * Shape.Q), 1, (Shape.N + Shares - 1) / Shares);
         long strips = (TileRows + StripRows - 1) / StripRows, groupStrips = Math.Max(1, GroupBytes / (StripStride * sizeof(float)));
