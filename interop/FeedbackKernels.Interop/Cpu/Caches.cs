@@ -14,6 +14,18 @@ internal static class Caches
     /// them.</summary>
     public static readonly long Level2 = Read();
 
+    /// <summary>Asks for lines into the first level of cache; they need not be mapped.</summary>
+    public static unsafe void Fetch(float* first, nint floats)
+    {
+        for (nint i = 0; Sse.IsSupported && i < floats; i += LineFloats) Sse.Prefetch0(first + i);
+    }
+
+    /// <summary>The same into the second level, for what is wanted later.</summary>
+    public static unsafe void FetchIntoLevel2(float* first, nint floats)
+    {
+        for (nint i = 0; Sse.IsSupported && i < floats; i += LineFloats) Sse.Prefetch1(first + i);
+    }
+
     private static long Read()
     {
         // AMD's and Intel's processors tell it in the same place: leaf 0x80000006, the upper half of ecx, in KiB.

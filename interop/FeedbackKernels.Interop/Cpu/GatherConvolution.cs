@@ -187,13 +187,13 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     /// this one has not.</summary>
     private readonly TileFetch FetchNext(int chunk, int firstPanel, int endPanel, bool endOfGroup)
     {
-        long tiles = 0;
-        for (int panel = firstPanel; panel < endPanel; panel++) tiles += TilesOf(chunk, panel);
         bool panelsNext = endOfGroup && endPanel < Layout.Count;
         if (panelsNext ? Kernels->Tiles.FetchesAhead : Spread != null || chunk + 1 >= Chunks) return default;
-        int end = Math.Min(endPanel + endPanel - firstPanel, Layout.Count) - 1;
+        long tiles = 0;
+        for (int panel = firstPanel; panel < endPanel; panel++) tiles += TilesOf(chunk, panel);
+        int column = Layout.FirstColumn(endPanel), endColumn = Layout.FirstColumn(Math.Min(endPanel + endPanel - firstPanel, Layout.Count));
         TileFetch fetch = panelsNext
-            ? TileFetch.Over(tiles, Panels + PanelRows * Layout.FirstColumn(endPanel), (long)PanelRows * (Layout.FirstColumn(end) + Layout.Width(end) - Layout.FirstColumn(endPanel)))
+            ? TileFetch.Over(tiles, Panels + PanelRows * column, (long)PanelRows * (endColumn - column))
             : FetchPixels(chunk + 1, tiles);
         return fetch.Bytes <= MostFetchedBytes ? fetch : default;
     }

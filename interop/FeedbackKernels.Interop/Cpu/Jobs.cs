@@ -1,5 +1,3 @@
-using System.Runtime.Intrinsics.X86;
-
 namespace FeedbackKernels.Interop;
 
 /// <summary>An elementwise operation, cut into runs of elements.</summary>
@@ -150,8 +148,7 @@ internal unsafe struct TransposedMapJob : IParallelJob
 
     private static void Fetch(float* tensor, long at, int floats)
     {
-        if (!Sse.IsSupported || tensor == null) return;
-        for (int i = 0; i < floats; i += Caches.LineFloats) Sse.Prefetch1(tensor + at + i);
+        if (tensor != null) Caches.FetchIntoLevel2(tensor + at, floats);
     }
 
     /// <summary>Channels by columns of one tap.</summary>

@@ -1,5 +1,3 @@
-using System.Runtime.Intrinsics.X86;
-
 namespace FeedbackKernels.Interop;
 
 /// <summary>
@@ -76,7 +74,7 @@ internal unsafe struct StridedPixels
     /// <summary>Asks for a pixel of the next row, while one of this row is copied: copies alone would wait for a few lines at a time.</summary>
     private readonly float* Fetch(float* pixel, int channels)
     {
-        for (int c = 0; Sse.IsSupported && c < channels; c += Caches.LineFloats) Sse.Prefetch0(pixel + c);
+        Caches.Fetch(pixel, channels);
         return pixel + (nint)Stride * Channels;
     }
 

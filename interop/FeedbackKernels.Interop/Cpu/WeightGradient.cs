@@ -186,10 +186,7 @@ internal unsafe struct WeightGradient : IParallelJob
         for (nint p = 0; p < rows; p++)
         {
             float* pixel = X + (inputRow + p * Shape.Stride) * Shape.W * Shape.C + block.FirstRow;
-            for (int q = 0; q < Shape.Q; q++, pixel += (nint)Shape.Stride * Shape.C)
-            {
-                for (int c = 0; c < block.Rows; c += StripFloats) Sse.Prefetch1(pixel + c);
-            }
+            for (int q = 0; q < Shape.Q; q++, pixel += (nint)Shape.Stride * Shape.C) Caches.FetchIntoLevel2(pixel, block.Rows);
         }
     }
 

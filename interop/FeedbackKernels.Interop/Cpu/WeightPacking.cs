@@ -83,10 +83,7 @@ internal unsafe struct WeightPacking : IParallelJob
         {
             float* row = Source + tap / TapColumns * TapRowStride + tap % TapColumns * TapColumnStride
                 + firstChannel * ChannelStride + Layout.FirstColumn(panel) * ColumnStride;
-            for (int i = 0; i < rows; i++, row += stride)
-            {
-                for (int f = 0; f < floats; f += Caches.LineFloats) Sse.Prefetch0(row + f);
-            }
+            for (int i = 0; i < rows; i++, row += stride) Caches.Fetch(row, floats);
         }
     }
 
