@@ -9,7 +9,7 @@ namespace FeedbackKernels.Interop;
 /// </summary>
 internal unsafe struct TileArguments
 {
-    /// <summary>Left operand, broadcast: tile row i of a step is A[i * ARow].</summary>
+    /// <summary>Left operand, broadcast: tile row i of a step is A[i * ARow]. Of ARow and AInner at least one is 1.</summary>
     public float* A;
     public nint ARow, AInner, AMiddle, AOuter;
 
@@ -80,12 +80,14 @@ internal interface IConstant
 /// were left in the loops), and the branches on the constants leave just the rows and columns of the instantiation. At 14x2 on
 /// AVX-512 that is 28 accumulators, two vectors of B and one broadcast: 31 of 32 registers. With 16 registers it is 4x3: 12
 /// accumulators for 7 loads a step, where 6x2 needs 8, and loads are what two threads of a core run out of first.
+/// <typeparamref name="TUnitSteps"/> is 1 where AInner is, 0 where it is ARow: distances of one float are part of an instruction.
 /// </summary>
-internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
+internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns, TUnitSteps>
     where TVector : unmanaged
     where TOps : unmanaged, IVectorOps<TVector>
     where TRows : unmanaged, IConstant
     where TColumns : unmanaged, IConstant
+    where TUnitSteps : unmanaged, IConstant
 {
     // Optimised at its first call: code that starts in the lower tier runs twenty times slower until it is replaced.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -136,8 +138,8 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
 
         // Byte strides: rows 0 to 8 are one addressing mode each from a (base + {0, 1, 2, 4, 8} * s1, s3, s5, s3 * 2, s7),
         // rows 9 to 13 the same from a second base nine rows on.
-        nint s1 = t->ARow * sizeof(float), s3 = 3 * s1, s5 = 5 * s1, s7 = 7 * s1;
-        nint aInner = t->AInner * sizeof(float), inner = t->Inner, ahead = t->Ahead;
+        nint s1 = TUnitSteps.Value == 1 ? t->ARow * sizeof(float) : sizeof(float), s3 = 3 * s1, s5 = 5 * s1, s7 = 7 * s1;
+        nint aInner = TUnitSteps.Value == 1 ? sizeof(float) : t->AInner * sizeof(float), inner = t->Inner, ahead = t->Ahead;
         byte* aOuter = (byte*)aTile, bOuter = (byte*)t->B;
         nint outer = t->Outer;
         do
@@ -149,31 +151,45 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
                 byte* a = aMiddle, b = bMiddle;
                 nint step = inner;
                 TVector b0, b1 = TOps.Zero, b2 = TOps.Zero, x;
-                // With few registers the loop's own instructions weigh: two steps a turn. With many, a step has loads to spare, and
-                // a prefetch takes the place of one.
-                for (; TOps.Registers <= 16 && TColumns.Value > 1 && step >= 2; step -= 2)
+                // Two threads of a core share its front end, which then has three places a cycle for two products. With few registers
+                // steps are short, so they come in fours, and the third vector of B is an operand in memory: 4x3 has 18 instructions
+                // a step, six cycles of either. With many, a step has places to spare, for a prefetch too.
+                for (; TOps.Registers <= 16 && TColumns.Value > 1 && step >= 4; step -= 4)
                 {
                     b0 = TOps.Load((float*)b);
-                    if (TColumns.Value > 1) b1 = TOps.Load((float*)b + TOps.Count);
-                    if (TColumns.Value > 2) b2 = TOps.Load((float*)b + 2 * TOps.Count);
-                    if (TRows.Value > 0) { x = TOps.Broadcast(*(float*)a); c0a = TOps.MultiplyAdd(x, b0, c0a); if (TColumns.Value > 1) c0b = TOps.MultiplyAdd(x, b1, c0b); if (TColumns.Value > 2) c0c = TOps.MultiplyAdd(x, b2, c0c); }
-                    if (TRows.Value > 1) { x = TOps.Broadcast(*(float*)(a + s1)); c1a = TOps.MultiplyAdd(x, b0, c1a); if (TColumns.Value > 1) c1b = TOps.MultiplyAdd(x, b1, c1b); if (TColumns.Value > 2) c1c = TOps.MultiplyAdd(x, b2, c1c); }
-                    if (TRows.Value > 2) { x = TOps.Broadcast(*(float*)(a + s1 * 2)); c2a = TOps.MultiplyAdd(x, b0, c2a); if (TColumns.Value > 1) c2b = TOps.MultiplyAdd(x, b1, c2b); if (TColumns.Value > 2) c2c = TOps.MultiplyAdd(x, b2, c2c); }
-                    if (TRows.Value > 3) { x = TOps.Broadcast(*(float*)(a + s3)); c3a = TOps.MultiplyAdd(x, b0, c3a); if (TColumns.Value > 1) c3b = TOps.MultiplyAdd(x, b1, c3b); if (TColumns.Value > 2) c3c = TOps.MultiplyAdd(x, b2, c3c); }
-                    if (TRows.Value > 4) { x = TOps.Broadcast(*(float*)(a + s1 * 4)); c4a = TOps.MultiplyAdd(x, b0, c4a); if (TColumns.Value > 1) c4b = TOps.MultiplyAdd(x, b1, c4b); }
-                    if (TRows.Value > 5) { x = TOps.Broadcast(*(float*)(a + s5)); c5a = TOps.MultiplyAdd(x, b0, c5a); if (TColumns.Value > 1) c5b = TOps.MultiplyAdd(x, b1, c5b); }
-                    a += aInner;
+                    b1 = TOps.Load((float*)b + TOps.Count);
+                    if (TRows.Value > 0) { x = Left(a, s1, s3, s5, aInner, 0, 0); c0a = TOps.MultiplyAdd(x, b0, c0a); c0b = TOps.MultiplyAdd(x, b1, c0b); if (TColumns.Value > 2) c0c = TOps.MultiplyAdd(x, TOps.Load((float*)b + 2 * TOps.Count), c0c); }
+                    if (TRows.Value > 1) { x = Left(a, s1, s3, s5, aInner, 1, 0); c1a = TOps.MultiplyAdd(x, b0, c1a); c1b = TOps.MultiplyAdd(x, b1, c1b); if (TColumns.Value > 2) c1c = TOps.MultiplyAdd(x, TOps.Load((float*)b + 2 * TOps.Count), c1c); }
+                    if (TRows.Value > 2) { x = Left(a, s1, s3, s5, aInner, 2, 0); c2a = TOps.MultiplyAdd(x, b0, c2a); c2b = TOps.MultiplyAdd(x, b1, c2b); if (TColumns.Value > 2) c2c = TOps.MultiplyAdd(x, TOps.Load((float*)b + 2 * TOps.Count), c2c); }
+                    if (TRows.Value > 3) { x = Left(a, s1, s3, s5, aInner, 3, 0); c3a = TOps.MultiplyAdd(x, b0, c3a); c3b = TOps.MultiplyAdd(x, b1, c3b); if (TColumns.Value > 2) c3c = TOps.MultiplyAdd(x, TOps.Load((float*)b + 2 * TOps.Count), c3c); }
+                    if (TRows.Value > 4) { x = Left(a, s1, s3, s5, aInner, 4, 0); c4a = TOps.MultiplyAdd(x, b0, c4a); c4b = TOps.MultiplyAdd(x, b1, c4b); }
+                    if (TRows.Value > 5) { x = Left(a, s1, s3, s5, aInner, 5, 0); c5a = TOps.MultiplyAdd(x, b0, c5a); c5b = TOps.MultiplyAdd(x, b1, c5b); }
                     b0 = TOps.Load((float*)(b + rowBytes));
-                    if (TColumns.Value > 1) b1 = TOps.Load((float*)(b + rowBytes) + TOps.Count);
-                    if (TColumns.Value > 2) b2 = TOps.Load((float*)(b + rowBytes) + 2 * TOps.Count);
-                    if (TRows.Value > 0) { x = TOps.Broadcast(*(float*)a); c0a = TOps.MultiplyAdd(x, b0, c0a); if (TColumns.Value > 1) c0b = TOps.MultiplyAdd(x, b1, c0b); if (TColumns.Value > 2) c0c = TOps.MultiplyAdd(x, b2, c0c); }
-                    if (TRows.Value > 1) { x = TOps.Broadcast(*(float*)(a + s1)); c1a = TOps.MultiplyAdd(x, b0, c1a); if (TColumns.Value > 1) c1b = TOps.MultiplyAdd(x, b1, c1b); if (TColumns.Value > 2) c1c = TOps.MultiplyAdd(x, b2, c1c); }
-                    if (TRows.Value > 2) { x = TOps.Broadcast(*(float*)(a + s1 * 2)); c2a = TOps.MultiplyAdd(x, b0, c2a); if (TColumns.Value > 1) c2b = TOps.MultiplyAdd(x, b1, c2b); if (TColumns.Value > 2) c2c = TOps.MultiplyAdd(x, b2, c2c); }
-                    if (TRows.Value > 3) { x = TOps.Broadcast(*(float*)(a + s3)); c3a = TOps.MultiplyAdd(x, b0, c3a); if (TColumns.Value > 1) c3b = TOps.MultiplyAdd(x, b1, c3b); if (TColumns.Value > 2) c3c = TOps.MultiplyAdd(x, b2, c3c); }
-                    if (TRows.Value > 4) { x = TOps.Broadcast(*(float*)(a + s1 * 4)); c4a = TOps.MultiplyAdd(x, b0, c4a); if (TColumns.Value > 1) c4b = TOps.MultiplyAdd(x, b1, c4b); }
-                    if (TRows.Value > 5) { x = TOps.Broadcast(*(float*)(a + s5)); c5a = TOps.MultiplyAdd(x, b0, c5a); if (TColumns.Value > 1) c5b = TOps.MultiplyAdd(x, b1, c5b); }
-                    a += aInner;
-                    b += 2 * rowBytes;
+                    b1 = TOps.Load((float*)(b + rowBytes) + TOps.Count);
+                    if (TRows.Value > 0) { x = Left(a, s1, s3, s5, aInner, 0, 1); c0a = TOps.MultiplyAdd(x, b0, c0a); c0b = TOps.MultiplyAdd(x, b1, c0b); if (TColumns.Value > 2) c0c = TOps.MultiplyAdd(x, TOps.Load((float*)(b + rowBytes) + 2 * TOps.Count), c0c); }
+                    if (TRows.Value > 1) { x = Left(a, s1, s3, s5, aInner, 1, 1); c1a = TOps.MultiplyAdd(x, b0, c1a); c1b = TOps.MultiplyAdd(x, b1, c1b); if (TColumns.Value > 2) c1c = TOps.MultiplyAdd(x, TOps.Load((float*)(b + rowBytes) + 2 * TOps.Count), c1c); }
+                    if (TRows.Value > 2) { x = Left(a, s1, s3, s5, aInner, 2, 1); c2a = TOps.MultiplyAdd(x, b0, c2a); c2b = TOps.MultiplyAdd(x, b1, c2b); if (TColumns.Value > 2) c2c = TOps.MultiplyAdd(x, TOps.Load((float*)(b + rowBytes) + 2 * TOps.Count), c2c); }
+                    if (TRows.Value > 3) { x = Left(a, s1, s3, s5, aInner, 3, 1); c3a = TOps.MultiplyAdd(x, b0, c3a); c3b = TOps.MultiplyAdd(x, b1, c3b); if (TColumns.Value > 2) c3c = TOps.MultiplyAdd(x, TOps.Load((float*)(b + rowBytes) + 2 * TOps.Count), c3c); }
+                    if (TRows.Value > 4) { x = Left(a, s1, s3, s5, aInner, 4, 1); c4a = TOps.MultiplyAdd(x, b0, c4a); c4b = TOps.MultiplyAdd(x, b1, c4b); }
+                    if (TRows.Value > 5) { x = Left(a, s1, s3, s5, aInner, 5, 1); c5a = TOps.MultiplyAdd(x, b0, c5a); c5b = TOps.MultiplyAdd(x, b1, c5b); }
+                    b0 = TOps.Load((float*)(b + 2 * rowBytes));
+                    b1 = TOps.Load((float*)(b + 2 * rowBytes) + TOps.Count);
+                    if (TRows.Value > 0) { x = Left(a, s1, s3, s5, aInner, 0, 2); c0a = TOps.MultiplyAdd(x, b0, c0a); c0b = TOps.MultiplyAdd(x, b1, c0b); if (TColumns.Value > 2) c0c = TOps.MultiplyAdd(x, TOps.Load((float*)(b + 2 * rowBytes) + 2 * TOps.Count), c0c); }
+                    if (TRows.Value > 1) { x = Left(a, s1, s3, s5, aInner, 1, 2); c1a = TOps.MultiplyAdd(x, b0, c1a); c1b = TOps.MultiplyAdd(x, b1, c1b); if (TColumns.Value > 2) c1c = TOps.MultiplyAdd(x, TOps.Load((float*)(b + 2 * rowBytes) + 2 * TOps.Count), c1c); }
+                    if (TRows.Value > 2) { x = Left(a, s1, s3, s5, aInner, 2, 2); c2a = TOps.MultiplyAdd(x, b0, c2a); c2b = TOps.MultiplyAdd(x, b1, c2b); if (TColumns.Value > 2) c2c = TOps.MultiplyAdd(x, TOps.Load((float*)(b + 2 * rowBytes) + 2 * TOps.Count), c2c); }
+                    if (TRows.Value > 3) { x = Left(a, s1, s3, s5, aInner, 3, 2); c3a = TOps.MultiplyAdd(x, b0, c3a); c3b = TOps.MultiplyAdd(x, b1, c3b); if (TColumns.Value > 2) c3c = TOps.MultiplyAdd(x, TOps.Load((float*)(b + 2 * rowBytes) + 2 * TOps.Count), c3c); }
+                    if (TRows.Value > 4) { x = Left(a, s1, s3, s5, aInner, 4, 2); c4a = TOps.MultiplyAdd(x, b0, c4a); c4b = TOps.MultiplyAdd(x, b1, c4b); }
+                    if (TRows.Value > 5) { x = Left(a, s1, s3, s5, aInner, 5, 2); c5a = TOps.MultiplyAdd(x, b0, c5a); c5b = TOps.MultiplyAdd(x, b1, c5b); }
+                    b0 = TOps.Load((float*)(b + 3 * rowBytes));
+                    b1 = TOps.Load((float*)(b + 3 * rowBytes) + TOps.Count);
+                    if (TRows.Value > 0) { x = Left(a, s1, s3, s5, aInner, 0, 3); c0a = TOps.MultiplyAdd(x, b0, c0a); c0b = TOps.MultiplyAdd(x, b1, c0b); if (TColumns.Value > 2) c0c = TOps.MultiplyAdd(x, TOps.Load((float*)(b + 3 * rowBytes) + 2 * TOps.Count), c0c); }
+                    if (TRows.Value > 1) { x = Left(a, s1, s3, s5, aInner, 1, 3); c1a = TOps.MultiplyAdd(x, b0, c1a); c1b = TOps.MultiplyAdd(x, b1, c1b); if (TColumns.Value > 2) c1c = TOps.MultiplyAdd(x, TOps.Load((float*)(b + 3 * rowBytes) + 2 * TOps.Count), c1c); }
+                    if (TRows.Value > 2) { x = Left(a, s1, s3, s5, aInner, 2, 3); c2a = TOps.MultiplyAdd(x, b0, c2a); c2b = TOps.MultiplyAdd(x, b1, c2b); if (TColumns.Value > 2) c2c = TOps.MultiplyAdd(x, TOps.Load((float*)(b + 3 * rowBytes) + 2 * TOps.Count), c2c); }
+                    if (TRows.Value > 3) { x = Left(a, s1, s3, s5, aInner, 3, 3); c3a = TOps.MultiplyAdd(x, b0, c3a); c3b = TOps.MultiplyAdd(x, b1, c3b); if (TColumns.Value > 2) c3c = TOps.MultiplyAdd(x, TOps.Load((float*)(b + 3 * rowBytes) + 2 * TOps.Count), c3c); }
+                    if (TRows.Value > 4) { x = Left(a, s1, s3, s5, aInner, 4, 3); c4a = TOps.MultiplyAdd(x, b0, c4a); c4b = TOps.MultiplyAdd(x, b1, c4b); }
+                    if (TRows.Value > 5) { x = Left(a, s1, s3, s5, aInner, 5, 3); c5a = TOps.MultiplyAdd(x, b0, c5a); c5b = TOps.MultiplyAdd(x, b1, c5b); }
+                    a += 4 * aInner;
+                    b += 4 * rowBytes;
                 }
 
                 if (step != 0) do
@@ -256,5 +272,15 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns>
         aTile += t->ATile;
         cTile += t->CTile;
         goto NextTile;
+    }
+
+    /// <summary>The left operand of a row, so many steps on.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static TVector Left(byte* a, nint s1, nint s3, nint s5, nint aInner, int row, int step)
+    {
+        byte* at = TUnitSteps.Value == 1
+            ? a + row switch { 0 => 0, 1 => s1, 2 => s1 * 2, 3 => s3, 4 => s1 * 4, _ => s5 } + step * sizeof(float)
+            : a + step * aInner + row * sizeof(float);
+        return TOps.Broadcast(*(float*)at);
     }
 }

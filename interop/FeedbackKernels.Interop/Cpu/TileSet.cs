@@ -3,9 +3,10 @@ namespace FeedbackKernels.Interop;
 /// <summary>The tile kernels of one vector type, by height and width.</summary>
 internal unsafe struct TileSet
 {
-    private const int Tallest = 14, Widest = 3;
+    private const int Tallest = 14, Widest = 3, HalfLength = Tallest * Widest;
 
-    private fixed long _kernels[Tallest * Widest];
+    // Two halves: for left operands whose rows are one float apart, and for those whose steps are.
+    private fixed long _kernels[2 * HalfLength];
 
     private readonly int _registers;
 
@@ -44,8 +45,11 @@ internal unsafe struct TileSet
     }
 
     /// <summary>Runs the tile of so many rows by so many columns (one vector of them to <see cref="Vectors"/>).</summary>
-    public readonly void Run(int rows, int width, TileArguments* arguments) =>
-        ((delegate*<TileArguments*, void>)(nint)_kernels[(rows - 1) * Widest + Across(width) - 1])(arguments);
+    public readonly void Run(int rows, int width, TileArguments* arguments)
+    {
+        int half = arguments->AInner == 1 ? HalfLength : 0;
+        ((delegate*<TileArguments*, void>)(nint)_kernels[half + (rows - 1) * Widest + Across(width) - 1])(arguments);
+    }
 
     private readonly int Across(int width) => width <= Lanes ? 1 : width <= 2 * Lanes ? 2 : 3;
 
@@ -76,11 +80,23 @@ internal unsafe struct TileSet
         where TOps : unmanaged, IVectorOps<TVector>
         where TRows : unmanaged, IConstant
     {
-        int first = (TRows.Value - 1) * Widest;
-        _kernels[first] = (nint)(delegate*<TileArguments*, void>)&TileKernel<TVector, TOps, TRows, One>.Run;
-        _kernels[first + 1] = (nint)(delegate*<TileArguments*, void>)&TileKernel<TVector, TOps, TRows, Two>.Run;
-        _kernels[first + 2] = (nint)(delegate*<TileArguments*, void>)&TileKernel<TVector, TOps, TRows, Three>.Run;
+        Add<TVector, TOps, TRows, Zero>();
+        Add<TVector, TOps, TRows, One>();
     }
+
+    private void Add<TVector, TOps, TRows, TUnitSteps>()
+        where TVector : unmanaged
+        where TOps : unmanaged, IVectorOps<TVector>
+        where TRows : unmanaged, IConstant
+        where TUnitSteps : unmanaged, IConstant
+    {
+        int first = TUnitSteps.Value * HalfLength + (TRows.Value - 1) * Widest;
+        _kernels[first] = (nint)(delegate*<TileArguments*, void>)&TileKernel<TVector, TOps, TRows, One, TUnitSteps>.Run;
+        _kernels[first + 1] = (nint)(delegate*<TileArguments*, void>)&TileKernel<TVector, TOps, TRows, Two, TUnitSteps>.Run;
+        _kernels[first + 2] = (nint)(delegate*<TileArguments*, void>)&TileKernel<TVector, TOps, TRows, Three, TUnitSteps>.Run;
+    }
+
+    private readonly struct Zero : IConstant { public static int Value => 0; }
 
     private readonly struct One : IConstant { public static int Value => 1; }
 
