@@ -135,13 +135,14 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
         _inputs = Pixels(Input, Step, InputChannels, InputRows, InputColumns);
         FlattenPixels();
         long panelBytes = Math.Max(1, PanelRows) * Layout.FullWidth * sizeof(float);
-        _panelsPerGroup = panelBytes <= SmallPanelBytes && TapRows * TapColumns == 1
-            ? Layout.Count
-            : (int)Math.Clamp(PanelGroupBytes / panelBytes, 1, Layout.Count);
+        bool oneGroup = panelBytes <= SmallPanelBytes && TapRows * TapColumns == 1;
+        _panelsPerGroup = oneGroup ? Layout.Count : (int)Math.Clamp(PanelGroupBytes / panelBytes, 1, Layout.Count);
         int tile = Kernels->Tiles.MaxRows(Layout.FullWidth);
         double pixelFlops = 2.0 * Math.Max(1, PanelRows) * Math.Min(_panelsPerGroup * Layout.FullWidth, Layout.Columns);
-        double pixels = Math.Max(ChunkTiles * tile, ChunkFlops / pixelFlops);
-        pixels = Math.Min(pixels, ChunkInputBytes / ((double)Step * Step * InputChannels * sizeof(float)));
+        double pixels = ChunkInputBytes / ((double)Step * Step * InputChannels * sizeof(float));
+        // Where panels leave L2 before the next chunk wants them, chunks are as large as can be.
+        bool rereadsPanels = oneGroup && panelBytes * Layout.Count > SmallPanelBytes;
+        if (!rereadsPanels) pixels = Math.Min(pixels, Math.Max(ChunkTiles * tile, ChunkFlops / pixelFlops));
         pixels = Math.Min(pixels, (double)N * P * Q / FewestChunks);
         int most = (int)Math.Max(1, pixels / tile) * tile;
         _rowsPerItem = Math.Clamp(most / Q, 1, P);
