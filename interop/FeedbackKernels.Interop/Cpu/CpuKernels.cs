@@ -16,7 +16,7 @@ internal unsafe struct CpuKernels
     /// <summary>See <see cref="TransposeKernel{TVector, TOps}.Run"/>.</summary>
     public delegate*<float*, nint, int, int, float*, nint, void> Transpose;
     public delegate*<ChannelArguments*, long, long, void> Statistics, Affine, BackwardSums, BackwardApply;
-    public delegate*<MapArguments*, long, void> Add, Copy, Fill, ScaleTo, Combine, Sign, Sgd, Relu, ReluBackward, Sigmoid, SigmoidBackward;
+    public delegate*<MapArguments*, long, void> Add, Copy, CopyNonTemporal, Fill, FillNonTemporal, ScaleTo, Combine, Sign, Sgd, Relu, ReluBackward, Sigmoid, SigmoidBackward;
     public delegate*<WinogradArguments*, void> WinogradWeights, WinogradGradient;
     public TransformSet WinogradInput, WinogradOutput, WinogradError;
     public delegate*<PoolArguments*, void> MaxPool, AveragePool, SpreadAverage;
@@ -50,6 +50,8 @@ internal unsafe struct CpuKernels
             BackwardApply = &ChannelKernels<TVector, TOps>.BackwardApply,
             Add = &MapKernel<TVector, TOps, Maps.Add>.Run,
             Copy = &MapKernel<TVector, TOps, Maps.Copy>.Run,
+            CopyNonTemporal = &MapKernel<TVector, TOps, Maps.CopyNonTemporal>.Run,
+            FillNonTemporal = &MapKernel<TVector, TOps, Maps.FillNonTemporal>.Run,
             Fill = &MapKernel<TVector, TOps, Maps.Fill>.Run,
             ScaleTo = &MapKernel<TVector, TOps, Maps.ScaleTo>.Run,
             Combine = &MapKernel<TVector, TOps, Maps.Combine>.Run,

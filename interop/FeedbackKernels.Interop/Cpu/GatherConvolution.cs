@@ -37,6 +37,10 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     // before anything reads it.
     private const long NonTemporalBytes = 8 * 1024 * 1024;
 
+    // Half as much for an output of which a strided 1x1 convolution's feedback computes few pixels: the rest are zeros, whose
+    // lines no tile has fetched.
+    private const long SparseNonTemporalBytes = NonTemporalBytes / 2;
+
     // Eight steps of a tile: about the time that the third level of cache takes to answer. The stream goes on past the end
     // of a panel into the next one.
     public const nint PanelAheadBytes = 1024;
@@ -105,8 +109,12 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     // Nothing comes back to the output after its sums are there, all rows of all tiles start on vectors, and tiles write whole lines:
     // halves of them, written at different times, would each cost a read of memory.
     private readonly bool NonTemporal =>
-        !Accumulate && !_scatters && ChunkStatistics == null && !Epilogue.Maps && (long)N * OutputImageStride * sizeof(float) >= NonTemporalBytes
-        && Layout.FullWidth % Caches.LineFloats == 0 && OutputPixelStride % Kernels->Tiles.Lanes == 0 && (nint)Output % (Kernels->Tiles.Lanes * sizeof(float)) == 0;
+        !Accumulate && !_scatters && ChunkStatistics == null && !Epilogue.Maps && OutputBytes >= NonTemporalBytes
+        && Layout.FullWidth % Caches.LineFloats == 0 && OutputPixelStride % Kernels->Tiles.Lanes == 0 && OutputIsAligned;
+
+    private readonly long OutputBytes => (long)N * OutputImageStride * sizeof(float);
+
+    private readonly bool OutputIsAligned => (nint)Output % (Kernels->Tiles.Lanes * sizeof(float)) == 0;
 
     // Any two neighbouring tiles of a row see the same taps: all of them, always.
     private readonly bool NeverPadded =>
@@ -137,6 +145,7 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
         long panelBytes = Math.Max(1, PanelRows) * Layout.FullWidth * sizeof(float);
         bool oneGroup = panelBytes <= SmallPanelBytes && TapRows * TapColumns == 1;
         _panelsPerGroup = oneGroup ? Layout.Count : (int)Math.Clamp(PanelGroupBytes / panelBytes, 1, Layout.Count);
+        _outputs.NonTemporal = ClearsBetween && oneGroup && Layout.Columns % Caches.LineFloats == 0 && OutputIsAligned && OutputBytes >= SparseNonTemporalBytes;
         int tile = Kernels->Tiles.MaxRows(Layout.FullWidth);
         double pixelFlops = 2.0 * Math.Max(1, PanelRows) * Math.Min(_panelsPerGroup * Layout.FullWidth, Layout.Columns);
         double pixels = ChunkInputBytes / ((double)Step * Step * InputChannels * sizeof(float));

@@ -109,6 +109,22 @@ internal static unsafe class Maps
             TOps.Store(TOps.Broadcast(a->Alpha), a->Y + i);
     }
 
+    /// <summary>y = x, past the caches. Vectors of y are aligned.</summary>
+    public readonly struct CopyNonTemporal : IMap
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public static void Apply<TVector, TOps>(MapArguments* a, long i) where TOps : unmanaged, IVectorOps<TVector> =>
+            TOps.StoreNonTemporal(TOps.Load(a->X + i), a->Y + i);
+    }
+
+    /// <summary>y = alpha, past the caches. Vectors of y are aligned.</summary>
+    public readonly struct FillNonTemporal : IMap
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public static void Apply<TVector, TOps>(MapArguments* a, long i) where TOps : unmanaged, IVectorOps<TVector> =>
+            TOps.StoreNonTemporal(TOps.Broadcast(a->Alpha), a->Y + i);
+    }
+
     /// <summary>SGD on parameter y with gradient x and velocity z; see <see cref="SgdStep"/>.</summary>
     public readonly struct Sgd : IMap
     {

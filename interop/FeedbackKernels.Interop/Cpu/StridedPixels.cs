@@ -16,6 +16,9 @@ internal unsafe struct StridedPixels
     /// <summary>Rows and columns of a map that count.</summary>
     public int Rows, Columns;
 
+    /// <summary>Whether the maps are written past the caches: in whole lines, and not added to.</summary>
+    public bool NonTemporal;
+
     /// <summary>Copies the pixels [first, end) to where each takes <paramref name="pixelStride"/> floats.</summary>
     public readonly void Gather(long first, long end, float* destination, nint pixelStride)
     {
@@ -43,9 +46,10 @@ internal unsafe struct StridedPixels
             float* to = part.At + firstChannel, next = NextRow(pixel + part.Count) + firstChannel;
             for (int i = 0; i < part.Count; i++, to += (nint)Stride * Channels, source += pixelStride)
             {
-                next = Fetch(next, channels);
+                if (!NonTemporal) next = Fetch(next, channels);
                 var map = new MapArguments { X = source, Y = to };
                 if (add) Kernels->Add(&map, channels);
+                else if (NonTemporal) Kernels->CopyNonTemporal(&map, channels);
                 else Kernels->Copy(&map, channels);
             }
 
@@ -78,7 +82,12 @@ internal unsafe struct StridedPixels
         return pixel + (nint)Stride * Channels;
     }
 
-    private readonly void Clear(float* at, int pixels) => new Span<float>(at, checked(pixels * Channels)).Clear();
+    private readonly void Clear(float* at, int pixels)
+    {
+        var zeros = new MapArguments { Y = at };
+        if (NonTemporal) Kernels->FillNonTemporal(&zeros, (long)pixels * Channels);
+        else Kernels->Fill(&zeros, (long)pixels * Channels);
+    }
 
     /// <summary>The pixels from one on that lie in its row.</summary>
     private readonly RowPart RowPartFrom(long pixel, long end)

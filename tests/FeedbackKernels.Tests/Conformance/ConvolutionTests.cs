@@ -62,6 +62,8 @@ public class ConvolutionTests
         ["stride larger than the map"] = new(2, 2, 2, 4, 4, 1, 1, 5, 0),
         ["strided 1x1, rows in parts"] = new(1, 14, 23, 16, 17, 1, 1, 2, 0),
         ["strided 1x1, one column"] = new(3, 14, 1, 32, 31, 1, 1, 2, 0),
+        ["large map, 1x1"] = new(1, 256, 257, 32, 4, 1, 1, 1, 0),
+        ["large map, strided 1x1"] = new(1, 181, 183, 32, 8, 1, 1, 2, 0),
         ["long row"] = new(1, 1, 300, 3, 4, 1, 3, 1, 1),
     };
 
