@@ -8,11 +8,14 @@ internal static class Caches
     /// <summary>What a cache moves at a time.</summary>
     public const int LineBytes = 64, LineFloats = LineBytes / sizeof(float);
 
-    private const long UsualLevel2 = 1024 * 1024, Smallest = 256 * 1024, Largest = 2 * 1024 * 1024;
+    private const long UsualLevel1 = 48 * 1024, UsualLevel2 = 1024 * 1024, SmallestLevel2 = 256 * 1024, LargestLevel2 = 2 * 1024 * 1024;
 
-    /// <summary>Bytes of a core's second level of cache, as the processor tells; 1 MiB where it, or a virtual machine, hides
+    /// <summary>Bytes of a core's first level of cache for data, as the processor tells; 48 KiB where it, or a virtual machine, hides
     /// them.</summary>
-    public static readonly long Level2 = Read();
+    public static readonly long Level1 = ReadLevel1();
+
+    /// <summary>The same of the second level; 1 MiB where they are hidden.</summary>
+    public static readonly long Level2 = ReadLevel2();
 
     /// <summary>Asks for lines into the first level of cache; they need not be mapped.</summary>
     public static unsafe void Fetch(float* first, nint floats)
@@ -26,12 +29,15 @@ internal static class Caches
         for (nint i = 0; Sse.IsSupported && i < floats; i += LineFloats) Sse.Prefetch1(first + i);
     }
 
-    private static long Read()
-    {
-        // AMD's and Intel's processors tell it in the same place: leaf 0x80000006, the upper half of ecx, in KiB.
-        const int cacheLeaf = unchecked((int)0x80000006);
-        if (!X86Base.IsSupported || X86Base.CpuId(unchecked((int)0x80000000), 0).Eax < cacheLeaf) return UsualLevel2;
-        long bytes = (long)((uint)X86Base.CpuId(cacheLeaf, 0).Ecx >> 16) * 1024;
-        return bytes == 0 ? UsualLevel2 : Math.Clamp(bytes, Smallest, Largest);
-    }
+    // AMD's processors tell it in the upper byte of ecx, in KiB; Intel's keep that leaf empty.
+    private static long ReadLevel1() =>
+        Leaf(unchecked((int)0x80000005)) >> 24 is > 0 and var kibibytes ? kibibytes * 1024L : UsualLevel1;
+
+    // AMD's and Intel's processors tell it in the same place: the upper half of ecx, in KiB.
+    private static long ReadLevel2() =>
+        Leaf(unchecked((int)0x80000006)) >> 16 is > 0 and var kibibytes ? Math.Clamp(kibibytes * 1024L, SmallestLevel2, LargestLevel2) : UsualLevel2;
+
+    /// <summary>Register ecx of a leaf of CPUID; 0 where there is none.</summary>
+    private static uint Leaf(int leaf) =>
+        X86Base.IsSupported && X86Base.CpuId(unchecked((int)0x80000000), 0).Eax >= leaf ? (uint)X86Base.CpuId(leaf, 0).Ecx : 0;
 }

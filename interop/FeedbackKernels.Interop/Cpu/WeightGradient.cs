@@ -14,11 +14,11 @@ internal unsafe struct WeightGradient : IParallelJob
     // A strip of x holds one cache line a pixel: the rows of one tall tile or of several low ones.
     private const int StripFloats = 16;
 
-    // Pixels of a block: a panel of dy (128 bytes a pixel) and a strip of x (64) stay in L1 while all taps pass over them.
-    private const int BlockPixels = 200;
+    // The pixels of a block, a panel of dy and a strip of x, stay in L1 while all taps pass over them, and leave a fifth of it to dW.
+    private static readonly long BlockBytes = Caches.Level1 * 4 / 5;
 
-    // Where dW is so large, reading and writing it once a block costs more than reading panels from L2: blocks are twice as long,
-    // if L2 holds as much.
+    // Where dW is so large, reading and writing it once a block costs more than reading panels from L2: blocks are twice as long
+    // if L2 holds as much, and otherwise by a quarter, which fills L1.
     private const long LargeWeightBytes = 1024 * 1024, LargeBlockLevel2 = 1024 * 1024;
 
     // Panels of dy that are copied together: neighbours in memory, as many as leave most of L2 to the rest.
@@ -72,9 +72,9 @@ internal unsafe struct WeightGradient : IParallelJob
 
     private readonly bool Pointwise => !ByFilterRow && Shape is { R: 1, S: 1, Padding: 0 };
 
-    // Tiles of few registers fetch nothing in their loops, but before. An item that takes only a part of the channels or panels
-    // would fetch what it does not read.
-    private readonly bool FetchesPixels => !Kernels->Tiles.FetchesAhead && _channelGroups * _panelGroups == 1;
+    // Tiles of few registers fetch nothing in their loops, but before. An item that takes only a part of the panels would fetch what
+    // it does not read.
+    private readonly bool FetchesPixels => !Kernels->Tiles.FetchesAhead && _panelGroups == 1;
 
     private readonly int StripRows => Kernels->Tiles.MaxRows(Layout.FullWidth) is > StripFloats / 2 and var tall ? Math.Min(tall, StripFloats) : StripFloats;
 
@@ -108,7 +108,8 @@ internal unsafe struct WeightGradient : IParallelJob
         long weightBytes = Shape.WeightLength * sizeof(float);
         long worthwhile = Math.Max(1, (long)Shape.N * Shape.P * Shape.Q / SharePixels);
         Shares = (int)Math.Clamp(PartialBytes / weightBytes + 1, 1, Math.Min(worthwhile, Math.Min(Shape.N, MostShares)));
-        int pixels = weightBytes >= LargeWeightBytes && Caches.Level2 >= LargeBlockLevel2 ? 2 * BlockPixels : BlockPixels;
+        int pixels = (int)(BlockBytes / ((StripFloats + Layout.FullWidth) * sizeof(float)));
+        if (weightBytes >= LargeWeightBytes) pixels = Caches.Level2 >= LargeBlockLevel2 ? 2 * pixels : pixels * 5 / 4;
         _rowsPerBlock = Math.Clamp(pixels / Shape.Q, 1, Shape.P);
         _imagesPerBlock = Math.Clamp(pixels / (_rowsPerBlock * Shape.Q), 1, (Shape.N + Shares - 1) / Shares);
         long strips = (TileRows + StripRows - 1) / StripRows, groupStrips = Math.Max(1, GroupBytes / (StripStride * sizeof(float)));
@@ -162,8 +163,8 @@ internal unsafe struct WeightGradient : IParallelJob
 
         if (Step == Shape.Stride)
         {
-            block.AheadX = (byte*)(X + h * Shape.W * Shape.C);
-            block.AheadXEnd = (byte*)(X + (h + rows * Shape.Stride) * Shape.W * Shape.C);
+            block.AheadX = (byte*)(X + h * Shape.W * Shape.C + (ByFilterRow ? 0 : block.FirstRow));
+            block.AheadXEnd = block.AheadX + rows * Shape.Stride * Shape.W * Shape.C * sizeof(float);
         }
         else if (image < Shape.N)
         {
@@ -172,7 +173,9 @@ internal unsafe struct WeightGradient : IParallelJob
 
         block.AheadError = (byte*)(Dy + p * Shape.Q * Shape.K);
         block.AheadErrorEnd = (byte*)(Dy + (p + rows) * Shape.Q * Shape.K);
-        block.AheadBytes = block.AheadXEnd - block.AheadX + (block.AheadErrorEnd - block.AheadError);
+        block.PixelBytes = (nint)Shape.C * sizeof(float);
+        block.PartBytes = _channelGroups == 1 ? block.PixelBytes : (nint)block.Rows * sizeof(float);
+        block.AheadBytes = (block.AheadXEnd - block.AheadX) / block.PixelBytes * block.PartBytes + (block.AheadErrorEnd - block.AheadError);
         block.Credit = 0;
     }
 
@@ -395,6 +398,9 @@ internal unsafe struct WeightGradient : IParallelJob
         public bool Overwrites;
         public byte* AheadX, AheadXEnd, AheadError, AheadErrorEnd;
 
+        /// <summary>Bytes of a pixel of x, and of the part of it that the item reads.</summary>
+        public nint PixelBytes, PartBytes;
+
         /// <summary>Bytes to fetch, and how many of them are due.</summary>
         public long AheadBytes, Credit, Calls;
 
@@ -402,11 +408,12 @@ internal unsafe struct WeightGradient : IParallelJob
         public TileFetch TakeFetch(int tiles)
         {
             Credit += AheadBytes / Calls;
-            nint bytes = (nint)Math.Max(0, Credit / (tiles * Caches.LineBytes) * Caches.LineBytes);
-            byte* from = bytes > 0 ? Next(bytes * tiles) : null;
+            bool parts = AheadError >= AheadErrorEnd && PartBytes < PixelBytes;
+            nint bytes = parts ? PartBytes : (nint)(Credit / (tiles * Caches.LineBytes) * Caches.LineBytes), step = parts ? PixelBytes : bytes;
+            byte* from = bytes > 0 && Credit >= bytes * tiles ? Next(step * tiles) : null;
             if (from == null) return default;
             Credit -= bytes * tiles;
-            return new TileFetch { Start = from, Bytes = bytes, Step = bytes };
+            return new TileFetch { Start = from, Bytes = bytes, Step = step };
         }
 
         /// <summary>What a call of the tile kernel is to fetch, as <see cref="TileArguments.Ahead"/>.</summary>
