@@ -76,6 +76,8 @@ internal unsafe struct WeightGradient : IParallelJob
     // it does not read.
     private readonly bool FetchesPixels => !Kernels->Tiles.FetchesAhead && _panelGroups == 1;
 
+    private readonly bool FetchesParts => FetchesPixels && _channelGroups > 1;
+
     private readonly int StripRows => Kernels->Tiles.MaxRows(Layout.FullWidth) is > StripFloats / 2 and var tall ? Math.Min(tall, StripFloats) : StripFloats;
 
     // Rows of dW that the tiles share out: a tap's channels, or a filter row's (tap column, channel) pairs.
@@ -163,7 +165,7 @@ internal unsafe struct WeightGradient : IParallelJob
 
         if (Step == Shape.Stride)
         {
-            block.AheadX = (byte*)(X + h * Shape.W * Shape.C + (ByFilterRow ? 0 : block.FirstRow));
+            block.AheadX = (byte*)(X + h * Shape.W * Shape.C + (FetchesParts ? block.FirstRow : 0));
             block.AheadXEnd = block.AheadX + rows * Shape.Stride * Shape.W * Shape.C * sizeof(float);
         }
         else if (image < Shape.N)
@@ -174,7 +176,7 @@ internal unsafe struct WeightGradient : IParallelJob
         block.AheadError = (byte*)(Dy + p * Shape.Q * Shape.K);
         block.AheadErrorEnd = (byte*)(Dy + (p + rows) * Shape.Q * Shape.K);
         block.PixelBytes = (nint)Shape.C * sizeof(float);
-        block.PartBytes = _channelGroups == 1 ? block.PixelBytes : (nint)block.Rows * sizeof(float);
+        block.PartBytes = FetchesParts ? (nint)block.Rows * sizeof(float) : block.PixelBytes;
         block.AheadBytes = (block.AheadXEnd - block.AheadX) / block.PixelBytes * block.PartBytes + (block.AheadErrorEnd - block.AheadError);
         block.Credit = 0;
     }
