@@ -83,7 +83,9 @@ internal unsafe struct WeightGradient : IParallelJob
     // Rows of dW that the tiles share out: a tap's channels, or a filter row's (tap column, channel) pairs.
     private readonly int TileRows => ByFilterRow ? Shape.S * Shape.C : Shape.C;
 
-    private readonly int MostStrips => ((TileRows + _channelGroups - 1) / _channelGroups + StripRows - 1) / StripRows;
+    private readonly int Strips => (TileRows + StripRows - 1) / StripRows;
+
+    private readonly int MostStrips => (Strips + _channelGroups - 1) / _channelGroups;
 
     // A 1x1 convolution sees no neighbours: just the pixels that it reads are packed.
     private readonly int Step => Pointwise ? 1 : Shape.Stride;
@@ -114,8 +116,8 @@ internal unsafe struct WeightGradient : IParallelJob
         if (weightBytes >= LargeWeightBytes) pixels = Caches.Level2 >= LargeBlockLevel2 ? 2 * pixels : pixels * 5 / 4;
         _rowsPerBlock = Math.Clamp(pixels / Shape.Q, 1, Shape.P);
         _imagesPerBlock = Math.Clamp(pixels / (_rowsPerBlock * Shape.Q), 1, (Shape.N + Shares - 1) / Shares);
-        long strips = (TileRows + StripRows - 1) / StripRows, groupStrips = Math.Max(1, GroupBytes / (StripStride * sizeof(float)));
-        _channelGroups = ByFilterRow ? 1 : (int)((strips + groupStrips - 1) / groupStrips);
+        long groupStrips = Math.Max(1, GroupBytes / (StripStride * sizeof(float)));
+        _channelGroups = ByFilterRow ? 1 : (int)((Strips + groupStrips - 1) / groupStrips);
         int parts = Shares * _channelGroups;
         _panelGroups = Math.Clamp((ItemsPerThread * threads + parts - 1) / parts, 1, Layout.Count);
     }
@@ -287,7 +289,9 @@ internal unsafe struct WeightGradient : IParallelJob
         }
     }
 
-    private readonly int FirstGroupRow(int channelGroup) => (int)((long)TileRows * channelGroup / _channelGroups);
+    // Groups are cut between strips, so that all strips but the last are full: tiles of one height take one call.
+    private readonly int FirstGroupRow(int channelGroup) =>
+        Math.Min((int)((long)Strips * channelGroup / _channelGroups) * StripRows, TileRows);
 
     private readonly int GroupRows(int channelGroup) => FirstGroupRow(channelGroup + 1) - FirstGroupRow(channelGroup);
 
