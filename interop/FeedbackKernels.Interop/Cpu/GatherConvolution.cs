@@ -45,6 +45,9 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     // of a panel into the next one.
     public const nint PanelAheadBytes = 1024;
 
+    // Steps of a tile in which memory answers. The lines of the output are asked for so long before they are written.
+    private const int AnswerSteps = 128;
+
     // Most that a tile fetches, an eighth of L1: behind more, its own loads would wait for long.
     private const int MostFetchedBytes = 4096;
 
@@ -103,6 +106,8 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     public readonly int Chunks => N * RowItems * ColumnItems;
 
     private readonly int Items => Chunks * PanelGroups;
+
+    private readonly nint TilesAhead => AnswerSteps / Math.Max(1, PanelRows);
 
     private readonly nint PanelRows => (nint)TapRows * TapColumns * InputChannels;
 
@@ -358,7 +363,7 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
             tile.CTile = outputStep;
             tile.Tiles = run.Across * run.Down;
             tile.NonTemporal = NonTemporal && run.GroupCount == 1;
-            if (!tile.NonTemporal) tile.NextC = output;
+            if (!tile.NonTemporal) tile.NextC = output + TilesAhead * outputStep;
             tile.Fetch = fetch;
             SumTaps(run, tile, width);
             return;
