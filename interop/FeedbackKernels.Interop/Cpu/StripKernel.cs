@@ -50,10 +50,37 @@ internal static unsafe class StripKernel<TVector, TOps>
             {
                 float* source = strips->Source + first * stride + (strips->Starts == null ? strip * floats : strips->Starts[strip]);
                 float* destination = strips->Destination + strip * strips->StripStride + (nint)first * floats;
-                for (int pixel = 0; pixel < count; pixel++, source += stride, destination += floats)
-                {
-                    for (int i = 0; i < floats; i += TOps.Count) TOps.Store(TOps.Load(source + i), destination + i);
-                }
+                CopyPixels(source, stride, destination, floats, count);
+            }
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void CopyPixels(float* source, nint stride, float* destination, int floats, int count)
+    {
+        // Two and three vectors are what tiles take; a loop over them would cost as much as the copies.
+        if (floats == 2 * TOps.Count)
+        {
+            for (; count > 0; count--, source += stride, destination += floats)
+            {
+                TOps.Store(TOps.Load(source), destination);
+                TOps.Store(TOps.Load(source + TOps.Count), destination + TOps.Count);
+            }
+        }
+        else if (floats == 3 * TOps.Count)
+        {
+            for (; count > 0; count--, source += stride, destination += floats)
+            {
+                TOps.Store(TOps.Load(source), destination);
+                TOps.Store(TOps.Load(source + TOps.Count), destination + TOps.Count);
+                TOps.Store(TOps.Load(source + 2 * TOps.Count), destination + 2 * TOps.Count);
+            }
+        }
+        else
+        {
+            for (; count > 0; count--, source += stride, destination += floats)
+            {
+                for (int i = 0; i < floats; i += TOps.Count) TOps.Store(TOps.Load(source + i), destination + i);
             }
         }
     }
