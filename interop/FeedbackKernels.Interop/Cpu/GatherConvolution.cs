@@ -229,9 +229,11 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     private readonly int TilesOf(int chunk, int panel)
     {
         (_, int firstRow, int endRow, int firstColumn, int endColumn) = ChunkBounds(chunk);
-        int tallest = Kernels->Tiles.MaxRows(Layout.Width(panel));
-        return (endRow - firstRow) * ((endColumn - firstColumn + tallest - 1) / tallest);
+        return (endRow - firstRow) * TilesAcross(endColumn - firstColumn, panel);
     }
+
+    private readonly int TilesAcross(int columns, int panel) =>
+        (int)Rounding.DivideUp(columns, Kernels->Tiles.MaxRows(Layout.Width(panel)));
 
     private readonly void RunAndScatter(int firstPanel, int endPanel, int chunk, in PixelGrid pixels, TileFetch fetch, float* products)
     {
@@ -272,7 +274,7 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     {
         (int n, int firstRow, int endRow, int firstColumn, int endColumn) = ChunkBounds(chunk);
         int length = endColumn - firstColumn;
-        int tallest = Kernels->Tiles.MaxRows(Layout.Width(panel)), tiles = (length + tallest - 1) / tallest;
+        int tiles = TilesAcross(length, panel);
         TapGroup* groups = stackalloc TapGroup[TapColumns];
         var run = new TileRun { Panel = panel, Image = n, Groups = groups, Pixels = pixels };
         for (int i = 0; i < tiles; i += run.Across)

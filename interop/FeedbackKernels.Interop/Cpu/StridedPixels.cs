@@ -40,6 +40,7 @@ internal unsafe struct StridedPixels
     /// <summary>Writes, or adds, some channels of the pixels [first, end).</summary>
     public readonly void Scatter(long first, long end, float* source, nint pixelStride, int firstChannel, int channels, bool add)
     {
+        delegate*<MapArguments*, long, void> write = add ? Kernels->Add : NonTemporal ? Kernels->CopyNonTemporal : Kernels->Copy;
         for (long pixel = first; pixel < end;)
         {
             RowPart part = RowPartFrom(pixel, end);
@@ -48,9 +49,7 @@ internal unsafe struct StridedPixels
             {
                 if (!NonTemporal) next = Fetch(next, channels);
                 var map = new MapArguments { X = source, Y = to };
-                if (add) Kernels->Add(&map, channels);
-                else if (NonTemporal) Kernels->CopyNonTemporal(&map, channels);
-                else Kernels->Copy(&map, channels);
+                write(&map, channels);
             }
 
             pixel += part.Count;
@@ -85,8 +84,8 @@ internal unsafe struct StridedPixels
     private readonly void Clear(float* at, int pixels)
     {
         var zeros = new MapArguments { Y = at };
-        if (NonTemporal) Kernels->FillNonTemporal(&zeros, (long)pixels * Channels);
-        else Kernels->Fill(&zeros, (long)pixels * Channels);
+        delegate*<MapArguments*, long, void> fill = NonTemporal ? Kernels->FillNonTemporal : Kernels->Fill;
+        fill(&zeros, (long)pixels * Channels);
     }
 
     /// <summary>The pixels from one on that lie in its row.</summary>

@@ -83,9 +83,9 @@ internal unsafe struct WeightGradient : IParallelJob
     // Rows of dW that the tiles share out: a tap's channels, or a filter row's (tap column, channel) pairs.
     private readonly int TileRows => ByFilterRow ? Shape.S * Shape.C : Shape.C;
 
-    private readonly int Strips => (TileRows + StripRows - 1) / StripRows;
+    private readonly int Strips => (int)Rounding.DivideUp(TileRows, StripRows);
 
-    private readonly int MostStrips => (Strips + _channelGroups - 1) / _channelGroups;
+    private readonly int MostStrips => (int)Rounding.DivideUp(Strips, _channelGroups);
 
     // A 1x1 convolution sees no neighbours: just the pixels that it reads are packed.
     private readonly int Step => Pointwise ? 1 : Shape.Stride;
@@ -117,7 +117,7 @@ internal unsafe struct WeightGradient : IParallelJob
         _rowsPerBlock = Math.Clamp(pixels / Shape.Q, 1, Shape.P);
         _imagesPerBlock = Math.Clamp(pixels / (_rowsPerBlock * Shape.Q), 1, (Shape.N + Shares - 1) / Shares);
         long groupStrips = Math.Max(1, GroupBytes / (StripStride * sizeof(float)));
-        _channelGroups = ByFilterRow ? 1 : (int)((Strips + groupStrips - 1) / groupStrips);
+        _channelGroups = ByFilterRow ? 1 : (int)Rounding.DivideUp(Strips, groupStrips);
         int parts = Shares * _channelGroups;
         _panelGroups = Math.Clamp((ItemsPerThread * threads + parts - 1) / parts, 1, Layout.Count);
     }
@@ -415,7 +415,8 @@ internal unsafe struct WeightGradient : IParallelJob
         {
             Credit += AheadBytes / Calls;
             bool parts = AheadError >= AheadErrorEnd && PartBytes < PixelBytes;
-            nint bytes = parts ? PartBytes : (nint)(Credit / (tiles * Caches.LineBytes) * Caches.LineBytes), step = parts ? PixelBytes : bytes;
+            nint bytes = parts ? PartBytes : (nint)(Credit / (tiles * Caches.LineBytes) * Caches.LineBytes);
+            nint step = parts ? PixelBytes : bytes;
             byte* from = bytes > 0 && Credit >= bytes * tiles ? Next(step * tiles) : null;
             if (from == null) return default;
             Credit -= bytes * tiles;
