@@ -30,6 +30,9 @@ public abstract partial class Backend : IDisposable
     /// <summary>Why <c>auto</c> chose this backend; null where it was asked for by name.</summary>
     public string? Choice { get; internal init; }
 
+    /// <summary>The same in a few words, without the paths that were tried; null where <see cref="Choice"/> is.</summary>
+    public string? ShortChoice { get => field ?? Choice; internal init; }
+
     /// <summary>Whether buffers lie in memory that the host addresses.</summary>
     public abstract bool HostAddressable { get; }
 
