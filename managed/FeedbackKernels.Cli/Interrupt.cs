@@ -7,7 +7,7 @@ namespace FeedbackKernels.Cli;
 internal sealed class Interrupt : IDisposable
 {
     /// <summary>128 + SIGINT, what shells expect.</summary>
-    public const int ExitCode = 130;
+    public const int LastExitCode = 130;
 
     private readonly CancellationTokenSource _source = new();
     private readonly PosixSignalRegistration[] _signals;
@@ -16,6 +16,8 @@ internal sealed class Interrupt : IDisposable
     [
         PosixSignalRegistration.Create(PosixSignal.SIGINT, Handle), PosixSignalRegistration.Create(PosixSignal.SIGTERM, Handle),
     ];
+
+    public int ExitCode { get; } = LastExitCode;
 
     public CancellationToken Token => _source.Token;
 

@@ -33,7 +33,7 @@ internal static class Program
         }
         catch (OperationCanceledException)
         {
-            return Interrupt.ExitCode;
+            return Interrupt.LastExitCode;
         }
         catch (Exception e) when (!parsed.GetValue(verbose) && IsExpected(e))
         {

@@ -29,7 +29,7 @@ internal sealed class RunOptions
         Add(Names.Choice("--norm-order", standard.NormOrder, "Order of convolution, batch norm and ReLU; conv-relu-bn is the paper's."), (c, v) => c with { NormOrder = v });
         Add(new Option<bool>("--zero-gamma") { Description = "Starts the last batch norm of each residual block at 0." }, (c, v) => c with { ZeroGamma = v });
         Add(Names.AtLeast("--hidden", 0, standard.Hidden, "Hidden units of the mlp; 0 for the paper's, 500 or 1000."), (c, v) => c with { Hidden = v });
-        Add(new Option<string>("--data") { Description = $"Images: {DataSet.Forms}.", DefaultValueFactory = _ => standard.Data, HelpName = "source" }, (c, v) => c with { Data = v });
+        Add(new Option<string>("--data") { Description = $"Images: {DataSet.Forms}.", DefaultValueFactory = _ => standard.Data, HelpName = "source" }, (c, v) => c with { Data = v, DataFingerprint = null });
         Add(Names.OptionalCount("--limit-train", "Uses the first so many training images."), (c, v) => c with { LimitTrain = v });
         Add(Names.OptionalCount("--limit-test", "Uses the first so many test images."), (c, v) => c with { LimitTest = v });
         AddTraining(Names.AtLeast("--epochs", 1, training.Epochs, "Passes over the training images."), (t, v) => t with { Epochs = v });

@@ -31,17 +31,17 @@ internal static class TrainCommand
                 Rule = rules.Apply(parsed, RuleOptions.Given(parsed, rule, config.Rule)),
                 RuleFor = rules.ApplyExceptions(parsed, config.RuleFor),
             };
-            string folder = output.Choose(parsed, $"{config.Model}-{config.Rule.Name}");
+            RunPlace place = output.Choose(parsed, $"{config.Model}-{config.Rule.Name}");
             DataSet data = DataSet.Open(config.Data, config.Training.Seed, config.LimitTrain, config.LimitTest);
             config = options.Complete(parsed, config, data);
             using Backend backend = config.CreateBackend();
             Tables.PrintBackend(config.Backend, backend);
             using var interrupt = new Interrupt();
             FinishedRun run = ConsoleProgress.Show(
-                config.Training.Epochs, observer => Experiment.Train(config, data, backend, folder, observer, interrupt.Token));
+                config.Training.Epochs, observer => Experiment.Train(config, data, backend, place, observer, interrupt.Token));
             Tables.Print([run.Summary]);
-            Console.WriteLine($"report: {Path.Combine(run.Folder, "report.html")}");
-            return run.Summary.Cancelled ? Interrupt.ExitCode : 0;
+            Console.WriteLine($"report: {Path.Combine(run.Folder, RunFiles.Report)}");
+            return Outcome.ExitCodeOf([run.Summary], interrupt);
         });
         return command;
     }
