@@ -35,6 +35,7 @@ internal static class EvaluateCommand
             using var interrupt = new Interrupt();
             Evaluation result = new Evaluator(model).Run(test.Images, run.Preprocessing.CreateNormalisation(), interrupt.Token);
             Tables.PrintBackend(chosen.Backend, backend);
+            Tables.PrintNotes(test.Notes);
             Console.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,
                 $"{run.Config.Model} trained by {run.Config.Rule.Name}, {result.Images} test images of {test.Name}: top-1 {100 * result.Top1:F2} %, top-5 {100 * result.Top5:F2} %, loss {result.Loss:F4}"));

@@ -46,6 +46,12 @@ internal static class Tables
         if (!details && backend.ShortChoice != backend.Choice) Console.WriteLine($"{backend.ShortChoice}: using the CPU; `feedback info` has the details");
     }
 
+    /// <summary>Says what a reader did with the data that a user may want to know.</summary>
+    public static void PrintNotes(IReadOnlyList<string> notes)
+    {
+        foreach (string note in notes) Console.WriteLine(note);
+    }
+
     private static string Percent(double? share) => share is { } s ? (100 * s).ToString("F2", CultureInfo.InvariantCulture) + " %" : "-";
 
     private static string Degrees(double? angle) => Number(angle, "F1");
