@@ -318,13 +318,13 @@ def rate(kind, step, steps_per_epoch, epochs, peak, warm_up, milestones, gamma):
         return peak
     if kind == "cosine":
         return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / (total - warm)))
-    return peak * gamma ** sum(step >= m * total for m in milestones)
+    return peak * gamma ** sum(step >= (m * total if m < 1 else m * steps_per_epoch) for m in milestones)
 
 
 def schedule_answers():
     steps, epochs = 10, 8
     cases = [("constant", 0, None, 0.1), ("constant", 1, None, 0.1), ("cosine", 0, None, 0.1), ("cosine", 2, None, 0.1), ("one-cycle", 0, None, 0.1),
-             ("multi-step", 0, None, 0.1), ("multi-step", 1, [0.25, 0.5, 0.875], 0.5)]
+             ("multi-step", 0, None, 0.1), ("multi-step", 1, [0.25, 0.5, 0.875], 0.5), ("multi-step", 0, [1, 3, 6.5], 0.5)]
     return [
         {"kind": kind, "peak": 0.4, "warmUp": warm_up, "milestones": milestones, "gamma": gamma, "stepsPerEpoch": steps, "epochs": epochs,
          "rates": [rate(kind, step, steps, epochs, 0.4, warm_up, milestones or [0.5, 0.75], gamma) for step in range(steps * epochs)]}

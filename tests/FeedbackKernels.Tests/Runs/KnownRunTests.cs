@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text.Json;
-using FeedbackKernels.Cli;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Layers;
 using FeedbackKernels.Models;
@@ -164,18 +163,7 @@ public sealed class KnownRunTests : IDisposable
 
     private static (int Code, string Output) Feedback(string[] arguments)
     {
-        TextWriter output = Console.Out, error = Console.Error;
-        using StringWriter text = new() { NewLine = "\n" };
-        Console.SetOut(text);
-        Console.SetError(text);
-        try
-        {
-            return (Program.Run(arguments), text.ToString());
-        }
-        finally
-        {
-            Console.SetOut(output);
-            Console.SetError(error);
-        }
+        (int code, string output, string error) = FeedbackProgram.Run(arguments);
+        return (code, output + error);
     }
 }

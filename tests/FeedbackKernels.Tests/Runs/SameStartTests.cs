@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text.Json;
-using FeedbackKernels.Cli;
 using FeedbackKernels.Tests.Cli;
 
 namespace FeedbackKernels.Tests.Runs;
@@ -95,22 +94,8 @@ public sealed class SameStartTests : IDisposable
 
     private static string Run(string[] arguments)
     {
-        TextWriter output = Console.Out, error = Console.Error;
-        using StringWriter text = new() { NewLine = "\n" };
-        Console.SetOut(text);
-        Console.SetError(text);
-        int code;
-        try
-        {
-            code = Program.Run(arguments);
-        }
-        finally
-        {
-            Console.SetOut(output);
-            Console.SetError(error);
-        }
-
-        Assert.True(code == 0, text.ToString());
-        return text.ToString();
+        (int code, string output, string error) = FeedbackProgram.Run(arguments);
+        Assert.True(code == 0, output + error);
+        return output;
     }
 }
