@@ -44,26 +44,39 @@ internal static class CompareCommand
                 RuleFor = rules.ApplyExceptions(parsed, config.RuleFor),
             })];
             UnusedOptions.Refuse(parsed, runs);
-            string folder = output.Choose(parsed, $"{config.Model}-compare");
+            RunPlace place = output.Choose(parsed, $"{config.Model}-compare");
             DataSet data = DataSet.Open(config.Data, config.Training.Seed, config.LimitTrain, config.LimitTest);
             using Backend backend = BackendOptions.Open(parsed, runs);
             Tables.PrintBackend(config.Backend, backend);
             using var interrupt = new Interrupt();
-            var comparison = new Comparison(folder);
-            foreach (RunConfig run in runs)
+            RunConfig[] complete = [.. runs.Select(run => options.Complete(parsed, run, data))];
+            // A rule that cannot be trained is found now, and not when those before it have been.
+            foreach (RunConfig run in complete) Experiment.Check(run, data, backend);
+            using var comparison = new Comparison(place);
+            try
             {
-                if (interrupt.Token.IsCancellationRequested) break;
-                Console.WriteLine($"{run.Rule.Name}:");
-                RunConfig complete = options.Complete(parsed, run, data);
-                comparison.Add(ConsoleProgress.Show(
-                    complete.Training.Epochs,
-                    observer => Experiment.Train(complete, data, backend, comparison.FolderFor(complete), observer, interrupt.Token)));
+                foreach (RunConfig run in complete)
+                {
+                    if (interrupt.Token.IsCancellationRequested) break;
+                    Console.WriteLine($"{run.Rule.Name}:");
+                    comparison.Add(ConsoleProgress.Show(
+                        run.Training.Epochs, observer => Experiment.Train(run, data, backend, comparison.PlaceFor(run), observer, interrupt.Token)));
+                }
+            }
+            finally
+            {
+                // Whatever ended the rules, those that were trained have their table and report.
+                if (comparison.Runs.Count > 0) Show(comparison);
             }
 
-            Tables.Print(comparison.Runs.Select(r => r.Summary));
-            Console.WriteLine($"report: {comparison.Finish()}");
-            return interrupt.ExitCode;
+            return Outcome.ExitCodeOf(comparison.Runs.Select(r => r.Summary), interrupt);
         });
         return command;
+    }
+
+    private static void Show(Comparison comparison)
+    {
+        Tables.Print(comparison.Runs.Select(r => r.Summary));
+        Console.WriteLine($"report: {comparison.Finish()}");
     }
 }

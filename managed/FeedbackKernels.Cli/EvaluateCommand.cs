@@ -5,7 +5,6 @@ using FeedbackKernels.Interop;
 using FeedbackKernels.Models;
 using FeedbackKernels.Rules;
 using FeedbackKernels.Runs;
-using FeedbackKernels.Storage;
 using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Cli;
@@ -27,23 +26,18 @@ internal static class EvaluateCommand
         foreach (Option option in choice.All) command.Options.Add(option);
         command.SetAction(parsed =>
         {
-            string run = parsed.GetValue(folder)!.FullName;
-            if (!Directory.Exists(run)) throw new DirectoryNotFoundException($"directory '{run}' is not there");
-            RunConfig config = RunConfig.Read(Path.Combine(run, "config.json"));
-            DataSet images = DataSet.Open(
-                parsed.GetValue(data) ?? config.Data, config.Training.Seed, config.LimitTrain, parsed.GetValue(limit) ?? config.LimitTest);
+            StoredRun run = StoredRun.Open(parsed.GetValue(folder)!.FullName);
+            TestSet test = run.OpenTest(parsed.GetValue(data), parsed.GetValue(limit));
             RunConfig chosen = choice.Apply(parsed, new RunConfig());
             using Backend backend = BackendOptions.Open(parsed, chosen);
-            using var model = new Model(
-                backend, config.Describe(images.Train), RuleSet.Of(new Backprop()), parsed.GetValue(batch), seed: 0, training: false);
-            Checkpoint.Load(model, Path.Combine(run, "model.safetensors"));
-            Normalisation normalisation = Normalisation.Of(images.Train, config.Training.Normalisation);
+            using var model = new Model(backend, run.Describe(), RuleSet.Of(new Backprop()), parsed.GetValue(batch), seed: 0, training: false);
+            run.Model.LoadInto(model);
             using var interrupt = new Interrupt();
-            Evaluation result = new Evaluator(model).Run(images.Test, normalisation, interrupt.Token);
+            Evaluation result = new Evaluator(model).Run(test.Images, run.Preprocessing.CreateNormalisation(), interrupt.Token);
             Tables.PrintBackend(chosen.Backend, backend);
             Console.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,
-                $"{config.Model} trained by {config.Rule.Name}, {result.Images} test images of {images.Name}: top-1 {100 * result.Top1:F2} %, top-5 {100 * result.Top5:F2} %, loss {result.Loss:F4}"));
+                $"{run.Config.Model} trained by {run.Config.Rule.Name}, {result.Images} test images of {test.Name}: top-1 {100 * result.Top1:F2} %, top-5 {100 * result.Top5:F2} %, loss {result.Loss:F4}"));
         });
         return command;
     }

@@ -86,7 +86,7 @@ internal sealed class RunOptions
     {
         Add(
             new Setting<string>("--data", Use.Always) { Description = $"Images: {DataSet.Forms}.", DefaultValueFactory = _ => _standard.Data, HelpName = "source" },
-            (c, v) => c with { Data = v });
+            (c, v) => c with { Data = v, DataFingerprint = null });
         Add(LimitOption("--limit-train", "training"), (c, v) => c with { LimitTrain = v });
         Add(LimitOption("--limit-test", "test"), (c, v) => c with { LimitTest = v });
     }

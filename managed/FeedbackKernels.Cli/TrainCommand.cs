@@ -32,17 +32,17 @@ internal static class TrainCommand
                 RuleFor = rules.ApplyExceptions(parsed, config.RuleFor),
             };
             UnusedOptions.Refuse(parsed, config);
-            string folder = output.Choose(parsed, $"{config.Model}-{config.Rule.Name}");
+            RunPlace place = output.Choose(parsed, $"{config.Model}-{config.Rule.Name}");
             DataSet data = DataSet.Open(config.Data, config.Training.Seed, config.LimitTrain, config.LimitTest);
             config = options.Complete(parsed, config, data);
             using Backend backend = BackendOptions.Open(parsed, config);
             Tables.PrintBackend(config.Backend, backend);
             using var interrupt = new Interrupt();
             FinishedRun run = ConsoleProgress.Show(
-                config.Training.Epochs, observer => Experiment.Train(config, data, backend, folder, observer, interrupt.Token));
+                config.Training.Epochs, observer => Experiment.Train(config, data, backend, place, observer, interrupt.Token));
             Tables.Print([run.Summary]);
-            Console.WriteLine($"report: {Path.Combine(run.Folder, "report.html")}");
-            return run.Summary.Cancelled ? interrupt.ExitCode : 0;
+            Console.WriteLine($"report: {Path.Combine(run.Folder, RunFiles.Report)}");
+            return Outcome.ExitCodeOf([run.Summary], interrupt);
         });
         return command;
     }

@@ -6,11 +6,17 @@ namespace FeedbackKernels.Data;
 public sealed class ImageSet
 {
     /// <summary>Checks that pixels and labels belong together.</summary>
-    /// <exception cref="ArgumentException">The lengths do not fit, or a label is not a class.</exception>
+    /// <param name="shape">Size of an image, all three at least 1.</param>
+    /// <param name="classes">Number of classes.</param>
+    /// <param name="pixels">[N][H][W][C], N at least 1.</param>
+    /// <param name="labels">[N], each from 0 to <paramref name="classes"/> - 1.</param>
+    /// <exception cref="ArgumentException">There are no images, the lengths do not fit, or a label is not a class.</exception>
     public ImageSet(MapShape shape, int classes, byte[] pixels, int[] labels)
     {
         ArgumentNullException.ThrowIfNull(pixels);
         ArgumentNullException.ThrowIfNull(labels);
+        if (shape.H < 1 || shape.W < 1 || shape.C < 1) throw new ArgumentException($"images of {shape}, wanted at least 1x1x1", nameof(shape));
+        if (labels.Length == 0) throw new ArgumentException("there are no images, wanted at least one", nameof(labels));
         if (pixels.LongLength != (long)labels.Length * shape.Length)
             throw new ArgumentException($"{pixels.LongLength} bytes for {labels.Length} images of {shape}, wanted {(long)labels.Length * shape.Length}", nameof(pixels));
         int wrong = Array.FindIndex(labels, label => label < 0 || label >= classes);
@@ -40,7 +46,11 @@ public sealed class ImageSet
     /// <summary>The pixels of one image.</summary>
     public ReadOnlySpan<byte> Image(int index) => Pixels.AsSpan(checked(index * Shape.Length), Shape.Length);
 
-    /// <summary>The first so many images; all of them where there are no more.</summary>
-    public ImageSet Take(int count) =>
-        count >= Count ? this : new ImageSet(Shape, Classes, Pixels[..checked(count * Shape.Length)], Labels[..count]);
+    /// <summary>The first N images; all of them where there are no more.</summary>
+    /// <param name="count">N, at least 1.</param>
+    public ImageSet Take(int count)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
+        return count >= Count ? this : new ImageSet(Shape, Classes, Pixels[..checked(count * Shape.Length)], Labels[..count]);
+    }
 }

@@ -1,76 +1,149 @@
-using System.Buffers.Binary;
-using System.IO.Compression;
 using FeedbackKernels.Layers;
 
 namespace FeedbackKernels.Data;
 
-/// <summary>MNIST (LeCun et al. 1998), and anything else in its idx format: as it is, or compressed by gzip.</summary>
+/// <summary>
+/// MNIST (LeCun et al. 1998) and other grey images in its idx format, as they are or compressed by gzip: Fashion-MNIST, KMNIST,
+/// EMNIST.
+/// </summary>
 public static class Mnist
 {
-    private const int Classes = 10, ImageMagic = 0x803, LabelMagic = 0x801;
+    private const string Kind = "mnist";
+    private const int Digits = 10, MostNamed = 10;
 
-    /// <summary>Reads the four idx files of a directory; each may have .gz at the end of its name.</summary>
-    /// <exception cref="IOException">A file is not there.</exception>
-    /// <exception cref="InvalidDataException">A header or a length is wrong, or a label is above 9.</exception>
-    public static DataSet Read(string directory) => new(
-        "mnist", ReadSet(directory, "train"), ReadSet(directory, "t10k"), Augmentation.None);
-
-    private static ImageSet ReadSet(string directory, string prefix)
+    /// <summary>
+    /// Reads the four idx files of a folder: <c>train-images-idx3-ubyte</c> and its companions, with a hyphen or a dot before
+    /// <c>idx</c>, with or without <c>.gz</c>, or EMNIST's (<c>emnist-letters-train-images-idx3-ubyte</c>). The number of classes
+    /// is EMNIST's where the names say the split, and otherwise one above the highest label of both halves.
+    /// </summary>
+    /// <param name="path">The folder; where it holds several sets, the folder and the beginning of the file names, as
+    /// <c>DIR/emnist-letters</c>.</param>
+    /// <exception cref="IOException">A file is not there or cannot be read.</exception>
+    /// <exception cref="InvalidDataException">A file is damaged or is something else, the halves differ, or a label is not a class.</exception>
+    public static DataSet Read(string path)
     {
-        (byte[] images, string imageFile) = ReadFile(directory, $"{prefix}-images-idx3-ubyte");
-        (byte[] labels, string labelFile) = ReadFile(directory, $"{prefix}-labels-idx1-ubyte");
-        int[] sizes = ReadHeader(images, imageFile, ImageMagic, dimensions: 3);
-        int count = ReadHeader(labels, labelFile, LabelMagic, dimensions: 1)[0];
-        if (sizes[0] != count)
-            throw new InvalidDataException($"{labelFile}, offset 4: {count} labels, expected {sizes[0]}, one for each image of {imageFile}");
-        int labelStart = HeaderBytes(1), imageStart = HeaderBytes(3);
-        int wrong = labels.AsSpan(labelStart).IndexOfAnyExceptInRange((byte)0, (byte)(Classes - 1));
-        if (wrong >= 0)
-            throw new InvalidDataException($"{labelFile}, offset {labelStart + wrong}: label {labels[labelStart + wrong]}, expected 0 to {Classes - 1}");
-        return new ImageSet(
-            new MapShape(sizes[1], sizes[2], 1), Classes, images[imageStart..], [.. labels[labelStart..].Select(b => (int)b)]);
+        ArgumentNullException.ThrowIfNull(path);
+        IdxFolder folder = IdxFolder.Find(path, training: true);
+        IdxHalf train = ReadHalf(folder.Train), test = ReadHalf(folder.Test);
+        Labelling labelling = Label(folder, [train, test], classes: null);
+        ImageSet trainImages = Images(folder, train, labelling), testImages = Images(folder, test, labelling);
+        if (DataSet.Mismatch(trainImages, testImages) is { } difference)
+            throw new InvalidDataException($"{train.Images.Path} and {test.Images.Path}: {difference}");
+        return new DataSet(Kind, trainImages, testImages, Augmentation.None)
+        {
+            ClassNames = labelling.Names,
+            Notes = Notes(folder, labelling, trainImages),
+            Fingerprint = new DataFingerprint(Kind, Fingerprint(folder, train, trainImages), Fingerprint(folder, test, testImages)),
+        };
     }
 
-    private static (byte[] Bytes, string Path) ReadFile(string directory, string name)
+    /// <summary>Reads the two idx files of the test half.</summary>
+    /// <param name="path">As for <see cref="Read"/>.</param>
+    /// <param name="classes">The number of classes where EMNIST's names do not say it; null for one above the highest label.</param>
+    /// <exception cref="IOException">A file is not there or cannot be read.</exception>
+    /// <exception cref="InvalidDataException">A file is damaged or is something else, or a label is not a class.</exception>
+    public static TestSet ReadTest(string path, int? classes = null)
     {
-        string path = Path.Combine(directory, name), compressed = path + ".gz";
-        if (File.Exists(path) || !File.Exists(compressed)) return (DataFiles.ReadAll(path), path);
-        using var bytes = new MemoryStream();
-        try
+        ArgumentNullException.ThrowIfNull(path);
+        IdxFolder folder = IdxFolder.Find(path, training: false);
+        IdxHalf test = ReadHalf(folder.Test);
+        Labelling labelling = Label(folder, [test], classes);
+        ImageSet images = Images(folder, test, labelling);
+        return new TestSet(Kind, images, labelling.Names, new DataFingerprint(Kind, null, Fingerprint(folder, test, images)))
         {
-            using var gzip = new GZipStream(File.OpenRead(compressed), CompressionMode.Decompress);
-            gzip.CopyTo(bytes);
-        }
-        catch (InvalidDataException e)
-        {
-            throw new InvalidDataException($"{compressed}: not a whole gzip file ({e.Message})", e);
-        }
-
-        return (bytes.ToArray(), compressed);
+            Notes = Notes(folder, labelling, train: null),
+        };
     }
 
-    private static int HeaderBytes(int dimensions) => 4 + 4 * dimensions;
-
-    private static int[] ReadHeader(byte[] bytes, string path, int magic, int dimensions)
+    private static IdxHalf ReadHalf((string Images, string Labels) files)
     {
-        if (bytes.Length < HeaderBytes(dimensions))
-            throw new InvalidDataException($"{path}, offset {bytes.Length}: the file ends here, expected a header of {HeaderBytes(dimensions)} bytes");
-        int found = BinaryPrimitives.ReadInt32BigEndian(bytes);
-        if (found != magic)
-            throw new InvalidDataException($"{path}, offset 0: magic number 0x{found:X8}, expected 0x{magic:X8}");
-        var sizes = new int[dimensions];
-        long expected = HeaderBytes(dimensions), product = 1;
-        for (int i = 0; i < dimensions; i++)
-        {
-            int offset = 4 + 4 * i;
-            sizes[i] = BinaryPrimitives.ReadInt32BigEndian(bytes.AsSpan(offset));
-            if (sizes[i] <= 0) throw new InvalidDataException($"{path}, offset {offset}: size {sizes[i]}, expected a positive number");
-            product = product > int.MaxValue ? product : product * sizes[i];
-        }
+        IdxFile images = IdxFile.ReadImages(files.Images), labels = IdxFile.ReadLabels(files.Labels);
+        if (images.Sizes[0] != labels.Sizes[0])
+            throw new InvalidDataException($"{labels.Path}, offset 4: {labels.Sizes[0]} labels, expected {images.Sizes[0]}, one for each image of {images.Path}");
+        return new IdxHalf(images, labels, files.Images, files.Labels);
+    }
 
-        expected += product;
-        if (bytes.Length != expected)
-            throw new InvalidDataException($"{path}, offset {bytes.Length}: the file ends here, expected {expected} bytes ({string.Join(" x ", sizes)} after the header)");
-        return sizes;
+    private static Labelling Label(IdxFolder folder, IReadOnlyList<IdxHalf> halves, int? classes)
+    {
+        EmnistSplit? split = EmnistSplit.Named(folder.Prefix);
+        byte lowest = halves.Min(half => half.Labels.Content.Min()), highest = halves.Max(half => half.Labels.Content.Max());
+        int first = split is not null && lowest >= split.FirstLabel ? split.FirstLabel : 0;
+        int count = split?.Classes.Count ?? classes ?? highest + 1;
+        foreach (IdxHalf half in halves) half.RequireLabels(first, count);
+        if (split is null && classes is null && halves.Count == 2) RequireNoGaps(halves, highest);
+        return new Labelling(count, first, split?.Classes ?? ClassNames.Numbers(count));
+    }
+
+    /// <summary>
+    /// A damaged label would pass for a class of its own: a class above the ten digits, which need not all be there, counts only
+    /// if all classes below it have images.
+    /// </summary>
+    private static void RequireNoGaps(IReadOnlyList<IdxHalf> halves, byte highest)
+    {
+        if (highest < Digits) return;
+        int[] missing = [.. Enumerable.Range(0, highest).Where(k => halves.All(half => !half.Labels.Content.Contains((byte)k)))];
+        if (missing.Length == 0) return;
+        IdxFile labels = halves.First(half => half.Labels.Content.Contains(highest)).Labels;
+        throw new InvalidDataException(
+            $"{labels.Path}, offset {labels.ContentOffset + Array.IndexOf(labels.Content, highest)}: label {highest}, but no image has label {List(missing)}; labels must run from 0 without gaps");
+    }
+
+    private static ImageSet Images(IdxFolder folder, IdxHalf half, Labelling labelling)
+    {
+        IReadOnlyList<int> sizes = half.Images.Sizes;
+        byte[] pixels = half.Images.Content;
+        int[] labels = [.. half.Labels.Content.Select(label => label - labelling.First)];
+        if (!EmnistSplit.IsEmnist(folder.Prefix)) return new ImageSet(new MapShape(sizes[1], sizes[2], 1), labelling.Classes, pixels, labels);
+        Transpose(pixels, sizes[1], sizes[2]);
+        return new ImageSet(new MapShape(sizes[2], sizes[1], 1), labelling.Classes, pixels, labels);
+    }
+
+    private static void Transpose(byte[] pixels, int rows, int columns)
+    {
+        var image = new byte[rows * columns];
+        for (int start = 0; start < pixels.Length; start += image.Length)
+        {
+            Span<byte> stored = pixels.AsSpan(start, image.Length);
+            stored.CopyTo(image);
+            for (int row = 0; row < rows; row++)
+            {
+                for (int column = 0; column < columns; column++) stored[column * rows + row] = image[row * columns + column];
+            }
+        }
+    }
+
+    private static List<string> Notes(IdxFolder folder, Labelling labelling, ImageSet? train)
+    {
+        var notes = new List<string>();
+        if (folder.Others.Count > 0)
+            notes.Add($"{folder.Folder} also has {string.Join(", ", folder.Others)}: choose with mnist:{Path.Combine(folder.Folder, folder.Others[0])}");
+        if (EmnistSplit.IsEmnist(folder.Prefix)) notes.Add($"the images of {folder.Prefix} are stored transposed: rows and columns were exchanged");
+        if (labelling.First > 0)
+            notes.Add($"labels {labelling.First} to {labelling.First + labelling.Classes - 1} of {folder.Prefix} were made 0 to {labelling.Classes - 1}");
+        if (train is null) return notes;
+        int[] untrained = [.. Enumerable.Range(0, labelling.Classes).Except(train.Labels)];
+        if (untrained.Length > 0) notes.Add($"no training image has class {List(untrained)} of {labelling.Classes}");
+        return notes;
+    }
+
+    private static SetFingerprint Fingerprint(IdxFolder folder, IdxHalf half, ImageSet images) => SetFingerprint.Of(
+        images, [DataFiles.Fingerprint(folder.Folder, half.ImageFile), DataFiles.Fingerprint(folder.Folder, half.LabelFile)]);
+
+    private static string List(int[] numbers) =>
+        string.Join(", ", numbers.Take(MostNamed)) + (numbers.Length > MostNamed ? $" and {numbers.Length - MostNamed} more" : "");
+
+    private sealed record Labelling(int Classes, int First, IReadOnlyList<string> Names);
+
+    private sealed record IdxHalf(IdxFile Images, IdxFile Labels, string ImageFile, string LabelFile)
+    {
+        public void RequireLabels(int first, int classes)
+        {
+            int wrong = Array.FindIndex(Labels.Content, label => label < first || label >= first + classes);
+            if (wrong >= 0)
+            {
+                throw new InvalidDataException(
+                    $"{Labels.Path}, offset {Labels.ContentOffset + wrong}: label {Labels.Content[wrong]}, expected {first} to {first + classes - 1}");
+            }
+        }
     }
 }

@@ -11,7 +11,10 @@ namespace FeedbackKernels.Data;
 /// </summary>
 public static class SyntheticImages
 {
+    private const string Kind = "synthetic";
     private const int Size = 32, Channels = 3, Classes = 10, TrainImages = 10_000, TestImages = 2_000;
+
+    private static readonly MapShape Shape = new(Size, Size, Channels);
 
     // Test images are numbered from here on: no image is in both sets.
     private const uint FirstTestImage = 1u << 30;
@@ -20,12 +23,43 @@ public static class SyntheticImages
     /// <param name="seed">Names them.</param>
     /// <param name="trainImages">Training images; null for 10,000.</param>
     /// <param name="testImages">Test images; null for 2,000.</param>
-    public static DataSet Create(ulong seed, int? trainImages = null, int? testImages = null) => new(
-        "synthetic", Draw(seed, 0, trainImages ?? TrainImages), Draw(seed, FirstTestImage, testImages ?? TestImages), Augmentation.None);
+    /// <exception cref="ArgumentException">There are more images than an array holds.</exception>
+    public static DataSet Create(ulong seed, int? trainImages = null, int? testImages = null)
+    {
+        RequireRoom(trainImages, nameof(trainImages));
+        RequireRoom(testImages, nameof(testImages));
+        return new DataSet(Kind, Draw(seed, 0, trainImages ?? TrainImages), Draw(seed, FirstTestImage, testImages ?? TestImages), Augmentation.None)
+        {
+            Fingerprint = new DataFingerprint(Kind, Fingerprint(TrainImages), Fingerprint(TestImages)),
+        };
+    }
+
+    /// <summary>Draws the test images alone.</summary>
+    /// <param name="seed">Names them.</param>
+    /// <param name="testImages">Test images; null for 2,000.</param>
+    /// <exception cref="ArgumentException">There are more images than an array holds.</exception>
+    public static TestSet CreateTest(ulong seed, int? testImages = null)
+    {
+        RequireRoom(testImages, nameof(testImages));
+        ImageSet images = Draw(seed, FirstTestImage, testImages ?? TestImages);
+        return new TestSet(Kind, images, ClassNames.Numbers(Classes), new DataFingerprint(Kind, null, Fingerprint(TestImages)));
+    }
+
+    // The images that there are without a limit: a limit is no property of the data.
+    private static SetFingerprint Fingerprint(int images) => new(images, Size, Size, Channels, Classes, []);
+
+    private static void RequireRoom(int? images, string name)
+    {
+        if (images is not { } count) return;
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count, name);
+        long bytes = (long)count * Shape.Length;
+        if (bytes > Array.MaxLength)
+            throw new ArgumentOutOfRangeException(name, count, $"{count} images of {Shape} take {bytes} bytes, the limit is {Array.MaxLength} bytes ({Array.MaxLength / Shape.Length} images)");
+    }
 
     private static ImageSet Draw(ulong seed, uint first, int count)
     {
-        var shape = new MapShape(Size, Size, Channels);
+        MapShape shape = Shape;
         var pixels = new byte[checked(count * shape.Length)];
         var labels = new int[count];
         Parallel.For(0, count, i =>

@@ -26,17 +26,14 @@ public static class SafeTensors
         ArgumentNullException.ThrowIfNull(tensors);
         ArgumentNullException.ThrowIfNull(metadata);
         byte[] header = Header(tensors, metadata);
-        string partial = path + ".partial";
-        using (FileStream file = File.Create(partial))
+        AtomicFile.Write(path, file =>
         {
             Span<byte> length = stackalloc byte[LengthBytes];
             BinaryPrimitives.WriteInt64LittleEndian(length, header.Length);
             file.Write(length);
             file.Write(header);
             foreach ((_, _, float[] values) in tensors) file.Write(LittleEndian(values));
-        }
-
-        File.Move(partial, path, overwrite: true);
+        });
     }
 
     /// <summary>Reads all tensors of a file.</summary>

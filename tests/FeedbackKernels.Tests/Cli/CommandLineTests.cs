@@ -4,6 +4,7 @@ using FeedbackKernels.Data;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Models;
 using FeedbackKernels.Rules;
+using FeedbackKernels.Storage;
 using FeedbackKernels.Training;
 using Spectre.Console;
 
@@ -172,7 +173,10 @@ public sealed class CommandLineTests : IDisposable
         Assert.Contains("header length", Feedback("evaluate", run).Error);
         File.WriteAllBytes(model, good);
         File.WriteAllText(config, File.ReadAllText(config).Replace("resnet8", "resnet14", StringComparison.Ordinal));
-        Assert.Contains("is missing", Feedback("evaluate", run).Error);
+        Assert.Contains("another configuration", Feedback("evaluate", run).Error);
+        using (var backend = new CpuBackend(1))
+        using (var larger = new Model(backend, ModelCatalog.Create("resnet14", new(32, 32, 3), 10), RuleSet.Of(new Backprop()), 2, seed: 1))
+            Assert.Contains("is missing", Assert.Throws<InvalidDataException>(() => Checkpoint.Load(larger, model)).Message);
         File.WriteAllText(config, "{ \"modle\": 1 }");
         Assert.Contains("modle", Feedback("evaluate", run).Error);
     }

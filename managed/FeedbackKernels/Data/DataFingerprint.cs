@@ -1,0 +1,79 @@
+namespace FeedbackKernels.Data;
+
+/// <summary>What tells one data set from another without reading all of it.</summary>
+/// <param name="Kind">The format: <c>mnist</c>, <c>cifar10</c>, <c>cifar100</c>, <c>synthetic</c>, or <c>memory</c> for images that
+/// the caller made.</param>
+/// <param name="Train">The training half; null where it was not opened.</param>
+/// <param name="Test">The test half; null where it was not opened.</param>
+public sealed record DataFingerprint(string Kind, SetFingerprint? Train, SetFingerprint? Test)
+{
+    /// <summary>Compares what is there with what a run had.</summary>
+    /// <param name="other">The fingerprint of the run's data.</param>
+    /// <returns>One sentence part for each difference, empty where there is none. A half that either lacks is not compared.</returns>
+    public IReadOnlyList<string> DifferencesFrom(DataFingerprint other)
+    {
+        ArgumentNullException.ThrowIfNull(other);
+        if (Kind != other.Kind) return [$"data of the kind {Kind}, the run had {other.Kind}"];
+        return [.. Compare("training", Train, other.Train), .. Compare("test", Test, other.Test)];
+    }
+
+    private static IReadOnlyList<string> Compare(string half, SetFingerprint? found, SetFingerprint? recorded) =>
+        found is null || recorded is null ? [] : found.DifferencesFrom(recorded, half);
+}
+
+/// <summary>One half of a data set, before any limit on the number of images.</summary>
+/// <param name="Images">Number of images.</param>
+/// <param name="H">Rows of an image.</param>
+/// <param name="W">Columns of an image.</param>
+/// <param name="C">Channels of an image.</param>
+/// <param name="Classes">Number of classes.</param>
+/// <param name="Files">The files that it was read from; empty for images that are not from files.</param>
+public sealed record SetFingerprint(int Images, int H, int W, int C, int Classes, IReadOnlyList<FileFingerprint> Files)
+{
+    /// <summary>The files that it was read from, in the order in which they are read.</summary>
+    // JSON that lacks the list leaves it null.
+    public IReadOnlyList<FileFingerprint> Files { get; init; } = Files ?? [];
+
+    /// <inheritdoc/>
+    public bool Equals(SetFingerprint? other) =>
+        other is not null && (Images, H, W, C, Classes) == (other.Images, other.H, other.W, other.C, other.Classes) && Files.SequenceEqual(other.Files);
+
+    /// <inheritdoc/>
+    public override int GetHashCode() => HashCode.Combine(Images, H, W, C, Classes, Files.Count);
+
+    internal static SetFingerprint Of(ImageSet images, IReadOnlyList<FileFingerprint> files) =>
+        new(images.Count, images.Shape.H, images.Shape.W, images.Shape.C, images.Classes, files);
+
+    internal IReadOnlyList<string> DifferencesFrom(SetFingerprint recorded, string half)
+    {
+        var differences = new List<string>();
+        if (Images != recorded.Images) differences.Add($"{Images} {half} images, the run had {recorded.Images}");
+        if ((H, W, C) != (recorded.H, recorded.W, recorded.C))
+            differences.Add($"{half} images of {H}x{W}x{C}, the run had {recorded.H}x{recorded.W}x{recorded.C}");
+        if (Classes != recorded.Classes) differences.Add($"{Classes} classes of {half} images, the run had {recorded.Classes}");
+        foreach (FileFingerprint was in recorded.Files)
+        {
+            FileFingerprint? now = Files.FirstOrDefault(file => file.Name == was.Name);
+            if (now is null) differences.Add($"no {was.Name}, the run had it ({was.Bytes} bytes)");
+            else if (now.DifferenceFrom(was) is { } difference) differences.Add(difference);
+        }
+
+        differences.AddRange(Files.Where(now => recorded.Files.All(was => was.Name != now.Name)).Select(now => $"{now.Name}, the run did not have it"));
+        return differences;
+    }
+}
+
+/// <summary>A file of a data set.</summary>
+/// <param name="Name">Its name, relative to the data set's folder, with <c>/</c> between folders.</param>
+/// <param name="Bytes">Its length as it is stored.</param>
+/// <param name="Sha256">SHA-256 of its content in lower-case hexadecimal; null for files above 1 MiB.</param>
+public sealed record FileFingerprint(string Name, long Bytes, string? Sha256)
+{
+    internal string? DifferenceFrom(FileFingerprint recorded)
+    {
+        if (Bytes != recorded.Bytes) return $"{Name}: {Bytes} bytes, the run had {recorded.Bytes}";
+        return Sha256 is not null && recorded.Sha256 is not null && Sha256 != recorded.Sha256
+            ? $"{Name}: SHA-256 {Sha256}, the run had {recorded.Sha256}"
+            : null;
+    }
+}
