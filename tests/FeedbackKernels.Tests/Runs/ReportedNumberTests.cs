@@ -55,7 +55,7 @@ public sealed partial class ReportedNumberTests : IDisposable
         DataSet data = DataSet.Open("synthetic", 6, 100, 60);
         using var backend = new CpuBackend(2);
         var observer = new Keeper();
-        FinishedRun run = Experiment.Train(Config, data, backend, Path.Combine(_folder, "run"), observer, TestContext.Current.CancellationToken);
+        FinishedRun run = Experiment.Train(Config, data, backend, new RunPlace(Path.Combine(_folder, "run")), observer, TestContext.Current.CancellationToken);
         CheckTable("metrics.csv", observer.Epochs, run.Result.Epochs);
         CheckTable("alignment.csv", observer.Alignment, run.Result.Alignment);
 
@@ -113,7 +113,7 @@ public sealed partial class ReportedNumberTests : IDisposable
     {
         DataSet data = DataSet.Open("synthetic", 6, 100, 60);
         using var backend = new CpuBackend(2);
-        FinishedRun run = Experiment.Train(Config, data, backend, Path.Combine(_folder, "run"), cancel: TestContext.Current.CancellationToken);
+        FinishedRun run = Experiment.Train(Config, data, backend, new RunPlace(Path.Combine(_folder, "run")), cancel: TestContext.Current.CancellationToken);
         JsonElement file = JsonDocument.Parse(File.ReadAllText(Path.Combine(run.Folder, "summary.json"))).RootElement;
         foreach (PropertyInfo property in typeof(RunSummary).GetProperties().Where(p => p.PropertyType == typeof(double?) || p.PropertyType == typeof(double)))
         {
