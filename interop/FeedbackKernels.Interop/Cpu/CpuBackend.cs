@@ -50,7 +50,8 @@ public sealed unsafe partial class CpuBackend : Backend
     public override string Name => "cpu";
 
     /// <inheritdoc/>
-    public override string Description => $"{Level}, {_kernels->Tiles.Lanes} floats a vector, {Threads} thread{(Threads == 1 ? "" : "s")}";
+    public override string Description =>
+        $"{Level}, {_kernels->Tiles.Lanes} floats a vector, {Threads} thread{(Threads == 1 ? "" : "s")}{(Exact ? ", no Winograd" : "")}";
 
     /// <inheritdoc/>
     public override bool HostAddressable => true;

@@ -81,7 +81,7 @@ public sealed unsafe partial class CudaBackend : Backend
     public override string Description =>
         $"{_device.Name}, compute capability {_device.Major}.{_device.Minor}, {_device.Multiprocessors} multiprocessors, " +
         $"{_device.Bytes >> 20} MiB, device {_device.Ordinal}, kernels for {_device.Architecture}, " +
-        $"products and activations in {ProductName}, driver {CudaLibrary.LoadedPath} for CUDA {_device.DriverVersionText}";
+        $"products and activations in {ProductName}{(_graphs ? "" : ", no graphs")}, driver {CudaLibrary.LoadedPath} for CUDA {_device.DriverVersionText}";
 
     /// <inheritdoc/>
     public override bool HostAddressable => false;

@@ -82,9 +82,6 @@ public sealed class CommandLineTests : IDisposable
 
         Assert.Equal(3, Json(folder, "summary.json").GetArrayLength());
         Assert.Equal(7, File.ReadAllText(Path.Combine(folder, "report.html")).Split("<svg").Length - 1);
-        // The same initial weights: the first loss that backprop sees is that of the others.
-        string[] first = [.. ((string[])["backprop", "feedback-alignment"]).Select(r => File.ReadAllLines(Path.Combine(folder, r, "alignment.csv"))[1].Split(',')[2])];
-        Assert.Equal(first[0], first[1]);
     }
 
     [Theory]
