@@ -25,10 +25,11 @@ internal static class CompareCommand
         var options = new RunOptions(Standard);
         var rules = new RuleOptions();
         var output = new OutputFolder();
-        var names = new Option<FeedbackRule[]>("--rules")
+        var names = new Setting<FeedbackRule[]>("--rules", Use.Always)
         {
             Description = $"Learning rules, separated by commas: {RuleOptions.RuleNames}. [default: {string.Join(',', StandardRules.Select(r => r.Name))}]",
             HelpName = "names",
+            Arity = ArgumentArity.ExactlyOne,
             CustomParser = result => [.. result.Tokens.Single().Value.Split(',').Select(name => RuleOptions.Parse(name, result))],
         };
         var command = new Command("compare", "Trains one model under several learning rules, with the same weights to start from and the same images, and shows them side by side.");
@@ -37,31 +38,46 @@ internal static class CompareCommand
         command.SetAction(parsed =>
         {
             RunConfig config = options.Read(parsed);
-            RunConfig[] runs = [.. RuleOptions.Given(parsed, names, StandardRules).Select(rule => config with
+            RunConfig[] runs = [.. Settings.Given(parsed, names, StandardRules).Select(rule => config with
             {
                 Rule = rules.Apply(parsed, rule),
                 RuleFor = rules.ApplyExceptions(parsed, config.RuleFor),
             })];
-            string folder = output.Choose(parsed, $"{config.Model}-compare");
+            UnusedOptions.Refuse(parsed, runs);
+            RunPlace place = output.Choose(parsed, $"{config.Model}-compare");
             DataSet data = DataSet.Open(config.Data, config.Training.Seed, config.LimitTrain, config.LimitTest);
-            using Backend backend = config.CreateBackend();
+            Tables.PrintNotes(data.Notes);
+            using Backend backend = BackendOptions.Open(parsed, runs);
             Tables.PrintBackend(config.Backend, backend);
             using var interrupt = new Interrupt();
-            var comparison = new Comparison(folder);
-            foreach (RunConfig run in runs)
+            RunConfig[] complete = [.. runs.Select(run => options.Complete(parsed, run, data))];
+            // A rule that cannot be trained is found now, and not when those before it have been.
+            foreach (RunConfig run in complete) Experiment.Check(run, data, backend);
+            using var comparison = new Comparison(place);
+            try
             {
-                if (interrupt.Token.IsCancellationRequested) break;
-                Console.WriteLine($"{run.Rule.Name}:");
-                RunConfig complete = options.Complete(parsed, run, data);
-                comparison.Add(ConsoleProgress.Show(
-                    complete.Training.Epochs,
-                    observer => Experiment.Train(complete, data, backend, comparison.FolderFor(complete), observer, interrupt.Token)));
+                foreach (RunConfig run in complete)
+                {
+                    if (interrupt.Token.IsCancellationRequested) break;
+                    Console.WriteLine($"{run.Rule.Name}:");
+                    comparison.Add(ConsoleProgress.Show(
+                        run.Training.Epochs, observer => Experiment.Train(run, data, backend, comparison.PlaceFor(run), observer, interrupt.Token)));
+                }
+            }
+            finally
+            {
+                // Whatever ended the rules, those that were trained have their table and report.
+                if (comparison.Runs.Count > 0) Show(comparison);
             }
 
-            Tables.Print(comparison.Runs.Select(r => r.Summary));
-            Console.WriteLine($"report: {comparison.Finish()}");
-            return interrupt.Token.IsCancellationRequested ? Interrupt.ExitCode : 0;
+            return Outcome.ExitCodeOf(comparison.Runs.Select(r => r.Summary), interrupt);
         });
         return command;
+    }
+
+    private static void Show(Comparison comparison)
+    {
+        Tables.Print(comparison.Runs.Select(r => r.Summary));
+        Console.WriteLine($"report: {comparison.Finish()}");
     }
 }

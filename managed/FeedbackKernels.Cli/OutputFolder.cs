@@ -1,31 +1,34 @@
 using System.CommandLine;
 using System.Globalization;
+using FeedbackKernels.Runs;
 
 namespace FeedbackKernels.Cli;
 
 /// <summary>Where a run's files go.</summary>
 internal sealed class OutputFolder
 {
-    private readonly Option<string?> _out = new("--out")
+    private readonly Setting<string?> _out = new("--out", Use.Always)
     {
         Description = "Folder for the results. [default: runs/DATE-TIME-NAME]",
         HelpName = "folder",
     };
 
-    private readonly Option<bool> _overwrite = new("--overwrite") { Description = "Allows --out to be a folder that is not empty." };
+    private readonly Setting<bool> _overwrite;
+
+    public OutputFolder() => _overwrite = Names.Switch("--overwrite", Use.With(_out), false, "Delete the files of former runs in the --out folder first; without it the folder must be new or empty.");
 
     /// <summary>All options.</summary>
     public IEnumerable<Option> All => [_out, _overwrite];
 
-    /// <summary>The folder; it is made by who writes to it.</summary>
-    /// <exception cref="IOException">It is not empty, and that was not allowed.</exception>
-    public string Choose(ParseResult parsed, string name)
+    /// <summary>The folder, which is made when everything else has been checked.</summary>
+    /// <exception cref="IOException">It cannot be used.</exception>
+    public RunPlace Choose(ParseResult parsed, string name)
     {
-        string path = parsed.GetValue(_out)
-            ?? Path.Combine("runs", $"{DateTime.Now.ToString("yyyyMMdd-HHmmss", CultureInfo.InvariantCulture)}-{name}");
-        if (File.Exists(path)) throw new IOException($"--out '{path}' is a file, wanted a folder");
-        if (Directory.Exists(path) && Directory.EnumerateFileSystemEntries(path).Any() && !parsed.GetValue(_overwrite))
-            throw new IOException($"--out '{path}' is not empty; give another folder, or --overwrite");
-        return path;
+        string usual = $"{DateTime.Now.ToString("yyyyMMdd-HHmmss", CultureInfo.InvariantCulture)}-{name}";
+        RunPlace place = parsed.GetValue(_out) is { } given
+            ? new RunPlace(given, Overwrite: parsed.GetValue(_overwrite))
+            : new RunPlace(Path.Combine("runs", usual), Numbered: true);
+        place.Check();
+        return place;
     }
 }

@@ -13,15 +13,17 @@ public sealed class Model : IDisposable
     private readonly List<Block> _blocks = [];
     private readonly Arena _arena;
     private readonly DeviceBuffer? _outputError;
+    private ConvUnit[] _units = [];
 
     /// <summary>Allocates the model, draws its weights, and plans the memory of a step.</summary>
     /// <param name="backend">Where it lives; stays the caller's.</param>
     /// <param name="spec">What it is.</param>
     /// <param name="rules">How errors go back.</param>
     /// <param name="batch">Images of the largest batch.</param>
-    /// <param name="seed">Names the initial weights.</param>
+    /// <param name="seed">Seed of the initial weights.</param>
     /// <param name="training">Whether backward passes are wanted.</param>
-    /// <exception cref="ArgumentException">The rules cannot be combined, or the images do not fit the model.</exception>
+    /// <exception cref="ArgumentException">The rules cannot be combined, a setting of theirs is out of range, the images do not fit the
+    /// model, or a batch norm would see a single value a channel in training.</exception>
     public Model(Backend backend, ModelSpec spec, RuleSet rules, int batch, ulong seed, bool training = true)
     {
         ArgumentNullException.ThrowIfNull(backend);
@@ -36,6 +38,7 @@ public sealed class Model : IDisposable
         try
         {
             Build();
+            if (training) RequireStatistics(batch);
             rules.Validate(Layers);
             AttachFeedback(rules, seed);
             foreach (ConvLayer layer in Layers) layer.Initialise(seed);
@@ -142,6 +145,7 @@ public sealed class Model : IDisposable
     public void Forward(in Pass pass)
     {
         CheckImages(pass.Images);
+        if (pass.Training) RequireStatistics(pass.Images);
         foreach (Block block in _blocks) block.Forward(pass);
     }
 
@@ -209,6 +213,22 @@ public sealed class Model : IDisposable
         ]),
     ];
 
+    /// <summary>Every tensor that training changes: <see cref="Tensors"/>, and B with whatever else the rules keep.</summary>
+    public IEnumerable<(string Name, IReadOnlyList<int> Sizes, DeviceBuffer Buffer)> State() =>
+        Tensors().Concat(Layers.SelectMany(l => l.Feedback?.State ?? []));
+
+    /// <summary>Name of the first tensor of <see cref="State"/> that holds a NaN or an infinity; null where there is none.</summary>
+    public string? FirstTensorNotFinite()
+    {
+        foreach ((string name, _, DeviceBuffer buffer) in State())
+        {
+            // In double precision the squares of floats that are finite have a finite sum.
+            if (!double.IsFinite(Backend.Compare(buffer.Length, buffer, buffer).SquaredNorm)) return name;
+        }
+
+        return null;
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {
@@ -229,12 +249,12 @@ public sealed class Model : IDisposable
         if (map != new MapShape(1, 1, Spec.Classes))
             throw new ArgumentException($"{Spec.Name} ends in {map}, not in {Spec.Classes} logits");
         if (_blocks[^1] is ConvUnit last) last.ComputesLogits = true;
-        ConvUnit[] units = [.. _blocks.SelectMany(b => b.Units)];
-        Layers = [.. units.Select(u => u.Layer)];
-        Norms = [.. units.Where(u => u.Norm is not null).Select(u => u.Norm!)];
+        _units = [.. _blocks.SelectMany(b => b.Units)];
+        Layers = [.. _units.Select(u => u.Layer)];
+        Norms = [.. _units.Where(u => u.Norm is not null).Select(u => u.Norm!)];
         Parameters =
         [
-            .. units.SelectMany(u => (IEnumerable<Parameter?>)[u.Layer.Weight, u.Layer.Bias, u.Norm?.Gamma, u.Norm?.Beta])
+            .. _units.SelectMany(u => (IEnumerable<Parameter?>)[u.Layer.Weight, u.Layer.Bias, u.Norm?.Gamma, u.Norm?.Beta])
                 .Where(p => p is not null).Select(p => p!),
         ];
     }
@@ -291,6 +311,22 @@ public sealed class Model : IDisposable
             // A block that hears from the loss directly needs a place for its error all the same.
             error ??= block is PoolBlock { WantsError: false } ? null : plan.Rent(block.Output, $"{block.Name} error");
             if (error is not null) error = block.PlanBackward(plan, error, wanted);
+        }
+    }
+
+    /// <summary>Refuses a training batch in which a batch norm would see one value a channel: its variance would be 0, its output
+    /// beta alone.</summary>
+    internal void RequireStatistics(int images)
+    {
+        if (images > 1) return;
+        for (int i = 0; i < _units.Length; i++)
+        {
+            MapShape output = _units[i].Output;
+            if (_units[i].Norm is { } norm && output.H * output.W == 1)
+            {
+                throw new ArgumentException(
+                    $"batch norm '{norm.Name}' would see one value a channel in training: N = {images}, P = {output.H}, Q = {output.W}; use a larger batch or larger images");
+            }
         }
     }
 

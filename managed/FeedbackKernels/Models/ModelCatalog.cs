@@ -44,10 +44,12 @@ public static class ModelCatalog
     public static int UsualClasses(string name) => LargeResNets.ContainsKey(name) ? 1000 : 10;
 
     /// <summary>Describes a model for a size of image and a number of classes.</summary>
-    /// <exception cref="ArgumentException">There is no model of that name.</exception>
+    /// <exception cref="ArgumentException">There is no model of that name, or an option is out of range.</exception>
     public static ModelSpec Create(string name, MapShape input, int classes, ModelOptions options = default)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(classes, 2);
+        ArgumentOutOfRangeException.ThrowIfNegative(options.Hidden, nameof(options.Hidden));
+        if (!Enum.IsDefined(options.Order)) throw new ArgumentOutOfRangeException(nameof(options), options.Order, "unknown order of batch norm and ReLU");
         LossKind loss = name == "mlp" ? LossKind.SigmoidCrossEntropy : LossKind.SoftmaxCrossEntropy;
         IReadOnlyList<BlockSpec> blocks = name switch
         {

@@ -102,7 +102,8 @@ public static class HtmlReport
         var html = new StringBuilder("<table><tr><th>rule</th><th>top-1</th><th>top-5</th><th>best top-1</th><th>train loss</th><th>test loss</th><th>W–B angle</th><th>error angle</th><th>images/s</th><th>seconds</th></tr>\n");
         foreach (RunSummary run in runs)
         {
-            html.Append(CultureInfo.InvariantCulture, $"<tr><td>{Text(run.Rule)}</td><td>{Percent(run.TestTop1)}</td><td>{Percent(run.TestTop5)}</td><td>{Percent(run.BestTestTop1)}</td>");
+            string diverged = run.Diverged is null ? "" : $"<br>diverged at {Text(run.Diverged)}";
+            html.Append(CultureInfo.InvariantCulture, $"<tr><td>{Text(run.Rule)}{diverged}</td><td>{Percent(run.TestTop1)}</td><td>{Percent(run.TestTop5)}</td><td>{Percent(run.BestTestTop1)}</td>");
             html.Append(CultureInfo.InvariantCulture, $"<td>{Number(run.FinalLoss, "F3")}</td><td>{Number(run.TestLoss, "F3")}</td><td>{Degrees(run.WeightAngle)}</td><td>{Degrees(run.DeltaAngle)}</td>");
             html.Append(CultureInfo.InvariantCulture, $"<td>{run.ImagesPerSecond:F0}</td><td>{run.Seconds:F0}</td></tr>\n");
         }

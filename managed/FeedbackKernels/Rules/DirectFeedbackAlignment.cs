@@ -28,11 +28,15 @@ public sealed record DirectFeedbackAlignment(DirectTarget Target = DirectTarget.
     public const string RuleName = "direct-feedback-alignment";
 
     /// <inheritdoc/>
-    public override Feedback? Attach(ConvLayer layer, in LayerPlace place)
+    public override void Validate()
     {
+        RequireDefined(Target, nameof(Target));
         RequirePositive(Scale, nameof(Scale));
-        return place.IsOutput || place.IsShortcut ? new SendsNothing(layer) : new Projection(layer, this, place);
     }
+
+    /// <inheritdoc/>
+    public override Feedback? Attach(ConvLayer layer, in LayerPlace place) =>
+        place.IsOutput || place.IsShortcut ? new SendsNothing(layer) : new Projection(layer, this, place);
 
     /// <summary>The classifier has the loss's gradient, a projection shortcut has its block's error: they need no weights,
     /// and send nothing on.</summary>

@@ -38,7 +38,9 @@ public abstract class Feedback(ConvLayer layer) : IDisposable
     }
 
     /// <summary>Called once, before the first step: what the rule does ahead of training.</summary>
-    public virtual void BeforeTraining()
+    /// <param name="cancel">Ends it early.</param>
+    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
+    public virtual void BeforeTraining(CancellationToken cancel = default)
     {
     }
 

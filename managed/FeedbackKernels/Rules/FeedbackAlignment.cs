@@ -12,11 +12,14 @@ public sealed record FeedbackAlignment(WeightInit? Init = null, float Scale = 1)
     public const string RuleName = "feedback-alignment";
 
     /// <inheritdoc/>
-    public override Feedback? Attach(ConvLayer layer, in LayerPlace place)
+    public override void Validate()
     {
+        if (Init is { } init) RequireDefined(init, nameof(Init));
         RequirePositive(Scale, nameof(Scale));
-        return place.IsFirst ? null : new Fixed(layer, this, place.Seed);
     }
+
+    /// <inheritdoc/>
+    public override Feedback? Attach(ConvLayer layer, in LayerPlace place) => place.IsFirst ? null : new Fixed(layer, this, place.Seed);
 
     private sealed class Fixed(ConvLayer layer, FeedbackAlignment rule, ulong seed) : Feedback(layer)
     {

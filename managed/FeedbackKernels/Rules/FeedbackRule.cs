@@ -34,7 +34,13 @@ public abstract record FeedbackRule
     [JsonIgnore]
     public string Name { get; }
 
-    /// <summary>The state for one layer; null where the rule has nothing to do there.</summary>
+    /// <summary>Checks the settings of the rule.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">One of them is out of range.</exception>
+    public virtual void Validate()
+    {
+    }
+
+    /// <summary>The state for one layer; null where the rule has nothing to do there. The settings have been checked.</summary>
     public abstract Feedback? Attach(ConvLayer layer, in LayerPlace place);
 
     /// <summary>Draws B like W: from the layer's own initial distribution, or another, independently of W and times a
@@ -47,6 +53,11 @@ public abstract record FeedbackRule
         for (int i = 0; i < values.Length; i++) values[i] *= scale;
         layer.Backend.Upload<float>(values, feedback.Value);
         feedback.RefreshCopy();
+    }
+
+    internal static void RequireDefined<TEnum>(TEnum value, string name) where TEnum : struct, Enum
+    {
+        if (!Enum.IsDefined(value)) throw new ArgumentOutOfRangeException(name, value, $"wanted one of {string.Join(", ", Enum.GetNames<TEnum>())}");
     }
 
     internal static void RequirePositive(float value, string name)

@@ -64,13 +64,21 @@ public sealed record KolenPollack(
     public const string RuleName = "kolen-pollack";
 
     /// <inheritdoc/>
-    public override Feedback? Attach(ConvLayer layer, in LayerPlace place)
+    public override void Validate()
     {
         if (Decay is not null) RequireUnitInterval(Decay.Value, nameof(Decay));
         RequirePositive(EarlyShrink, nameof(EarlyShrink));
         ArgumentOutOfRangeException.ThrowIfGreaterThan(EarlyShrink, 1, nameof(EarlyShrink));
+        RequireDefined(Early, nameof(Early));
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(EarlySteps ?? 1, nameof(EarlySteps));
+        RequireDefined(Form, nameof(Form));
+        if (Init is { } init) RequireDefined(init, nameof(Init));
         RequirePositive(Scale, nameof(Scale));
+    }
+
+    /// <inheritdoc/>
+    public override Feedback? Attach(ConvLayer layer, in LayerPlace place)
+    {
         if (place.IsFirst) return null;
         return Form == KolenPollackForm.TwoWeight ? new TwoWeight(layer, this, place) : new ClosedForm(layer, this, place);
     }
@@ -100,7 +108,7 @@ public sealed record KolenPollack(
             Shrink = ShrinksAt(step) ? update.Shrink * ShrinkPerStep : update.Shrink,
         };
 
-        public override void BeforeTraining()
+        public override void BeforeTraining(CancellationToken cancel = default)
         {
             if (rule.Early != EarlyDecay.BeforeTraining || rule.EarlyShrink == 1) return;
             Backend backend = Layer.Backend;
@@ -109,6 +117,7 @@ public sealed record KolenPollack(
             float shrink = ShrinkPerStep, size = MathF.Sqrt(1 - shrink * shrink) * Layer.Init.StandardDeviation(Layer.Shape());
             for (int i = 0; i < _steps; i++)
             {
+                cancel.ThrowIfCancellationRequested();
                 backend.FillGaussian(w.Gradient, new RandomKey(place.Seed, RandomPurpose.KolenPollackNoise, Layer.Index, (uint)i), 1);
                 backend.SgdUpdate(w.Length, w.Value, w.Gradient, w.Velocity, new SgdStep(size / shrink, Shrink: shrink), w.Copy);
                 backend.TransposedCombine(
@@ -143,9 +152,9 @@ public sealed record KolenPollack(
         private readonly DeviceBuffer _difference = layer.Backend.Allocate(layer.Weight.Length, $"{layer.Name} initial mismatch");
         private double _share = 1, _velocity;
 
-        public override void BeforeTraining()
+        public override void BeforeTraining(CancellationToken cancel = default)
         {
-            base.BeforeTraining();
+            base.BeforeTraining(cancel);
             // R = B_0 - W_0^T.
             Layer.Backend.TransposedCombine(Layer.Shape(), -1, Layer.Weight.Value, 1, OwnWeights.Value, _difference);
             (_share, _velocity) = (1, 0);

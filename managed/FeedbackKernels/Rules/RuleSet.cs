@@ -19,10 +19,20 @@ public sealed record RuleSet(FeedbackRule Default, IReadOnlyList<RuleFor> Except
     /// <summary>The rule of a layer.</summary>
     public FeedbackRule For(string layer) => Exceptions.LastOrDefault(e => Matches(e, layer))?.Rule ?? Default;
 
-    /// <summary>Checks that each exception has a layer to apply to.</summary>
-    /// <exception cref="ArgumentException">A pattern matches no layer.</exception>
+    /// <summary>Checks the settings of every rule, also of one that applies to no layer because a later one does.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">A setting is out of range.</exception>
+    public void Validate()
+    {
+        Default.Validate();
+        foreach (RuleFor exception in Exceptions) exception.Rule.Validate();
+    }
+
+    /// <summary>Checks the rules, and that each exception has a layer to apply to.</summary>
+    /// <exception cref="ArgumentException">A pattern matches no layer, or a setting is out of range.</exception>
     public void Validate(IReadOnlyCollection<ConvLayer> layers)
     {
+        ArgumentNullException.ThrowIfNull(layers);
+        Validate();
         foreach (RuleFor exception in Exceptions)
         {
             if (!layers.Any(layer => Matches(exception, layer.Name)))

@@ -29,11 +29,15 @@ public sealed record SignSymmetry(SignMagnitude Magnitude = SignMagnitude.Unifor
     public const string RuleName = "sign-symmetry";
 
     /// <inheritdoc/>
-    public override Feedback? Attach(ConvLayer layer, in LayerPlace place)
+    public override void Validate()
     {
+        RequireDefined(Magnitude, nameof(Magnitude));
+        if (Init is { } init) RequireDefined(init, nameof(Init));
         RequirePositive(Scale, nameof(Scale));
-        return place.IsFirst ? null : new Signs(layer, this, place.Seed);
     }
+
+    /// <inheritdoc/>
+    public override Feedback? Attach(ConvLayer layer, in LayerPlace place) => place.IsFirst ? null : new Signs(layer, this, place.Seed);
 
     private sealed class Signs(ConvLayer layer, SignSymmetry rule, ulong seed) : Feedback(layer)
     {
@@ -55,7 +59,7 @@ public sealed record SignSymmetry(SignMagnitude Magnitude = SignMagnitude.Unifor
             ReadSigns();
         }
 
-        public override void BeforeTraining() => ReadSigns();
+        public override void BeforeTraining(CancellationToken cancel = default) => ReadSigns();
 
         public override void AfterUpdate(in SgdStep update, int step)
         {

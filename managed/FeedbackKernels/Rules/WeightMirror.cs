@@ -66,20 +66,23 @@ public sealed record WeightMirror(
     }
 
     /// <inheritdoc/>
-    public override Feedback? Attach(ConvLayer layer, in LayerPlace place)
+    public override void Validate()
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(Samples ?? 1, nameof(Samples));
+        RequireDefined(Noise, nameof(Noise));
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(Every);
         ArgumentOutOfRangeException.ThrowIfNegative(WarmUpSteps ?? 0, nameof(WarmUpSteps));
         RequirePositive(NoiseDeviation, nameof(NoiseDeviation));
+        RequireDefined(Form, nameof(Form));
         if (Rate is { } rate)
         {
             RequirePositive(rate, nameof(Rate));
             ArgumentOutOfRangeException.ThrowIfGreaterThan(rate, 1, nameof(Rate));
         }
-
-        return place.IsFirst ? null : new Mirror(layer, this, place);
     }
+
+    /// <inheritdoc/>
+    public override Feedback? Attach(ConvLayer layer, in LayerPlace place) => place.IsFirst ? null : new Mirror(layer, this, place);
 
     private sealed class Mirror : Feedback
     {
@@ -110,10 +113,14 @@ public sealed record WeightMirror(
 
         public override void Initialise() => Draw(OwnWeights, Layer, _noise.Seed, init: null, scale: 1);
 
-        public override void BeforeTraining()
+        public override void BeforeTraining(CancellationToken cancel = default)
         {
             int steps = _rule.WarmUpSteps ?? UsualWarmUpSteps;
-            for (int i = 0; i < steps || (_rule.WarmUpSteps is null && _moves == 0); i++) Step();
+            for (int i = 0; i < steps || (_rule.WarmUpSteps is null && _moves == 0); i++)
+            {
+                cancel.ThrowIfCancellationRequested();
+                Step();
+            }
         }
 
         public override void AfterUpdate(in SgdStep update, int step)

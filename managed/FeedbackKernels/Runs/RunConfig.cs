@@ -1,3 +1,7 @@
+using System.Globalization;
+using System.Reflection;
+using System.Security.Cryptography;
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
@@ -6,6 +10,7 @@ using FeedbackKernels.Interop;
 using FeedbackKernels.Layers;
 using FeedbackKernels.Models;
 using FeedbackKernels.Rules;
+using FeedbackKernels.Storage;
 using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Runs;
@@ -13,6 +18,10 @@ namespace FeedbackKernels.Runs;
 /// <summary>Everything that a run needs to be repeated: the content of config.json.</summary>
 public sealed record RunConfig
 {
+    // The build puts the commit behind the version.
+    private static readonly string ThisProgram =
+        $"feedback {typeof(RunConfig).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "of an unknown version"}";
+
     /// <summary>Name of the model, see <see cref="ModelCatalog.Names"/>.</summary>
     public string Model { get; init; } = "resnet20";
 
@@ -22,16 +31,19 @@ public sealed record RunConfig
     /// <summary>Whether the last norm of each residual block starts at 0.</summary>
     public bool ZeroGamma { get; init; }
 
-    /// <summary>Hidden units of the MLP; 0 for the paper's.</summary>
+    /// <summary>Hidden units of the MLP; 0 for those of the paper.</summary>
     public int Hidden { get; init; }
 
-    /// <summary>The data, see <see cref="DataSet.Forms"/>.</summary>
+    /// <summary>The data, see <see cref="DataSet.Forms"/>. A run's file has the absolute path.</summary>
     public string Data { get; init; } = "synthetic";
 
-    /// <summary>Uses the first so many training images.</summary>
+    /// <summary>What the data looked like when the run began; null where no run has used this configuration.</summary>
+    public DataFingerprint? DataFingerprint { get; init; }
+
+    /// <summary>Use only the first N training images; null for all.</summary>
     public int? LimitTrain { get; init; }
 
-    /// <summary>Uses the first so many test images.</summary>
+    /// <summary>Use only the first N test images; null for all.</summary>
     public int? LimitTest { get; init; }
 
     /// <summary>The learning rule of all layers.</summary>
@@ -64,6 +76,9 @@ public sealed record RunConfig
     /// <summary>How the model is trained.</summary>
     public TrainingOptions Training { get; init; } = new();
 
+    /// <summary>Program, version and commit that wrote the file.</summary>
+    public string WrittenBy { get; init; } = ThisProgram;
+
     /// <summary>All rules of the run.</summary>
     [JsonIgnore]
     public RuleSet Rules => new(Rule, RuleFor);
@@ -71,29 +86,115 @@ public sealed record RunConfig
     /// <summary>Makes the backend.</summary>
     public Backend CreateBackend() => Backends.Create(Backend, Threads, Simd, Exact, Precision, Device, CudaGraphs);
 
-    /// <summary>Describes the model for images of a data set.</summary>
-    public ModelSpec Describe(ImageSet images) =>
-        ModelCatalog.Create(Model, images.Shape, images.Classes, new ModelOptions(NormOrder, ZeroGamma, Hidden));
+    /// <summary>Describes the model for images of a size and a number of classes.</summary>
+    /// <exception cref="ArgumentException">There is no such model, or an option of it is out of range.</exception>
+    public ModelSpec Describe(MapShape images, int classes) =>
+        ModelCatalog.Create(Model, images, classes, new ModelOptions(NormOrder, ZeroGamma, Hidden));
+
+    /// <summary>The configuration of a run on a data set that has been opened: with the absolute path, and what the data look like.</summary>
+    /// <exception cref="InvalidDataException">The configuration has a fingerprint, and the data differ from it.</exception>
+    public RunConfig For(DataSet data)
+    {
+        ArgumentNullException.ThrowIfNull(data);
+        RequireSameData(data.Name, data.Fingerprint);
+        return this with { Data = DataSet.Absolute(data.Name), DataFingerprint = data.Fingerprint, WrittenBy = ThisProgram };
+    }
+
+    /// <summary>Checks all settings that can be checked without data and without a backend.</summary>
+    /// <exception cref="ArgumentException">A setting is out of range; the message names it.</exception>
+    public void Validate()
+    {
+        if (!ModelCatalog.Names.Contains(Model)) throw new ArgumentException($"model: '{Model}' is unknown; the models are {string.Join(", ", ModelCatalog.Names)}");
+        if (!Backends.Names.Contains(Backend)) throw new ArgumentException($"backend: no backend '{Backend}' in this build; there are {string.Join(", ", Backends.Names)}");
+        RequireAtLeast(0, Hidden, "hidden");
+        RequireAtLeast(0, Threads, "threads");
+        RequireAtLeast(0, Device, "device");
+        RequireAtLeast(1, LimitTrain ?? 1, "limitTrain");
+        RequireAtLeast(1, LimitTest ?? 1, "limitTest");
+        Training.Validate();
+        Rules.Validate();
+    }
 
     /// <summary>Reads a config.json. What it does not set, because an older version wrote it, is as in a new
     /// <see cref="RunConfig"/>.</summary>
-    /// <exception cref="IOException">It is not there.</exception>
-    /// <exception cref="InvalidDataException">It is not a run's configuration; the message names the file and the setting.</exception>
+    /// <exception cref="IOException">It does not exist.</exception>
+    /// <exception cref="InvalidDataException">It is not a run's configuration; the message names the file, the line and the setting.</exception>
     public static RunConfig Read(string path)
     {
-        if (!File.Exists(path)) throw new FileNotFoundException($"file '{path}' is not there", path);
         try
         {
-            if (JsonNode.Parse(File.ReadAllText(path)) is not JsonObject given) throw new InvalidDataException($"{path}: not a JSON object");
+            string text = ReadText(path);
+            JsonObject given = Parse(text, path);
+            // By itself first: errors then name the lines of this file and not of what the defaults are merged into.
+            _ = JsonSerializer.Deserialize(text, RunJson.Default.RunConfig);
             JsonNode settings = JsonSerializer.SerializeToNode(new RunConfig(), RunJson.Default.RunConfig)!;
             Overlay(settings.AsObject(), given);
-            return settings.Deserialize(RunJson.Default.RunConfig)!;
+            RunConfig config = settings.Deserialize(RunJson.Default.RunConfig)!;
+            config.Validate();
+            return config;
         }
-        // A name that stands twice is an ArgumentException.
-        catch (Exception e) when (e is JsonException or ArgumentException)
+        catch (JsonException e)
         {
-            throw new InvalidDataException($"{path}: not a run's configuration ({e.Message})", e);
+            throw new InvalidDataException($"{path}, line {(e.LineNumber ?? 0) + 1}: not a run's configuration: {Describe(e)}", e);
         }
+        catch (NotSupportedException e)
+        {
+            // The one type that is read by a name in the file is the rule.
+            throw new InvalidDataException($"{path}: not a run's configuration: a rule lacks its name, wanted \"rule\": {{ \"rule\": NAME }}", e);
+        }
+        catch (ArgumentException e)
+        {
+            throw new InvalidDataException($"{path}: not a run's configuration: {e.Message.ReplaceLineEndings(" ")}", e);
+        }
+    }
+
+    /// <summary>
+    /// What tells the configuration in a file from others: a checksum of everything that results depend on. Paths, the number of
+    /// threads or of a device, and what wrote the file are left out, so that equal runs have equal models.
+    /// </summary>
+    /// <exception cref="IOException">The file does not exist.</exception>
+    /// <exception cref="InvalidDataException">It is not a JSON object.</exception>
+    public static string HashOf(string path)
+    {
+        try
+        {
+            return HashOf(Parse(ReadText(path), path));
+        }
+        catch (JsonException e)
+        {
+            throw new InvalidDataException($"{path}, line {(e.LineNumber ?? 0) + 1}: not a run's configuration: {Describe(e)}", e);
+        }
+    }
+
+    /// <inheritdoc cref="HashOf(string)"/>
+    internal string Hash() => HashOf(JsonSerializer.SerializeToNode(this, RunJson.Default.RunConfig)!.AsObject());
+
+    private static string HashOf(JsonObject config)
+    {
+        foreach (string name in (string[])["writtenBy", "threads", "device", "cudaGraphs"]) config.Remove(name);
+        if (config["data"] is JsonValue source && source.TryGetValue(out string? text)) config["data"] = text.Split(':')[0];
+        return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(config.ToJsonString())));
+    }
+
+    private static string ReadText(string path) =>
+        File.Exists(path) ? File.ReadAllText(path) : throw new FileNotFoundException($"file '{path}' does not exist", path);
+
+    private static JsonObject Parse(string text, string path) =>
+        JsonNode.Parse(text, documentOptions: new JsonDocumentOptions { AllowDuplicateProperties = false }) as JsonObject
+            ?? throw new InvalidDataException($"{path}: not a run's configuration: not a JSON object");
+
+    // Without what the exception says of places in the text, which the caller puts in front, and of types of this program.
+    private static string Describe(JsonException e)
+    {
+        string message = e.Message.Split(" Path: ")[0].Split(" LineNumber: ")[0], setting = e.Path is { Length: > 2 } path ? path[2..] : "";
+        if (message.Contains("could not be mapped to any .NET member", StringComparison.Ordinal)) return $"unknown setting '{setting}'";
+        if (message.Contains("could not be converted to", StringComparison.Ordinal)) message = "the value has the wrong type or is not one of the choices";
+        return setting.Length == 0 ? message : $"setting '{setting}': {message}";
+    }
+
+    private static void RequireAtLeast(int least, int value, string setting)
+    {
+        if (value < least) throw new ArgumentException($"{setting}: {value}, wanted {least} or more");
     }
 
     // The generated reader leaves what is missing at zero, whatever a property's initialiser says.
@@ -107,8 +208,16 @@ public sealed record RunConfig
         }
     }
 
-    /// <summary>Writes it.</summary>
-    public void Write(string path) => File.WriteAllText(path, JsonSerializer.Serialize(this, RunJson.Default.RunConfig) + "\n");
+    /// <summary>Writes it. The file appears whole or not at all.</summary>
+    public void Write(string path) => AtomicFile.WriteAllText(path, JsonSerializer.Serialize(this, RunJson.Default.RunConfig) + "\n");
+
+    /// <summary>Checks that data are those that the configuration was run with, where it was.</summary>
+    internal void RequireSameData(string name, DataFingerprint found)
+    {
+        if (DataFingerprint is null || found.DifferencesFrom(DataFingerprint) is not { Count: > 0 } differences) return;
+        throw new InvalidDataException(
+            $"{name}: not the data that the run was trained on: {string.Join("; ", differences)}. --data gives another place");
+    }
 }
 
 /// <summary>What a run came to: the content of summary.json. Accuracies are shares, 0 to 1.</summary>
@@ -129,25 +238,43 @@ public sealed record RunConfig
 /// <param name="ImagesPerSecond">Training speed, median over epochs.</param>
 /// <param name="Seconds">Duration, evaluation included.</param>
 /// <param name="Cancelled">Whether the run was stopped before its end.</param>
+/// <param name="Diverged">Where a loss or a weight became NaN or infinite; null where none did. The other values, and the model, are
+/// those of the last epoch before.</param>
+/// <param name="NotFinite">Values that are null because they are NaN or infinite, which JSON cannot say: what they are.</param>
 public sealed record RunSummary(
     string Model, string Rule, string Data, int Epochs, ulong Seed, string Backend, double? TestTop1, double? TestTop5,
     double? BestTestTop1, double? FinalLoss, double? TestLoss, double? WeightAngle, double? DeltaAngle, long Parameters,
-    double ImagesPerSecond, double Seconds, bool Cancelled)
+    double ImagesPerSecond, double Seconds, bool Cancelled, string? Diverged = null, IReadOnlyDictionary<string, string>? NotFinite = null)
 {
     /// <summary>Sums a run up.</summary>
-    public static RunSummary Of(RunConfig config, Model model, TrainingResult result)
+    /// <param name="config">The run.</param>
+    /// <param name="model">Its model.</param>
+    /// <param name="result">What it came to.</param>
+    /// <param name="divergence">What ended it early, where something did.</param>
+    public static RunSummary Of(RunConfig config, Model model, TrainingResult result, NonFiniteLossException? divergence = null)
     {
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(result);
         EpochReport? last = result.Epochs is [.., var final] ? final : null;
         LayerAlignment[] lastAlignment = result.Alignment.Count == 0 ? [] : [.. result.Alignment.Where(a => a.Step == result.Alignment[^1].Step)];
+        var notFinite = new Dictionary<string, string>();
         return new RunSummary(
             config.Model, config.Rule.Name, config.Data, result.Epochs.Count, config.Training.Seed,
             $"{model.Backend.Name}: {model.Backend.Description}", last?.TestTop1, last?.TestTop5,
-            result.Epochs.Count == 0 ? null : result.Epochs.Max(e => e.TestTop1), last?.TrainLoss, last?.TestLoss,
+            result.Epochs.Count == 0 ? null : result.Epochs.Max(e => e.TestTop1),
+            Finite("finalLoss", last?.TrainLoss), Finite("testLoss", last?.TestLoss),
             Mean(lastAlignment.Select(a => a.WeightAngle)), Mean(lastAlignment.Select(a => a.DeltaAngle)), model.ParameterCount,
-            result.ImagesPerSecond, result.Seconds, result.Cancelled);
+            Finite("imagesPerSecond", result.ImagesPerSecond) ?? 0, result.Seconds, result.Cancelled,
+            divergence is null ? null : $"step {divergence.Step} (epoch {divergence.Epoch}): {divergence.Place}",
+            notFinite.Count == 0 ? null : notFinite);
+
+        double? Finite(string name, double? value)
+        {
+            if (value is not { } found || double.IsFinite(found)) return value;
+            notFinite[name] = found.ToString(CultureInfo.InvariantCulture);
+            return null;
+        }
     }
 
     private static double? Mean(IEnumerable<double> values)
@@ -163,9 +290,10 @@ public sealed record RunSummary(
     PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
     UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
     RespectNullableAnnotations = true,
+    AllowDuplicateProperties = false,
     Converters = [typeof(KebabCase<NormOrder>), typeof(KebabCase<SimdLevel>), typeof(KebabCase<CudaPrecision>), typeof(KebabCase<ScheduleKind>), typeof(KebabCase<Augmentation>),
         typeof(KebabCase<NormalisationKind>), typeof(KebabCase<WeightInit>), typeof(KebabCase<SignMagnitude>), typeof(KebabCase<NoiseKind>),
-        typeof(KebabCase<MirrorForm>), typeof(KebabCase<KolenPollackForm>), typeof(KebabCase<DirectTarget>)])]
+        typeof(KebabCase<MirrorForm>), typeof(KebabCase<KolenPollackForm>), typeof(KebabCase<EarlyDecay>), typeof(KebabCase<DirectTarget>)])]
 [JsonSerializable(typeof(RunConfig))]
 [JsonSerializable(typeof(RunSummary))]
 [JsonSerializable(typeof(IReadOnlyList<RunSummary>))]

@@ -18,7 +18,7 @@ public static class AtomicFile
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         ArgumentNullException.ThrowIfNull(write);
-        string partial = path + Suffix;
+        string partial = PartialOf(path);
         try
         {
             using (FileStream file = File.Create(partial))
@@ -36,6 +36,9 @@ public static class AtomicFile
             throw;
         }
     }
+
+    /// <summary>The name that a file has until it is whole.</summary>
+    internal static string PartialOf(string path) => path + Suffix;
 
     /// <summary>Writes a text file in UTF-8 without a byte order mark, as <see cref="Write"/> does.</summary>
     /// <param name="path">The file.</param>

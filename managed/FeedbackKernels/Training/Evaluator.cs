@@ -9,10 +9,19 @@ namespace FeedbackKernels.Training;
 public sealed class Evaluator(Model model)
 {
     /// <summary>Evaluates with running statistics and without smoothing.</summary>
+    /// <param name="images">At least one image of the model's size and classes.</param>
+    /// <param name="normalisation">The one that the model was trained with.</param>
+    /// <param name="cancel">Stops the evaluation.</param>
+    /// <exception cref="ArgumentException">The images or the normalisation do not fit the model; the message names what was found and
+    /// what the model takes.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
     public Evaluation Run(ImageSet images, Normalisation normalisation, CancellationToken cancel = default)
     {
         ArgumentNullException.ThrowIfNull(images);
+        ArgumentNullException.ThrowIfNull(normalisation);
+        RequireFit(images, model.Spec, "images", nameof(images));
+        if (normalisation.Table.Length != 256 * images.Shape.C)
+            throw new ArgumentException($"has {normalisation.Table.Length / 256} channels, the images have {images.Shape.C}", nameof(normalisation));
         double loss = 0;
         int top1 = 0, top5 = 0;
         using BatchLoader loader = BatchLoader.Evaluate(images, normalisation, model.MaxBatch);
@@ -42,6 +51,14 @@ public sealed class Evaluator(Model model)
             (double sum, int first, int five) = results.Read();
             (loss, top1, top5) = (loss + sum, top1 + first, top5 + five);
         }
+    }
+
+    /// <summary>Checks that images are what a model takes.</summary>
+    internal static void RequireFit(ImageSet images, ModelSpec spec, string what, string argument)
+    {
+        if (images.Shape != spec.Input || images.Classes != spec.Classes)
+            throw new ArgumentException($"{what} of {images.Shape} in {images.Classes} classes, the model takes {spec.Input} in {spec.Classes} classes", argument);
+        if (images.Count == 0) throw new ArgumentException($"there are no {what}", argument);
     }
 
     /// <summary>Puts a batch into a model's input: bytes are what goes to the backend, and it makes numbers of them.</summary>

@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace FeedbackKernels.Training;
 
 /// <summary>Where a run stands, after a step.</summary>
@@ -66,13 +68,13 @@ public interface ITrainingObserver
     void OnAlignment(IReadOnlyList<LayerAlignment> layers);
 }
 
-/// <summary>The loss became NaN or infinite.</summary>
+/// <summary>Training diverged: the loss, or a weight, became NaN or infinite.</summary>
 public sealed class NonFiniteLossException : Exception
 {
     /// <summary>Says where.</summary>
     public NonFiniteLossException(int epoch, int step, double loss, string place)
-        : base($"the loss became {loss} in epoch {epoch}, step {step}; first bad values: {place}. A lower learning rate usually helps") =>
-        (Epoch, Step, Place) = (epoch, step, place);
+        : base($"diverged in epoch {epoch}, step {step}: the loss was {loss.ToString(CultureInfo.InvariantCulture)}; first values that are not finite: {place}. A lower learning rate usually helps") =>
+        (Epoch, Step, Loss, Place) = (epoch, step, loss, place);
 
     /// <summary>From 1.</summary>
     public int Epoch { get; }
@@ -80,6 +82,12 @@ public sealed class NonFiniteLossException : Exception
     /// <summary>Step of the run, from 0.</summary>
     public int Step { get; }
 
-    /// <summary>The first layer, in forward order, that holds a bad value, and what of it.</summary>
+    /// <summary>Loss of that step.</summary>
+    public double Loss { get; }
+
+    /// <summary>The first layer, in forward order, that holds a value which is not finite, and what of it.</summary>
     public string Place { get; }
+
+    /// <summary>What the epochs before came to; null until the trainer has thrown.</summary>
+    public TrainingResult? Result { get; internal set; }
 }

@@ -20,7 +20,7 @@ internal sealed class StepResults : IDisposable
     {
         _model = model;
         (_losses, _labels) = (new float[model.MaxBatch], new int[model.MaxBatch]);
-        _logits = new float[checked(model.MaxBatch * model.Spec.Classes)];
+        _logits = new float[(long)model.MaxBatch * model.Spec.Classes];
         _lossesRead = model.Backend.CreateReadback(_losses.Length, "losses");
         try
         {

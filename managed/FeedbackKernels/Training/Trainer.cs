@@ -18,28 +18,30 @@ public sealed class Trainer
     private readonly List<EpochReport> _epochs = [];
     private readonly List<LayerAlignment> _alignment = [];
     private ITrainingObserver? _observer;
+    private bool _started;
 
     /// <summary>Checks that everything fits together.</summary>
     /// <param name="model">Planned for training and for the batch of the options.</param>
-    /// <param name="data">Images of the model's size and classes.</param>
+    /// <param name="data">Training and test images of the model's size and classes.</param>
     /// <param name="options">Settings.</param>
-    /// <exception cref="ArgumentException">They do not.</exception>
+    /// <exception cref="ArgumentException">They do not fit; the message names what was found and what the model takes.</exception>
     public Trainer(Model model, DataSet data, TrainingOptions options)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(data);
         ArgumentNullException.ThrowIfNull(options);
         options.Validate();
-        if (data.Train.Shape != model.Spec.Input || data.Train.Classes != model.Spec.Classes)
-        {
-            throw new ArgumentException(
-                $"images of {data.Train.Shape} in {data.Train.Classes} classes, the model takes {model.Spec.Input} in {model.Spec.Classes}", nameof(data));
-        }
-
+        Evaluator.RequireFit(data.Train, model.Spec, "training images", nameof(data));
+        Evaluator.RequireFit(data.Test, model.Spec, "test images", nameof(data));
+        if (!model.CanTrain) throw new ArgumentException("the model is planned for evaluation, without a backward pass", nameof(model));
         if (options.Batch > data.Train.Count)
             throw new ArgumentException($"a batch of {options.Batch} out of {data.Train.Count} training images", nameof(options));
         if (options.Batch > model.MaxBatch)
             throw new ArgumentException($"a batch of {options.Batch}, the model is planned for {model.MaxBatch}", nameof(options));
+        if (options.AlignEvery > 0) model.RequireStatistics(Math.Min(data.Test.Count, model.MaxBatch));
+        long steps = (long)options.Epochs * (data.Train.Count / options.Batch);
+        if (steps > int.MaxValue)
+            throw new ArgumentException($"{options.Epochs} epochs are {steps} steps, the largest number of steps is {int.MaxValue}", nameof(options));
         (_model, _data, _options) = (model, data, options);
         _normalisation = Normalisation.Of(data.Train, options.Normalisation);
         _evaluator = new Evaluator(model);
@@ -47,24 +49,59 @@ public sealed class Trainer
     }
 
     /// <summary>
-    /// Runs all epochs, or until the token is cancelled: then the step in hand is finished and what there is returned.
+    /// Runs all epochs, or until the token is cancelled: then the step in hand is finished and what there is returned. A
+    /// trainer runs once.
     /// </summary>
     /// <param name="observer">Is told how it goes; optional.</param>
-    /// <param name="cancel">Stops the run.</param>
-    /// <exception cref="NonFiniteLossException">The loss became NaN or infinite.</exception>
+    /// <param name="cancel">Stops the run, also during what a rule does before training.</param>
+    /// <exception cref="NonFiniteLossException">The loss, or a weight, became NaN or infinite. The exception has the results of
+    /// the epochs before; the observer was told of each of them while all weights were finite.</exception>
+    /// <exception cref="InvalidOperationException">The trainer has run already.</exception>
     public TrainingResult Run(ITrainingObserver? observer = null, CancellationToken cancel = default)
     {
+        if (_started) throw new InvalidOperationException("this trainer has run already; make a new one, with a new model or one to go on from");
+        _started = true;
         _observer = observer;
         long start = Stopwatch.GetTimestamp();
-        foreach (ConvLayer layer in _model.Layers) layer.Feedback?.BeforeTraining();
+        try
+        {
+            return ResultSince(start, cancelled: !RunEpochs(start, cancel));
+        }
+        catch (NonFiniteLossException e)
+        {
+            e.Result = ResultSince(start, cancelled: false);
+            throw;
+        }
+    }
+
+    /// <summary>Whether all epochs came to their end.</summary>
+    private bool RunEpochs(long start, CancellationToken cancel)
+    {
+        try
+        {
+            foreach (ConvLayer layer in _model.Layers) layer.Feedback?.BeforeTraining(cancel);
+        }
+        catch (OperationCanceledException) when (cancel.IsCancellationRequested)
+        {
+            return false;
+        }
+
+        if (cancel.IsCancellationRequested) return false;
         using AlignmentProbe? probe = _options.AlignEvery > 0
             ? new AlignmentProbe(_model, _data.Test, _normalisation, _options.LabelSmoothing)
             : null;
         using var results = new StepResults(_model);
         Align(probe, 0, 0);
-        bool cancelled = false;
-        for (int epoch = 1; epoch <= _options.Epochs && !cancelled; epoch++)
-            cancelled = !RunEpoch(epoch, start, results, probe, cancel);
+        for (int epoch = 1; epoch <= _options.Epochs; epoch++)
+        {
+            if (!RunEpoch(epoch, start, results, probe, cancel)) return false;
+        }
+
+        return true;
+    }
+
+    private TrainingResult ResultSince(long start, bool cancelled)
+    {
         double speed = _epochs.Count == 0 ? 0 : _epochs.Select(e => e.ImagesPerSecond).Order().ElementAt(_epochs.Count / 2);
         return new TrainingResult(_epochs, _alignment, speed, Stopwatch.GetElapsedTime(start).TotalSeconds, cancelled);
     }
@@ -86,6 +123,9 @@ public sealed class Trainer
 
         if (results.Images > 0) ReadDeferred(results, tally);
         if (tally.Steps < loader.Batches) return false;
+        // The last update has no loss after it that would show a weight which is not finite.
+        if (_model.FirstTensorNotFinite() is { } tensor)
+            throw new NonFiniteLossException(epoch, step - 1, tally.Loss, $"{tensor}, after the update");
         Evaluation test;
         try
         {

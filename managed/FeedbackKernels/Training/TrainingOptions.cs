@@ -35,7 +35,7 @@ public sealed record TrainingOptions
     /// <summary>How pixels become numbers.</summary>
     public NormalisationKind Normalisation { get; init; }
 
-    /// <summary>Names every random number of the run.</summary>
+    /// <summary>Seed of the random number generator: initial weights, feedback weights, order of images, noise.</summary>
     public ulong Seed { get; init; } = 1;
 
     /// <summary>Epochs from one measurement of the alignment to the next; 0 for none.</summary>
@@ -48,13 +48,16 @@ public sealed record TrainingOptions
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(Epochs);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(Batch);
         ArgumentOutOfRangeException.ThrowIfNegative(AlignEvery);
-        RequireFinite(Schedule.Peak, "learning rate");
+        ArgumentNullException.ThrowIfNull(Schedule);
+        Schedule.Validate(Epochs);
         RequireFinite(WeightDecay, "weight decay");
         RequireFinite(ClipNorm, "clip norm");
         RequireBelowOne(Momentum, "momentum");
         RequireBelowOne(LabelSmoothing, "label smoothing");
-        if (!(Schedule.WarmUpEpochs >= 0 && Schedule.WarmUpEpochs <= Epochs))
-            throw new ArgumentOutOfRangeException("warm-up", Schedule.WarmUpEpochs, $"wanted 0 to {Epochs} epochs");
+        if ((Augmentation & ~Augmentation.CropFlip) != 0)
+            throw new ArgumentOutOfRangeException("augmentation", Augmentation, $"wanted one of {string.Join(", ", Enum.GetNames<Augmentation>())}");
+        if (!Enum.IsDefined(Normalisation))
+            throw new ArgumentOutOfRangeException("normalisation", Normalisation, $"wanted one of {string.Join(", ", Enum.GetNames<NormalisationKind>())}");
     }
 
     private static void RequireFinite(float value, string name)

@@ -25,7 +25,7 @@ public class KolenPollackTests
         const int earlySteps = 4;
         using var backend = new CpuBackend();
         using Model model = NewModel(backend, new KolenPollack(EarlyShrink: early, Early: EarlyDecay.InTraining, EarlySteps: earlySteps, Form: form), net);
-        foreach (ConvLayer layer in model.Layers) layer.Feedback?.BeforeTraining();
+        foreach (ConvLayer layer in model.Layers) layer.Feedback?.BeforeTraining(TestContext.Current.CancellationToken);
         double[] initial = [.. model.Layers.Select(l => Mismatch(backend, l))];
         var sgd = new Sgd(model, Options with { Nesterov = nesterov });
         double normed = 1, plain = 1, normedVelocity = 0, plainVelocity = 0;
@@ -69,7 +69,7 @@ public class KolenPollackTests
             if (layer.Feedback is null) continue;
             double mismatch = Mismatch(backend, layer);
             float[] start = backend.Download(layer.Weight.Value);
-            layer.Feedback.BeforeTraining();
+            layer.Feedback.BeforeTraining(TestContext.Current.CancellationToken);
             float[] w = backend.Download(layer.Weight.Value);
             Assert.Equal(shrink, Mismatch(backend, layer) / mismatch, 1e-5);
             double square = w.Sum(v => (double)v * v), startSquare = start.Sum(v => (double)v * v);
@@ -92,7 +92,7 @@ public class KolenPollackTests
         foreach (Model model in (Model[])[two, closed])
         {
             var sgd = new Sgd(model, Options);
-            foreach (ConvLayer layer in model.Layers) layer.Feedback?.BeforeTraining();
+            foreach (ConvLayer layer in model.Layers) layer.Feedback?.BeforeTraining(TestContext.Current.CancellationToken);
             for (int step = 0; step < Steps; step++)
             {
                 TestNets.Step(model, Images);

@@ -50,7 +50,7 @@ public class WeightMirrorTests
             var rule = new WeightMirror(Samples: 200, Noise: NoiseKind.Gaussian, WarmUpSteps: 80, Rate: 0.001f, Form: MirrorForm.FullMap);
             using Feedback feedback = rule.Attach(layer, new LayerPlace(1, 10, 8))!;
             feedback.Initialise();
-            feedback.BeforeTraining();
+            feedback.BeforeTraining(TestContext.Current.CancellationToken);
             double angle = backend.Align(shape, layer.Weight.Value, feedback.OwnWeights!.Value).AngleDegrees;
             Assert.InRange(angle, least, most);
         }
@@ -66,7 +66,7 @@ public class WeightMirrorTests
         layer.Initialise(1);
         using Feedback feedback = new WeightMirror().Attach(layer, new LayerPlace(1, 10, Batch: 32))!;
         feedback.Initialise();
-        feedback.BeforeTraining();
+        feedback.BeforeTraining(TestContext.Current.CancellationToken);
         Assert.InRange(backend.Align(shape, layer.Weight.Value, feedback.OwnWeights!.Value).AngleDegrees, 0, 0.01);
     }
 
@@ -95,7 +95,7 @@ public class WeightMirrorTests
         using var model = new Model(
             backend, ModelCatalog.Create("resnet8", new MapShape(32, 32, 3), 10), RuleSet.Of(new WeightMirror(WarmUpSteps: 3)), 4, seed: 1);
         float[] before = Models.TestNets.Weights(model);
-        foreach (ConvLayer layer in model.Layers) layer.Feedback?.BeforeTraining();
+        foreach (ConvLayer layer in model.Layers) layer.Feedback?.BeforeTraining(TestContext.Current.CancellationToken);
         Assert.Equal(before, Models.TestNets.Weights(model));
     }
 
@@ -109,7 +109,7 @@ public class WeightMirrorTests
         foreach (ConvLayer layer in model.Layers)
         {
             if (layer.Feedback is null) continue;
-            layer.Feedback.BeforeTraining();
+            layer.Feedback.BeforeTraining(TestContext.Current.CancellationToken);
             WeightAlignment alignment = backend.Align(layer.Shape(), layer.Weight.Value, layer.Feedback.OwnWeights!.Value);
             result.Add((layer.Shape(), alignment.AngleDegrees, alignment.NormRatio));
         }

@@ -1,0 +1,24 @@
+using FeedbackKernels.Runs;
+
+namespace FeedbackKernels.Cli;
+
+/// <summary>What trained runs came to, for who started the program.</summary>
+internal static class Outcome
+{
+    /// <summary>Exit code where a run diverged.</summary>
+    public const int Diverged = 3;
+
+    /// <summary>Says on the error stream which runs diverged, and returns the exit code: that of the signal that ended the program,
+    /// <see cref="Diverged"/>, or 0.</summary>
+    public static int ExitCodeOf(IEnumerable<RunSummary> runs, Interrupt interrupt)
+    {
+        RunSummary[] diverged = [.. runs.Where(run => run.Diverged is not null)];
+        foreach (RunSummary run in diverged)
+        {
+            string kept = run.Epochs == 0 ? "no epoch had ended" : $"the model is that of epoch {run.Epochs}";
+            Console.Error.WriteLine($"feedback: {run.Rule} diverged at {run.Diverged}; {kept}. A lower learning rate usually helps");
+        }
+
+        return interrupt.Token.IsCancellationRequested ? interrupt.ExitCode : diverged.Length > 0 ? Diverged : 0;
+    }
+}

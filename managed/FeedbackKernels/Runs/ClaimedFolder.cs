@@ -1,0 +1,87 @@
+using FeedbackKernels.Storage;
+
+namespace FeedbackKernels.Runs;
+
+/// <summary>
+/// A folder that one run writes to. The claim is a lock of the operating system on a file in it, which goes with its process
+/// however that ends, so that a run which was killed leaves a folder that can be claimed again. The file itself stays: one
+/// process could otherwise lock the file that another has just deleted.
+/// </summary>
+internal sealed class ClaimedFolder : IDisposable
+{
+    private const string LockFile = ".lock";
+
+    // EWOULDBLOCK of Linux and of macOS, ERROR_SHARING_VIOLATION of Windows.
+    private static readonly int[] LockedCodes = [11, 35, unchecked((int)0x80070020)];
+
+    private readonly FileStream _lock;
+
+    private ClaimedFolder(string path, FileStream held) => (Path, _lock) = (path, held);
+
+    /// <summary>The folder, as an absolute path.</summary>
+    public string Path { get; }
+
+    /// <summary>Whether there is nothing in the folder.</summary>
+    public bool IsEmpty => IsEmptyFolder(Path);
+
+    /// <summary>Whether there is nothing in a folder but the file of a claim.</summary>
+    public static bool IsEmptyFolder(string path) =>
+        Directory.EnumerateFileSystemEntries(path).All(entry => System.IO.Path.GetFileName(entry) == LockFile);
+
+    /// <summary>Makes a folder, where it does not exist, and claims it.</summary>
+    /// <exception cref="IOException">It is claimed already.</exception>
+    public static ClaimedFolder Take(string path) =>
+        TryTake(path) ?? throw new IOException($"folder '{path}' is in use: another run writes to it");
+
+    /// <summary>The same; null where it is claimed already.</summary>
+    public static ClaimedFolder? TryTake(string path)
+    {
+        string full = Directory.CreateDirectory(path).FullName;
+        try
+        {
+            return new ClaimedFolder(
+                full, new FileStream(System.IO.Path.Combine(full, LockFile), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, bufferSize: 1));
+        }
+        catch (IOException e) when (LockedCodes.Contains(e.HResult))
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Deletes the files of a former run, and of the runs of a former comparison, which lie in folders of this one. Other
+    /// files stay.</summary>
+    /// <exception cref="IOException">One of those runs is still going on; nothing has been deleted.</exception>
+    public void DeleteFormerRuns()
+    {
+        var runs = new List<ClaimedFolder>();
+        try
+        {
+            foreach (string folder in Directory.EnumerateDirectories(Path).Where(f => File.Exists(System.IO.Path.Combine(f, RunFiles.Config))).ToList())
+                runs.Add(Take(folder));
+            DeleteRunFiles();
+            foreach (ClaimedFolder run in runs)
+            {
+                run.DeleteRunFiles();
+                if (!run.IsEmpty) continue;
+                File.Delete(System.IO.Path.Combine(run.Path, LockFile));
+                Directory.Delete(run.Path);
+            }
+        }
+        finally
+        {
+            foreach (ClaimedFolder run in runs) run.Dispose();
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _lock.Dispose();
+
+    private void DeleteRunFiles()
+    {
+        foreach (string name in RunFiles.All)
+        {
+            File.Delete(System.IO.Path.Combine(Path, name));
+            File.Delete(AtomicFile.PartialOf(System.IO.Path.Combine(Path, name)));
+        }
+    }
+}

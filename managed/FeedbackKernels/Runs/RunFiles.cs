@@ -1,0 +1,27 @@
+namespace FeedbackKernels.Runs;
+
+/// <summary>Names of the files in a run's folder.</summary>
+public static class RunFiles
+{
+    /// <summary>The <see cref="RunConfig"/>.</summary>
+    public const string Config = "config.json";
+
+    /// <summary>The trained model.</summary>
+    public const string Model = "model.safetensors";
+
+    /// <summary>A line for each epoch.</summary>
+    public const string Metrics = "metrics.csv";
+
+    /// <summary>A line for each layer and measurement of the alignment.</summary>
+    public const string Alignment = "alignment.csv";
+
+    /// <summary>The <see cref="RunSummary"/>.</summary>
+    public const string Summary = "summary.json";
+
+    /// <summary>The report.</summary>
+    public const string Report = "report.html";
+
+    /// <summary>All of them. What is left of a folder that is emptied in this order, and not to its end, is a run that can still be
+    /// read or none.</summary>
+    internal static IReadOnlyList<string> All { get; } = [Report, Summary, Model, Metrics, Alignment, Config];
+}

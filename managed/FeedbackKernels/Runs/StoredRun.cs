@@ -1,0 +1,58 @@
+using FeedbackKernels.Data;
+using FeedbackKernels.Models;
+using FeedbackKernels.Storage;
+
+namespace FeedbackKernels.Runs;
+
+/// <summary>A run's folder, as commands read it that come later: the configuration, and the model that it led to.</summary>
+public sealed class StoredRun
+{
+    private StoredRun(RunConfig config, StoredModel model, Preprocessing preprocessing) =>
+        (Config, Model, Preprocessing) = (config, model, preprocessing);
+
+    /// <summary>The configuration.</summary>
+    public RunConfig Config { get; }
+
+    /// <summary>The model's file.</summary>
+    public StoredModel Model { get; }
+
+    /// <summary>What images go through before the model sees them.</summary>
+    public Preprocessing Preprocessing { get; }
+
+    /// <summary>Reads a folder.</summary>
+    /// <exception cref="IOException">The folder or one of its files does not exist.</exception>
+    /// <exception cref="InvalidDataException">A file is not what it should be, or the model is that of another configuration than the
+    /// folder's; the message names the file.</exception>
+    public static StoredRun Open(string folder)
+    {
+        if (!Directory.Exists(folder)) throw new DirectoryNotFoundException($"directory '{folder}' does not exist");
+        string configFile = Path.Combine(folder, RunFiles.Config), modelFile = Path.Combine(folder, RunFiles.Model);
+        RunConfig config = RunConfig.Read(configFile);
+        if (!File.Exists(modelFile))
+            throw new FileNotFoundException($"file '{modelFile}' does not exist: the run has not finished an epoch", modelFile);
+        StoredModel model = StoredModel.Open(modelFile);
+        if (model.Preprocessing is null || model.Configuration is null)
+            throw new InvalidDataException($"{modelFile}: the metadata lack configuration or preprocessing; an older version of this program wrote the file, train the model again");
+        string hash = RunConfig.HashOf(configFile);
+        if (model.Configuration != hash)
+            throw new InvalidDataException($"{modelFile}: written by a run of another configuration than {configFile} (hash {model.Configuration}, wanted {hash})");
+        return new StoredRun(config, model, model.Preprocessing);
+    }
+
+    /// <summary>Opens the test images of the run, or others, and checks that they are what the model takes. Training images are not
+    /// read.</summary>
+    /// <param name="source">Another source than the run's; null for the run's own, which must not have changed.</param>
+    /// <param name="limit">Use only the first N test images; null for as many as the run did.</param>
+    /// <exception cref="IOException">A file or folder does not exist.</exception>
+    /// <exception cref="InvalidDataException">The images differ from the run's, or do not fit the model; the message says how.</exception>
+    public TestSet OpenTest(string? source = null, int? limit = null)
+    {
+        TestSet test = DataSet.OpenTest(source ?? Config.Data, Config.Training.Seed, limit ?? Config.LimitTest, Preprocessing.ClassNames.Count);
+        if (source is null) Config.RequireSameData(test.Name, test.Fingerprint);
+        Preprocessing.RequireFit(test.Images, test.Name);
+        return test;
+    }
+
+    /// <summary>Describes the model.</summary>
+    public ModelSpec Describe() => Config.Describe(Preprocessing.Input, Preprocessing.ClassNames.Count);
+}

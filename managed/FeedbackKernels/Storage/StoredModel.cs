@@ -1,0 +1,106 @@
+using System.Globalization;
+using System.Text.Json;
+using FeedbackKernels.Data;
+using FeedbackKernels.Interop;
+using FeedbackKernels.Layers;
+using FeedbackKernels.Models;
+
+namespace FeedbackKernels.Storage;
+
+/// <summary>A model's file: its tensors, and what its metadata say of the images that it was trained on.</summary>
+public sealed class StoredModel
+{
+    private const string FormatKey = "format", ModelKey = "model", LayoutKey = "weights", ConfigurationKey = "configuration";
+    private const string InputKey = "input", MeansKey = "mean", DeviationsKey = "std", ClassesKey = "classes";
+
+    private readonly IReadOnlyDictionary<string, StoredTensor> _tensors;
+
+    private StoredModel(string path, IReadOnlyDictionary<string, StoredTensor> tensors, Preprocessing? preprocessing, string? configuration) =>
+        (Path, _tensors, Preprocessing, Configuration) = (path, tensors, preprocessing, configuration);
+
+    /// <summary>The file.</summary>
+    public string Path { get; }
+
+    /// <summary>What images go through; null where the file does not say.</summary>
+    public Preprocessing? Preprocessing { get; }
+
+    /// <summary>What tells the configuration of the model's run from others; null where the file does not say.</summary>
+    public string? Configuration { get; }
+
+    /// <summary>Opens a file.</summary>
+    /// <exception cref="IOException">It does not exist.</exception>
+    /// <exception cref="InvalidDataException">It is not a model's file; the message says what was found.</exception>
+    public static StoredModel Open(string path)
+    {
+        (IReadOnlyDictionary<string, StoredTensor> tensors, IReadOnlyDictionary<string, string> metadata) = SafeTensors.Read(path);
+        try
+        {
+            return new StoredModel(path, tensors, ReadPreprocessing(metadata), metadata.GetValueOrDefault(ConfigurationKey));
+        }
+        catch (Exception e) when (e is JsonException or FormatException or ArgumentException or OverflowException)
+        {
+            throw new InvalidDataException($"{path}: the preprocessing in the metadata cannot be read: {e.Message}", e);
+        }
+    }
+
+    /// <summary>Loads the tensors of a model, feedback weights excepted.</summary>
+    /// <exception cref="InvalidDataException">A tensor is missing or has other sizes; nothing is loaded then.</exception>
+    public void LoadInto(Model model)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        var pairs = new List<(DeviceBuffer Buffer, float[] Values)>();
+        foreach ((string name, IReadOnlyList<int> sizes, DeviceBuffer buffer) in model.Tensors())
+        {
+            if (!_tensors.TryGetValue(name, out StoredTensor? tensor))
+                throw new InvalidDataException($"{Path}: tensor '{name}' is missing, {model.Spec.Name} has it");
+            if (!tensor.Sizes.SequenceEqual(sizes))
+                throw new InvalidDataException($"{Path}: tensor '{name}' is {string.Join("x", tensor.Sizes)}, {model.Spec.Name} has {string.Join("x", sizes)}");
+            pairs.Add((buffer, tensor.Values));
+        }
+
+        foreach ((DeviceBuffer buffer, float[] values) in pairs) model.Backend.Upload<float>(values, buffer);
+        model.RefreshCopies();
+    }
+
+    internal static Dictionary<string, string> Metadata(ModelSpec spec, Preprocessing? preprocessing, string? configuration)
+    {
+        var metadata = new Dictionary<string, string>
+        {
+            [FormatKey] = "feedback-kernels",
+            [ModelKey] = spec.Name,
+            [LayoutKey] = "[R][S][C][K]; feedback: [R][S][K][C]",
+        };
+        if (configuration is not null) metadata[ConfigurationKey] = configuration;
+        if (preprocessing is null) return metadata;
+        (MapShape input, IReadOnlyList<double> means, IReadOnlyList<double> deviations, IReadOnlyList<string> classes) = preprocessing;
+        metadata[InputKey] = string.Create(CultureInfo.InvariantCulture, $"{input.H}x{input.W}x{input.C}");
+        metadata[MeansKey] = JsonSerializer.Serialize([.. means], StorageJson.Default.DoubleArray);
+        metadata[DeviationsKey] = JsonSerializer.Serialize([.. deviations], StorageJson.Default.DoubleArray);
+        metadata[ClassesKey] = JsonSerializer.Serialize([.. classes], StorageJson.Default.StringArray);
+        return metadata;
+    }
+
+    private static Preprocessing? ReadPreprocessing(IReadOnlyDictionary<string, string> metadata)
+    {
+        if (!metadata.TryGetValue(InputKey, out string? input)) return null;
+        int[] sizes = [.. input.Split('x').Select(size => int.Parse(size, NumberStyles.None, CultureInfo.InvariantCulture))];
+        if (sizes.Length != 3) throw new FormatException($"input '{input}', wanted ROWSxCOLUMNSxCHANNELS");
+        double[] means = ReadArray(MeansKey, StorageJson.Default.DoubleArray), deviations = ReadArray(DeviationsKey, StorageJson.Default.DoubleArray);
+        string[] classes = ReadArray(ClassesKey, StorageJson.Default.StringArray);
+        if (means.Length != sizes[2] || deviations.Length != sizes[2])
+            throw new FormatException($"{means.Length} means and {deviations.Length} deviations, wanted {sizes[2]} of each for input {input}");
+        var preprocessing = new Preprocessing(new MapShape(sizes[0], sizes[1], sizes[2]), means, deviations, classes);
+        _ = preprocessing.CreateNormalisation();
+        return preprocessing;
+
+        T[] ReadArray<T>(string key, System.Text.Json.Serialization.Metadata.JsonTypeInfo<T[]> type) =>
+            metadata.TryGetValue(key, out string? text) && JsonSerializer.Deserialize(text, type) is { } values
+                ? values
+                : throw new FormatException($"'{key}' is missing");
+    }
+}
+
+/// <summary>JSON of values in the metadata of a model's file.</summary>
+[System.Text.Json.Serialization.JsonSerializable(typeof(double[]))]
+[System.Text.Json.Serialization.JsonSerializable(typeof(string[]))]
+internal sealed partial class StorageJson : System.Text.Json.Serialization.JsonSerializerContext;

@@ -1,0 +1,242 @@
+using System.Globalization;
+using System.Reflection;
+using System.Text.Json;
+using System.Text.RegularExpressions;
+using FeedbackKernels.Data;
+using FeedbackKernels.Interop;
+using FeedbackKernels.Layers;
+using FeedbackKernels.Models;
+using FeedbackKernels.Reports;
+using FeedbackKernels.Rules;
+using FeedbackKernels.Runs;
+using FeedbackKernels.Training;
+
+namespace FeedbackKernels.Tests.Runs;
+
+/// <summary>The numbers that a person reads stand where they say they do: each value is another one, so none can take another's place.</summary>
+public sealed partial class ReportedNumberTests : IDisposable
+{
+    private static readonly RunConfig Config = new()
+    {
+        Model = "mlp",
+        Hidden = 12,
+        Rule = new FeedbackAlignment(),
+        Data = "synthetic",
+        Training = new TrainingOptions
+        {
+            Epochs = 3,
+            Batch = 20,
+            Seed = 6,
+            Schedule = new LearningRateSchedule(ScheduleKind.Cosine, 0.05f),
+            Normalisation = NormalisationKind.Unit,
+        },
+    };
+
+    // The best top-1 is neither the first nor the last; angles of layers and epochs differ, and the first layer has none.
+    private static readonly TrainingResult Result = new(
+        [
+            new EpochReport(1, 10, 0.11, 2.25, 0.125, 2.5, 0.21, 0.515, 1001, 11),
+            new EpochReport(2, 20, 0.12, 1.75, 0.375, 1.9, 0.43, 0.725, 1003, 22),
+            new EpochReport(3, 30, 0.13, 1.25, 0.625, 1.4, 0.32, 0.615, 1002, 33),
+        ],
+        [
+            new LayerAlignment(0, 0, "fc1", "", double.NaN, double.NaN, 81), new LayerAlignment(0, 0, "fc2", "feedback-alignment", 90, 1.25, 79),
+            new LayerAlignment(3, 30, "fc1", "", double.NaN, double.NaN, 41), new LayerAlignment(3, 30, "fc2", "feedback-alignment", 60, 1.5, 37),
+        ],
+        1002.5, 33.5, false);
+
+    private readonly string _folder = Directory.CreateTempSubdirectory("feedback-numbers").FullName;
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Fact]
+    public void Each_column_of_the_tables_is_the_property_of_its_name()
+    {
+        DataSet data = DataSet.Open("synthetic", 6, 100, 60);
+        using var backend = new CpuBackend(2);
+        var observer = new Keeper();
+        FinishedRun run = Experiment.Train(Config, data, backend, new RunPlace(Path.Combine(_folder, "run"), false), observer, TestContext.Current.CancellationToken);
+        CheckTable("metrics.csv", observer.Epochs, run.Result.Epochs);
+        CheckTable("alignment.csv", observer.Alignment, run.Result.Alignment);
+
+        void CheckTable<T>(string file, IReadOnlyList<T> observed, IReadOnlyList<T> kept)
+        {
+            Assert.Equal(kept, observed);
+            string[][] lines = [.. File.ReadAllLines(Path.Combine(run.Folder, file)).Select(l => l.Split(','))];
+            Assert.Equal(observed.Count, lines.Length - 1);
+            PropertyInfo[] properties = typeof(T).GetProperties();
+            Assert.Equal(properties.Select(p => JsonNamingPolicy.CamelCase.ConvertName(p.Name)), lines[0]);
+            for (int column = 0; column < properties.Length; column++)
+            {
+                for (int row = 0; row < observed.Count; row++) CheckCell(properties[column].GetValue(observed[row])!, lines[row + 1][column], lines[0][column]);
+                // A column that repeats another would pass unseen where the two happen to be equal.
+                for (int other = 0; other < column; other++)
+                    Assert.False(lines.Skip(1).All(l => l[column] == l[other]), $"{file}: {lines[0][column]} and {lines[0][other]} are equal in every row");
+            }
+        }
+
+        static void CheckCell(object expected, string cell, string column)
+        {
+            if (expected is not double number) Assert.Equal(Convert.ToString(expected, CultureInfo.InvariantCulture), cell);
+            else if (!double.IsFinite(number)) Assert.Equal("", cell);
+            else Assert.Equal(number, double.Parse(cell, CultureInfo.InvariantCulture), column switch { "imagesPerSecond" => 0.051, "seconds" => 0.0051, _ => 1e-5 * Math.Max(1e-3, Math.Abs(number)) });
+        }
+    }
+
+    [Fact]
+    public void A_summary_takes_the_last_epoch_the_best_accuracy_and_the_last_angles()
+    {
+        using var backend = new CpuBackend(1);
+        using Model model = NewModel(backend);
+        RunSummary summary = RunSummary.Of(Config, model, Result);
+        Assert.Equal(("mlp", "feedback-alignment", "synthetic"), (summary.Model, summary.Rule, summary.Data));
+        Assert.Equal((3, 6ul, false), (summary.Epochs, summary.Seed, summary.Cancelled));
+        Assert.Equal(0.32, summary.TestTop1);
+        Assert.Equal(0.615, summary.TestTop5);
+        Assert.Equal(0.43, summary.BestTestTop1);
+        Assert.Equal(1.25, summary.FinalLoss);
+        Assert.Equal(1.4, summary.TestLoss);
+        Assert.Equal(60, summary.WeightAngle);
+        Assert.Equal(39, summary.DeltaAngle);
+        Assert.Equal(12 * 3072 + 12 + 10 * 12 + 10, summary.Parameters);
+        Assert.Equal((1002.5, 33.5), (summary.ImagesPerSecond, summary.Seconds));
+        Assert.Contains("cpu", summary.Backend);
+        Assert.True(RunSummary.Of(Config, model, Result with { Cancelled = true }).Cancelled);
+
+        RunSummary empty = RunSummary.Of(Config, model, Result with { Epochs = [], Alignment = [] });
+        Assert.Equal(0, empty.Epochs);
+        Assert.All((double?[])[empty.TestTop1, empty.TestTop5, empty.BestTestTop1, empty.FinalLoss, empty.TestLoss, empty.WeightAngle, empty.DeltaAngle], v => Assert.Null(v));
+    }
+
+    [Fact]
+    public void A_summary_file_has_each_number_under_its_name()
+    {
+        DataSet data = DataSet.Open("synthetic", 6, 100, 60);
+        using var backend = new CpuBackend(2);
+        FinishedRun run = Experiment.Train(Config, data, backend, new RunPlace(Path.Combine(_folder, "run"), false), cancel: TestContext.Current.CancellationToken);
+        JsonElement file = JsonDocument.Parse(File.ReadAllText(Path.Combine(run.Folder, "summary.json"))).RootElement;
+        foreach (PropertyInfo property in typeof(RunSummary).GetProperties().Where(p => p.PropertyType == typeof(double?) || p.PropertyType == typeof(double)))
+        {
+            object? value = property.GetValue(run.Summary);
+            JsonElement written = file.GetProperty(JsonNamingPolicy.CamelCase.ConvertName(property.Name));
+            if (value is double number) Assert.Equal(number, written.GetDouble());
+            else Assert.Equal(JsonValueKind.Null, written.ValueKind);
+        }
+    }
+
+    [Fact]
+    public void Each_cell_of_a_report_stands_under_its_heading()
+    {
+        RunSummary summary = new(
+            "mlp", "feedback-alignment", "synthetic", 3, 6, "cpu: test", 0.32, 0.615, 0.43, 1.25, 1.4, 60.25, 39.5, 1000, 1002.5, 33.5, false);
+        RunSummary other = summary with { Rule = "backprop", TestTop1 = 0.33, TestTop5 = 0.625, BestTestTop1 = 0.44, FinalLoss = 1.125, TestLoss = 1.5, WeightAngle = null, DeltaAngle = 0.25, ImagesPerSecond = 905, Seconds = 44 };
+        Dictionary<string, string> row = Rows(HtmlReport.OfRun(Config, summary, Result)).Single();
+        Check(summary, row);
+        Dictionary<string, string>[] rows = [.. Rows(HtmlReport.OfComparison([new FinishedRun(Config, summary, Result, "a"), new FinishedRun(Config with { Rule = new Backprop() }, other, Result, "b")]))];
+        Assert.Equal(2, rows.Length);
+        Check(summary, rows[0]);
+        Check(other, rows[1]);
+
+        static void Check(RunSummary run, Dictionary<string, string> row)
+        {
+            Assert.Equal(run.Rule, row["rule"]);
+            Same(100 * run.TestTop1, row["top-1"]);
+            Same(100 * run.TestTop5, row["top-5"]);
+            Same(100 * run.BestTestTop1, row["best top-1"]);
+            Same(run.FinalLoss, row["train loss"]);
+            Same(run.TestLoss, row["test loss"]);
+            Same(run.WeightAngle, row["W–B angle"], 0.06);
+            Same(run.DeltaAngle, row["error angle"], 0.06);
+            Same(run.ImagesPerSecond, row["images/s"], 0.6);
+            Same(run.Seconds, row["seconds"], 0.6);
+        }
+
+        static void Same(double? expected, string cell, double tolerance = 0.006)
+        {
+            if (expected is { } number) Assert.Equal(number, double.Parse(cell.Split(' ', '°')[0], CultureInfo.InvariantCulture), tolerance);
+            else Assert.Equal("–", cell);
+        }
+    }
+
+    [Fact]
+    public void The_curves_of_a_report_are_the_results_they_are_named_after()
+    {
+        string html = HtmlReport.OfRun(Config, RunSummaryOf(Result), Result);
+        // Curves are drawn in the order of the legend.
+        AssertCurves(Chart(html, ">Loss<", "train", "test"), e => e.TrainLoss, e => e.TestLoss);
+        AssertCurves(Chart(html, ">Accuracy<", "train top-1", "test top-1", "test top-5"), e => e.TrainTop1, e => e.TestTop1, e => e.TestTop5);
+
+        static void AssertCurves(double[][] curves, params Func<EpochReport, double>[] values)
+        {
+            Assert.Equal(values.Length, curves.Length);
+            // One linear axis for all: y = a + b * value, from two points, holds for every point of every curve.
+            (double low, double high) = (values[0](Result.Epochs[0]), values[0](Result.Epochs[2]));
+            double slope = (curves[0][2] - curves[0][0]) / (high - low);
+            Assert.True(slope < 0);
+            for (int curve = 0; curve < curves.Length; curve++)
+            {
+                for (int epoch = 0; epoch < 3; epoch++)
+                    Assert.Equal(curves[0][0] + slope * (values[curve](Result.Epochs[epoch]) - low), curves[curve][epoch], 0.5);
+            }
+        }
+
+        // The y of the points of each curve with three points.
+        static double[][] Chart(string html, string title, params string[] names)
+        {
+            string svg = html.Split("<figure>").Single(f => f.Contains(title, StringComparison.Ordinal));
+            Assert.Equal(names, LegendEntry().Matches(svg).Select(m => m.Groups[1].Value));
+            return [.. Polyline().Matches(svg).Select(m => m.Groups[1].Value.Split(' ', StringSplitOptions.RemoveEmptyEntries))
+                .Where(points => points.Length == 3)
+                .Select(points => points.Select(p => double.Parse(p.Split(',')[1], CultureInfo.InvariantCulture)).ToArray())];
+        }
+    }
+
+    private static RunSummary RunSummaryOf(TrainingResult result)
+    {
+        using var backend = new CpuBackend(1);
+        using Model model = NewModel(backend);
+        return RunSummary.Of(Config, model, result);
+    }
+
+    private static Model NewModel(CpuBackend backend) => new(
+        backend, ModelCatalog.Create("mlp", new MapShape(32, 32, 3), 10, new ModelOptions(Hidden: 12)), RuleSet.Of(new FeedbackAlignment()), 4, seed: 1);
+
+    private static IEnumerable<Dictionary<string, string>> Rows(string html)
+    {
+        string table = html[html.IndexOf("<table>", StringComparison.Ordinal)..html.IndexOf("</table>", StringComparison.Ordinal)];
+        string[] headings = [.. Heading().Matches(table).Select(m => m.Groups[1].Value)];
+        foreach (string line in table.Split("<tr>").Where(l => l.Contains("<td>", StringComparison.Ordinal)))
+        {
+            string[] cells = [.. Cell().Matches(line).Select(m => m.Groups[1].Value)];
+            Assert.Equal(headings.Length, cells.Length);
+            yield return headings.Zip(cells).ToDictionary(p => p.First, p => p.Second);
+        }
+    }
+
+    [GeneratedRegex("<th>(.*?)</th>")]
+    private static partial Regex Heading();
+
+    [GeneratedRegex("<td>(.*?)</td>")]
+    private static partial Regex Cell();
+
+    [GeneratedRegex("</i>(.*?)</span>")]
+    private static partial Regex LegendEntry();
+
+    [GeneratedRegex("<polyline points=\"([^\"]*)\"")]
+    private static partial Regex Polyline();
+
+    private sealed class Keeper : ITrainingObserver
+    {
+        public List<EpochReport> Epochs { get; } = [];
+
+        public List<LayerAlignment> Alignment { get; } = [];
+
+        public void OnStep(in StepReport report)
+        {
+        }
+
+        public void OnEpoch(EpochReport report) => Epochs.Add(report);
+
+        public void OnAlignment(IReadOnlyList<LayerAlignment> layers) => Alignment.AddRange(layers);
+    }
+}

@@ -1,0 +1,40 @@
+using System.Text.Json;
+
+namespace FeedbackKernels.Tests.Runs;
+
+/// <summary>
+/// A safetensors file as its specification says (github.com/huggingface/safetensors), read without the program's own reader:
+/// what writer and reader do wrong together, a round trip does not show.
+/// </summary>
+internal sealed class TensorFile
+{
+    private readonly byte[] _bytes;
+    private readonly int _dataStart;
+    private readonly JsonElement _header;
+
+    public TensorFile(string path)
+    {
+        _bytes = File.ReadAllBytes(path);
+        int headerBytes = checked((int)BitConverter.ToUInt64(_bytes, 0));
+        _dataStart = 8 + headerBytes;
+        _header = JsonDocument.Parse(_bytes.AsMemory(8, headerBytes)).RootElement;
+    }
+
+    /// <summary>Names of all tensors.</summary>
+    public IReadOnlyList<string> Names => [.. _header.EnumerateObject().Select(p => p.Name).Where(n => n != "__metadata__")];
+
+    public string Metadata(string key) => _header.GetProperty("__metadata__").GetProperty(key).GetString()!;
+
+    public int[] Sizes(string name) => [.. _header.GetProperty(name).GetProperty("shape").EnumerateArray().Select(v => v.GetInt32())];
+
+    public float[] Values(string name)
+    {
+        JsonElement tensor = _header.GetProperty(name);
+        Assert.Equal("F32", tensor.GetProperty("dtype").GetString());
+        int[] range = [.. tensor.GetProperty("data_offsets").EnumerateArray().Select(v => v.GetInt32())];
+        var values = new float[(range[1] - range[0]) / sizeof(float)];
+        Assert.Equal(Sizes(name).Aggregate(1, (product, size) => product * size), values.Length);
+        for (int i = 0; i < values.Length; i++) values[i] = BitConverter.ToSingle(_bytes, _dataStart + range[0] + i * sizeof(float));
+        return values;
+    }
+}
