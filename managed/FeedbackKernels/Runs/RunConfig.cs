@@ -176,8 +176,15 @@ public sealed record RunConfig
         return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(config.ToJsonString())));
     }
 
-    private static string ReadText(string path) =>
-        File.Exists(path) ? File.ReadAllText(path) : throw new FileNotFoundException($"file '{path}' does not exist", path);
+    private static string ReadText(string path)
+    {
+        if (!File.Exists(path)) throw new FileNotFoundException($"file '{path}' does not exist", path);
+        byte[] bytes = File.ReadAllBytes(path);
+        ReadOnlySpan<byte> head = bytes.AsSpan(0, Math.Min(bytes.Length, FoundInstead.HeadBytes));
+        if (FoundInstead.Error(path, head, "a run's config.json") is { } error) throw error;
+        using var text = new StreamReader(new MemoryStream(bytes));
+        return text.ReadToEnd();
+    }
 
     private static JsonObject Parse(string text, string path) =>
         JsonNode.Parse(text, documentOptions: new JsonDocumentOptions { AllowDuplicateProperties = false }) as JsonObject

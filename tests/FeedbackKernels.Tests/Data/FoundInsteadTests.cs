@@ -1,5 +1,6 @@
 using System.Text;
 using FeedbackKernels.Data;
+using FeedbackKernels.Runs;
 using FeedbackKernels.Storage;
 
 namespace FeedbackKernels.Tests.Data;
@@ -47,6 +48,9 @@ public sealed class FoundInsteadTests : FolderTests
 
         string tensors = TestFiles.Write(Folder, "model.safetensors", content);
         TestFiles.Complains<InvalidDataException>(() => SafeTensors.Read(tensors), tensors, $"found {kind.Trim()}", "expected a safetensors file");
+        string config = TestFiles.Write(Folder, "config.json", content);
+        TestFiles.Complains<InvalidDataException>(() => RunConfig.Read(config), config, $"found {kind.Trim()}", "expected a run's config.json");
+        TestFiles.Complains<InvalidDataException>(() => RunConfig.HashOf(config), config, $"found {kind.Trim()}");
     }
 
     [Fact]
