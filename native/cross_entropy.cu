@@ -1,5 +1,6 @@
 // Loss of each row of logits and, where wanted, the gradient of the rows' mean: a warp takes a row, in double precision (far
-// too little work for a faster way to matter). Overwrites losses and dLogits.
+// too little work for a faster way to matter). Overwrites losses and dLogits. A row whose label is no class gets NaN, and is noted
+// for the host.
 #include "numbers.cuh"
 
 constexpr int WarpLanes = 32, RowsPerBlock = 4, CrossEntropyThreads = WarpLanes * RowsPerBlock;
@@ -14,6 +15,7 @@ struct CrossEntropyArguments
     const int* labels;    // [rows]
     float* losses;        // [rows]
     Error* dLogits;       // [rows][classes] or null; may be logits
+    int* fault;           // [4]: 1 + the first row whose label is no class, the label, the classes, 0; zeros until there is one
 };
 
 namespace {
@@ -44,6 +46,19 @@ __device__ __forceinline__ double maximum_of_warp(double value)
     return value;
 }
 
+// Notes the first bad row of a launch, where none has been noted before: at most one warp writes.
+template <class Logit, class Error>
+__device__ inline void note_fault(const CrossEntropyArguments<Logit, Error>& arguments, int n, int lane)
+{
+    int before = 0;
+    for (int i = lane; i < n; i += WarpLanes) before |= arguments.labels[i] < 0 || arguments.labels[i] >= arguments.classes;
+    for (int lanes = WarpLanes / 2; lanes > 0; lanes /= 2) before |= __shfl_xor_sync(~0u, static_cast<unsigned>(before), lanes);
+    if (before || lane != 0 || arguments.fault[0] != 0) return;
+    arguments.fault[1] = arguments.labels[n];
+    arguments.fault[2] = arguments.classes;
+    arguments.fault[0] = n + 1;
+}
+
 template <class Logit, class Error>
 __device__ __forceinline__ void cross_entropy(const CrossEntropyArguments<Logit, Error>& arguments)
 {
@@ -51,6 +66,8 @@ __device__ __forceinline__ void cross_entropy(const CrossEntropyArguments<Logit,
     if (n >= arguments.rows) return;
     const long long row = static_cast<long long>(n) * classes;
     const int label = arguments.labels[n];
+    const bool known = label >= 0 && label < classes;
+    if (!known) note_fault(arguments, n, lane);
     double logSum = 0;
     if (!arguments.sigmoid)
     {
@@ -85,11 +102,12 @@ __device__ __forceinline__ void cross_entropy(const CrossEntropyArguments<Logit,
             loss += (z > 0 ? z : 0) - z * target + log_double(1 + small);
         }
 
-        if (arguments.dLogits) store_number(arguments.dLogits + row + k, static_cast<float>((probability - target) / arguments.rows));
+        const float error = static_cast<float>((probability - target) / arguments.rows);
+        if (arguments.dLogits) store_number(arguments.dLogits + row + k, known ? error : bits_as<float>(0x7FC00000u));
     }
 
     loss = sum_of_warp(loss);
-    if (lane == 0) arguments.losses[n] = static_cast<float>(loss);
+    if (lane == 0) arguments.losses[n] = known ? static_cast<float>(loss) : bits_as<float>(0x7FC00000u);
 }
 
 using FloatArguments = CrossEntropyArguments<float, float>;

@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace FeedbackKernels.Interop;
 
 // One partial file for the operations: the checked entry of each, then what a backend implements.
@@ -9,21 +11,22 @@ public abstract partial class Backend
     /// <param name="shape">Sizes.</param>
     /// <param name="x">Input, NHWC.</param>
     /// <param name="w">Forward weights, [R][S][C][K]: the master or its copy.</param>
-    /// <param name="y">Output, NPQK; overlaps no operand but may be the epilogue's residual. May be Float32 whatever x is:
-    /// logits, whose order is a net's answer, keep all their digits.</param>
+    /// <param name="y">Output, NPQK; may be the epilogue's residual. May be Float32 whatever x is: logits, whose order is a net's
+    /// answer, keep all their digits.</param>
     /// <param name="epilogue">What is done to y before it leaves the cache.</param>
     public void ConvForward(in ConvShape shape, BufferView x, BufferView w, BufferView y, in ConvEpilogue epilogue = default)
     {
+        using OperationScope call = new(this);
         RequireShape(shape);
-        RequireActivations(x, shape.InputLength);
-        RequireEither(w, shape.WeightLength);
-        RequireEither(y, shape.OutputLength);
-        RequireApart(y, shape.OutputLength, x, shape.InputLength);
-        RequireApart(y, shape.OutputLength, w, shape.WeightLength);
-        RequireIfPresent(epilogue.Scale, shape.K);
-        RequireIfPresent(epilogue.Bias, shape.K);
-        RequireIfPresent(epilogue.Residual, shape.OutputLength, y.Type);
-        if (!epilogue.Statistics.IsAbsent) RequireStatistics(epilogue.Statistics, shape.K);
+        RequireDefined(epilogue.Activation);
+        call.ReadActivations(x, shape.InputLength);
+        call.ReadEither(w, shape.WeightLength);
+        int result = call.WriteEither(y, shape.OutputLength);
+        call.ReadIfPresent(epilogue.Scale, shape.K);
+        call.ReadIfPresent(epilogue.Bias, shape.K);
+        call.Allow(result, call.ReadIfPresent(epilogue.Residual, shape.OutputLength, y.Type));
+        if (!epilogue.Statistics.IsAbsent) call.WriteStatistics(epilogue.Statistics, shape.K, nameof(epilogue));
+        call.RequireApart();
         ConvForwardCore(shape, x, w, y, epilogue);
     }
 
@@ -34,17 +37,18 @@ public abstract partial class Backend
     /// <param name="dy">Error at the output, NPQK.</param>
     /// <param name="weights">B, or W read transposed, as <paramref name="layout"/> says: the master or its copy.</param>
     /// <param name="layout">How the weights lie in memory. Equal weights give the same bits in either layout.</param>
-    /// <param name="dx">Error at the input, NHWC; overlaps no operand.</param>
+    /// <param name="dx">Error at the input, NHWC.</param>
     /// <param name="accumulate">Adds to dx instead of overwriting it.</param>
     public void ConvFeedback(
         in ConvShape shape, BufferView dy, BufferView weights, FeedbackLayout layout, BufferView dx, bool accumulate = false)
     {
+        using OperationScope call = new(this);
         RequireShape(shape);
-        RequireActivations(dy, shape.OutputLength);
-        RequireEither(weights, shape.WeightLength);
-        RequireActivations(dx, shape.InputLength);
-        RequireApart(dx, shape.InputLength, dy, shape.OutputLength);
-        RequireApart(dx, shape.InputLength, weights, shape.WeightLength);
+        RequireDefined(layout);
+        call.ReadActivations(dy, shape.OutputLength);
+        call.ReadEither(weights, shape.WeightLength);
+        call.WriteActivations(dx, shape.InputLength);
+        call.RequireApart();
         ConvFeedbackCore(shape, dy, weights, layout, dx, accumulate);
     }
 
@@ -52,15 +56,15 @@ public abstract partial class Backend
     /// <param name="shape">Sizes.</param>
     /// <param name="x">Input, NHWC.</param>
     /// <param name="dy">Error at the output, NPQK.</param>
-    /// <param name="dw">Gradient, [R][S][C][K]; overlaps no operand.</param>
+    /// <param name="dw">Gradient, [R][S][C][K].</param>
     public void ConvWeightGradient(in ConvShape shape, BufferView x, BufferView dy, BufferView dw)
     {
+        using OperationScope call = new(this);
         RequireShape(shape);
-        RequireActivations(x, shape.InputLength);
-        RequireActivations(dy, shape.OutputLength);
-        Require(dw, shape.WeightLength);
-        RequireApart(dw, shape.WeightLength, x, shape.InputLength);
-        RequireApart(dw, shape.WeightLength, dy, shape.OutputLength);
+        call.ReadActivations(x, shape.InputLength);
+        call.ReadActivations(dy, shape.OutputLength);
+        call.Write(dw, shape.WeightLength);
+        call.RequireApart();
         ConvWeightGradientCore(shape, x, dy, dw);
     }
 
@@ -72,17 +76,29 @@ public abstract partial class Backend
     /// <param name="w">Forward weights, [R][S][C][K]: the master or its copy.</param>
     /// <param name="correlation">Sum of ξᵀη, in the layout of W.</param>
     /// <param name="accumulate">Adds to the correlation instead of overwriting it: a mirror step in instalments.</param>
+    /// <exception cref="ArgumentOutOfRangeException">There is no sample, the first one is negative or the last one beyond what the
+    /// noise counts to, 2^32; the form is unknown; or noise or response have more than 2^40 numbers.</exception>
+    /// <exception cref="ArgumentException">The noise is not of the length that the layer and the form want.</exception>
     public void MirrorCorrelate(in MirrorStep step, BufferView w, BufferView correlation, bool accumulate = false)
     {
+        using OperationScope call = new(this);
         RequireShape(step.Layer, nameof(step));
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(step.Samples);
         ArgumentOutOfRangeException.ThrowIfNegative(step.FirstSample);
+        if (step.FirstSample > MirrorNoise.MostSamples - step.Samples)
+        {
+            throw new ArgumentOutOfRangeException(
+                nameof(step), step.FirstSample, $"with {step.Samples} samples from there on more than the {MirrorNoise.MostSamples} that the noise has");
+        }
+
+        RequireDefined(step.Form);
         int length = MirrorStep.SampleLength(step.Layer, step.Form);
         if (step.Noise.Length != length)
             throw new ArgumentException($"the noise has samples of {step.Noise.Length} numbers, wanted {length}", nameof(step));
-        RequireEither(w, step.Layer.WeightLength);
-        Require(correlation, step.Layer.WeightLength);
-        RequireApart(correlation, step.Layer.WeightLength, w, step.Layer.WeightLength);
+        _ = step.ResponseShape;
+        call.ReadEither(w, step.Layer.WeightLength);
+        call.Write(correlation, step.Layer.WeightLength);
+        call.RequireApart();
         MirrorCorrelateCore(step, w, correlation, accumulate);
     }
 
@@ -91,37 +107,48 @@ public abstract partial class Backend
     /// weight mirror's blend of B with a correlation, or the closed form of Kolen-Pollack, B = Wᵀ + r_t * R.
     /// </summary>
     /// <param name="shape">Sizes of the layer; its N is not used.</param>
-    /// <param name="alpha">Factor on wᵀ.</param>
+    /// <param name="alpha">Factor on wᵀ; finite.</param>
     /// <param name="w">Forward layout.</param>
-    /// <param name="beta">Factor on r; r is not read when it is 0.</param>
-    /// <param name="r">Feedback layout; may be <paramref name="b"/> itself, absent when beta is 0.</param>
-    /// <param name="b">Feedback layout.</param>
+    /// <param name="beta">Factor on r, finite; r is neither read nor checked when it is 0.</param>
+    /// <param name="r">Feedback layout; absent when beta is 0.</param>
+    /// <param name="b">Feedback layout; may be <paramref name="r"/>.</param>
     /// <param name="copy">Optional: b rounded to <see cref="ActivationType"/>, written in the same pass.</param>
     public void TransposedCombine(
         in ConvShape shape, float alpha, BufferView w, float beta, BufferView r, BufferView b, BufferView copy = default)
     {
+        using OperationScope call = new(this);
         RequireShape(shape);
-        Require(w, shape.WeightLength);
-        Require(b, shape.WeightLength);
-        if (beta != 0) Require(r, shape.WeightLength);
-        RequireApart(b, shape.WeightLength, w, shape.WeightLength);
-        RequireCopyIfPresent(copy, shape.WeightLength);
+        RequireFinite(alpha);
+        RequireFinite(beta);
+        call.Read(w, shape.WeightLength);
+        int result = call.Write(b, shape.WeightLength);
+        if (beta == 0) r = default;
+        else call.Allow(result, call.Read(r, shape.WeightLength));
+        call.WriteCopyIfPresent(copy, shape.WeightLength);
+        call.RequireApart();
         TransposedCombineCore(shape, alpha, w, beta, r, b, copy);
     }
 
     /// <summary>
     /// Sign symmetry: b = scale * sign(wᵀ), or abs(magnitudes) * sign(wᵀ) * scale where magnitudes are given. sign(0) is 0.
-    /// The optional copy is b rounded to <see cref="ActivationType"/>, written in the same pass.
     /// </summary>
+    /// <param name="shape">Sizes of the layer; its N is not used.</param>
+    /// <param name="w">Forward layout, [R][S][C][K].</param>
+    /// <param name="magnitudes">Optional, feedback layout, [R][S][K][C].</param>
+    /// <param name="scale">Finite.</param>
+    /// <param name="b">Feedback layout; may be <paramref name="magnitudes"/>.</param>
+    /// <param name="copy">Optional: b rounded to <see cref="ActivationType"/>, written in the same pass.</param>
     public void SignTransposed(
         in ConvShape shape, BufferView w, BufferView magnitudes, float scale, BufferView b, BufferView copy = default)
     {
+        using OperationScope call = new(this);
         RequireShape(shape);
-        Require(w, shape.WeightLength);
-        RequireIfPresent(magnitudes, shape.WeightLength);
-        Require(b, shape.WeightLength);
-        RequireApart(b, shape.WeightLength, w, shape.WeightLength);
-        RequireCopyIfPresent(copy, shape.WeightLength);
+        RequireFinite(scale);
+        call.Read(w, shape.WeightLength);
+        int given = call.ReadIfPresent(magnitudes, shape.WeightLength);
+        call.Allow(call.Write(b, shape.WeightLength), given);
+        call.WriteCopyIfPresent(copy, shape.WeightLength);
+        call.RequireApart();
         SignTransposedCore(shape, w, magnitudes, scale, b, copy);
     }
 
@@ -135,26 +162,40 @@ public abstract partial class Backend
     /// <param name="statistics">Where they go.</param>
     public void BatchNormStatistics(long rows, int channels, BufferView x, in BatchStatistics statistics)
     {
+        using OperationScope call = new(this);
         long length = ElementCount.OfRows(rows, channels);
-        RequireActivations(x, length);
-        RequireStatistics(statistics, channels);
+        call.ReadActivations(x, length);
+        call.WriteStatistics(statistics, channels, nameof(statistics));
+        call.RequireApart();
         BatchNormStatisticsCore(rows, channels, x, statistics);
     }
 
     /// <summary>
     /// The affine map that a batch norm is once its statistics are known: scale = gamma / sqrt(variance + epsilon),
-    /// bias = beta - mean * scale. Serves training (batch statistics) and evaluation (running statistics).
+    /// bias = beta - mean * scale. Serves training (batch statistics) and evaluation (running statistics). Every buffer has one
+    /// Float32 number a channel.
     /// </summary>
+    /// <param name="channels">K.</param>
+    /// <param name="gamma">Factors of the norm.</param>
+    /// <param name="beta">Summands of the norm.</param>
+    /// <param name="mean">Means.</param>
+    /// <param name="variance">Variances.</param>
+    /// <param name="epsilon">Added to the variances; positive and finite.</param>
+    /// <param name="scale">Factors of the map.</param>
+    /// <param name="bias">Summands of the map.</param>
     public void BatchNormFold(
         int channels, BufferView gamma, BufferView beta, BufferView mean, BufferView variance, float epsilon, BufferView scale, BufferView bias)
     {
+        using OperationScope call = new(this);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(channels);
-        Require(gamma, channels);
-        Require(beta, channels);
-        Require(mean, channels);
-        Require(variance, channels);
-        Require(scale, channels);
-        Require(bias, channels);
+        RequirePositive(epsilon);
+        call.Read(gamma, channels);
+        call.Read(beta, channels);
+        call.Read(mean, channels);
+        call.Read(variance, channels);
+        call.Write(scale, channels);
+        call.Write(bias, channels);
+        call.RequireApart();
         BatchNormFoldCore(channels, gamma, beta, mean, variance, epsilon, scale, bias);
     }
 
@@ -173,16 +214,18 @@ public abstract partial class Backend
     public void ChannelAffine(
         long rows, int channels, BufferView x, BufferView scale, BufferView bias, BufferView residual, Activation activation, BufferView y)
     {
+        using OperationScope call = new(this);
         long length = ElementCount.OfRows(rows, channels);
-        RequireActivations(x, length);
-        Require(scale, channels);
-        Require(bias, channels);
-        RequireActivationsIfPresent(residual, length);
-        RequireActivations(y, length);
-        RequireSameOrApart(y, x, length);
-        RequireSameOrApart(y, residual, length);
-        if (activation == Activation.Sigmoid)
+        if (activation is not (Activation.None or Activation.Relu))
             throw new ArgumentOutOfRangeException(nameof(activation), activation, "wanted None or Relu");
+        int input = call.ReadActivations(x, length);
+        call.Read(scale, channels);
+        call.Read(bias, channels);
+        int joined = call.ReadActivationsIfPresent(residual, length);
+        int result = call.WriteActivations(y, length);
+        call.Allow(result, input);
+        call.Allow(result, joined);
+        call.RequireApart();
         ChannelAffineCore(rows, channels, x, scale, bias, residual, activation, y);
     }
 
@@ -198,7 +241,7 @@ public abstract partial class Backend
     /// <param name="relu">Where the ReLU stands.</param>
     /// <param name="y">Output after the ReLU; needed where a residual was added before it, otherwise recomputed from x.</param>
     /// <param name="dy">Error at the output.</param>
-    /// <param name="dx">Error at the input; may be x or dy.</param>
+    /// <param name="dx">Error at the input; may be x, y or dy.</param>
     /// <param name="dGamma">K sums.</param>
     /// <param name="dBeta">K sums.</param>
     /// <param name="dResidual">Optional: dz, the error of the residual branch; may be dy.</param>
@@ -206,54 +249,66 @@ public abstract partial class Backend
         long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy,
         BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual)
     {
+        using OperationScope call = new(this);
         long length = ElementCount.OfRows(rows, channels);
-        RequireActivations(x, length);
-        Require(state.Mean, channels);
-        Require(state.Variance, channels);
-        Require(state.Scale, channels);
-        Require(state.Bias, channels);
-        RequireActivationsIfPresent(y, length);
-        RequireActivations(dy, length);
-        RequireActivations(dx, length);
-        Require(dGamma, channels);
-        Require(dBeta, channels);
-        RequireActivationsIfPresent(dResidual, length);
-        RequireSameOrApart(dx, x, length);
-        RequireSameOrApart(dx, dy, length);
-        RequireSameOrApart(dx, y, length);
-        if (!dResidual.IsAbsent) RequireApart(dResidual, length, dx, length);
-        RequireSameOrApart(dResidual, dy, length);
+        RequireDefined(relu);
+        RequirePositive(state.Epsilon);
+        int input = call.ReadActivations(x, length);
+        call.Read(state.Mean, channels);
+        call.Read(state.Variance, channels);
+        call.Read(state.Scale, channels);
+        call.Read(state.Bias, channels);
+        int output = call.ReadActivationsIfPresent(y, length), error = call.ReadActivations(dy, length);
+        int result = call.WriteActivations(dx, length);
+        call.Write(dGamma, channels);
+        call.Write(dBeta, channels);
+        int branch = call.WriteActivationsIfPresent(dResidual, length);
+        call.Allow(result, input);
+        call.Allow(result, output);
+        call.Allow(result, error);
+        call.Allow(branch, error);
+        call.RequireApart();
         BatchNormBackwardCore(rows, channels, x, state, relu, y, dy, dx, dGamma, dBeta, dResidual);
     }
 
     /// <summary>db[k] = sum over rows of dy[row][k].</summary>
+    /// <param name="rows">N*P*Q.</param>
+    /// <param name="channels">K.</param>
+    /// <param name="dy">[rows][channels].</param>
+    /// <param name="db">K sums, Float32.</param>
     public void BiasGradient(long rows, int channels, BufferView dy, BufferView db)
     {
+        using OperationScope call = new(this);
         long length = ElementCount.OfRows(rows, channels);
-        RequireActivations(dy, length);
-        Require(db, channels);
+        call.ReadActivations(dy, length);
+        call.Write(db, channels);
+        call.RequireApart();
         BiasGradientCore(rows, channels, dy, db);
     }
 
     /// <summary>y = activation(x); y may be x.</summary>
     public void ActivationForward(Activation activation, long length, BufferView x, BufferView y)
     {
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
-        RequireActivations(x, length);
-        RequireActivations(y, length);
-        RequireSameOrApart(y, x, length);
+        using OperationScope call = new(this);
+        RequireDefined(activation);
+        RequireLength(length);
+        int input = call.ReadActivations(x, length);
+        call.Allow(call.WriteActivations(y, length), input);
+        call.RequireApart();
         ActivationForwardCore(activation, length, x, y);
     }
 
-    /// <summary>dx = dy * activation'(x), from the activation's output y; dx may be dy.</summary>
+    /// <summary>dx = dy * activation'(x), from the activation's output y; dx may be y or dy.</summary>
     public void ActivationBackward(Activation activation, long length, BufferView y, BufferView dy, BufferView dx)
     {
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
-        RequireActivations(y, length);
-        RequireActivations(dy, length);
-        RequireActivations(dx, length);
-        RequireSameOrApart(dx, y, length);
-        RequireSameOrApart(dx, dy, length);
+        using OperationScope call = new(this);
+        RequireDefined(activation);
+        RequireLength(length);
+        int output = call.ReadActivations(y, length), error = call.ReadActivations(dy, length);
+        int result = call.WriteActivations(dx, length);
+        call.Allow(result, output);
+        call.Allow(result, error);
+        call.RequireApart();
         ActivationBackwardCore(activation, length, y, dy, dx);
     }
 
@@ -263,45 +318,53 @@ public abstract partial class Backend
     /// </summary>
     public void MaxPoolForward(in PoolShape shape, BufferView x, BufferView y, BufferView positions)
     {
+        using OperationScope call = new(this);
         RequireShape(shape);
-        RequireActivations(x, shape.InputLength);
-        RequireActivations(y, shape.OutputLength);
-        Require(positions, shape.OutputLength, ElementType.Int32);
-        RequireApart(y, shape.OutputLength, x, shape.InputLength);
-        RequireApart(positions, shape.OutputLength, x, shape.InputLength);
-        RequireApart(positions, shape.OutputLength, y, shape.OutputLength);
+        call.ReadActivations(x, shape.InputLength);
+        call.WriteActivations(y, shape.OutputLength);
+        call.Write(positions, shape.OutputLength, ElementType.Int32);
+        call.RequireApart();
         MaxPoolForwardCore(shape, x, y, positions);
     }
 
     /// <summary>dx = the errors of the windows whose maximum stood there.</summary>
+    /// <param name="shape">Sizes of the forward pass.</param>
+    /// <param name="dy">Error at the output, NPQC.</param>
+    /// <param name="positions">From the forward pass, NPQC, Int32, each in [0, H*W). Where the host cannot read them, the errors of
+    /// windows with another position go nowhere.</param>
+    /// <param name="dx">Error at the input, NHWC.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A position lies outside the image, and the host can read it.</exception>
     public void MaxPoolBackward(in PoolShape shape, BufferView dy, BufferView positions, BufferView dx)
     {
+        using OperationScope call = new(this);
         RequireShape(shape);
-        RequireActivations(dy, shape.OutputLength);
-        Require(positions, shape.OutputLength, ElementType.Int32);
-        RequireActivations(dx, shape.InputLength);
-        RequireApart(dx, shape.InputLength, dy, shape.OutputLength);
-        RequireApart(dx, shape.InputLength, positions, shape.OutputLength);
+        call.ReadActivations(dy, shape.OutputLength);
+        call.Read(positions, shape.OutputLength, ElementType.Int32);
+        call.WriteActivations(dx, shape.InputLength);
+        call.RequireApart();
+        if (HostAddressable) RequirePositions(positions, shape);
         MaxPoolBackwardCore(shape, dy, positions, dx);
     }
 
     /// <summary>Mean of each window over the pixels that are not padding.</summary>
     public void AveragePoolForward(in PoolShape shape, BufferView x, BufferView y)
     {
+        using OperationScope call = new(this);
         RequireShape(shape);
-        RequireActivations(x, shape.InputLength);
-        RequireActivations(y, shape.OutputLength);
-        RequireApart(y, shape.OutputLength, x, shape.InputLength);
+        call.ReadActivations(x, shape.InputLength);
+        call.WriteActivations(y, shape.OutputLength);
+        call.RequireApart();
         AveragePoolForwardCore(shape, x, y);
     }
 
     /// <summary>dx = sum over the windows that see a pixel of dy / pixels in the window.</summary>
     public void AveragePoolBackward(in PoolShape shape, BufferView dy, BufferView dx)
     {
+        using OperationScope call = new(this);
         RequireShape(shape);
-        RequireActivations(dy, shape.OutputLength);
-        RequireActivations(dx, shape.InputLength);
-        RequireApart(dx, shape.InputLength, dy, shape.OutputLength);
+        call.ReadActivations(dy, shape.OutputLength);
+        call.WriteActivations(dx, shape.InputLength);
+        call.RequireApart();
         AveragePoolBackwardCore(shape, dy, dx);
     }
 
@@ -313,37 +376,46 @@ public abstract partial class Backend
     /// <param name="rows">N.</param>
     /// <param name="classes">K.</param>
     /// <param name="logits">[N][K], Float32 or <see cref="ActivationType"/>.</param>
-    /// <param name="labels">[N], Int32, each in [0, classes); the caller has checked them.</param>
+    /// <param name="labels">[N], Int32, each in [0, classes). Where the host cannot read them, loss and gradient of a row with
+    /// another label are NaN, and the next download or <see cref="Readback.Read"/> throws.</param>
     /// <param name="smoothing">0 to below 1.</param>
     /// <param name="losses">[N].</param>
-    /// <param name="dLogits">Optional [N][K], <see cref="ActivationType"/>, divided by N; may be logits of that type, and
-    /// overlaps them in no other way.</param>
+    /// <param name="dLogits">Optional [N][K], <see cref="ActivationType"/>, divided by N; may be logits of that type.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The smoothing is out of range; or a label is no class, and the host can read
+    /// it: the message names its row.</exception>
     public void CrossEntropy(
         LossKind kind, int rows, int classes, BufferView logits, BufferView labels, float smoothing, BufferView losses, BufferView dLogits)
     {
+        using OperationScope call = new(this);
+        RequireDefined(kind);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(rows);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(classes);
         long length = ElementCount.Of("N*K", rows, classes);
-        RequireEither(logits, length);
-        Require(labels, rows, ElementType.Int32);
-        Require(losses, rows);
-        RequireActivationsIfPresent(dLogits, length);
-        RequireSameOrApart(dLogits, logits, length);
         if (!(smoothing >= 0 && smoothing < 1))
             throw new ArgumentOutOfRangeException(nameof(smoothing), smoothing, "wanted 0 to below 1");
+        int input = call.ReadEither(logits, length);
+        call.Read(labels, rows, ElementType.Int32);
+        call.Write(losses, rows);
+        call.Allow(call.WriteActivationsIfPresent(dLogits, length), input);
+        call.RequireApart();
+        if (HostAddressable) RequireLabels(labels, rows, classes);
         CrossEntropyCore(kind, rows, classes, logits, labels, smoothing, losses, dLogits);
     }
 
     /// <summary>One step of SGD in one pass over parameter, gradient and velocity; see <see cref="SgdStep"/>. The optional copy
     /// is the parameter rounded to <see cref="ActivationType"/>, written in the same pass.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">The length is not positive, or a number of the step is out of range.</exception>
     public void SgdUpdate(
         long length, BufferView parameter, BufferView gradient, BufferView velocity, in SgdStep step, BufferView copy = default)
     {
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
-        Require(parameter, length);
-        Require(gradient, length);
-        Require(velocity, length);
-        RequireCopyIfPresent(copy, length);
+        using OperationScope call = new(this);
+        RequireLength(length);
+        call.Write(parameter, length);
+        call.Read(gradient, length);
+        call.Write(velocity, length);
+        call.WriteCopyIfPresent(copy, length);
+        call.ReadStep(step);
+        call.RequireApart();
         SgdUpdateCore(length, parameter, gradient, velocity, Readable(step), copy);
     }
 
@@ -351,14 +423,18 @@ public abstract partial class Backend
     /// The same step on feedback weights with the transposed forward gradient: Kolen-Pollack (Akrout et al. 2019, eqs.
     /// 16-17). b, velocity and the optional copy of b are [R][S][K][C], dw is [R][S][C][K].
     /// </summary>
+    /// <exception cref="ArgumentOutOfRangeException">A number of the step is out of range.</exception>
     public void SgdUpdateTransposed(
         in ConvShape shape, BufferView b, BufferView dw, BufferView velocity, in SgdStep step, BufferView copy = default)
     {
+        using OperationScope call = new(this);
         RequireShape(shape);
-        Require(b, shape.WeightLength);
-        Require(dw, shape.WeightLength);
-        Require(velocity, shape.WeightLength);
-        RequireCopyIfPresent(copy, shape.WeightLength);
+        call.Write(b, shape.WeightLength);
+        call.Read(dw, shape.WeightLength);
+        call.Write(velocity, shape.WeightLength);
+        call.WriteCopyIfPresent(copy, shape.WeightLength);
+        call.ReadStep(step);
+        call.RequireApart();
         SgdUpdateTransposedCore(shape, b, dw, velocity, Readable(step), copy);
     }
 
@@ -367,19 +443,22 @@ public abstract partial class Backend
     /// [R][S][C][K], b and bVelocity are [R][S][K][C]; the optional copies are w and b rounded to
     /// <see cref="ActivationType"/>.
     /// </summary>
+    /// <exception cref="ArgumentOutOfRangeException">A number of the step is out of range.</exception>
     public void SgdUpdateBoth(
         in ConvShape shape, BufferView w, BufferView dw, BufferView velocity, BufferView b, BufferView bVelocity, in SgdStep step,
         BufferView wCopy = default, BufferView bCopy = default)
     {
+        using OperationScope call = new(this);
         RequireShape(shape);
-        Require(w, shape.WeightLength);
-        Require(dw, shape.WeightLength);
-        Require(velocity, shape.WeightLength);
-        Require(b, shape.WeightLength);
-        Require(bVelocity, shape.WeightLength);
-        RequireApart(b, shape.WeightLength, w, shape.WeightLength);
-        RequireCopyIfPresent(wCopy, shape.WeightLength);
-        RequireCopyIfPresent(bCopy, shape.WeightLength);
+        call.Write(w, shape.WeightLength);
+        call.Read(dw, shape.WeightLength);
+        call.Write(velocity, shape.WeightLength);
+        call.Write(b, shape.WeightLength);
+        call.Write(bVelocity, shape.WeightLength);
+        call.WriteCopyIfPresent(wCopy, shape.WeightLength);
+        call.WriteCopyIfPresent(bCopy, shape.WeightLength);
+        call.ReadStep(step);
+        call.RequireApart();
         SgdUpdateBothCore(shape, w, dw, velocity, b, bVelocity, Readable(step), wCopy, bCopy);
     }
 
@@ -389,18 +468,15 @@ public abstract partial class Backend
     /// </summary>
     /// <param name="gradients">Float32, of any lengths, each as a whole.</param>
     /// <param name="most">Largest norm that is let through; positive.</param>
-    /// <param name="factor">[1], Float32; overlaps no gradient. 1 where the norm is a NaN.</param>
+    /// <param name="factor">[1], Float32. 1 where the norm is a NaN.</param>
     /// <exception cref="ArgumentOutOfRangeException">The largest norm is not a positive, finite number.</exception>
     public void ClipFactor(ReadOnlySpan<BufferView> gradients, float most, BufferView factor)
     {
-        if (!(most > 0) || !float.IsFinite(most)) throw new ArgumentOutOfRangeException(nameof(most), most, "wanted a positive, finite number");
-        Require(factor, 1);
-        foreach (BufferView gradient in gradients)
-        {
-            Require(gradient, 1, name: nameof(gradients));
-            RequireApart(factor, 1, gradient, gradient.Length, operandName: nameof(gradients));
-        }
-
+        using OperationScope call = new(this);
+        RequirePositive(most);
+        call.Write(factor, 1);
+        call.ReadEach(gradients, nameof(gradients));
+        call.RequireApart();
         ClipFactorCore(gradients, most, factor);
     }
 
@@ -410,42 +486,56 @@ public abstract partial class Backend
     /// </summary>
     public void Convert(long length, BufferView source, BufferView result)
     {
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
-        RequireEither(source, length);
-        RequireEither(result, length);
-        RequireApart(result, length, source, length);
+        using OperationScope call = new(this);
+        RequireLength(length);
+        call.ReadEither(source, length);
+        call.WriteEither(result, length);
+        call.RequireApart();
         ConvertCore(length, source, result);
     }
 
-    /// <summary>values = value everywhere, in Float32 or <see cref="ActivationType"/>.</summary>
+    /// <summary>values = value everywhere, in Float32 or <see cref="ActivationType"/>. Any value will do, a NaN too.</summary>
     public void Fill(BufferView values, float value)
     {
-        RequireEither(values, 1);
+        using OperationScope call = new(this);
+        call.WriteEither(values, 1);
         FillCore(values.Length, values, value);
     }
 
-    /// <summary>Normal numbers of the stream of a key.</summary>
+    /// <summary>Normal numbers of the stream of a key, in the whole of a buffer.</summary>
+    /// <param name="values">Float32, up to 2^34 numbers: what a stream has.</param>
+    /// <param name="key">Names the stream, by whatever numbers.</param>
+    /// <param name="standardDeviation">Not negative, finite.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The standard deviation is out of range.</exception>
+    /// <exception cref="ArgumentException">The buffer is longer than the stream.</exception>
     public void FillGaussian(BufferView values, in RandomKey key, float standardDeviation)
     {
-        Require(values, 1);
+        using OperationScope call = new(this);
+        if (!(standardDeviation >= 0) || !float.IsFinite(standardDeviation))
+            throw new ArgumentOutOfRangeException(nameof(standardDeviation), standardDeviation, "wanted a finite number that is not negative");
+        call.Write(values, 1);
+        if (values.Length > RandomKey.MostNumbers)
+            throw new ArgumentException($"has {values.Length} elements, a stream of random numbers {RandomKey.MostNumbers}", nameof(values));
         FillGaussianCore(values, key, standardDeviation);
     }
 
     /// <summary>W against Bᵀ: inner product and squared norms.</summary>
     public WeightAlignment Align(in ConvShape shape, BufferView w, BufferView b)
     {
+        using OperationScope call = new(this);
         RequireShape(shape);
-        Require(w, shape.WeightLength);
-        Require(b, shape.WeightLength);
+        call.Read(w, shape.WeightLength);
+        call.Read(b, shape.WeightLength);
         return AlignCore(shape, w, b);
     }
 
     /// <summary>Two tensors of one layout and type, Float32 or <see cref="ActivationType"/>: inner product and squared norms.</summary>
     public WeightAlignment Compare(long length, BufferView a, BufferView b)
     {
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
-        RequireEither(a, length);
-        Require(b, length, a.Type);
+        using OperationScope call = new(this);
+        RequireLength(length);
+        call.ReadEither(a, length);
+        call.Read(b, length, a.Type);
         return CompareCore(length, a, b);
     }
 
@@ -459,45 +549,63 @@ public abstract partial class Backend
     /// <param name="numbers">[N], Int32: each image's number in its set.</param>
     /// <param name="table">[256][C]: the number that a byte stands for.</param>
     /// <param name="x">[N][H][W][C]; overwritten.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A size or the reach is out of range, or an image has more than 2^31 - 1
+    /// numbers.</exception>
     public void AugmentImages(
         in ImageAugmentation augmentation, int images, BufferView pixels, BufferView numbers, BufferView table, BufferView x)
     {
+        using OperationScope call = new(this);
         (int h, int w, int c, int reach, _, _) = augmentation;
         if (h < 1 || w < 1 || c < 1)
             throw new ArgumentOutOfRangeException(nameof(augmentation), augmentation, "wanted at least one row, column and channel");
-        if (reach < 0 || reach > MostReach)
-            throw new ArgumentOutOfRangeException(nameof(augmentation), reach, $"wanted a reach of 0 to {MostReach}");
+        if (reach < 0 || reach > ImageAugmentation.MostReach)
+            throw new ArgumentOutOfRangeException(nameof(augmentation), reach, $"wanted a reach of 0 to {ImageAugmentation.MostReach}");
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(images);
         long length = ElementCount.Of("N*H*W*C", images, h, w, c);
-        Require(pixels, length, ElementType.UInt8);
-        Require(numbers, images, ElementType.Int32);
-        Require(table, 256L * c);
-        RequireActivations(x, length);
-        RequireApart(x, length, pixels, length);
-        RequireApart(x, length, table, 256L * c);
-        RequireApart(x, length, numbers, images);
+        // Rows and columns that an image is moved by are added to those it has.
+        ElementCount.Of32("H*W*C", h, w, c);
+        if (Math.Max(h, w) > int.MaxValue - reach)
+            throw new ArgumentOutOfRangeException(nameof(augmentation), reach, $"{h}x{w} pixels moved by as many are more than {int.MaxValue}");
+        call.Read(pixels, length, ElementType.UInt8);
+        call.Read(numbers, images, ElementType.Int32);
+        call.Read(table, 256L * c);
+        call.WriteActivations(x, length);
+        call.RequireApart();
         AugmentImagesCore(augmentation, images, pixels, numbers, table, x);
     }
 
     /// <summary>The step with its factor in its scale, where the host can read that.</summary>
-    private SgdStep Readable(in SgdStep step)
+    private SgdStep Readable(in SgdStep step) => step.GradientFactor.IsAbsent || !HostAddressable
+        ? step
+        : step with { GradientScale = step.GradientScale * (float)step.GradientFactor.Read(0), GradientFactor = default };
+
+    private static void RequireLength(long length, [CallerArgumentExpression(nameof(length))] string? name = null)
     {
-        if (step.GradientFactor.IsAbsent) return step;
-        Require(step.GradientFactor, 1);
-        return HostAddressable ? step with { GradientScale = step.GradientScale * (float)step.GradientFactor.Read(0), GradientFactor = default } : step;
+        if (length is < 1 or > ElementCount.Most) throw new ArgumentOutOfRangeException(name, length, $"wanted 1 to {ElementCount.Most} elements");
     }
 
-    // Far beyond any use, and far from where 2 reach + 1 leaves an int.
-    private const int MostReach = 1 << 20;
-
-    private static void RequireStatistics(in BatchStatistics statistics, int channels)
+    private static unsafe void RequireLabels(BufferView labels, int rows, int classes)
     {
-        Require(statistics.Mean, channels);
-        Require(statistics.Variance, channels);
-        RequireIfPresent(statistics.RunningMean, channels);
-        RequireIfPresent(statistics.RunningVariance, channels);
-        if (!(statistics.Momentum >= 0 && statistics.Momentum <= 1))
-            throw new ArgumentOutOfRangeException(nameof(statistics), statistics.Momentum, "the momentum lies between 0 and 1");
+        var given = new ReadOnlySpan<int>(labels.Ints, rows);
+        int row = IndexRange.FirstOutside(given, classes);
+        if (row >= 0) throw LabelOutside(row, given[row], classes);
+    }
+
+    /// <summary>What is said of a label that is no class.</summary>
+    internal static ArgumentOutOfRangeException LabelOutside(long row, int label, int classes, string name = "labels") =>
+        new(name, label, $"row {row} has no such class; there are {classes}, 0 to {classes - 1}");
+
+    private static unsafe void RequirePositions(BufferView positions, in PoolShape shape)
+    {
+        const int part = 1 << 30;
+        for (long first = 0; first < shape.OutputLength; first += part)
+        {
+            var given = new ReadOnlySpan<int>(positions.Ints + first, (int)Math.Min(part, shape.OutputLength - first));
+            int i = IndexRange.FirstOutside(given, shape.H * shape.W);
+            if (i < 0) continue;
+            throw new ArgumentOutOfRangeException(
+                nameof(positions), given[i], $"element {first + i} lies outside an image of {shape.H}x{shape.W} pixels, 0 to {shape.H * shape.W - 1}");
+        }
     }
 
     internal abstract void ConvForwardCore(in ConvShape shape, BufferView x, BufferView w, BufferView y, in ConvEpilogue epilogue);

@@ -7,8 +7,9 @@ namespace FeedbackKernels.Interop;
 /// <summary>
 /// The operations of training without weight transport, over buffers in this backend's memory. The public methods check
 /// every argument before anything is written, the same way for every backend.
-/// A backend serves one caller at a time. Buffers may be longer than an operation needs: a layer planned for a batch
-/// also runs a smaller one.
+/// A backend serves one caller at a time; a second one, on another thread, is refused. Buffers may be longer than an operation
+/// needs: a layer planned for a batch also runs a smaller one. An operation keeps the memory of its operands until it has ended.
+/// A result overlaps no other operand, unless the operation says that it may be one: then it has that one's first element and type.
 /// Activations and errors (x, y, dy, dx, residuals) are <see cref="ActivationType"/>. Where that is not Float32, products
 /// take both operands in it: a weight operand is the master in Float32, which is then rounded first, or a copy that has been
 /// rounded already. Master weights, gradients of weights, velocities, everything a channel and losses are Float32; sums are
@@ -17,10 +18,19 @@ namespace FeedbackKernels.Interop;
 /// <remarks>
 /// Errors common to all operations: <see cref="ArgumentNullException"/> for an absent buffer that is needed,
 /// <see cref="ArgumentException"/> for one that is too short, of the wrong element type, or overlapping another where
-/// that is not allowed, <see cref="ObjectDisposedException"/> for one whose memory has been given back.
+/// that is not allowed, <see cref="ObjectDisposedException"/> for one whose memory has been given back;
+/// <see cref="ArgumentOutOfRangeException"/> for a value of an enum that has no name, and for a size or setting that is out of range;
+/// <see cref="ObjectDisposedException"/> once the backend has been disposed; <see cref="InvalidOperationException"/> where another
+/// thread is inside an operation of this backend. Nothing has been written then.
 /// </remarks>
 public abstract partial class Backend : IDisposable
 {
+    // Bytes of one copy between spans of the host and buffers: a span of bytes has fewer than 2^31.
+    private const int PartBytes = 1 << 30;
+
+    // Not readonly: it changes.
+    private CallerGate _gate;
+
     /// <summary>Short name, as on the command line.</summary>
     public abstract string Name { get; }
 
@@ -29,6 +39,9 @@ public abstract partial class Backend : IDisposable
 
     /// <summary>Why <c>auto</c> chose this backend; null where it was asked for by name.</summary>
     public string? Choice { get; internal init; }
+
+    /// <summary>The same in a few words, without the paths that were tried; null where <see cref="Choice"/> is.</summary>
+    public string? ShortChoice { get => field ?? Choice; internal init; }
 
     /// <summary>Whether buffers lie in memory that the host addresses.</summary>
     public abstract bool HostAddressable { get; }
@@ -40,35 +53,54 @@ public abstract partial class Backend : IDisposable
     /// <see cref="Synchronize"/>.</summary>
     public virtual bool QueuesWork => false;
 
-    /// <summary>Waits until every operation that was called has ended.</summary>
-    public virtual void Synchronize()
+    /// <summary>Waits until every operation that was called has ended; an open step is divided here.</summary>
+    /// <exception cref="CudaException">Something queued has failed (<see cref="CudaBackend"/>).</exception>
+    /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
+    public void Synchronize()
+    {
+        using OperationScope call = new(this);
+        SynchronizeCore();
+    }
+
+    internal virtual void SynchronizeCore()
     {
         // Operations end before they return, unless a backend says that it queues them.
     }
 
     /// <summary>Which kernel would serve a convolution, and why.</summary>
-    /// <exception cref="ArgumentException">The shape is the default value, or the pass is none of the three.</exception>
+    /// <exception cref="ArgumentException">The shape is the default value.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The pass is none of the three.</exception>
     /// <exception cref="NotSupportedException">The shape is too large for the backend's kernels.</exception>
     public ConvPlan Explain(in ConvShape shape, ConvPass pass)
     {
+        using OperationScope call = new(this);
         RequireShape(shape);
-        if (!Enum.IsDefined(pass)) throw new ArgumentOutOfRangeException(nameof(pass), pass, "unknown pass");
+        RequireDefined(pass);
         return ExplainCore(shape, pass);
     }
 
     internal abstract ConvPlan ExplainCore(in ConvShape shape, ConvPass pass);
 
-    /// <summary>Gives back threads and memory of the backend itself. Its buffers are disposed by their owners.</summary>
+    /// <summary>Gives back threads and memory of the backend itself, once an operation that another thread is inside has ended. Its
+    /// buffers are disposed by their owners, before or after.</summary>
     public void Dispose()
     {
+        if (!_gate.TryClose()) return;
         Dispose(true);
         GC.SuppressFinalize(this);
     }
 
-    /// <summary>Releases what the backend holds.</summary>
+    /// <summary>Releases what the backend holds. Called once, by <see cref="Dispose()"/> or by a finalizer.</summary>
     protected virtual void Dispose(bool disposing)
     {
     }
+
+    /// <summary>Whether <see cref="Dispose()"/> has been called.</summary>
+    private protected bool IsDisposed => _gate.IsClosed;
+
+    internal void Enter() => _gate.Enter(this, "backend", Name);
+
+    internal void Leave() => _gate.Leave();
 
     internal abstract SafeHandle AllocateMemory(long bytes, string purpose);
 
@@ -80,12 +112,20 @@ public abstract partial class Backend : IDisposable
     /// <exception cref="OutOfMemoryException">The host has not so much memory (backends whose memory the host addresses).</exception>
     /// <exception cref="CudaException">The device has not so much memory, and how much it has is said; or work that was queued
     /// before has failed (<see cref="CudaBackend"/>, which waits here for what was queued).</exception>
-    /// <exception cref="ObjectDisposedException">The backend has been disposed (<see cref="CudaBackend"/>).</exception>
+    /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
     public DeviceBuffer Allocate(long length, string name, ElementType type = ElementType.Float32)
     {
-        RequireBufferLength(length, name);
+        using OperationScope call = new(this);
+        return AllocateBuffer(length, name, type);
+    }
+
+    /// <summary>The same inside an operation.</summary>
+    internal DeviceBuffer AllocateBuffer(long length, string name, ElementType type)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        long bytes = BytesOf(length, type, $"buffer '{name}'");
         var storage = new BufferStorage(HostAddressable);
-        storage.Bind(AllocateMemory(length * type.Size(), $"buffer '{name}'"));
+        storage.Bind(AllocateMemory(bytes, $"buffer '{name}'"));
         return new DeviceBuffer(storage, 0, type, length, name, owner: true);
     }
 
@@ -96,12 +136,13 @@ public abstract partial class Backend : IDisposable
     /// <exception cref="ArgumentOutOfRangeException">The length is out of range, or the type is unknown.</exception>
     /// <exception cref="OutOfMemoryException">The host has not so much memory.</exception>
     /// <exception cref="CudaException">The host has not so much memory that can be page-locked (<see cref="CudaBackend"/>).</exception>
-    /// <exception cref="ObjectDisposedException">The backend has been disposed (<see cref="CudaBackend"/>).</exception>
+    /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
     public Readback CreateReadback(int length, string name, ElementType type = ElementType.Float32)
     {
-        RequireBufferLength(length, name);
-        long bytes = (long)length * type.Size();
-        return new Readback(AllocateReadback(bytes, $"readback '{name}'"), bytes, name);
+        using OperationScope call = new(this);
+        ArgumentNullException.ThrowIfNull(name);
+        long bytes = BytesOf(length, type, $"readback '{name}'");
+        return new Readback(this, AllocateReadback(bytes, $"readback '{name}'"), bytes, name);
     }
 
     internal virtual ReadbackMemory AllocateReadback(long bytes, string purpose) => new ImmediateReadback(this, bytes);
@@ -114,53 +155,89 @@ public abstract partial class Backend : IDisposable
     /// </summary>
     /// <remarks>Images of the batch are best uploaded before the step, and losses downloaded after it: each time in between
     /// divides it in two.</remarks>
-    /// <exception cref="InvalidOperationException">A step of this backend is open.</exception>
-    public virtual StepScope BeginStep() => default;
+    /// <exception cref="InvalidOperationException">A step of this backend is open, or another thread is inside an operation.</exception>
+    /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
+    public StepScope BeginStep()
+    {
+        using OperationScope call = new(this);
+        return BeginStepCore();
+    }
 
-    internal virtual void EndStep(int number, bool complete)
+    internal virtual StepScope BeginStepCore() => default;
+
+    /// <summary>Ends a step. Completing is a call like others; leaving it is what a caller does on its way out, and waits.</summary>
+    internal void EndStep(int number, bool complete)
+    {
+        if (complete) Enter();
+        else if (!_gate.TryEnterInTurn()) return;
+        try
+        {
+            EndStepCore(number, complete);
+        }
+        finally
+        {
+            Leave();
+        }
+    }
+
+    internal virtual void EndStepCore(int number, bool complete)
     {
     }
 
     /// <summary>Copies from the host.</summary>
-    /// <param name="source">Numbers; may be overwritten when this returns.</param>
+    /// <param name="source">Numbers, of any count; may be overwritten when this returns.</param>
     /// <param name="destination">At least as long; of the type T.</param>
     /// <exception cref="ArgumentException">The buffer holds another type, or is too short; <see cref="UploadFloats"/> rounds.</exception>
-    /// <exception cref="ObjectDisposedException">The backend has been disposed (<see cref="CudaBackend"/>).</exception>
+    /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
     /// <exception cref="CudaException">The copy could not be queued, or something before has failed (<see cref="CudaBackend"/>).</exception>
     public void Upload<T>(ReadOnlySpan<T> source, BufferView destination) where T : unmanaged
     {
-        Require(destination, source.Length, ElementTypes.Of<T>());
-        UploadBytes(MemoryMarshal.AsBytes(source), destination.Address);
+        using OperationScope call = new(this);
+        call.Write(destination, source.Length, ElementTypes.Of<T>());
+        UploadParts(source, destination.Address);
     }
 
     /// <summary>Copies to the host, after everything queued before has ended. <see cref="CreateReadback"/> does not wait.</summary>
     /// <param name="source">At least as long; of the type T.</param>
     /// <param name="destination">Gets as many numbers as it has places.</param>
     /// <exception cref="ArgumentException">The buffer holds another type, or is too short.</exception>
-    /// <exception cref="ObjectDisposedException">The backend has been disposed (<see cref="CudaBackend"/>).</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A <see cref="CrossEntropy"/> that was called before has met a label that is no
+    /// class; its losses and gradients of such rows are NaN (<see cref="CudaBackend"/>).</exception>
+    /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
     /// <exception cref="CudaException">The copy, or something queued before, has failed (<see cref="CudaBackend"/>).</exception>
     public void Download<T>(BufferView source, Span<T> destination) where T : unmanaged
     {
-        Require(source, destination.Length, ElementTypes.Of<T>());
-        DownloadBytes(source.Address, MemoryMarshal.AsBytes(destination));
+        using OperationScope call = new(this);
+        call.Read(source, destination.Length, ElementTypes.Of<T>());
+        DownloadParts(source.Address, destination);
     }
 
     /// <summary>Copies numbers from the host, which rounds them where the buffer holds BFloat16.</summary>
-    /// <param name="source">Numbers; may be overwritten when this returns.</param>
+    /// <param name="source">Numbers, of any count; may be overwritten when this returns.</param>
     /// <param name="destination">Float32 or BFloat16, at least as long.</param>
     /// <exception cref="ArgumentException">The buffer holds another type, or is too short.</exception>
     public void UploadFloats(ReadOnlySpan<float> source, BufferView destination)
     {
-        RequireNumbers(destination, source.Length);
+        using OperationScope call = new(this);
+        RequireNumbers(destination);
+        call.Write(destination, source.Length, destination.Type);
         if (destination.Type == ElementType.Float32)
         {
-            UploadBytes(MemoryMarshal.AsBytes(source), destination.Address);
+            UploadParts(source, destination.Address);
             return;
         }
 
-        BFloat16[] rounded = ArrayPool<BFloat16>.Shared.Rent(source.Length);
-        for (int i = 0; i < source.Length; i++) rounded[i] = (BFloat16)source[i];
-        UploadBytes(MemoryMarshal.AsBytes(rounded.AsSpan(0, source.Length)), destination.Address);
+        BFloat16[] rounded = ArrayPool<BFloat16>.Shared.Rent(Math.Min(source.Length, RoundedPart));
+        nint address = destination.Address;
+        while (!source.IsEmpty)
+        {
+            Span<BFloat16> part = rounded.AsSpan(0, Math.Min(source.Length, RoundedPart));
+            for (int i = 0; i < part.Length; i++) part[i] = (BFloat16)source[i];
+            UploadParts<BFloat16>(part, address);
+            source = source[part.Length..];
+            address += part.Length * ElementType.BFloat16.Size();
+        }
+
         ArrayPool<BFloat16>.Shared.Return(rounded);
     }
 
@@ -168,87 +245,120 @@ public abstract partial class Backend : IDisposable
     /// <param name="source">Float32 or BFloat16, at least as long.</param>
     /// <param name="destination">Gets as many numbers as it has places.</param>
     /// <exception cref="ArgumentException">The buffer holds another type, or is too short.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">As for <see cref="Download{T}"/>.</exception>
     public void DownloadFloats(BufferView source, Span<float> destination)
     {
-        RequireNumbers(source, destination.Length);
-        if (source.Type == ElementType.Float32)
-        {
-            DownloadBytes(source.Address, MemoryMarshal.AsBytes(destination));
-            return;
-        }
-
-        BFloat16[] numbers = ArrayPool<BFloat16>.Shared.Rent(destination.Length);
-        DownloadBytes(source.Address, MemoryMarshal.AsBytes(numbers.AsSpan(0, destination.Length)));
-        for (int i = 0; i < destination.Length; i++) destination[i] = numbers[i];
-        ArrayPool<BFloat16>.Shared.Return(numbers);
+        using OperationScope call = new(this);
+        RequireNumbers(source);
+        call.Read(source, destination.Length, source.Type);
+        DownloadNumbers(source, destination);
     }
 
     /// <summary>Copies the numbers of a Float32 or BFloat16 buffer to a new array on the host.</summary>
+    /// <exception cref="ArgumentException">The buffer holds another type, or more elements than an array.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">As for <see cref="Download{T}"/>.</exception>
     public float[] Download(BufferView source)
     {
+        using OperationScope call = new(this);
+        RequireNumbers(source);
+        if (source.Length > Array.MaxLength)
+            throw new ArgumentException($"has {source.Length} elements, an array up to {Array.MaxLength}: download it in parts", nameof(source));
+        call.Read(source, source.Length, source.Type);
         var result = new float[source.Length];
-        DownloadFloats(source, result);
+        DownloadNumbers(source, result);
         return result;
     }
 
-    internal static void RequireBufferLength(long length, string name)
+    // Numbers that are rounded or widened at a time.
+    private const int RoundedPart = 1 << 20;
+
+    private void DownloadNumbers(BufferView source, Span<float> destination)
+    {
+        if (source.Type == ElementType.Float32)
+        {
+            DownloadParts(source.Address, destination);
+            return;
+        }
+
+        BFloat16[] numbers = ArrayPool<BFloat16>.Shared.Rent(Math.Min(destination.Length, RoundedPart));
+        nint address = source.Address;
+        while (!destination.IsEmpty)
+        {
+            Span<BFloat16> part = numbers.AsSpan(0, Math.Min(destination.Length, RoundedPart));
+            DownloadParts(address, part);
+            for (int i = 0; i < part.Length; i++) destination[i] = part[i];
+            destination = destination[part.Length..];
+            address += part.Length * ElementType.BFloat16.Size();
+        }
+
+        ArrayPool<BFloat16>.Shared.Return(numbers);
+    }
+
+    private unsafe void UploadParts<T>(ReadOnlySpan<T> source, nint destination) where T : unmanaged
+    {
+        do
+        {
+            ReadOnlySpan<T> part = source[..Math.Min(source.Length, PartBytes / sizeof(T))];
+            UploadBytes(MemoryMarshal.AsBytes(part), destination);
+            source = source[part.Length..];
+            destination += (nint)part.Length * sizeof(T);
+        }
+        while (!source.IsEmpty);
+    }
+
+    private unsafe void DownloadParts<T>(nint source, Span<T> destination) where T : unmanaged
+    {
+        do
+        {
+            Span<T> part = destination[..Math.Min(destination.Length, PartBytes / sizeof(T))];
+            DownloadBytes(source, MemoryMarshal.AsBytes(part));
+            destination = destination[part.Length..];
+            source += (nint)part.Length * sizeof(T);
+        }
+        while (!destination.IsEmpty);
+    }
+
+    /// <summary>Bytes of a buffer, whose length and type are checked.</summary>
+    internal static long BytesOf(long length, ElementType type, string what)
     {
         if (length is < 1 or > ElementCount.Most)
-            throw new ArgumentOutOfRangeException(nameof(length), length, $"buffer '{name}' wants 1 to {ElementCount.Most} elements");
+            throw new ArgumentOutOfRangeException(nameof(length), length, $"{what} wants 1 to {ElementCount.Most} elements");
+        return length * type.Size();
     }
 
     internal abstract void UploadBytes(ReadOnlySpan<byte> source, nint destination);
 
     internal abstract void DownloadBytes(nint source, Span<byte> destination);
 
-    internal static void Require(
-        BufferView view, long length, ElementType type = ElementType.Float32, [CallerArgumentExpression(nameof(view))] string? name = null)
-    {
-        if (view.IsAbsent) throw new ArgumentNullException(name);
-        if (view.Type != type) throw new ArgumentException($"holds {view.Type}, wanted {type}", name);
-        if (view.Length < length) throw new ArgumentException($"has {view.Length} elements, wanted at least {length}", name);
-    }
-
-    private protected static void RequireIfPresent(
-        BufferView view, long length, ElementType type = ElementType.Float32, [CallerArgumentExpression(nameof(view))] string? name = null)
-    {
-        if (!view.IsAbsent) Require(view, length, type, name);
-    }
-
-    /// <summary>Activations or errors.</summary>
-    private void RequireActivations(BufferView view, long length, [CallerArgumentExpression(nameof(view))] string? name = null) =>
-        Require(view, length, ActivationType, name);
-
-    private void RequireActivationsIfPresent(BufferView view, long length, [CallerArgumentExpression(nameof(view))] string? name = null) =>
-        RequireIfPresent(view, length, ActivationType, name);
-
-    /// <summary>What may be Float32 or what activations are: weight operands, and what an operation on any numbers takes.</summary>
-    private void RequireEither(BufferView view, long length, [CallerArgumentExpression(nameof(view))] string? name = null)
-    {
-        if (view.IsAbsent) throw new ArgumentNullException(name);
-        if (view.Type != ElementType.Float32 && view.Type != ActivationType)
-        {
-            string wanted = ActivationType == ElementType.Float32 ? "Float32" : $"Float32 or {ActivationType}";
-            throw new ArgumentException($"holds {view.Type}, wanted {wanted}", name);
-        }
-
-        Require(view, length, view.Type, name);
-    }
-
-    /// <summary>The copy of weights that products read, which only another type than the master's makes worth having.</summary>
-    private void RequireCopyIfPresent(BufferView copy, long length, [CallerArgumentExpression(nameof(copy))] string? name = null)
-    {
-        if (copy.IsAbsent) return;
-        if (ActivationType == ElementType.Float32)
-            throw new ArgumentException($"is {copy.Type}, wanted none: this backend's products read the Float32 weights themselves", name);
-        Require(copy, length, ActivationType, name);
-    }
-
-    private static void RequireNumbers(BufferView view, long length, [CallerArgumentExpression(nameof(view))] string? name = null)
+    private static void RequireNumbers(BufferView view, [CallerArgumentExpression(nameof(view))] string? name = null)
     {
         if (!view.IsAbsent && view.Type is not (ElementType.Float32 or ElementType.BFloat16))
             throw new ArgumentException($"holds {view.Type}, wanted Float32 or BFloat16", name);
-        Require(view, length, view.Type, name);
+    }
+
+    private static void RequireDefined<T>(T value, [CallerArgumentExpression(nameof(value))] string? name = null)
+        where T : unmanaged, Enum
+    {
+        if (!Names<T>.Has(value)) throw new ArgumentOutOfRangeException(name, value, $"unknown; wanted {string.Join(", ", Enum.GetNames<T>())}");
+    }
+
+    /// <summary>The values of an enum of 32 bits that have names, 0 to one less than there are. <see cref="Enum.IsDefined{T}"/> may
+    /// allocate.</summary>
+    private static class Names<T> where T : unmanaged, Enum
+    {
+        private static readonly int Count = Enum.GetValues<T>().Length;
+
+        public static bool Has(T value) => (uint)Unsafe.As<T, int>(ref value) < (uint)Count;
+    }
+
+    internal static void RequireFinite(float value, [CallerArgumentExpression(nameof(value))] string? name = null)
+    {
+        if (!float.IsFinite(value)) throw new ArgumentOutOfRangeException(name, value, "wanted a finite number");
+    }
+
+    private static void RequirePositive(float value, [CallerArgumentExpression(nameof(value))] string? name = null)
+    {
+        if (!(value > 0) || !float.IsFinite(value)) throw new ArgumentOutOfRangeException(name, value, "wanted a positive, finite number");
     }
 
     private protected static void RequireShape(in ConvShape shape, [CallerArgumentExpression(nameof(shape))] string? name = null)
@@ -259,27 +369,5 @@ public abstract partial class Backend : IDisposable
     private protected static void RequireShape(in PoolShape shape, [CallerArgumentExpression(nameof(shape))] string? name = null)
     {
         if (shape.N == 0) throw new ArgumentException("is the default value, which has no sizes", name);
-    }
-
-    /// <summary>Refuses a result that would overwrite an operand which is still being read.</summary>
-    private protected static void RequireApart(
-        BufferView result, long resultLength, BufferView operand, long operandLength,
-        [CallerArgumentExpression(nameof(result))] string? resultName = null,
-        [CallerArgumentExpression(nameof(operand))] string? operandName = null)
-    {
-        long resultEnd = result.Address + resultLength * result.Type.Size();
-        long operandEnd = operand.Address + operandLength * operand.Type.Size();
-        if (result.Address < operandEnd && operand.Address < resultEnd)
-            throw new ArgumentException($"overlaps '{operandName}'", resultName);
-    }
-
-    /// <summary>Refuses a result that overlaps an operand without being it: elements would be overwritten before they are read.</summary>
-    private protected static void RequireSameOrApart(
-        BufferView result, BufferView operand, long length,
-        [CallerArgumentExpression(nameof(result))] string? resultName = null,
-        [CallerArgumentExpression(nameof(operand))] string? operandName = null)
-    {
-        if (result.IsAbsent || operand.IsAbsent || (result.Address == operand.Address && result.Type == operand.Type)) return;
-        RequireApart(result, length, operand, length, resultName, operandName);
     }
 }

@@ -14,7 +14,7 @@ public static class Backends
     /// <param name="threads">Threads of the CPU backend; 0 for one a processor.</param>
     /// <param name="level">Vector width of the CPU backend; null for the widest.</param>
     /// <param name="exact">No Winograd convolutions on the CPU backend; the others have none.</param>
-    /// <param name="precision">What the CUDA backend stores activations in and multiplies; bf16 is to be had from no other.</param>
+    /// <param name="precision">What the CUDA backend stores activations in and multiplies; the others compute in fp32.</param>
     /// <param name="device">Number of the CUDA backend's device, as the driver counts them.</param>
     /// <param name="graphs">Whether the CUDA backend launches steps as graphs; the others have none.</param>
     /// <exception cref="ArgumentException">There is no backend of that name in this build, or another than the CPU backend
@@ -61,8 +61,15 @@ public static class Backends
         }
         catch (PlatformNotSupportedException e)
         {
-            return new CpuBackend { Choice = $"cuda cannot be used: {e.Message}" };
+            return new CpuBackend { Choice = $"cuda cannot be used: {e.Message}", ShortChoice = WithoutCuda() };
         }
+    }
+
+    /// <summary>What the search for a GPU ended at.</summary>
+    private static string WithoutCuda()
+    {
+        if (!CudaKernels.Exist) return "this build has no CUDA kernels";
+        return CudaLibrary.LoadedPath is null ? "no NVIDIA driver" : "no GPU that the NVIDIA driver and this build can use";
     }
 
     private static CudaBackend CreateCuda(int threads, SimdLevel? level, CudaPrecision precision, int device, bool graphs, string? choice)

@@ -14,10 +14,11 @@ public readonly struct StepScope : IDisposable
     public bool IsDeferred => _backend is not null;
 
     /// <summary>Ends the step: everything that was called has been queued when this returns.</summary>
-    /// <exception cref="InvalidOperationException">The step has ended already.</exception>
+    /// <exception cref="InvalidOperationException">The step has ended already, or another thread is inside an operation.</exception>
+    /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
     /// <exception cref="CudaException">Something could not be launched; the message says what.</exception>
     public void Complete() => _backend?.EndStep(_number, complete: true);
 
-    /// <summary>Ends the step where it has not been completed.</summary>
+    /// <summary>Ends the step where it has not been completed, once an operation that another thread is inside has ended.</summary>
     public void Dispose() => _backend?.EndStep(_number, complete: false);
 }

@@ -25,10 +25,11 @@ internal static class CompareCommand
         var options = new RunOptions(Standard);
         var rules = new RuleOptions();
         var output = new OutputFolder();
-        var names = new Option<FeedbackRule[]>("--rules")
+        var names = new Setting<FeedbackRule[]>("--rules", Use.Always)
         {
             Description = $"Learning rules, separated by commas: {RuleOptions.RuleNames}. [default: {string.Join(',', StandardRules.Select(r => r.Name))}]",
             HelpName = "names",
+            Arity = ArgumentArity.ExactlyOne,
             CustomParser = result => [.. result.Tokens.Single().Value.Split(',').Select(name => RuleOptions.Parse(name, result))],
         };
         var command = new Command("compare", "Trains one model under several learning rules, with the same weights to start from and the same images, and shows them side by side.");
@@ -37,14 +38,16 @@ internal static class CompareCommand
         command.SetAction(parsed =>
         {
             RunConfig config = options.Read(parsed);
-            RunConfig[] runs = [.. RuleOptions.Given(parsed, names, StandardRules).Select(rule => config with
+            RunConfig[] runs = [.. Settings.Given(parsed, names, StandardRules).Select(rule => config with
             {
                 Rule = rules.Apply(parsed, rule),
                 RuleFor = rules.ApplyExceptions(parsed, config.RuleFor),
             })];
+            UnusedOptions.Refuse(parsed, runs);
             RunPlace place = output.Choose(parsed, $"{config.Model}-compare");
             DataSet data = DataSet.Open(config.Data, config.Training.Seed, config.LimitTrain, config.LimitTest);
-            using Backend backend = config.CreateBackend();
+            Tables.PrintNotes(data.Notes);
+            using Backend backend = BackendOptions.Open(parsed, runs);
             Tables.PrintBackend(config.Backend, backend);
             using var interrupt = new Interrupt();
             RunConfig[] complete = [.. runs.Select(run => options.Complete(parsed, run, data))];

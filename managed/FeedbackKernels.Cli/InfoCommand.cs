@@ -17,25 +17,29 @@ internal static class InfoCommand
 
     public static Command Create()
     {
-        Option<string> modelName = RunOptions.ModelOption(new RunConfig().Model);
-        Option<int> size = Names.AtLeast("--size", 0, 0, "Rows and columns of an image; 0 for the model's usual ones.");
-        Option<int> channels = Names.AtLeast("--channels", 1, 3, "Channels of an image.");
-        Option<int> classes = Names.AtLeast("--classes", 0, 0, "Classes; 0 for the model's usual ones.");
-        Option<int> batch = Names.AtLeast("--batch", 1, 128, "Images in a step.");
-        var choice = new BackendOptions(new RunConfig());
+        Setting<string> modelName = RunOptions.ModelOption(new RunConfig().Model);
+        Setting<int> hidden = RunOptions.HiddenOption(new RunConfig().Hidden);
+        Setting<int> size = Names.Number("--size", Use.Always, 0, Bounds.AtLeast(0), "Rows and columns of an image. 0 for the model's usual size.");
+        Setting<int> channels = Names.Number("--channels", Use.Always, 3, Bounds.AtLeast(1), "Channels of an image.");
+        Setting<int> classes = Names.Number("--classes", Use.Always, 0, Bounds.AtLeast(0), "Number of classes. 0 for the model's usual number.");
+        Setting<int> batch = Names.Number("--batch", Use.Always, 128, Bounds.AtLeast(1), "Images in a training step. The choice of a kernel can depend on it.");
+        var choice = new BackendOptions(new RunConfig(), training: false);
         var command = new Command("info", "Says which backend, instruction set and threads compute, and which kernel serves each layer of a model and why.")
         {
-            modelName, size, channels, classes, batch, choice.Threads, choice.Backend, choice.Simd, choice.Exact, choice.Device, choice.Precision,
+            modelName, hidden, size, channels, classes, batch,
         };
+        foreach (Option option in choice.All) command.Options.Add(option);
         command.SetAction(parsed =>
         {
             string name = parsed.GetValue(modelName)!;
+            RunConfig config = choice.Apply(parsed, new RunConfig { Model = name });
+            UnusedOptions.Refuse(parsed, config);
             int rows = parsed.GetValue(size) is > 0 and var given ? given : ModelCatalog.UsualImageSize(name);
             int outputs = parsed.GetValue(classes) is > 0 and var wanted ? wanted : ModelCatalog.UsualClasses(name);
-            ModelSpec spec = ModelCatalog.Create(name, new MapShape(rows, rows, parsed.GetValue(channels)), outputs);
-            using Backend backend = choice.Create(parsed);
+            ModelSpec spec = ModelCatalog.Create(name, new MapShape(rows, rows, parsed.GetValue(channels)), outputs, new ModelOptions(Hidden: parsed.GetValue(hidden)));
+            using Backend backend = BackendOptions.Open(parsed, config);
             using var model = new Model(backend, spec, RuleSet.Of(new Backprop()), batch: 1, seed: 0, training: false);
-            Tables.PrintBackend(parsed.GetValue(choice.Backend)!, backend);
+            Tables.PrintBackend(config.Backend, backend, details: true);
             Console.WriteLine($"SIMD levels of this machine: {string.Join(", ", SimdLevels.Supported.Select(Names.Of))}; processors: {Environment.ProcessorCount}");
             Console.WriteLine($"CUDA kernels of this build: {CudaBackend.KernelBuild}");
             Console.WriteLine(string.Create(

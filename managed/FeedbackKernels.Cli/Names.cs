@@ -1,4 +1,3 @@
-using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Numerics;
@@ -6,7 +5,7 @@ using System.Text.Json;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>Choices by name: enumerations appear on the command line in kebab-case, as in config.json.</summary>
+/// <summary>Makes options. Enumerations appear on the command line in kebab-case, as in config.json.</summary>
 internal static class Names
 {
     public static string Of<TEnum>(TEnum value) where TEnum : struct, Enum => JsonNamingPolicy.KebabCaseLower.ConvertName(value.ToString());
@@ -14,63 +13,72 @@ internal static class Names
     public static string All<TEnum>() where TEnum : struct, Enum => string.Join(" | ", Enum.GetValues<TEnum>().Select(Of));
 
     /// <summary>An option whose argument is the name of one of an enumeration's values.</summary>
-    public static Option<TEnum> Choice<TEnum>(string name, TEnum standard, string description) where TEnum : struct, Enum => new(name)
+    public static Setting<TEnum> Choice<TEnum>(string name, Use use, TEnum standard, string description) where TEnum : struct, Enum => new(name, use)
     {
         Description = $"{description} {All<TEnum>()}. [default: {Of(standard)}]",
         HelpName = "name",
         CustomParser = Parse<TEnum>,
     };
 
-    /// <summary>The same with a value for "not said".</summary>
-    public static Option<TEnum?> OptionalChoice<TEnum>(string name, string description) where TEnum : struct, Enum => new(name)
+    /// <summary>The same with a value for "not given".</summary>
+    public static Setting<TEnum?> OptionalChoice<TEnum>(string name, Use use, string description) where TEnum : struct, Enum => new(name, use)
     {
         Description = $"{description} {All<TEnum>()}.",
         HelpName = "name",
         CustomParser = result => Parse<TEnum>(result),
     };
 
+    /// <summary>An option that is on or off.</summary>
+    public static Setting<bool> Switch(string name, Use use, bool standard, string description) => new(name, use)
+    {
+        Description = description,
+        DefaultValueFactory = _ => standard,
+    };
+
     /// <summary>An option whose argument is a number, in the notation of programs: a point, no grouping.</summary>
-    public static Option<T> Number<T>(string name, T standard, string description) where T : INumberBase<T> => new(name)
+    public static Setting<T> Number<T>(string name, Use use, T standard, Bounds bounds, string description) where T : INumberBase<T> => new(name, use)
     {
         Description = description,
         HelpName = "number",
         DefaultValueFactory = _ => standard,
-        CustomParser = result => ParseNumber<T>(result),
+        CustomParser = result => ParseNumber<T>(result, bounds),
     };
 
-    /// <summary>The same with a least value, and a value for "not said".</summary>
-    public static Option<int?> OptionalCount(string name, string description, int least = 1) => new(name)
+    /// <summary>The same with a value for "not given".</summary>
+    public static Setting<T?> OptionalNumber<T>(string name, Use use, Bounds bounds, string description) where T : struct, INumberBase<T> => new(name, use)
     {
         Description = description,
         HelpName = "number",
-        CustomParser = result => RequireAtLeast(least, ParseNumber<int>(result), result),
+        CustomParser = result => ParseNumber<T>(result, bounds),
     };
 
-    /// <summary>A whole number with a least value.</summary>
-    public static Option<int> AtLeast(string name, int least, int standard, string description)
-    {
-        Option<int> option = Number(name, standard, description);
-        option.CustomParser = result => RequireAtLeast(least, ParseNumber<int>(result), result);
-        return option;
-    }
-
-    /// <summary>Parses one number; adds an error where it is none.</summary>
-    public static T ParseNumber<T>(ArgumentResult result, int token = 0) where T : INumberBase<T>
+    /// <summary>Parses one number; adds an error where it is none, or not one that is wanted.</summary>
+    public static T ParseNumber<T>(ArgumentResult result, Bounds bounds, int token = 0) where T : INumberBase<T>
     {
         string text = result.Tokens[token].Value;
-        if (T.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out T? value)) return value;
-        bool whole = typeof(T) == typeof(int) || typeof(T) == typeof(ulong);
-        result.AddError($"{OptionOf(result)} '{text}': wanted a {(whole ? "whole " : "")}number");
+        if (T.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out T? value) && T.IsFinite(value))
+        {
+            if (bounds.Contain(double.CreateChecked(value))) return value;
+            result.AddError($"{OptionOf(result)} {text}: wanted {bounds}");
+        }
+        else
+        {
+            result.AddError($"{OptionOf(result)} '{text}': wanted {KindOf<T>(text)}");
+        }
+
         return default!;
     }
 
     /// <summary>The name of the option that an argument belongs to.</summary>
     public static string OptionOf(ArgumentResult result) => ((OptionResult)result.Parent!).Option.Name;
 
-    private static int RequireAtLeast(int least, int value, ArgumentResult result)
+    /// <summary>What a text that is no number of a type should have been.</summary>
+    private static string KindOf<T>(string text)
     {
-        if (value < least && !result.Errors.Any()) result.AddError($"{OptionOf(result)} {value}: wanted {least} or more");
-        return value;
+        bool number = double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double value) && double.IsFinite(value);
+        if (typeof(T) == typeof(int)) return number && double.IsInteger(value) ? $"a whole number up to {int.MaxValue}" : "a whole number";
+        if (typeof(T) == typeof(ulong)) return number && double.IsInteger(value) ? $"a whole number, 0 to {ulong.MaxValue}" : "a whole number";
+        return number ? $"a number up to {float.MaxValue.ToString("G2", CultureInfo.InvariantCulture)}" : "a number";
     }
 
     private static TEnum Parse<TEnum>(ArgumentResult result) where TEnum : struct, Enum

@@ -7,16 +7,15 @@ namespace FeedbackKernels.Cli;
 /// <summary>Where a run's files go.</summary>
 internal sealed class OutputFolder
 {
-    private readonly Option<string?> _out = new("--out")
+    private readonly Setting<string?> _out = new("--out", Use.Always)
     {
         Description = "Folder for the results. [default: runs/DATE-TIME-NAME]",
         HelpName = "folder",
     };
 
-    private readonly Option<bool> _overwrite = new("--overwrite")
-    {
-        Description = "Delete the files of former runs in the --out folder first; without it the folder must be new or empty.",
-    };
+    private readonly Setting<bool> _overwrite;
+
+    public OutputFolder() => _overwrite = Names.Switch("--overwrite", Use.With(_out), false, "Delete the files of former runs in the --out folder first; without it the folder must be new or empty.");
 
     /// <summary>All options.</summary>
     public IEnumerable<Option> All => [_out, _overwrite];

@@ -9,33 +9,33 @@ internal static class Program
 {
     private const int Failure = 1, Usage = 2;
 
-    public static int Main(string[] arguments) => Run(arguments);
+    public static int Main(string[] arguments)
+    {
+        Terminal.SurviveHangUp();
+        return Run(arguments);
+    }
 
     /// <summary>Runs a command line and returns its exit code.</summary>
     internal static int Run(params string[] arguments)
     {
-        var verbose = new Option<bool>("--verbose") { Description = "Shows where in the program an error arose.", Recursive = true };
-        var root = new RootCommand("Trains convolutional networks without weight transport: weight mirror, Kolen-Pollack and their baselines.")
-        {
-            TrainCommand.Create(), CompareCommand.Create(), EvaluateCommand.Create(), InfoCommand.Create(), verbose,
-        };
-        ParseResult parsed = root.Parse(arguments.Length == 0 ? ["--help"] : arguments);
-        if (parsed.Errors.Count > 0 && parsed.Action is not System.CommandLine.Help.HelpAction)
-        {
-            Complain(parsed.Errors[0].Message);
-            return Usage;
-        }
-
+        bool verbose = arguments.Contains(Verbose);
         try
         {
-            // Errors and Ctrl-C are this program's own business.
+            ParseResult parsed = CreateRoot().Parse(arguments.Length == 0 ? ["--help"] : arguments);
+            if (Complaint.Of(parsed) is { } complaint) throw new UsageException(complaint);
+            // Errors and signals are this program's own business.
             return parsed.Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
         }
         catch (OperationCanceledException)
         {
             return Interrupt.LastExitCode;
         }
-        catch (Exception e) when (!parsed.GetValue(verbose) && IsExpected(e))
+        catch (UsageException e)
+        {
+            Complain(e.Message);
+            return Usage;
+        }
+        catch (Exception e) when (!verbose && IsExpected(e))
         {
             Complain(e.Message);
             return Failure;
@@ -46,6 +46,16 @@ internal static class Program
             return Failure;
         }
     }
+
+    /// <summary>The whole command line.</summary>
+    internal static RootCommand CreateRoot() =>
+        new("Trains convolutional networks without weight transport: weight mirror, Kolen-Pollack and their baselines.")
+        {
+            TrainCommand.Create(), CompareCommand.Create(), EvaluateCommand.Create(), InfoCommand.Create(),
+            new Setting<bool>(Verbose, Use.Always) { Description = "Show where in the program an error occurred.", Recursive = true },
+        };
+
+    private const string Verbose = "--verbose";
 
     /// <summary>Errors that say all a user needs; any other is a fault of the program and shows where.</summary>
     private static bool IsExpected(Exception e) =>

@@ -24,57 +24,82 @@ internal sealed class RuleOptions
         ["dfa"] = DirectFeedbackAlignment.RuleName,
     };
 
-    private readonly Option<RuleFor[]> _ruleFor = new("--rule-for")
+    private static readonly Use Mirror = Use.Rule(WeightMirror.RuleName);
+    private static readonly Use Pollack = Use.Rule(KolenPollack.RuleName);
+    private static readonly Use EarlyDecayOfPollack = Use.Rule<KolenPollack>(
+        $"the rule {KolenPollack.RuleName} with --kp-early-shrink below 1", rule => rule.EarlyShrink != 1);
+
+    private static readonly Use DrawnWeights = Use.Rule(FeedbackAlignment.RuleName, SignSymmetry.RuleName, KolenPollack.RuleName);
+    private static readonly Use ScaledWeights = Use.Rule(
+        FeedbackAlignment.RuleName, SignSymmetry.RuleName, KolenPollack.RuleName, DirectFeedbackAlignment.RuleName);
+
+    private readonly Setting<RuleFor[]> _ruleFor = new("--rule-for", Use.Always)
     {
-        Description = "Rule of some layers, as layer=rule, e.g. fc=backprop; * in the layer's name stands for any letters. May be given several times.",
+        Description = "Rule of some layers, as layer=rule, e.g. fc=backprop. * in the layer's name stands for any characters. May be given several times.",
         HelpName = "layer=rule",
         AllowMultipleArgumentsPerToken = true,
         Arity = ArgumentArity.OneOrMore,
+        MayRepeat = true,
         CustomParser = result => [.. result.Tokens.SelectMany(t => t.Value.Split(',')).Select(text => ParseRuleFor(text, result))],
     };
 
-    private readonly Option<int?> _mirrorSamples = Names.OptionalCount(
-        "--mirror-samples", "Weight mirror: noise samples in a mirror step. [default: --batch; for patches 64 at least, or twice --batch if fewer, and a cycle of balanced noise for small layers]");
+    private readonly Setting<int?> _mirrorSamples = Names.OptionalNumber<int>(
+        "--mirror-samples", Mirror, new Bounds(1, 1_000_000),
+        "Weight mirror: noise samples in a mirror step. More give a better angle and take longer. [default: --batch; for patches at least 64 or twice --batch, whichever is less, and a whole cycle of balanced noise for small layers]");
 
-    private readonly Option<NoiseKind> _mirrorNoise = Names.Choice("--mirror-noise", new WeightMirror().Noise, "Weight mirror: distribution of the noise.");
-    private readonly Option<float> _mirrorDeviation = Names.Number("--mirror-std", new WeightMirror().NoiseDeviation, "Weight mirror: standard deviation of the noise.");
-    private readonly Option<float?> _mirrorRate = new("--mirror-rate")
-    {
-        Description = "Weight mirror: rate, and decay, of a move of B. [default: 1 for balanced patches and linear response, else 0.02]",
-        HelpName = "number",
-        CustomParser = result => Names.ParseNumber<float>(result),
-    };
+    private readonly Setting<NoiseKind> _mirrorNoise = Names.Choice("--mirror-noise", Mirror, new WeightMirror().Noise, "Weight mirror: distribution of the noise.");
+    private readonly Setting<float> _mirrorDeviation = Names.Number(
+        "--mirror-std", Mirror, new WeightMirror().NoiseDeviation, Bounds.Positive, "Weight mirror: standard deviation of the noise.");
 
-    private readonly Option<int> _mirrorEvery = Names.Number("--mirror-every", new WeightMirror().Every, "Weight mirror: training steps from one mirror step to the next.");
-    private readonly Option<int?> _mirrorWarmUp = Names.OptionalCount(
-        "--mirror-warm-up", "Weight mirror: mirror steps before training. [default: 100, or until each B has moved]", least: 0);
-    private readonly Option<MirrorForm> _mirrorForm = Names.Choice("--mirror-form", new WeightMirror().Form, "Weight mirror: what goes through a layer.");
-    private readonly Option<Activation> _mirrorResponse = new("--mirror-response")
+    private readonly Setting<float?> _mirrorRate = Names.OptionalNumber<float>(
+        "--mirror-rate", Mirror, Bounds.PositiveShare,
+        "Weight mirror: weight of the newest estimate in the running average that B is. [default: 1 for balanced patches with linear response, else 0.02]");
+
+    private readonly Setting<int> _mirrorEvery = Names.Number(
+        "--mirror-every", Mirror, new WeightMirror().Every, Bounds.AtLeast(1), "Weight mirror: one mirror step every N training steps.");
+
+    private readonly Setting<int?> _mirrorWarmUp = Names.OptionalNumber<int>(
+        "--mirror-warm-up", Mirror, new Bounds(0, 10_000_000), "Weight mirror: mirror steps before training. [default: 100, or until each B has been updated]");
+
+    private readonly Setting<MirrorForm> _mirrorForm = Names.Choice(
+        "--mirror-form", Mirror, new WeightMirror().Form, "Weight mirror: send single patches of noise through a layer, or whole images of noise as in the paper.");
+
+    private readonly Setting<Activation> _mirrorResponse = new("--mirror-response", Mirror)
     {
-        Description = "Weight mirror: response that is correlated with the noise. linear | relu. [default: linear]",
+        Description = "Weight mirror: correlate the noise with the layer's linear response, or with its ReLU as in the paper. linear | relu. [default: linear]",
         HelpName = "name",
         CustomParser = ParseResponse,
     };
 
-    private readonly Option<float?> _kpDecay = new("--kp-decay")
-    {
-        Description = "Kolen-Pollack: weight decay of W and B. [default: --weight-decay]",
-        HelpName = "number",
-        CustomParser = result => Names.ParseNumber<float>(result),
-    };
+    private readonly Setting<float?> _kpDecay = Names.OptionalNumber<float>(
+        "--kp-decay", Pollack, Bounds.Share, "Kolen-Pollack: weight decay of W and B. A larger one aligns them sooner. [default: --weight-decay]");
 
-    private readonly Option<float> _kpEarlyShrink = Names.Number(
-        "--kp-early-shrink", new KolenPollack().EarlyShrink, "Kolen-Pollack: what an early extra decay leaves of the initial W and B; 1 for none.");
+    private readonly Setting<float> _kpEarlyShrink = Names.Number(
+        "--kp-early-shrink", Pollack, new KolenPollack().EarlyShrink, Bounds.PositiveShare,
+        "Kolen-Pollack: factor by which an extra decay early in the run shrinks the initial W and B. 1 turns it off.");
 
-    private readonly Option<EarlyDecay> _kpEarly = Names.Choice("--kp-early", new KolenPollack().Early, "Kolen-Pollack: when that decay takes place.");
-    private readonly Option<int?> _kpEarlySteps = Names.OptionalCount("--kp-early-steps", "Kolen-Pollack: steps over which it is spread. [default: 20 before training, 1 in training]");
-    private readonly Option<KolenPollackForm> _kpForm = Names.Choice("--kp-form", new KolenPollack().Form, "Kolen-Pollack: how B is kept.");
-    private readonly Option<SignMagnitude> _signMagnitude = Names.Choice("--sign-magnitude", new SignSymmetry().Magnitude, "Sign symmetry: magnitudes of B.");
-    private readonly Option<WeightInit?> _feedbackInit = Names.OptionalChoice<WeightInit>(
-        "--feedback-init", "Feedback alignment, sign symmetry, Kolen-Pollack: distribution of the initial B; that of the layer's W where it is not given.");
+    private readonly Setting<EarlyDecay> _kpEarly = Names.Choice(
+        "--kp-early", EarlyDecayOfPollack, new KolenPollack().Early, "Kolen-Pollack: when the early decay happens.");
 
-    private readonly Option<float> _feedbackScale = Names.Number("--feedback-scale", 1f, "Feedback alignment, sign symmetry, Kolen-Pollack, direct feedback alignment: factor on the initial B.");
-    private readonly Option<DirectTarget> _directTarget = Names.Choice("--direct-target", new DirectFeedbackAlignment().Target, "Direct feedback alignment: what has weights of its own.");
+    private readonly Setting<int?> _kpEarlySteps = Names.OptionalNumber<int>(
+        "--kp-early-steps", EarlyDecayOfPollack, new Bounds(1, 1_000_000), "Kolen-Pollack: steps over which the early decay is spread. [default: 20 before training, 1 in training]");
+
+    private readonly Setting<KolenPollackForm> _kpForm = Names.Choice(
+        "--kp-form", Pollack, new KolenPollack().Form, "Kolen-Pollack: update B like W, or compute it from W and the initial difference. Both give the same B but for rounding.");
+
+    private readonly Setting<SignMagnitude> _signMagnitude = Names.Choice(
+        "--sign-magnitude", Use.Rule(SignSymmetry.RuleName), new SignSymmetry().Magnitude, "Sign symmetry: absolute values of B.");
+
+    private readonly Setting<WeightInit?> _feedbackInit = Names.OptionalChoice<WeightInit>(
+        "--feedback-init", DrawnWeights, "Feedback alignment, sign symmetry, Kolen-Pollack: distribution of the initial B. [default: that of the layer's W]");
+
+    private readonly Setting<float> _feedbackScale = Names.Number(
+        "--feedback-scale", ScaledWeights, 1f, Bounds.Positive,
+        "Feedback alignment, sign symmetry, Kolen-Pollack, direct feedback alignment: factor on the initial B.");
+
+    private readonly Setting<DirectTarget> _directTarget = Names.Choice(
+        "--direct-target", Use.Rule(DirectFeedbackAlignment.RuleName), new DirectFeedbackAlignment().Target,
+        "Direct feedback alignment: one feedback weight for each element of a layer's output, or for each channel. channels needs far less memory.");
 
     /// <summary>Names of the rules, with their short forms.</summary>
     public static string RuleNames => string.Join(", ", ShortNames.Select(pair => $"{pair.Value} ({pair.Key})"));
@@ -97,45 +122,41 @@ internal sealed class RuleOptions
     /// <summary>A rule with the settings that were given.</summary>
     public FeedbackRule Apply(ParseResult parsed, FeedbackRule rule) => rule switch
     {
-        FeedbackAlignment fa => fa with { Init = Given(parsed, _feedbackInit, fa.Init), Scale = Given(parsed, _feedbackScale, fa.Scale) },
+        FeedbackAlignment fa => fa with { Init = Settings.Given(parsed, _feedbackInit, fa.Init), Scale = Settings.Given(parsed, _feedbackScale, fa.Scale) },
         SignSymmetry ss => ss with
         {
-            Magnitude = Given(parsed, _signMagnitude, ss.Magnitude),
-            Init = Given(parsed, _feedbackInit, ss.Init),
-            Scale = Given(parsed, _feedbackScale, ss.Scale),
+            Magnitude = Settings.Given(parsed, _signMagnitude, ss.Magnitude),
+            Init = Settings.Given(parsed, _feedbackInit, ss.Init),
+            Scale = Settings.Given(parsed, _feedbackScale, ss.Scale),
         },
         WeightMirror wm => wm with
         {
-            Samples = Given(parsed, _mirrorSamples, wm.Samples),
-            Noise = Given(parsed, _mirrorNoise, wm.Noise),
-            NoiseDeviation = Given(parsed, _mirrorDeviation, wm.NoiseDeviation),
-            Rate = Given(parsed, _mirrorRate, wm.Rate),
-            Every = Given(parsed, _mirrorEvery, wm.Every),
-            WarmUpSteps = Given(parsed, _mirrorWarmUp, wm.WarmUpSteps),
-            Form = Given(parsed, _mirrorForm, wm.Form),
-            ReluResponse = Given(parsed, _mirrorResponse, wm.ReluResponse ? Activation.Relu : Activation.None) == Activation.Relu,
+            Samples = Settings.Given(parsed, _mirrorSamples, wm.Samples),
+            Noise = Settings.Given(parsed, _mirrorNoise, wm.Noise),
+            NoiseDeviation = Settings.Given(parsed, _mirrorDeviation, wm.NoiseDeviation),
+            Rate = Settings.Given(parsed, _mirrorRate, wm.Rate),
+            Every = Settings.Given(parsed, _mirrorEvery, wm.Every),
+            WarmUpSteps = Settings.Given(parsed, _mirrorWarmUp, wm.WarmUpSteps),
+            Form = Settings.Given(parsed, _mirrorForm, wm.Form),
+            ReluResponse = Settings.Given(parsed, _mirrorResponse, wm.ReluResponse ? Activation.Relu : Activation.None) == Activation.Relu,
         },
         KolenPollack kp => kp with
         {
-            Decay = Given(parsed, _kpDecay, kp.Decay),
-            EarlyShrink = Given(parsed, _kpEarlyShrink, kp.EarlyShrink),
-            Early = Given(parsed, _kpEarly, kp.Early),
-            EarlySteps = Given(parsed, _kpEarlySteps, kp.EarlySteps),
-            Form = Given(parsed, _kpForm, kp.Form),
-            Init = Given(parsed, _feedbackInit, kp.Init),
-            Scale = Given(parsed, _feedbackScale, kp.Scale),
+            Decay = Settings.Given(parsed, _kpDecay, kp.Decay),
+            EarlyShrink = Settings.Given(parsed, _kpEarlyShrink, kp.EarlyShrink),
+            Early = Settings.Given(parsed, _kpEarly, kp.Early),
+            EarlySteps = Settings.Given(parsed, _kpEarlySteps, kp.EarlySteps),
+            Form = Settings.Given(parsed, _kpForm, kp.Form),
+            Init = Settings.Given(parsed, _feedbackInit, kp.Init),
+            Scale = Settings.Given(parsed, _feedbackScale, kp.Scale),
         },
-        DirectFeedbackAlignment dfa => dfa with { Target = Given(parsed, _directTarget, dfa.Target), Scale = Given(parsed, _feedbackScale, dfa.Scale) },
+        DirectFeedbackAlignment dfa => dfa with { Target = Settings.Given(parsed, _directTarget, dfa.Target), Scale = Settings.Given(parsed, _feedbackScale, dfa.Scale) },
         _ => rule,
     };
 
     /// <summary>The exceptions that were given, with their settings, or those there were.</summary>
     public IReadOnlyList<RuleFor> ApplyExceptions(ParseResult parsed, IReadOnlyList<RuleFor> standard) =>
-        [.. Given(parsed, _ruleFor, [.. standard]).Select(e => e with { Rule = Apply(parsed, e.Rule) })];
-
-    /// <summary>The argument of an option, or a value of the caller's where the option was not given.</summary>
-    internal static T Given<T>(ParseResult parsed, Option<T> option, T otherwise) =>
-        parsed.GetResult(option) is { Implicit: false } ? parsed.GetValue(option)! : otherwise;
+        [.. Settings.Given(parsed, _ruleFor, [.. standard]).Select(e => e with { Rule = Apply(parsed, e.Rule) })];
 
     private static RuleFor ParseRuleFor(string text, ArgumentResult result)
     {

@@ -36,10 +36,20 @@ internal static class Tables
     }
 
     /// <summary>Says what computes.</summary>
-    public static void PrintBackend(string asked, Backend backend)
+    /// <param name="asked">The backend that was asked for.</param>
+    /// <param name="backend">The one there is.</param>
+    /// <param name="details">Says in full why it was chosen. Otherwise a GPU that was not found has one short line.</param>
+    public static void PrintBackend(string asked, Backend backend, bool details = false)
     {
         Console.WriteLine($"backend {backend.Name}{(asked == backend.Name ? "" : $" ({asked})")}: {backend.Description}");
-        if (backend.Choice is { } choice) Console.WriteLine($"chosen because {choice}");
+        if (details && backend.Choice is { } choice) Console.WriteLine($"chosen because {choice}");
+        if (!details && backend.ShortChoice != backend.Choice) Console.WriteLine($"{backend.ShortChoice}: using the CPU; `feedback info` has the details");
+    }
+
+    /// <summary>Says what a reader did with the data that a user may want to know.</summary>
+    public static void PrintNotes(IReadOnlyList<string> notes)
+    {
+        foreach (string note in notes) Console.WriteLine(note);
     }
 
     private static string Percent(double? share) => share is { } s ? (100 * s).ToString("F2", CultureInfo.InvariantCulture) + " %" : "-";

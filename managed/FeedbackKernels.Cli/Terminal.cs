@@ -10,6 +10,13 @@ internal static class Terminal
     /// <summary>Whether output goes to a person's terminal.</summary>
     public static bool IsInteractive => !Console.IsOutputRedirected && Open().Profile.Capabilities.Interactive;
 
+    /// <summary>Lets a run go on when the terminal that it reports to is closed.</summary>
+    public static void SurviveHangUp()
+    {
+        if (!Console.IsOutputRedirected) Console.SetOut(new HangUpWriter(Console.Out));
+        if (!Console.IsErrorRedirected) Console.SetError(new HangUpWriter(Console.Error));
+    }
+
     /// <summary>The console as it is now, as wide as a table needs where there is no terminal to say how wide it may be.</summary>
     public static IAnsiConsole Open()
     {

@@ -14,7 +14,7 @@ internal static class TrainCommand
         var options = new RunOptions(new RunConfig());
         var rules = new RuleOptions();
         var output = new OutputFolder();
-        var rule = new Option<FeedbackRule>("--rule")
+        var rule = new Setting<FeedbackRule>("--rule", Use.Always)
         {
             Description = $"Learning rule: {RuleOptions.RuleNames}. [default: {Backprop.RuleName}]",
             HelpName = "name",
@@ -28,13 +28,15 @@ internal static class TrainCommand
             RunConfig config = options.Read(parsed);
             config = config with
             {
-                Rule = rules.Apply(parsed, RuleOptions.Given(parsed, rule, config.Rule)),
+                Rule = rules.Apply(parsed, Settings.Given(parsed, rule, config.Rule)),
                 RuleFor = rules.ApplyExceptions(parsed, config.RuleFor),
             };
+            UnusedOptions.Refuse(parsed, config);
             RunPlace place = output.Choose(parsed, $"{config.Model}-{config.Rule.Name}");
             DataSet data = DataSet.Open(config.Data, config.Training.Seed, config.LimitTrain, config.LimitTest);
+            Tables.PrintNotes(data.Notes);
             config = options.Complete(parsed, config, data);
-            using Backend backend = config.CreateBackend();
+            using Backend backend = BackendOptions.Open(parsed, config);
             Tables.PrintBackend(config.Backend, backend);
             using var interrupt = new Interrupt();
             FinishedRun run = ConsoleProgress.Show(

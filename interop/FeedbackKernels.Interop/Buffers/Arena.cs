@@ -29,13 +29,14 @@ public sealed class Arena : IDisposable
     public long Bytes { get; private set; }
 
     /// <summary>Plans a buffer. Its contents are undefined until something writes it.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">The length is not 1 to 2^40 elements.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The length is not 1 to 2^40 elements, or the type is unknown.</exception>
     /// <exception cref="InvalidOperationException">The arena has been committed.</exception>
     public DeviceBuffer Rent(long length, string name, ElementType type = ElementType.Float32)
     {
-        Backend.RequireBufferLength(length, name);
+        ArgumentNullException.ThrowIfNull(name);
+        long needed = Backend.BytesOf(length, type, $"buffer '{name}'");
         if (_committed) throw new InvalidOperationException($"cannot rent '{name}': the arena has been committed");
-        long bytes = (length * type.Size() + Alignment - 1) / Alignment * Alignment;
+        long bytes = (needed + Alignment - 1) / Alignment * Alignment;
         long offset = TakeBestFit(bytes);
         var buffer = new DeviceBuffer(_storage, offset, type, length, name, owner: false);
         _rented.Add(buffer, (offset, bytes));
@@ -56,9 +57,10 @@ public sealed class Arena : IDisposable
     /// <exception cref="InvalidOperationException">The arena has been committed already.</exception>
     /// <exception cref="OutOfMemoryException">The host has not so much memory.</exception>
     /// <exception cref="CudaException">The device has not so much memory; the message says how much it has.</exception>
-    /// <exception cref="ObjectDisposedException">The arena has been disposed.</exception>
+    /// <exception cref="ObjectDisposedException">The arena or the backend has been disposed.</exception>
     public void Commit()
     {
+        using OperationScope call = new(_backend);
         if (_committed) throw new InvalidOperationException("the arena has been committed already");
         ObjectDisposedException.ThrowIf(_storage.IsDisposed, this);
         _storage.Bind(_backend.AllocateMemory(Math.Max(Bytes, Alignment), "the arena of a step"));

@@ -4,11 +4,14 @@ namespace FeedbackKernels.Interop;
 /// What an operation is handed: an address in the backend's memory, a length and an element type. A
 /// <see cref="DeviceBuffer"/> converts by itself; a program that owns its memory (TorchSharp, ILGPU, ManagedCuda, a pinned
 /// array) passes <see cref="FromPointer(nint, long, ElementType)"/>. The default value stands for "absent".
+/// A view of a buffer keeps the buffer's memory from the garbage collector, and an operation keeps it until its end also where
+/// the buffer is disposed meanwhile.
 /// </summary>
 public readonly struct BufferView
 {
-    private BufferView(nint address, long length, ElementType type)
+    private BufferView(nint address, long length, ElementType type, DeviceBuffer? owner = null)
     {
+        Owner = owner;
         Address = address;
         Length = length;
         Type = type;
@@ -23,6 +26,9 @@ public readonly struct BufferView
     /// <summary>The type of one element.</summary>
     public ElementType Type { get; }
 
+    /// <summary>Whose memory it is; null for the caller's.</summary>
+    internal DeviceBuffer? Owner { get; }
+
     /// <summary>Whether there is no buffer here.</summary>
     public bool IsAbsent => Address == 0;
 
@@ -30,12 +36,13 @@ public readonly struct BufferView
     /// <param name="address">Of the first element, in the backend's memory; not zero.</param>
     /// <param name="length">Elements, up to 2^40.</param>
     /// <param name="type">The type of one element.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The address is zero, or the length is out of range.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The address is zero, the length is out of range, or the type is unknown.</exception>
     public static BufferView FromPointer(nint address, long length, ElementType type = ElementType.Float32)
     {
         ArgumentOutOfRangeException.ThrowIfZero(address);
         ArgumentOutOfRangeException.ThrowIfNegative(length);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(length, ElementCount.Most);
+        _ = type.Size();
         return new BufferView(address, length, type);
     }
 
@@ -45,7 +52,7 @@ public readonly struct BufferView
 
     /// <exception cref="ObjectDisposedException">The buffer's memory has been given back.</exception>
     public static implicit operator BufferView(DeviceBuffer? buffer) =>
-        buffer is null ? default : new BufferView(buffer.Address, buffer.Length, buffer.Type);
+        buffer is null ? default : new BufferView(buffer.Address, buffer.Length, buffer.Type, buffer);
 
     /// <inheritdoc cref="op_Implicit(DeviceBuffer?)"/>
     public static BufferView FromDeviceBuffer(DeviceBuffer? buffer) => buffer;

@@ -32,7 +32,8 @@ public sealed class DeviceBuffer : IDisposable
     /// <summary>Number of elements.</summary>
     public long Length { get; }
 
-    /// <summary>Address of the first element, in the address space of the backend.</summary>
+    /// <summary>Address of the first element, in the address space of the backend. It does not keep the memory: who uses it
+    /// holds the buffer until then, by <see cref="GC.KeepAlive"/> where nothing else does.</summary>
     /// <exception cref="ObjectDisposedException">The memory has been given back.</exception>
     /// <exception cref="InvalidOperationException">The buffer is rented from an arena that is still being planned.</exception>
     public nint Address => _storage.Base(Name) + (nint)_byteOffset;
@@ -48,7 +49,8 @@ public sealed class DeviceBuffer : IDisposable
         return new DeviceBuffer(_storage, _byteOffset + offset * Type.Size(), Type, length, Name, owner: false);
     }
 
-    /// <summary>The elements themselves, where the backend's memory is host memory (the CPU backends).</summary>
+    /// <summary>The elements themselves, where the backend's memory is host memory (the CPU backends). The span does not keep the
+    /// memory: who uses it holds the buffer until then, by <see cref="GC.KeepAlive"/> where nothing else does.</summary>
     /// <exception cref="NotSupportedException">The memory is not addressable by the host: download it instead.</exception>
     /// <exception cref="ArgumentException">The buffer holds another type than T, or more elements than a span.</exception>
     /// <exception cref="ObjectDisposedException">The memory has been given back.</exception>
@@ -62,11 +64,21 @@ public sealed class DeviceBuffer : IDisposable
         return new Span<T>((void*)Address, (int)Length);
     }
 
-    /// <summary>Gives the memory back, where this buffer owns it.</summary>
+    /// <summary>Gives the memory back, where this buffer owns it; at the end of an operation that uses it, where there is one.
+    /// It may come after the backend's own disposal.</summary>
     public void Dispose()
     {
         if (_owner) _storage.Dispose();
     }
+
+    /// <summary>Keeps the memory until what this returns is released once.</summary>
+    /// <exception cref="ObjectDisposedException">The memory has been given back.</exception>
+    internal SafeHandle Hold() => _storage.Hold(Name);
+
+    /// <summary>Ends what <see cref="Hold"/> began.</summary>
+    internal void Release() => _storage.Release();
+
+    internal bool SharesMemoryWith(DeviceBuffer other) => _storage == other._storage;
 }
 
 /// <summary>The memory under one or many buffers. Bound late by an arena, at once by an allocation.</summary>
@@ -80,13 +92,36 @@ internal sealed class BufferStorage(bool hostAddressable) : IDisposable
 
     public void Bind(SafeHandle memory) => _memory = memory;
 
-    public nint Base(string bufferName)
+    public nint Base(string bufferName) => Memory(bufferName).DangerousGetHandle();
+
+    /// <summary>The memory, which stays until it is released once: a buffer that is disposed meanwhile gives it back then.</summary>
+    public SafeHandle Hold(string bufferName)
     {
-        if (IsDisposed) throw new ObjectDisposedException(bufferName, $"the memory of buffer '{bufferName}' has been given back");
-        SafeHandle memory = _memory
-            ?? throw new InvalidOperationException($"buffer '{bufferName}' is rented from an arena that has not been committed yet");
-        return memory.DangerousGetHandle();
+        SafeHandle memory = Memory(bufferName);
+        bool held = false;
+        try
+        {
+            memory.DangerousAddRef(ref held);
+        }
+        catch (ObjectDisposedException)
+        {
+            // By another thread, just now.
+            throw Gone(bufferName);
+        }
+
+        return memory;
     }
+
+    public void Release() => _memory!.DangerousRelease();
+
+    private SafeHandle Memory(string bufferName)
+    {
+        if (IsDisposed) throw Gone(bufferName);
+        return _memory ?? throw new InvalidOperationException($"buffer '{bufferName}' is rented from an arena that has not been committed yet");
+    }
+
+    private static ObjectDisposedException Gone(string bufferName) =>
+        new(bufferName, $"the memory of buffer '{bufferName}' has been given back");
 
     public void Dispose()
     {

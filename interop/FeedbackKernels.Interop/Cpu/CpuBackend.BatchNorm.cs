@@ -131,7 +131,7 @@ public sealed unsafe partial class CpuBackend
             ChunkRows = chunkRows,
             Count = count,
             Channels = channels,
-            Statistics = statistics,
+            Statistics = new StatisticsPointers(statistics),
         };
         _pool.Run(merge.Items, ref merge);
     }

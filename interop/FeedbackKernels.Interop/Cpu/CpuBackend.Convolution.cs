@@ -1,9 +1,12 @@
+using System.Runtime.InteropServices;
+
 namespace FeedbackKernels.Interop;
 
 public sealed unsafe partial class CpuBackend
 {
     internal override ConvPlan ExplainCore(in ConvShape shape, ConvPass pass)
     {
+        RequireIndexable(shape);
         int columns = pass == ConvPass.Feedback ? shape.C : shape.K;
         int width = _kernels->Tiles.Panels(columns).Width(0);
         string tile = $"{_kernels->Tiles.MaxRows(width)}x{width}, {Level}";
@@ -30,6 +33,7 @@ public sealed unsafe partial class CpuBackend
 
     internal override void ConvForwardCore(in ConvShape shape, BufferView x, BufferView w, BufferView y, in ConvEpilogue epilogue)
     {
+        RequireIndexable(shape);
         var gather = new GatherConvolution
         {
             Kernels = _kernels,
@@ -104,7 +108,7 @@ public sealed unsafe partial class CpuBackend
     {
         long count = WinogradMap.ZeroFloats(channels);
         float* zeros = _scratch.Floats(ScratchUse.WinogradZeros, count);
-        new Span<float>(zeros, checked((int)count)).Clear();
+        NativeMemory.Clear(zeros, checked((nuint)count * sizeof(float)));
         return zeros;
     }
 
@@ -128,6 +132,7 @@ public sealed unsafe partial class CpuBackend
     internal override void ConvFeedbackCore(
         in ConvShape shape, BufferView dy, BufferView weights, FeedbackLayout layout, BufferView dx, bool accumulate)
     {
+        RequireIndexable(shape);
         for (int row = 0; row < Math.Min(shape.Stride, shape.H); row++)
         {
             for (int column = 0; column < Math.Min(shape.Stride, shape.W); column++)
@@ -197,6 +202,7 @@ public sealed unsafe partial class CpuBackend
 
     internal override void ConvWeightGradientCore(in ConvShape shape, BufferView x, BufferView dy, BufferView dw)
     {
+        RequireIndexable(shape);
         if (UsesWinograd(shape)) WinogradWeightGradientTo(shape, x.Floats, dy.Floats, dw.Floats);
         else WeightGradientTo(shape, x.Floats, dy.Floats, dw.Floats, accumulate: false);
     }
@@ -291,6 +297,14 @@ public sealed unsafe partial class CpuBackend
         gradient.Errors = _scratch.Floats(ScratchUse.WinogradProducts, gradient.ErrorFloats(Threads));
         gradient.Sums = _scratch.Floats(ScratchUse.WinogradSums, gradient.SumFloats);
         gradient.Run(_pool);
+    }
+
+    /// <summary>Over all pixels of a batch the kernels count in 32 bits.</summary>
+    private static void RequireIndexable(in ConvShape shape)
+    {
+        long pixels = shape.N * Math.Max((long)shape.H * shape.W, (long)shape.P * shape.Q);
+        if (pixels > int.MaxValue)
+            throw new NotSupportedException($"the convolution {shape} has {pixels} pixels; the CPU kernels count to {int.MaxValue}");
     }
 
     private float* Pack(WeightPacking packing)

@@ -25,18 +25,18 @@ public sealed unsafe partial class CpuBackend
 
     internal override void SgdUpdateCore(
         long length, BufferView parameter, BufferView gradient, BufferView velocity, in SgdStep step, BufferView copy) =>
-        Map(_kernels->Sgd, length, new MapArguments { X = gradient.Floats, Y = parameter.Floats, Z = velocity.Floats, Step = step });
+        Map(_kernels->Sgd, length, new MapArguments { X = gradient.Floats, Y = parameter.Floats, Z = velocity.Floats, Step = new SgdFactors(step) });
 
     internal override void SgdUpdateTransposedCore(
         in ConvShape shape, BufferView b, BufferView dw, BufferView velocity, in SgdStep step, BufferView copy) =>
-        MapTransposed(_kernels->Sgd, shape, dw, new MapArguments { Y = b.Floats, Z = velocity.Floats, Step = step });
+        MapTransposed(_kernels->Sgd, shape, dw, new MapArguments { Y = b.Floats, Z = velocity.Floats, Step = new SgdFactors(step) });
 
     internal override void SgdUpdateBothCore(
         in ConvShape shape, BufferView w, BufferView dw, BufferView velocity, BufferView b, BufferView bVelocity, in SgdStep step,
         BufferView wCopy, BufferView bCopy) =>
         MapTransposed(
-            _kernels->Sgd, shape, dw, new MapArguments { Y = b.Floats, Z = bVelocity.Floats, Step = step },
-            new MapArguments { X = dw.Floats, Y = w.Floats, Z = velocity.Floats, Step = step });
+            _kernels->Sgd, shape, dw, new MapArguments { Y = b.Floats, Z = bVelocity.Floats, Step = new SgdFactors(step) },
+            new MapArguments { X = dw.Floats, Y = w.Floats, Z = velocity.Floats, Step = new SgdFactors(step) });
 
     internal override void TransposedCombineCore(
         in ConvShape shape, float alpha, BufferView w, float beta, BufferView r, BufferView b, BufferView copy) =>
@@ -118,11 +118,11 @@ public sealed unsafe partial class CpuBackend
     private static WeightAlignment AddUp(double* sums, int items)
     {
         double dot = 0, squaredA = 0, squaredB = 0;
-        for (int i = 0; i < items; i++)
+        for (int i = 0; i < items; i++, sums += 3)
         {
-            dot += sums[3 * i];
-            squaredA += sums[3 * i + 1];
-            squaredB += sums[3 * i + 2];
+            dot += sums[0];
+            squaredA += sums[1];
+            squaredB += sums[2];
         }
 
         return new WeightAlignment(dot, squaredA, squaredB);
@@ -138,7 +138,7 @@ public sealed unsafe partial class CpuBackend
         public float* Output;
         public long Length;
 
-        public readonly int Items => checked((int)((Length + ItemFloats - 1) / ItemFloats));
+        public readonly int Items => WorkItems.Checked((Length + ItemFloats - 1) / ItemFloats);
 
         public readonly void Run(int item, int worker)
         {
@@ -157,7 +157,7 @@ public sealed unsafe partial class CpuBackend
         public long Length;
         public double* Sums;
 
-        public readonly int Items => checked((int)((Length + ItemFloats - 1) / ItemFloats));
+        public readonly int Items => WorkItems.Checked((Length + ItemFloats - 1) / ItemFloats);
 
         public readonly void Run(int item, int worker)
         {
@@ -170,7 +170,8 @@ public sealed unsafe partial class CpuBackend
                 squaredB += b * b;
             }
 
-            (Sums[3 * item], Sums[3 * item + 1], Sums[3 * item + 2]) = (dot, squaredA, squaredB);
+            double* sums = Sums + 3L * item;
+            (sums[0], sums[1], sums[2]) = (dot, squaredA, squaredB);
         }
     }
 
@@ -185,7 +186,7 @@ public sealed unsafe partial class CpuBackend
 
         private readonly int BlocksOfK => (K + BlockK - 1) / BlockK;
 
-        public readonly int Items => Taps * BlocksOfK;
+        public readonly int Items => WorkItems.Checked((long)Taps * BlocksOfK);
 
         public readonly void Run(int item, int worker)
         {
@@ -203,7 +204,8 @@ public sealed unsafe partial class CpuBackend
                 }
             }
 
-            (Sums[3 * item], Sums[3 * item + 1], Sums[3 * item + 2]) = (dot, squaredW, squaredB);
+            double* sums = Sums + 3L * item;
+            (sums[0], sums[1], sums[2]) = (dot, squaredW, squaredB);
         }
     }
 
@@ -219,11 +221,12 @@ public sealed unsafe partial class CpuBackend
         public float* Losses;
         public float* Gradient;
 
-        public readonly int Items => (Rows + ItemRows - 1) / ItemRows;
+        public readonly int Items => (int)Rounding.DivideUp(Rows, ItemRows);
 
         public readonly void Run(int item, int worker)
         {
-            for (int n = item * ItemRows; n < Math.Min((item + 1) * ItemRows, Rows); n++)
+            int first = item * ItemRows;
+            for (int n = first; n - first < ItemRows && n < Rows; n++)
             {
                 nint offset = (nint)n * Classes;
                 Losses[n] = CrossEntropyRow.Run(

@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace FeedbackKernels.Interop;
 
 public sealed unsafe partial class CpuBackend
@@ -12,13 +14,13 @@ public sealed unsafe partial class CpuBackend
             Output = y.Floats,
             Positions = positions.Ints,
         };
-        _pool.Run(shape.N * shape.P, ref job);
+        _pool.Run(WorkItems.Checked((long)shape.N * shape.P), ref job);
     }
 
     internal override void AveragePoolForwardCore(in PoolShape shape, BufferView x, BufferView y)
     {
         var job = new PoolRowsJob { Kernel = _kernels->AveragePool, Shape = shape, Input = x.Floats, Output = y.Floats };
-        _pool.Run(shape.N * shape.P, ref job);
+        _pool.Run(WorkItems.Checked((long)shape.N * shape.P), ref job);
     }
 
     internal override void MaxPoolBackwardCore(in PoolShape shape, BufferView dy, BufferView positions, BufferView dx)
@@ -74,7 +76,7 @@ public sealed unsafe partial class CpuBackend
         {
             nint pixels = (nint)Shape.P * Shape.Q;
             float* image = Dx + (nint)item * Shape.H * Shape.W * Shape.C;
-            new Span<float>(image, Shape.H * Shape.W * Shape.C).Clear();
+            NativeMemory.Clear(image, (nuint)Shape.H * (nuint)Shape.W * (nuint)Shape.C * sizeof(float));
             float* dy = Dy + item * pixels * Shape.C;
             int* positions = Positions + item * pixels * Shape.C;
             for (nint pixel = 0; pixel < pixels; pixel++, dy += Shape.C, positions += Shape.C)
@@ -100,7 +102,7 @@ public sealed unsafe partial class CpuBackend
                 Columns = Shape.W,
                 Channels = Shape.C,
             };
-            new Span<float>(arguments.Image, Shape.H * Shape.W * Shape.C).Clear();
+            NativeMemory.Clear(arguments.Image, (nuint)Shape.H * (nuint)Shape.W * (nuint)Shape.C * sizeof(float));
             for (int p = 0; p < Shape.P; p++)
             {
                 for (int q = 0; q < Shape.Q; q++)

@@ -11,28 +11,35 @@ public sealed unsafe partial class CpuBackend : Backend
     private readonly CpuKernels* _kernels;
     private readonly WorkerPool _pool;
     private readonly CpuScratch _scratch = new();
-    private bool _disposed;
+
+    /// <summary>Most threads of a backend: more than any one machine has processors, and far below what a process may start.</summary>
+    public const int MostThreads = 1024;
 
     /// <summary>Starts the threads.</summary>
-    /// <param name="threads">Threads to compute on; 0 for one a processor.</param>
+    /// <param name="threads">Threads to compute on, up to <see cref="MostThreads"/>; 0 for one a processor.</param>
     /// <param name="level">Vector width; null for the widest there is.</param>
     /// <param name="exact">Computes convolutions by their sums alone: no Winograd, whose errors are larger.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The number of threads is negative.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The number of threads is negative, or more than
+    /// <see cref="MostThreads"/>.</exception>
     /// <exception cref="PlatformNotSupportedException">This machine, or the runtime's settings, lack the level asked for.</exception>
     public CpuBackend(int threads = 0, SimdLevel? level = null, bool exact = false)
     {
-        ArgumentOutOfRangeException.ThrowIfNegative(threads);
+        if (threads is < 0 or > MostThreads)
+            throw new ArgumentOutOfRangeException(nameof(threads), threads, $"wanted 1 to {MostThreads} threads, or 0 for one a processor");
         Exact = exact;
         Level = level ?? SimdLevels.Widest;
         if (!SimdLevels.IsSupported(Level))
         {
             throw new PlatformNotSupportedException(
-                $"SIMD level {Level} is not to be had here; supported: {string.Join(", ", SimdLevels.Supported)}");
+                $"SIMD level {Level} is not supported on this CPU, or by the runtime's settings; supported: {string.Join(", ", SimdLevels.Supported)}");
         }
 
-        _kernels = CpuKernels.Create(Level);
-        _pool = new WorkerPool(threads == 0 ? Environment.ProcessorCount : threads);
+        _kernels = CpuKernels.For(Level);
+        _pool = new WorkerPool(threads == 0 ? Math.Min(Environment.ProcessorCount, MostThreads) : threads);
     }
+
+    /// <summary>Ends the threads of a backend that nobody has disposed. They hold the pool, not the backend.</summary>
+    ~CpuBackend() => Dispose(false);
 
     /// <summary>The vector width that the kernels run at.</summary>
     public SimdLevel Level { get; }
@@ -50,7 +57,8 @@ public sealed unsafe partial class CpuBackend : Backend
     public override string Name => "cpu";
 
     /// <inheritdoc/>
-    public override string Description => $"{Level}, {_kernels->Tiles.Lanes} floats a vector, {Threads} thread{(Threads == 1 ? "" : "s")}";
+    public override string Description =>
+        $"{Level}, {_kernels->Tiles.Lanes} floats a vector, {Threads} thread{(Threads == 1 ? "" : "s")}{(Exact ? ", no Winograd" : "")}";
 
     /// <inheritdoc/>
     public override bool HostAddressable => true;
@@ -58,16 +66,15 @@ public sealed unsafe partial class CpuBackend : Backend
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)
     {
-        if (!_disposed)
+        if (disposing)
         {
-            _disposed = true;
-            if (disposing)
-            {
-                _pool.Dispose();
-                _scratch.Dispose();
-            }
-
-            NativeMemory.Free(_kernels);
+            _pool.Dispose();
+            _scratch.Dispose();
+        }
+        else
+        {
+            // Null where the constructor threw. The rest has finalizers of its own.
+            _pool?.Stop();
         }
 
         base.Dispose(disposing);

@@ -4,7 +4,7 @@ namespace FeedbackKernels.Interop;
 
 /// <summary>
 /// The kernels of one SIMD level, as function pointers. Jobs reach them through a pointer, so that a job is plain data
-/// that can be handed to a thread.
+/// that can be handed to a thread. The tables stay until the process ends.
 /// </summary>
 internal unsafe struct CpuKernels
 {
@@ -21,8 +21,21 @@ internal unsafe struct CpuKernels
     public TransformSet WinogradInput, WinogradOutput, WinogradError;
     public delegate*<PoolArguments*, void> MaxPool, AveragePool, SpreadAverage;
 
-    /// <summary>Allocates the table of a level. The caller frees it.</summary>
-    public static CpuKernels* Create(SimdLevel level)
+    private static readonly Lock Gate = new();
+    private static readonly nint[] Tables = new nint[Enum.GetValues<SimdLevel>().Length];
+
+    /// <summary>The table of a level.</summary>
+    public static CpuKernels* For(SimdLevel level)
+    {
+        lock (Gate)
+        {
+            ref nint table = ref Tables[(int)level];
+            if (table == 0) table = (nint)Create(level);
+            return (CpuKernels*)table;
+        }
+    }
+
+    private static CpuKernels* Create(SimdLevel level)
     {
         var table = (CpuKernels*)NativeMemory.AllocZeroed((nuint)sizeof(CpuKernels));
         *table = level switch

@@ -103,9 +103,9 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     private readonly int PanelGroups => (Layout.Count + _panelsPerGroup - 1) / _panelsPerGroup;
 
     /// <inheritdoc/>
-    public readonly int Chunks => N * RowItems * ColumnItems;
+    public readonly int Chunks => WorkItems.Checked((long)N * RowItems * ColumnItems);
 
-    private readonly int Items => Chunks * PanelGroups;
+    private readonly int Items => WorkItems.Checked((long)Chunks * PanelGroups);
 
     private readonly nint TilesAhead => AnswerSteps / Math.Max(1, PanelRows);
 

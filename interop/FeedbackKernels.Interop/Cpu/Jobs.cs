@@ -10,7 +10,7 @@ internal unsafe struct MapJob : IParallelJob
     public MapArguments Arguments;
     public long Length;
 
-    public readonly int Items => checked((int)((Length + ItemFloats - 1) / ItemFloats));
+    public readonly int Items => WorkItems.Checked((Length + ItemFloats - 1) / ItemFloats);
 
     public readonly void Run(int item, int worker)
     {
@@ -36,7 +36,7 @@ internal unsafe struct ChannelJob : IParallelJob
 
     public readonly long ChunkRows => Math.Max(1, ChunkFloats / Arguments.Channels);
 
-    public readonly int Chunks => checked((int)((Rows + ChunkRows - 1) / ChunkRows));
+    public readonly int Chunks => WorkItems.Checked((Rows + ChunkRows - 1) / ChunkRows);
 
     public readonly int RowsOf(int chunk) => (int)Math.Min(ChunkRows, Rows - chunk * ChunkRows);
 
@@ -86,7 +86,7 @@ internal unsafe struct TransposedMapJob : IParallelJob
 
     private readonly int BlocksOfC => (C + BlockC - 1) / BlockC;
 
-    public readonly int Items => Taps * BlocksOfK;
+    public readonly int Items => WorkItems.Checked((long)Taps * BlocksOfK);
 
     public readonly void Run(int item, int worker)
     {
@@ -169,7 +169,7 @@ internal unsafe struct StatisticsMerge : IParallelJob
     /// <summary>Rows of each chunk.</summary>
     public int* ChunkRows;
     public int Count, Channels;
-    public BatchStatistics Statistics;
+    public StatisticsPointers Statistics;
 
     public readonly int Items => (Channels + ItemChannels - 1) / ItemChannels;
 

@@ -2,12 +2,20 @@ using System.Runtime.CompilerServices;
 
 namespace FeedbackKernels.Interop;
 
+/// <summary>The numbers of an <see cref="SgdStep"/>, as jobs carry them: its gradient factor is in the scale already.</summary>
+internal struct SgdFactors(in SgdStep step)
+{
+    public float LearningRate = step.LearningRate, Momentum = step.Momentum, WeightDecay = step.WeightDecay;
+    public float GradientScale = step.GradientScale, Shrink = step.Shrink;
+    public bool Nesterov = step.Nesterov;
+}
+
 /// <summary>Operands of the elementwise kernels; which of them a map reads and writes is the map's own affair.</summary>
 internal unsafe struct MapArguments
 {
     public float* X, Y, Z;
     public float Alpha, Beta;
-    public SgdStep Step;
+    public SgdFactors Step;
 
     /// <summary>The same operands from element <paramref name="first"/> on.</summary>
     public readonly MapArguments From(long first)

@@ -61,7 +61,7 @@ internal unsafe struct WeightGradient : IParallelJob
 
     public readonly long PartialFloats => (Shares - 1) * Shape.WeightLength;
 
-    public readonly int Items => Shares * _panelGroups * _channelGroups;
+    public readonly int Items => WorkItems.Checked((long)Shares * _panelGroups * _channelGroups);
 
     /// <summary>Floats of the packed blocks of one worker.</summary>
     public readonly long BlockFloats => ErrorOffset + (long)ErrorPanels * ErrorStride;
@@ -458,7 +458,7 @@ internal unsafe struct PartialSums : IParallelJob
     public int Count;
     public long Length;
 
-    public readonly int Items => checked((int)((Length + ItemFloats - 1) / ItemFloats));
+    public readonly int Items => WorkItems.Checked((Length + ItemFloats - 1) / ItemFloats);
 
     public readonly void Run(int item, int worker)
     {

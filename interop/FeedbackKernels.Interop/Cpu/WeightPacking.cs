@@ -26,7 +26,7 @@ internal unsafe struct WeightPacking : IParallelJob
 
     private readonly nint PanelRows => (nint)TapRows * TapColumns * InputChannels;
 
-    public readonly int Items => TapRows * TapColumns * Blocks;
+    public readonly int Items => WorkItems.Checked((long)TapRows * TapColumns * Blocks);
 
     public readonly long PanelFloats => (long)PanelRows * Layout.PaddedColumns;
 

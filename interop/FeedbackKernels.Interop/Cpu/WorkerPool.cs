@@ -38,21 +38,38 @@ internal sealed unsafe class WorkerPool : IDisposable
     // Bit 0: open to workers. The other bits count, in twos, the workers inside.
     private int _gate;
     private int _running;
-    private volatile bool _stopping;
+    private int _stopping;
+
+    // The workers, and who made the pool: the last to leave frees the ranges.
+    private int _users;
     private ExceptionDispatchInfo? _failure;
 
     public WorkerPool(int threads)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(threads);
         _workers = new Thread[threads - 1];
-        _ranges = (Range*)NativeMemory.AlignedAlloc((nuint)(threads * sizeof(Range)), (nuint)sizeof(Range));
-        for (int i = 0; i < _workers.Length; i++)
+        _ranges = (Range*)NativeMemory.AlignedAlloc((nuint)threads * (nuint)sizeof(Range), (nuint)sizeof(Range));
+        _users = 1;
+        try
         {
-            int worker = i + 1;
-            _workers[i] = new Thread(() => Work(worker)) { IsBackground = true, Name = $"feedback worker {worker}" };
-            _workers[i].Start();
+            for (int i = 0; i < _workers.Length; i++)
+            {
+                int worker = i + 1;
+                _workers[i] = new Thread(() => Work(worker)) { IsBackground = true, Name = $"feedback worker {worker}" };
+                _workers[i].Start();
+                Interlocked.Increment(ref _users);
+            }
+        }
+        catch
+        {
+            // The process may have no more threads: those that have started end.
+            Stop();
+            throw;
         }
     }
+
+    /// <summary>The threads besides the caller's.</summary>
+    internal IReadOnlyList<Thread> Workers => _workers;
 
     /// <summary>Threads that work, the caller's included.</summary>
     public int Threads => _workers.Length + 1;
@@ -84,15 +101,25 @@ internal sealed unsafe class WorkerPool : IDisposable
         }
     }
 
+    /// <summary>Ends the threads and waits until they have ended.</summary>
     public void Dispose()
     {
-        if (_stopping) return;
-        _stopping = true;
+        Stop();
+        foreach (Thread worker in _workers) worker.Join();
+    }
+
+    /// <summary>Tells the threads to end, and returns: for finalizers.</summary>
+    public void Stop()
+    {
+        if (Interlocked.Exchange(ref _stopping, 1) != 0) return;
         Interlocked.Increment(ref _generation);
         _wake.Release(_workers.Length + 1);
-        foreach (Thread worker in _workers) worker.Join();
-        NativeMemory.AlignedFree(_ranges);
-        _wake.Dispose();
+        Leave();
+    }
+
+    private void Leave()
+    {
+        if (Interlocked.Decrement(ref _users) == 0) NativeMemory.AlignedFree(_ranges);
     }
 
     private static void Invoke<TJob>(void* job, int item, int worker) where TJob : unmanaged, IParallelJob =>
@@ -147,11 +174,13 @@ internal sealed unsafe class WorkerPool : IDisposable
         while (true)
         {
             seen = WaitForChange(seen);
-            if (_stopping) return;
+            if (Volatile.Read(ref _stopping) != 0) break;
             if (!TryEnter()) continue;
             TakeItems(worker);
             Interlocked.Add(ref _gate, -2);
         }
+
+        Leave();
     }
 
     private bool TryEnter()

@@ -80,6 +80,7 @@ public sealed unsafe partial class CudaBackend
             Labels = labels.Ints,
             Losses = losses.Floats,
             DLogits = dLogits.Pointer,
+            Fault = (int*)_labels.Note(),
         };
         Launch(
             "cross_entropy", $"cross_entropy_{NameOf(logits.Type)}_{ProductName}", new Grid(DivideUp(rows, rowsPerBlock)), threads, arguments,
@@ -146,5 +147,6 @@ public sealed unsafe partial class CudaBackend
         public int* Labels;
         public float* Losses;
         public void* DLogits;
+        public int* Fault;
     }
 }

@@ -16,6 +16,7 @@ public sealed unsafe partial class CudaBackend
     /// <exception cref="CudaException">The event could not be made or recorded, or what was called before not be launched.</exception>
     public CudaEvent RecordEvent()
     {
+        using OperationScope call = new(this);
         using CudaContext.Scope scope = EnterInOrder();
         var made = new CudaEvent(_context);
         try
@@ -51,6 +52,7 @@ public sealed unsafe partial class CudaBackend
     /// be launched.</exception>
     public void WaitForEvent(nint cudaEvent)
     {
+        using OperationScope call = new(this);
         ArgumentOutOfRangeException.ThrowIfZero(cudaEvent);
         using CudaContext.Scope scope = EnterInOrder();
         Check(DriverApi.StreamWaitEvent(_stream, cudaEvent, 0), "cuStreamWaitEvent", "waiting for an event");
@@ -71,6 +73,7 @@ public sealed unsafe partial class CudaBackend
 
     private void Order(nint before, nint after)
     {
+        using OperationScope call = new(this);
         using CudaContext.Scope scope = EnterInOrder();
         using var place = new CudaEventHandle(_context, "ordering two streams");
         Check(DriverApi.EventRecord(place.DangerousGetHandle(), before), "cuEventRecord", "ordering two streams");
@@ -81,7 +84,6 @@ public sealed unsafe partial class CudaBackend
     /// far as it has come.</summary>
     private CudaContext.Scope EnterInOrder()
     {
-        ObjectDisposedException.ThrowIf(_disposed, this);
         if (_steps.IsOpen) _steps.Flush();
         return _context.Enter();
     }

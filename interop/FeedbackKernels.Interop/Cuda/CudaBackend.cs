@@ -25,8 +25,8 @@ public sealed unsafe partial class CudaBackend : Backend
     private readonly CudaScratch _scratch;
     private readonly CudaStage _stage;
     private readonly CudaSteps _steps;
+    private readonly CudaLabelFault _labels;
     private readonly bool _graphs;
-    private bool _disposed;
 
     /// <summary>Opens a device.</summary>
     /// <param name="device">Number of the device, as the driver counts them.</param>
@@ -69,7 +69,11 @@ public sealed unsafe partial class CudaBackend : Backend
         _scratch = new CudaScratch(_heap);
         _stage = new CudaStage(_context, _stream);
         _steps = new CudaSteps(_context, _heap, _stream);
+        _labels = new CudaLabelFault(_context, _heap, _stream);
     }
+
+    /// <summary>Waits for the work of a backend that nobody has disposed, so that its memory does not go before.</summary>
+    ~CudaBackend() => Dispose(false);
 
     /// <summary>How the CUDA kernels of this build were made; or, when there are none, why.</summary>
     public static string KernelBuild => CudaKernels.BuildStatus;
@@ -81,7 +85,7 @@ public sealed unsafe partial class CudaBackend : Backend
     public override string Description =>
         $"{_device.Name}, compute capability {_device.Major}.{_device.Minor}, {_device.Multiprocessors} multiprocessors, " +
         $"{_device.Bytes >> 20} MiB, device {_device.Ordinal}, kernels for {_device.Architecture}, " +
-        $"products and activations in {ProductName}, driver {CudaLibrary.LoadedPath} for CUDA {_device.DriverVersionText}";
+        $"products and activations in {ProductName}{(_graphs ? "" : ", no graphs")}, driver {CudaLibrary.LoadedPath} for CUDA {_device.DriverVersionText}";
 
     /// <inheritdoc/>
     public override bool HostAddressable => false;
@@ -98,7 +102,7 @@ public sealed unsafe partial class CudaBackend : Backend
     {
         get
         {
-            ObjectDisposedException.ThrowIf(_disposed, this);
+            ObjectDisposedException.ThrowIf(IsDisposed, this);
             return _stream;
         }
     }
@@ -113,42 +117,28 @@ public sealed unsafe partial class CudaBackend : Backend
     {
         get
         {
-            ObjectDisposedException.ThrowIf(_disposed, this);
+            ObjectDisposedException.ThrowIf(IsDisposed, this);
             using CudaContext.Scope scope = _context.Enter();
             Check(DriverApi.MemGetInfo(out nuint free, out nuint total), "cuMemGetInfo", "asking how much memory is in use");
             return (long)(total - free);
         }
     }
 
-    /// <summary>Waits until everything called so far has ended; an open step is divided here.</summary>
-    /// <exception cref="CudaException">Something queued has failed.</exception>
-    /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
-    public override void Synchronize()
+    internal override void SynchronizeCore()
     {
         using CudaContext.Scope scope = EnterInOrder();
         Check(DriverApi.StreamSynchronize(_stream), "cuStreamSynchronize", "waiting for what was queued");
     }
 
-    /// <inheritdoc/>
-    /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
-    public override StepScope BeginStep()
-    {
-        ObjectDisposedException.ThrowIf(_disposed, this);
-        return _graphs ? new StepScope(this, _steps.Begin()) : default;
-    }
+    internal override StepScope BeginStepCore() => _graphs ? new StepScope(this, _steps.Begin()) : default;
 
-    internal override void EndStep(int number, bool complete)
-    {
-        if (complete) ObjectDisposedException.ThrowIf(_disposed, this);
-        if (!_disposed) _steps.End(number, complete);
-    }
+    internal override void EndStepCore(int number, bool complete) => _steps.End(number, complete);
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)
     {
-        if (disposing && !_disposed)
+        if (disposing)
         {
-            _disposed = true;
             // Queued kernels still use the modules and the memory below. What failed among them was the caller's to ask for
             // earlier, and Dispose throws nothing. A stream of the caller's may be gone by now, and its work still under way:
             // then the context, which is not gone, is what can be waited for.
@@ -156,9 +146,15 @@ public sealed unsafe partial class CudaBackend : Backend
             _steps.Dispose();
             _kernels.Dispose();
             _scratch.Dispose();
+            _labels.Dispose();
             _stage.Dispose();
             _ownStream?.Dispose();
             _context.Dispose();
+        }
+        else
+        {
+            // The finalizers of what the queue still uses come after this one, and give it back.
+            _ = _ownStream?.TryDrain();
         }
 
         base.Dispose(disposing);
@@ -166,7 +162,6 @@ public sealed unsafe partial class CudaBackend : Backend
 
     internal override SafeHandle AllocateMemory(long bytes, string purpose)
     {
-        ObjectDisposedException.ThrowIf(_disposed, this);
         CudaMemory memory = _heap.Allocate(bytes, purpose);
         try
         {
@@ -193,21 +188,24 @@ public sealed unsafe partial class CudaBackend : Backend
     internal override void DownloadBytes(nint source, Span<byte> destination)
     {
         using CudaContext.Scope scope = EnterInOrder();
-        if (!destination.IsEmpty) _stage.Download(source, destination);
+        if (destination.IsEmpty) return;
+        long launches = _labels.Queue();
+        _stage.Download(source, destination);
+        _labels.Check(launches);
     }
 
-    internal override ReadbackMemory AllocateReadback(long bytes, string purpose)
-    {
-        ObjectDisposedException.ThrowIf(_disposed, this);
-        return new CudaReadback(this, _context, bytes, purpose);
-    }
+    internal override ReadbackMemory AllocateReadback(long bytes, string purpose) =>
+        new CudaReadback(this, _context, _labels, bytes, purpose);
 
-    /// <summary>Queues a copy to page-locked memory, and an event after it.</summary>
-    internal void QueueDownload(nint source, nint destination, long bytes, CudaEventHandle copied)
+    /// <summary>Queues a copy to page-locked memory, one of what the device has noted of wrong labels, and an event after both.
+    /// Returns what <see cref="CudaLabelFault.Check(long, nint)"/> is to be told.</summary>
+    internal long QueueDownload(nint source, nint destination, long bytes, nint labelFault, CudaEventHandle copied)
     {
         using CudaContext.Scope scope = EnterInOrder();
         Check(DriverApi.MemcpyDtoHAsync(destination, source, (nuint)bytes, _stream), "cuMemcpyDtoHAsync", bytes);
+        long launches = _labels.Queue(labelFault);
         Check(DriverApi.EventRecord(copied.DangerousGetHandle(), _stream), "cuEventRecord", bytes);
+        return launches;
 
         static void Check(CudaResult result, string call, long bytes)
         {
@@ -233,7 +231,6 @@ public sealed unsafe partial class CudaBackend : Backend
         where TArguments : unmanaged
         where TSizes : unmanaged
     {
-        ObjectDisposedException.ThrowIf(_disposed, this);
         nint function = _kernels.Get(file, kernel, sharedBytes);
         if (_steps.IsOpen)
         {

@@ -6,13 +6,20 @@ internal sealed class CudaReadback : ReadbackMemory
     private readonly CudaBackend _backend;
     private readonly CudaContext _context;
     private readonly CudaHostMemory _memory;
+    private readonly CudaLabelFault _labels;
     private readonly CudaEventHandle _copied;
 
-    public CudaReadback(CudaBackend backend, CudaContext context, long bytes, string purpose)
+    // Behind the numbers: what was noted of wrong labels by then.
+    private readonly long _faultOffset;
+    private long _launches;
+
+    public CudaReadback(CudaBackend backend, CudaContext context, CudaLabelFault labels, long bytes, string purpose)
     {
         _backend = backend;
         _context = context;
-        _memory = new CudaHostMemory(context, bytes, purpose);
+        _labels = labels;
+        _faultOffset = Rounding.DivideUp(bytes, CudaLabelFault.Bytes) * CudaLabelFault.Bytes;
+        _memory = new CudaHostMemory(context, _faultOffset + CudaLabelFault.Bytes, purpose);
         try
         {
             _copied = new CudaEventHandle(context, purpose);
@@ -24,14 +31,25 @@ internal sealed class CudaReadback : ReadbackMemory
         }
     }
 
+    /// <summary>The device may still be writing to the memory of a readback that nobody has disposed, whose finalizer comes after
+    /// this one.</summary>
+    ~CudaReadback() => _copied?.TryWait();
+
     public override nint Address => _memory.DangerousGetHandle();
 
-    public override void Queue(nint source, long bytes) => _backend.QueueDownload(source, Address, bytes, _copied);
+    private nint FaultAddress => Address + (nint)_faultOffset;
+
+    public override void Queue(nint source, long bytes) => _launches = _backend.QueueDownload(source, Address, bytes, FaultAddress, _copied);
 
     public override void Wait()
     {
-        using CudaContext.Scope scope = _context.Enter();
-        CudaException.ThrowIfFailed(DriverApi.EventSynchronize(_copied.DangerousGetHandle()), "cuEventSynchronize", "waiting for a readback");
+        using (_context.Enter())
+        {
+            CudaException.ThrowIfFailed(
+                DriverApi.EventSynchronize(_copied.DangerousGetHandle()), "cuEventSynchronize", "waiting for a readback");
+        }
+
+        _labels.Check(_launches, FaultAddress);
     }
 
     public override void Dispose()
@@ -40,5 +58,6 @@ internal sealed class CudaReadback : ReadbackMemory
         _copied.TryWait();
         _copied.Dispose();
         _memory.Dispose();
+        GC.SuppressFinalize(this);
     }
 }

@@ -43,6 +43,8 @@ internal sealed unsafe class LaunchLog : IDisposable
     private byte* _bytes;
     private int _used, _room;
 
+    ~LaunchLog() => Free();
+
     public int Count => _launches.Count;
 
     /// <summary>A hash of kernels and grids, arguments left out.</summary>
@@ -113,6 +115,12 @@ internal sealed unsafe class LaunchLog : IDisposable
     }
 
     public void Dispose()
+    {
+        Free();
+        GC.SuppressFinalize(this);
+    }
+
+    private void Free()
     {
         NativeMemory.AlignedFree(_bytes);
         _bytes = null;

@@ -6,7 +6,7 @@ namespace FeedbackKernels.Interop;
 /// </summary>
 /// <param name="Scale">K factors.</param>
 /// <param name="Bias">K summands.</param>
-/// <param name="Residual">A tensor of y's shape that is added before the activation.</param>
+/// <param name="Residual">A tensor of y's shape that is added before the activation; may be y.</param>
 /// <param name="Activation">Applied last.</param>
 /// <param name="Statistics">Where the mean and variance of each output channel go.</param>
 public readonly record struct ConvEpilogue(
@@ -20,7 +20,7 @@ public readonly record struct ConvEpilogue(
         Scale.IsAbsent && Bias.IsAbsent && Residual.IsAbsent && Activation == Activation.None && Statistics.IsAbsent;
 }
 
-/// <summary>Where the statistics of a batch go: one element a channel in each buffer.</summary>
+/// <summary>Where the statistics of a batch go: one element a channel in each buffer, none of which overlaps another operand.</summary>
 /// <param name="Mean">Mean of the batch.</param>
 /// <param name="Variance">Biased variance of the batch (divided by the number of rows): what normalises the batch.</param>
 /// <param name="RunningMean">Moves by <paramref name="Momentum"/> towards the mean; optional.</param>
@@ -42,7 +42,7 @@ public readonly record struct BatchStatistics(
 /// <param name="Variance">Biased variance of the batch.</param>
 /// <param name="Scale">gamma / sqrt(variance + epsilon), from <see cref="Backend.BatchNormFold"/>.</param>
 /// <param name="Bias">beta - mean * scale, from <see cref="Backend.BatchNormFold"/>.</param>
-/// <param name="Epsilon">Added to the variance.</param>
+/// <param name="Epsilon">Added to the variance; positive and finite.</param>
 public readonly record struct BatchNormState(
     BufferView Mean, BufferView Variance, BufferView Scale, BufferView Bias, float Epsilon);
 

@@ -23,7 +23,7 @@ public enum MirrorForm
 /// </summary>
 /// <param name="Layer">The layer's shape; its N is not used.</param>
 /// <param name="Noise">ξ: samples of R*S*C numbers for <see cref="MirrorForm.Patch"/>, of H*W*C for <see cref="MirrorForm.FullMap"/>.</param>
-/// <param name="FirstSample">Index of the first sample in the noise stream.</param>
+/// <param name="FirstSample">Index of the first sample in the noise stream, which has 2^32.</param>
 /// <param name="Samples">Samples in this step.</param>
 /// <param name="Form">Patches or whole maps.</param>
 /// <param name="ReluResponse">Whether the response goes through the layer's ReLU.</param>
@@ -36,12 +36,17 @@ public readonly record struct MirrorStep(
     bool ReluResponse = false)
 {
     /// <summary>Numbers in a sample of the given form for the given layer: R*S*C or H*W*C.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">They are more than 2^31 - 1.</exception>
-    public static int SampleLength(in ConvShape layer, MirrorForm form) =>
-        form == MirrorForm.Patch ? layer.FanIn : ElementCount.Of32("H*W*C", layer.H, layer.W, layer.C);
+    /// <exception cref="ArgumentOutOfRangeException">They are more than 2^31 - 1, or the form is unknown.</exception>
+    public static int SampleLength(in ConvShape layer, MirrorForm form) => form switch
+    {
+        MirrorForm.Patch => layer.FanIn,
+        MirrorForm.FullMap => ElementCount.Of32("H*W*C", layer.H, layer.W, layer.C),
+        _ => throw new ArgumentOutOfRangeException(nameof(form), form, "unknown; wanted Patch or FullMap"),
+    };
 
     /// <summary>Responses of one output channel: what the correlation is a sum over.</summary>
-    public long Positions => Form == MirrorForm.Patch ? Samples : (long)Samples * Layer.P * Layer.Q;
+    /// <exception cref="ArgumentOutOfRangeException">They are more than 2^40.</exception>
+    public long Positions => Form == MirrorForm.Patch ? Samples : ElementCount.Of("N*P*Q", Samples, Layer.P, Layer.Q);
 
     /// <summary>What the correlation is to be divided by to be an estimate of W.</summary>
     public double CorrelationGain =>

@@ -1,5 +1,13 @@
 namespace FeedbackKernels.Interop;
 
+/// <summary><see cref="BatchStatistics"/> in memory that the host addresses, as jobs carry it; null pointers are absent.</summary>
+internal unsafe struct StatisticsPointers(in BatchStatistics statistics)
+{
+    public float* Mean = statistics.Mean.Floats, Variance = statistics.Variance.Floats;
+    public float* RunningMean = statistics.RunningMean.Floats, RunningVariance = statistics.RunningVariance.Floats;
+    public float Momentum = statistics.Momentum;
+}
+
 /// <summary>Writes one channel's batch statistics and moves its running ones.</summary>
 internal static unsafe class StatisticsWriter
 {
@@ -8,18 +16,18 @@ internal static unsafe class StatisticsWriter
     /// <param name="rows">Elements of the channel.</param>
     /// <param name="mean">Their mean.</param>
     /// <param name="squares">Sum of their squared deviations from it.</param>
-    public static void Store(in BatchStatistics statistics, int k, long rows, double mean, double squares)
+    public static void Store(in StatisticsPointers statistics, int k, long rows, double mean, double squares)
     {
         double variance = squares / rows, momentum = statistics.Momentum;
-        statistics.Mean.Floats[k] = (float)mean;
-        statistics.Variance.Floats[k] = (float)variance;
-        if (!statistics.RunningMean.IsAbsent)
-            statistics.RunningMean.Floats[k] = (float)((1 - momentum) * statistics.RunningMean.Floats[k] + momentum * mean);
-        if (!statistics.RunningVariance.IsAbsent)
+        statistics.Mean[k] = (float)mean;
+        statistics.Variance[k] = (float)variance;
+        if (statistics.RunningMean != null)
+            statistics.RunningMean[k] = (float)((1 - momentum) * statistics.RunningMean[k] + momentum * mean);
+        if (statistics.RunningVariance != null)
         {
             // One row has no unbiased variance; its biased one, 0, is the best there is.
             double unbiased = rows > 1 ? squares / (rows - 1) : variance;
-            statistics.RunningVariance.Floats[k] = (float)((1 - momentum) * statistics.RunningVariance.Floats[k] + momentum * unbiased);
+            statistics.RunningVariance[k] = (float)((1 - momentum) * statistics.RunningVariance[k] + momentum * unbiased);
         }
     }
 }

@@ -29,15 +29,20 @@ public readonly record struct MirrorNoise
     /// <summary>Signs in a block of random bits.</summary>
     internal const int BlockSigns = 128;
 
+    // The largest power of two whose indices are positive 32-bit integers.
+    private const int MostLength = 1 << 30;
+
+    /// <summary>Samples that the noise of a layer has before it would repeat itself.</summary>
+    internal const long MostSamples = 1L << 32;
+
     /// <summary>Names the noise of one layer.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">The length is not positive, or the standard deviation is not a
-    /// positive finite number.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The kind is unknown, the length is not 1 to 2^30, or the standard deviation is
+    /// not a positive finite number.</exception>
     public MirrorNoise(NoiseKind kind, int length, float standardDeviation, ulong seed, uint layer)
     {
         if (!Enum.IsDefined(kind)) throw new ArgumentOutOfRangeException(nameof(kind), kind, "unknown kind of noise");
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
-        // 2^30 columns is the largest power of two whose indices are positive 32-bit integers.
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(length, 1 << 30);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(length, MostLength);
         if (!(standardDeviation > 0) || !float.IsFinite(standardDeviation))
             throw new ArgumentOutOfRangeException(nameof(standardDeviation), standardDeviation, "wanted a positive finite number");
         (Kind, Length, StandardDeviation, Seed, Layer) = (kind, length, standardDeviation, seed, layer);
@@ -59,16 +64,26 @@ public readonly record struct MirrorNoise
     public uint Layer { get; }
 
     /// <summary>Samples after which balanced noise has an exactly white second moment; 1 for the other kinds.</summary>
-    public int CycleLength => CycleLengthOf(Kind, Length);
+    public int CycleLength => Cycle(Kind, Length);
 
     /// <summary><see cref="CycleLength"/> of noise of a kind with so many numbers in a sample.</summary>
-    public static int CycleLengthOf(NoiseKind kind, int length) =>
-        kind == NoiseKind.Balanced ? (int)BitOperations.RoundUpToPowerOf2((uint)length) : 1;
+    /// <exception cref="ArgumentOutOfRangeException">The kind is unknown, or the length negative or more than 2^30.</exception>
+    public static int CycleLengthOf(NoiseKind kind, int length)
+    {
+        if (!Enum.IsDefined(kind)) throw new ArgumentOutOfRangeException(nameof(kind), kind, "unknown kind of noise");
+        ArgumentOutOfRangeException.ThrowIfNegative(length);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(length, MostLength);
+        return Cycle(kind, length);
+    }
+
+    private static int Cycle(NoiseKind kind, int length) => kind == NoiseKind.Balanced ? (int)BitOperations.RoundUpToPowerOf2((uint)length) : 1;
 
     /// <summary>Writes sample <paramref name="sample"/>.</summary>
     /// <exception cref="ArgumentException"><paramref name="values"/> does not have <see cref="Length"/> elements.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The noise has no such sample: it is not 0 to 2^32 - 1.</exception>
     public void Fill(Span<float> values, long sample)
     {
+        if (sample is < 0 or >= MostSamples) throw new ArgumentOutOfRangeException(nameof(sample), sample, $"wanted 0 to {MostSamples - 1}");
         if (values.Length != Length)
             throw new ArgumentException($"{values.Length} elements, wanted {Length}", nameof(values));
         switch (Kind)

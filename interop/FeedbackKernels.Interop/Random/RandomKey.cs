@@ -43,6 +43,9 @@ public enum RandomPurpose : uint
 /// </summary>
 public readonly record struct RandomKey(ulong Seed, RandomPurpose Purpose, uint Layer = 0, uint Step = 0)
 {
+    /// <summary>Numbers of a stream: four of each block, whose indices are 32 bits.</summary>
+    internal const long MostNumbers = 4L << 32;
+
     /// <summary>Block <paramref name="index"/> of the stream: four words.</summary>
     public PhiloxBlock Block(uint index) => Philox.Block(index, (uint)Purpose, Layer, Step, Seed);
 

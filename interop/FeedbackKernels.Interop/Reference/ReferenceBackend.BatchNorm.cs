@@ -4,6 +4,7 @@ public sealed unsafe partial class ReferenceBackend
 {
     internal override void BatchNormStatisticsCore(long rows, int channels, BufferView x, in BatchStatistics statistics)
     {
+        var pointers = new StatisticsPointers(statistics);
         for (int k = 0; k < channels; k++)
         {
             double sum = 0, squares = 0;
@@ -15,7 +16,7 @@ public sealed unsafe partial class ReferenceBackend
                 squares += deviation * deviation;
             }
 
-            StatisticsWriter.Store(statistics, k, rows, mean, squares);
+            StatisticsWriter.Store(pointers, k, rows, mean, squares);
         }
     }
 

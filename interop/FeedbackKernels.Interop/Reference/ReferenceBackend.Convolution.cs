@@ -73,13 +73,14 @@ public sealed unsafe partial class ReferenceBackend
         // A patch mirror is the weight gradient of a 1x1 layer with R*S*C inputs, a full-map mirror that of the layer
         // itself, with the response in the error's place. Either has the layout of W, [R*S*C][K].
         ConvShape response = step.ResponseShape;
-        using DeviceBuffer noise = Allocate(response.InputLength, "mirror noise", ActivationType);
-        using DeviceBuffer answer = Allocate(response.OutputLength, "mirror response", ActivationType);
+        using DeviceBuffer noise = AllocateBuffer(response.InputLength, "mirror noise", ActivationType);
+        using DeviceBuffer answer = AllocateBuffer(response.OutputLength, "mirror response", ActivationType);
+        BufferView samples = noise;
         var sample = new float[step.Noise.Length];
         for (int i = 0; i < step.Samples; i++)
         {
             step.Noise.Fill(sample, step.FirstSample + i);
-            UploadFloats(sample, noise.Slice((long)i * sample.Length, sample.Length));
+            for (int j = 0; j < sample.Length; j++) samples.Write((long)i * sample.Length + j, sample[j]);
         }
 
         ConvForwardCore(response, noise, w, answer, new ConvEpilogue(Activation: step.ReluResponse ? Activation.Relu : Activation.None));
@@ -97,7 +98,7 @@ public sealed unsafe partial class ReferenceBackend
     private DeviceBuffer? RoundOperand(BufferView weights, long length)
     {
         if (weights.Type == ActivationType) return null;
-        DeviceBuffer rounded = Allocate(length, "rounded weights", ActivationType);
+        DeviceBuffer rounded = AllocateBuffer(length, "rounded weights", ActivationType);
         ConvertCore(length, weights, rounded);
         return rounded;
     }

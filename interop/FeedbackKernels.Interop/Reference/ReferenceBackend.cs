@@ -65,8 +65,13 @@ public sealed unsafe partial class ReferenceBackend(ElementType activationType =
         for (long i = 0; i < length; i++) values.Write(i, value);
     }
 
-    internal override void FillGaussianCore(BufferView values, in RandomKey key, float standardDeviation) =>
-        key.FillGaussian(new Span<float>(values.Floats, checked((int)values.Length)), standardDeviation);
+    internal override void FillGaussianCore(BufferView values, in RandomKey key, float standardDeviation)
+    {
+        // A span at a time; a multiple of the four numbers of a block.
+        const int part = 1 << 20;
+        for (long first = 0; first < values.Length; first += part)
+            key.FillGaussian(new Span<float>(values.Floats + first, (int)Math.Min(part, values.Length - first)), standardDeviation, (uint)(first / 4));
+    }
 
     internal override WeightAlignment CompareCore(long length, BufferView a, BufferView b)
     {

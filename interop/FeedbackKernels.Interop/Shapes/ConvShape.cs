@@ -8,7 +8,8 @@ public readonly record struct ConvShape
 {
     /// <summary>Checks the sizes and computes <see cref="P"/> and <see cref="Q"/>.</summary>
     /// <exception cref="ArgumentOutOfRangeException">A size is not positive, the padding is negative, the filter is
-    /// larger than the padded input, or a tensor would have more than 2^40 elements, a filter more than 2^31 - 1.</exception>
+    /// larger than the padded input, the padded input and a stride are more than 2^31 - 1 rows or columns together, or a tensor
+    /// would have more than 2^40 elements, a filter more than 2^31 - 1.</exception>
     public ConvShape(int n, int h, int w, int c, int k, int r, int s, int stride, int padding)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(n);
@@ -24,6 +25,12 @@ public readonly record struct ConvShape
             throw new ArgumentOutOfRangeException(nameof(r), r, $"a filter of {r} rows does not fit {h} rows padded by {padding}");
         if (s > w + 2L * padding)
             throw new ArgumentOutOfRangeException(nameof(s), s, $"a filter of {s} columns does not fit {w} columns padded by {padding}");
+        // Kernels count rows and columns in 32 bits, up to a stride from the last one.
+        long padded = Math.Max(h, w) + 2L * padding;
+        if (padded > int.MaxValue)
+            throw new ArgumentOutOfRangeException(nameof(padding), padding, $"{h}x{w} pixels padded on all sides are more than {int.MaxValue} in a row");
+        if (stride - 1 > int.MaxValue - padded)
+            throw new ArgumentOutOfRangeException(nameof(stride), stride, $"with {padded} padded pixels in a row more than {int.MaxValue}");
         (N, H, W, C, K, R, S, Stride, Padding) = (n, h, w, c, k, r, s, stride, padding);
         P = (int)((h + 2L * padding - r) / stride + 1);
         Q = (int)((w + 2L * padding - s) / stride + 1);

@@ -8,8 +8,8 @@ internal static class ElementCount
 
     /// <summary>Elements of a tensor.</summary>
     /// <param name="name">The product in letters, as N*H*W*C.</param>
-    /// <param name="sizes">Its factors, all positive.</param>
-    /// <exception cref="ArgumentOutOfRangeException">There are more than <see cref="Most"/>.</exception>
+    /// <param name="sizes">Its factors.</param>
+    /// <exception cref="ArgumentOutOfRangeException">One is not positive, or there are more than <see cref="Most"/>.</exception>
     public static long Of(string name, params ReadOnlySpan<int> sizes) => Of(name, Most, sizes);
 
     /// <summary>The same for what is counted in 32 bits.</summary>
@@ -33,6 +33,7 @@ internal static class ElementCount
         long product = 1;
         foreach (int size in sizes)
         {
+            if (size < 1) throw new ArgumentOutOfRangeException(name, string.Join("*", sizes.ToArray()), "wanted positive sizes");
             if (product > most / size)
                 throw new ArgumentOutOfRangeException(name, string.Join("*", sizes.ToArray()), $"more than {most} elements");
             product *= size;

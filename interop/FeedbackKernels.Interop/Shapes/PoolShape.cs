@@ -5,7 +5,8 @@ public readonly record struct PoolShape
 {
     /// <summary>Checks the sizes and computes <see cref="P"/> and <see cref="Q"/>.</summary>
     /// <exception cref="ArgumentOutOfRangeException">A size is not positive, the window does not fit, a window could lie wholly
-    /// on the padding, or a tensor would have more than 2^40 elements.</exception>
+    /// on the padding, the padded input and a stride are more than 2^31 - 1 rows or columns together, an image has more than 2^31 - 1
+    /// pixels (which positions count), or a tensor would have more than 2^40 elements.</exception>
     public PoolShape(int n, int h, int w, int c, int r, int s, int stride, int padding)
     {
         // A window that sees nothing but padding has no maximum and no mean.
@@ -15,6 +16,7 @@ public readonly record struct PoolShape
         var oneChannel = new ConvShape(n, h, w, 1, 1, r, s, stride, padding);
         (N, H, W, C, R, S, Stride, Padding) = (n, h, w, c, r, s, stride, padding);
         (P, Q) = (oneChannel.P, oneChannel.Q);
+        ElementCount.Of32("H*W", h, w);
         InputLength = ElementCount.Of("N*H*W*C", n, h, w, c);
         OutputLength = ElementCount.Of("N*P*Q*C", n, P, Q, c);
     }

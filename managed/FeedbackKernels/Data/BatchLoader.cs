@@ -46,6 +46,10 @@ public sealed class BatchLoader : IDisposable
     private BatchLoader(
         ImageSet images, Normalisation normalisation, ImageAugmentation augmentation, int batch, int[] order, int batches, int threads)
     {
+        ArgumentNullException.ThrowIfNull(normalisation);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(threads);
+        if (normalisation.Channels != images.Shape.C)
+            throw new ArgumentException($"a normalisation of {normalisation.Channels} channels for images of {images.Shape}", nameof(normalisation));
         (_images, _batch, _order, Batches) = (images, batch, order, batches);
         _ready = [.. Enumerable.Range(0, threads).Select(_ => new BlockingCollection<Batch>())];
         _free = [.. Enumerable.Range(0, threads).Select(_ => new BlockingCollection<Batch>())];
@@ -65,6 +69,9 @@ public sealed class BatchLoader : IDisposable
         ImageSet images, Normalisation normalisation, Augmentation augmentation, int batch, ulong seed, int epoch, int threads = 1)
     {
         ArgumentNullException.ThrowIfNull(images);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(batch);
+        ArgumentOutOfRangeException.ThrowIfNegative(epoch);
+        if ((augmentation & ~Augmentation.CropFlip) != 0) throw new ArgumentOutOfRangeException(nameof(augmentation), augmentation, "not an augmentation");
         int[] order = Shuffle(images.Count, new RandomKey(seed, RandomPurpose.SampleOrder, 0, (uint)epoch));
         ImageAugmentation moved = Unmoved(images) with
         {
@@ -76,8 +83,13 @@ public sealed class BatchLoader : IDisposable
     }
 
     /// <summary>Every image once, in order, the last batch as small as it is.</summary>
-    public static BatchLoader Evaluate(ImageSet images, Normalisation normalisation, int batch, int threads = 1) => new(
-        images, normalisation, Unmoved(images), batch, [.. Enumerable.Range(0, images.Count)], (images.Count + batch - 1) / batch, threads);
+    public static BatchLoader Evaluate(ImageSet images, Normalisation normalisation, int batch, int threads = 1)
+    {
+        ArgumentNullException.ThrowIfNull(images);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(batch);
+        int batches = (int)(((long)images.Count + batch - 1) / batch);
+        return new BatchLoader(images, normalisation, Unmoved(images), batch, [.. Enumerable.Range(0, images.Count)], batches, threads);
+    }
 
     /// <summary>The next batch, or null after the last. It is valid until the next call.</summary>
     public Batch? Next()

@@ -26,7 +26,7 @@ internal sealed record DataSource(string Kind, string Folder, string Variant)
     }
 
     /// <summary>The same source with its folder as an absolute path.</summary>
-    public DataSource ToAbsolute() => Folder.Length == 0 ? this : this with { Folder = Path.GetFullPath(Folder) };
+    public DataSource ToAbsolute() => Folder.Length == 0 ? this : this with { Folder = Path.TrimEndingDirectorySeparator(Path.GetFullPath(Folder)) };
 
     /// <inheritdoc/>
     public override string ToString() => string.Join(':', ((string[])[Kind, Folder, Variant]).Where(part => part.Length > 0));

@@ -18,7 +18,7 @@ internal static class FoundInstead
     /// <param name="head">Its beginning.</param>
     /// <param name="wanted">What is wanted, with an article, as "an idx file".</param>
     public static InvalidDataException? Error(string path, ReadOnlySpan<byte> head, string wanted) =>
-        Recognise(head) is { } found ? new InvalidDataException($"{path}: found {found.What}, expected {wanted}; {found.Advice}") : null;
+        Recognise(head) is { } found ? new InvalidDataException($"{path}: found {found}, expected {wanted}") : null;
 
     /// <summary>Says what is in a folder that lacks a file: archives and pickles; empty if there are none.</summary>
     public static string InFolder(string folder)
@@ -26,8 +26,8 @@ internal static class FoundInstead
         if (!Directory.Exists(folder)) return "";
         foreach (string path in DataFiles.FilesOf(folder).Take(MostFilesLookedAt))
         {
-            if (Recognise(HeadIfReadable(path)) is { } found && (found.IsArchive || found == Pickle))
-                return $"; the folder has {Path.GetFileName(path)}, {found.What}: {found.Advice}";
+            if (RecogniseFile(path) is { } found && (found.IsArchive || found == Pickle))
+                return $"; the folder has {Path.GetFileName(path)}, {found}";
         }
 
         return "";
@@ -37,7 +37,7 @@ internal static class FoundInstead
     public static string InPlaceOfFolder(string path)
     {
         if (!File.Exists(path)) return "";
-        return Recognise(HeadIfReadable(path)) is { } found ? $"; it is {found.What}: {found.Advice}" : "; it is a file: give the folder that it is in";
+        return RecogniseFile(path) is { } found ? $"; it is {found}" : "; it is a file: give the folder that it is in";
     }
 
     private static readonly Finding
@@ -45,14 +45,14 @@ internal static class FoundInstead
         WebPage = new("a web page", "download the file itself, not the page about it"),
         Xml = new("an XML text, as servers send with an error", "download the file again"),
         LfsPointer = new("a pointer of Git LFS", "fetch the file with 'git lfs pull'"),
-        Pickle = new("a Python pickle", "download the binary version of the data"),
-        Gzip = new("a gzip file", "decompress it", IsArchive: true),
+        Pickle = new("a Python pickle"),
+        Gzip = new("a gzip file", "unpack it", IsArchive: true),
         Zip = new("a zip archive", "unpack it", IsArchive: true),
         Tar = new("a tar archive", "unpack it", IsArchive: true),
         Compressed = new("a compressed file (bzip2, xz, 7z or zstd)", "unpack it", IsArchive: true),
-        Numpy = new("a NumPy array", "download the binary version of the data"),
-        Hdf5 = new("an HDF5 file", "download the binary version of the data"),
-        Picture = new("a picture", "download the binary version of the data");
+        Numpy = new("a NumPy array"),
+        Hdf5 = new("an HDF5 file"),
+        Picture = new("a picture");
 
     private static Finding? Recognise(ReadOnlySpan<byte> head)
     {
@@ -102,17 +102,20 @@ internal static class FoundInstead
     }
 
     // This looks for the reason of an error; another file that may not be read is none.
-    private static byte[] HeadIfReadable(string path)
+    private static Finding? RecogniseFile(string path)
     {
         try
         {
-            return Head(path);
+            return Recognise(Head(path));
         }
         catch (IOException)
         {
-            return [];
+            return null;
         }
     }
 
-    private sealed record Finding(string What, string Advice, bool IsArchive = false);
+    private sealed record Finding(string What, string? Advice = null, bool IsArchive = false)
+    {
+        public override string ToString() => Advice is null ? What : $"{What} ({Advice})";
+    }
 }

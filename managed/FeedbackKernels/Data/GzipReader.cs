@@ -49,12 +49,16 @@ internal sealed class GzipReader : ForwardReader
     /// <summary>Reads a member's header; false at the end of the file.</summary>
     private bool StartMember()
     {
-        long first = _file.Position;
-        if (first > 0 && first == _file.Length) return false;
+        long first = _file.Position, left = _file.Length - first;
+        if (first > 0 && left == 0) return false;
         uint checksum = 0;
         Span<byte> header = stackalloc byte[HeaderBytes];
-        for (int i = 0; i < HeaderBytes; i++) header[i] = NextHeaderByte(ref checksum);
-        if (!IsGzip(header)) throw Damaged(first, $"{_file.Length - first} bytes follow the compressed data");
+        for (int i = 0; i < HeaderBytes; i++)
+        {
+            header[i] = NextHeaderByte(ref checksum);
+            if (left == 1 || i == 1 && !IsGzip(header)) throw Damaged(first, $"{left} bytes follow the compressed data");
+        }
+
         if (header[2] != Deflate) throw Damaged(first + 2, $"compression method {header[2]}, expected {Deflate} (deflate)");
         SkipOptions((HeaderFlags)header[3], first + 3, ref checksum);
         (_start, _checksum, _length) = (_file.Position, 0, 0);

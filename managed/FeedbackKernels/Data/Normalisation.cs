@@ -36,6 +36,9 @@ public sealed class Normalisation
     /// <summary>Mean of each channel, of pixels from 0 to 1.</summary>
     public IReadOnlyList<double> Means { get; }
 
+    /// <summary>Number of channels.</summary>
+    public int Channels => _channels;
+
     /// <summary>Standard deviation of each channel, of pixels from 0 to 1; 1 where pixels are not divided.</summary>
     public IReadOnlyList<double> Deviations { get; }
 

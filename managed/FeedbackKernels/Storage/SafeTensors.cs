@@ -15,16 +15,20 @@ public sealed record StoredTensor(IReadOnlyList<int> Sizes, float[] Values);
 /// </summary>
 public static class SafeTensors
 {
-    private const int LengthBytes = 8;
-    private const long MostHeaderBytes = 100_000_000;
-    private const string MetadataName = "__metadata__";
+    private const int LengthBytes = SafeTensorsHeader.LengthBytes;
 
     /// <summary>Writes tensors. The file appears whole or not at all.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="tensors">Names, sizes, and as many values as the sizes say.</param>
+    /// <param name="metadata">Strings that the file carries beside its tensors.</param>
+    /// <exception cref="ArgumentException">A name stands twice, or values are more or fewer than the sizes say.</exception>
+    /// <exception cref="IOException">The file cannot be written.</exception>
     public static void Write(
         string path, IReadOnlyList<(string Name, IReadOnlyList<int> Sizes, float[] Values)> tensors, IReadOnlyDictionary<string, string> metadata)
     {
         ArgumentNullException.ThrowIfNull(tensors);
         ArgumentNullException.ThrowIfNull(metadata);
+        Check(tensors);
         byte[] header = Header(tensors, metadata);
         AtomicFile.Write(path, file =>
         {
@@ -36,31 +40,26 @@ public static class SafeTensors
         });
     }
 
-    /// <summary>Reads all tensors of a file.</summary>
-    /// <exception cref="IOException">The file is not there.</exception>
-    /// <exception cref="InvalidDataException">It is not a safetensors file of F32 tensors; the message says where.</exception>
+    /// <summary>Reads all tensors of a file. <see cref="SafeTensorsFile"/> reads those that are asked for.</summary>
+    /// <exception cref="IOException">The file is not there or cannot be read.</exception>
+    /// <exception cref="InvalidDataException">It is not a safetensors file of F32 tensors; the message names the file, the offset and
+    /// the tensor.</exception>
     public static (IReadOnlyDictionary<string, StoredTensor> Tensors, IReadOnlyDictionary<string, string> Metadata) Read(string path)
     {
-        if (!File.Exists(path)) throw new FileNotFoundException($"file '{path}' is not there", path);
-        using FileStream file = File.OpenRead(path);
-        byte[] header = ReadHeader(file, path);
-        var tensors = new Dictionary<string, StoredTensor>();
-        var metadata = new Dictionary<string, string>();
-        try
-        {
-            using JsonDocument json = JsonDocument.Parse(header);
-            foreach (JsonProperty entry in json.RootElement.EnumerateObject())
-            {
-                if (entry.Name != MetadataName) tensors.Add(entry.Name, ReadTensor(file, path, header.Length, entry));
-                else foreach (JsonProperty item in entry.Value.EnumerateObject()) metadata.Add(item.Name, item.Value.GetString() ?? "");
-            }
-        }
-        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
-        {
-            throw new InvalidDataException($"{path}, offset {LengthBytes}: the header is not what it should be ({e.Message})", e);
-        }
+        using SafeTensorsFile file = SafeTensorsFile.Open(path);
+        return (file.Tensors.Keys.ToDictionary(name => name, file.Load), file.Metadata);
+    }
 
-        return (tensors, metadata);
+    private static void Check(IReadOnlyList<(string Name, IReadOnlyList<int> Sizes, float[] Values)> tensors)
+    {
+        var names = new HashSet<string> { SafeTensorsHeader.MetadataName };
+        foreach ((string name, IReadOnlyList<int> sizes, float[] values) in tensors)
+        {
+            if (!names.Add(name)) throw new ArgumentException($"the name '{name}' stands twice or is reserved", nameof(tensors));
+            Int128 length = sizes.Aggregate(Int128.One, (product, size) => product * size);
+            if (sizes.Any(size => size < 0) || length != values.Length)
+                throw new ArgumentException($"tensor '{name}' of {string.Join("x", sizes)} has {values.Length} values, wanted {length}", nameof(tensors));
+        }
     }
 
     private static byte[] Header(
@@ -70,14 +69,14 @@ public static class SafeTensors
         using (var json = new Utf8JsonWriter(bytes))
         {
             json.WriteStartObject();
-            json.WriteStartObject(MetadataName);
+            json.WriteStartObject(SafeTensorsHeader.MetadataName);
             foreach ((string key, string value) in metadata) json.WriteString(key, value);
             json.WriteEndObject();
             long offset = 0;
             foreach ((string name, IReadOnlyList<int> sizes, float[] values) in tensors)
             {
                 json.WriteStartObject(name);
-                json.WriteString("dtype", "F32");
+                json.WriteString("dtype", TensorTypes.Float32);
                 json.WriteStartArray("shape");
                 foreach (int size in sizes) json.WriteNumberValue(size);
                 json.WriteEndArray();
@@ -97,38 +96,6 @@ public static class SafeTensors
         return bytes.ToArray();
     }
 
-    private static byte[] ReadHeader(FileStream file, string path)
-    {
-        Span<byte> length = stackalloc byte[LengthBytes];
-        if (file.ReadAtLeast(length, LengthBytes, throwOnEndOfStream: false) < LengthBytes)
-            throw new InvalidDataException($"{path}, offset {file.Length}: the file ends here, expected a header length of {LengthBytes} bytes");
-        long headerBytes = BinaryPrimitives.ReadInt64LittleEndian(length);
-        if (headerBytes < 2 || headerBytes > Math.Min(MostHeaderBytes, file.Length - LengthBytes))
-            throw new InvalidDataException($"{path}, offset 0: a header of {headerBytes} bytes, expected 2 to {file.Length - LengthBytes}");
-        var header = new byte[headerBytes];
-        file.ReadExactly(header);
-        return header;
-    }
-
-    private static StoredTensor ReadTensor(FileStream file, string path, int headerBytes, JsonProperty entry)
-    {
-        string type = entry.Value.GetProperty("dtype").GetString() ?? "";
-        if (type != "F32") throw new InvalidDataException($"{path}: tensor '{entry.Name}' is {type}, expected F32");
-        int[] sizes = [.. entry.Value.GetProperty("shape").EnumerateArray().Select(s => s.GetInt32())];
-        long[] range = [.. entry.Value.GetProperty("data_offsets").EnumerateArray().Select(o => o.GetInt64())];
-        long length = sizes.Aggregate(1L, (product, size) => checked(product * size));
-        long start = LengthBytes + headerBytes + range[0];
-        if (range.Length != 2 || range[1] - range[0] != length * sizeof(float))
-            throw new InvalidDataException($"{path}: tensor '{entry.Name}' of {string.Join("x", sizes)} has {range[1] - range[0]} bytes, expected {length * sizeof(float)}");
-        if (range[0] < 0 || start + length * sizeof(float) > file.Length)
-            throw new InvalidDataException($"{path}, offset {file.Length}: the file ends here, tensor '{entry.Name}' goes on to {start + length * sizeof(float)}");
-        var values = new float[length];
-        file.Position = start;
-        file.ReadExactly(MemoryMarshal.AsBytes(values.AsSpan()));
-        if (!BitConverter.IsLittleEndian) ReverseBytes(values);
-        return new StoredTensor(sizes, values);
-    }
-
     private static ReadOnlySpan<byte> LittleEndian(float[] values)
     {
         if (BitConverter.IsLittleEndian) return MemoryMarshal.AsBytes(values.AsSpan());
@@ -137,7 +104,7 @@ public static class SafeTensors
         return MemoryMarshal.AsBytes(reversed.AsSpan());
     }
 
-    private static void ReverseBytes(float[] values)
+    internal static void ReverseBytes(float[] values)
     {
         Span<uint> words = MemoryMarshal.Cast<float, uint>(values.AsSpan());
         BinaryPrimitives.ReverseEndianness(words, words);

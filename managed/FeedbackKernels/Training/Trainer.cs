@@ -86,6 +86,7 @@ public sealed class Trainer
             return false;
         }
 
+        if (cancel.IsCancellationRequested) return false;
         using AlignmentProbe? probe = _options.AlignEvery > 0
             ? new AlignmentProbe(_model, _data.Test, _normalisation, _options.LabelSmoothing)
             : null;

@@ -131,9 +131,10 @@ public sealed class RunFolderTests : IDisposable
     [Fact]
     public void A_run_that_diverges_keeps_its_last_epoch_with_finite_weights()
     {
-        // Each epoch is eight steps. The rate is 0.5 in the first two epochs and 5e29 from the third on.
-        (int code, _, string error) = FeedbackProgram.Run(
-            ["train", "--data", $"mnist:{_images}", "--out", Run, "--epochs", "4", "--schedule", "multi-step", "--milestones", "2", "--gamma", "1e30", .. Small]);
+        // The rate is 0.5 in the first two epochs and 5e29 from the third on.
+        string config = Path.Combine(_folder, "config.json");
+        File.WriteAllText(config, """{"training":{"epochs":4,"schedule":{"kind":"multi-step","milestones":[2],"gamma":1e30}}}""");
+        (int code, _, string error) = FeedbackProgram.Run(["train", "--config", config, "--data", $"mnist:{_images}", "--out", Run, .. Small]);
         Assert.Equal(3, code);
         Assert.Contains("the model is that of epoch 2", error);
         Assert.Equal(3, File.ReadAllLines(Path.Combine(Run, RunFiles.Metrics)).Length);

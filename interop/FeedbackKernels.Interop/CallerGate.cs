@@ -1,0 +1,53 @@
+using System.Diagnostics.CodeAnalysis;
+
+namespace FeedbackKernels.Interop;
+
+/// <summary>Lets one caller at a time into an object, and nobody once it is closed. A caller that is inside does not get in again.</summary>
+internal struct CallerGate
+{
+    private const int Free = 0, Taken = 1, Closed = 2;
+
+    private int _state;
+
+    /// <summary>Whether the object has been disposed.</summary>
+    public bool IsClosed => Volatile.Read(ref _state) == Closed;
+
+    /// <summary>Enters, or says at once why not.</summary>
+    /// <param name="owner">The object whose gate this is.</param>
+    /// <param name="kind">What errors call it.</param>
+    /// <param name="name">Its name.</param>
+    /// <exception cref="ObjectDisposedException">The gate is closed.</exception>
+    /// <exception cref="InvalidOperationException">Another caller is inside.</exception>
+    public void Enter(object owner, string kind, string name)
+    {
+        int was = Interlocked.CompareExchange(ref _state, Taken, Free);
+        if (was != Free) Refuse(was, owner, kind, name);
+    }
+
+    /// <summary>Waits until nobody is inside and enters; false where the gate is closed.</summary>
+    public bool TryEnterInTurn() => Move(Taken);
+
+    /// <summary>Leaves.</summary>
+    public void Leave() => Volatile.Write(ref _state, Free);
+
+    /// <summary>Waits until nobody is inside and closes the gate for good; false where it was closed already.</summary>
+    public bool TryClose() => Move(Closed);
+
+    private bool Move(int to)
+    {
+        var spin = new SpinWait();
+        while (true)
+        {
+            int was = Interlocked.CompareExchange(ref _state, to, Free);
+            if (was != Taken) return was == Free;
+            spin.SpinOnce();
+        }
+    }
+
+    [DoesNotReturn]
+    private static void Refuse(int state, object owner, string kind, string name)
+    {
+        if (state == Closed) throw new ObjectDisposedException(owner.GetType().Name, $"the {kind} '{name}' has been disposed");
+        throw new InvalidOperationException($"a {kind} serves one caller at a time; another call of the {kind} '{name}' has not ended");
+    }
+}

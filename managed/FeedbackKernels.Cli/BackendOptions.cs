@@ -1,0 +1,82 @@
+using System.CommandLine;
+using FeedbackKernels.Interop;
+using FeedbackKernels.Runs;
+
+namespace FeedbackKernels.Cli;
+
+/// <summary>The options that choose the backend and set it up.</summary>
+internal sealed class BackendOptions
+{
+    private readonly Settings _settings = new();
+    private readonly Setting<string> _backend;
+
+    /// <param name="standard">What applies where nothing is given.</param>
+    /// <param name="training">Whether the backend trains: an option that concerns training steps alone is left out where not.</param>
+    public BackendOptions(RunConfig standard, bool training = true)
+    {
+        _backend = _settings.Add(
+            new Setting<string>("--backend", Use.Always)
+            {
+                Description = $"What computes: {string.Join(" | ", Backends.Names)}. auto takes a GPU if it can use one.",
+                DefaultValueFactory = _ => standard.Backend,
+                HelpName = "name",
+            },
+            (c, v) => c with { Backend = v });
+        _settings.Add(
+            Names.Number("--threads", Use.Cpu, standard.Threads, new Bounds(0, MostThreads), "Threads of the CPU backend. 0 for one a processor."),
+            (c, v) => c with { Threads = v });
+        _settings.Add(
+            Names.OptionalChoice<SimdLevel>("--simd", Use.Cpu, "Vector width of the CPU backend. [default: the widest of this machine]"),
+            (c, v) => c with { Simd = v });
+        _settings.Add(
+            Names.Switch("--exact", Use.Cpu, standard.Exact, "Turn off Winograd convolutions on the CPU. Slower, with smaller rounding errors."),
+            (c, v) => c with { Exact = v });
+        _settings.Add(
+            Names.Number("--device", Use.Cuda, standard.Device, Bounds.AtLeast(0), "Number of the GPU, counted from 0 as the driver does."),
+            (c, v) => c with { Device = v });
+        _settings.Add(
+            Names.Choice("--precision", Use.Cuda, standard.Precision, "Number format of activations, errors and products on the GPU. Sums and master weights are fp32; bf16 uses tensor cores."),
+            (c, v) => c with { Precision = v });
+        if (!training) return;
+        _settings.Add(
+            Names.Switch("--no-cuda-graph", Use.Cuda, !standard.CudaGraphs, "Launch each CUDA kernel by itself. Slower; use it to find the operation that fails, or the step at which the loss stops being finite."),
+            (c, v) => c with { CudaGraphs = !v });
+    }
+
+    /// <summary>All options.</summary>
+    public IEnumerable<Option> All => _settings;
+
+    /// <summary>More threads than any machine has processors for; each has a stack and scratch memory.</summary>
+    internal const int MostThreads = 1024;
+
+    /// <summary>A run with what was given. Where the command line chooses another backend than a configuration's, settings of
+    /// the configuration that the chosen one does not know are dropped.</summary>
+    public RunConfig Apply(ParseResult parsed, RunConfig config)
+    {
+        RunConfig asked = _settings.Apply(parsed, config), standard = new();
+        if (!Settings.IsGiven(parsed, _backend)) return asked;
+        if (asked.Backend is "cuda" or "reference")
+            asked = asked with { Threads = standard.Threads, Simd = standard.Simd, Exact = standard.Exact };
+        if (asked.Backend is "cpu" or "reference")
+            asked = asked with { Device = standard.Device, Precision = standard.Precision, CudaGraphs = standard.CudaGraphs };
+        return asked;
+    }
+
+    /// <summary>Makes the backend of some runs, and refuses options that it does not use.</summary>
+    /// <exception cref="UsageException">An option was given that the backend does not use.</exception>
+    public static Backend Open(ParseResult parsed, params IReadOnlyList<RunConfig> runs)
+    {
+        UnusedOptions.Refuse(parsed, runs);
+        Backend backend = runs[0].CreateBackend();
+        try
+        {
+            UnusedOptions.Refuse(parsed, [.. runs.Select(run => run with { Backend = backend.Name })]);
+            return backend;
+        }
+        catch
+        {
+            backend.Dispose();
+            throw;
+        }
+    }
+}

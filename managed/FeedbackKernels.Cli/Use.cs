@@ -1,0 +1,65 @@
+using System.CommandLine;
+using FeedbackKernels.Layers;
+using FeedbackKernels.Models;
+using FeedbackKernels.Rules;
+using FeedbackKernels.Runs;
+using FeedbackKernels.Training;
+
+namespace FeedbackKernels.Cli;
+
+/// <summary>What an option has an effect on. Every option declares it, and one that is given without effect is refused.</summary>
+/// <param name="Needs">What has to be chosen for the option to have an effect, as help texts name it.</param>
+/// <param name="Holds">Whether a run has chosen it.</param>
+internal sealed record Use(string Needs, Func<ParseResult, RunConfig, bool> Holds)
+{
+    /// <summary>The option always has an effect.</summary>
+    public static Use Always { get; } = new("", (_, _) => true);
+
+    /// <summary>A model with batch norms.</summary>
+    public static Use BatchNorms { get; } = OfModel("a --model with batch norms, such as resnet8", b => b is ConvSpec { Norm: not null } or ResidualSpec);
+
+    /// <summary>A model with residual blocks.</summary>
+    public static Use ResidualBlocks { get; } = OfModel("a --model with residual blocks, such as resnet8", b => b is ResidualSpec);
+
+    /// <summary>The CPU backend.</summary>
+    public static Use Cpu { get; } = Backend("cpu");
+
+    /// <summary>The CUDA backend.</summary>
+    public static Use Cuda { get; } = Backend("cuda");
+
+    /// <summary>One model.</summary>
+    public static Use Model(string name) => new($"--model {name}", (_, run) => run.Model == name);
+
+    /// <summary>Some schedules of the learning rate.</summary>
+    public static Use Schedule(params ScheduleKind[] kinds) =>
+        new($"--schedule {AnyOf(kinds.Select(Names.Of))}", (_, run) => kinds.Contains(run.Training.Schedule.Kind));
+
+    /// <summary>Some rules, as the rule of all layers or of some.</summary>
+    public static Use Rule(params string[] names) => new($"the rule {AnyOf(names)}", (_, run) => RulesOf(run).Any(r => names.Contains(r.Name)));
+
+    /// <summary>A rule with a setting.</summary>
+    public static Use Rule<TRule>(string needs, Func<TRule, bool> holds) where TRule : FeedbackRule =>
+        new(needs, (_, run) => RulesOf(run).OfType<TRule>().Any(holds));
+
+    /// <summary>Another option.</summary>
+    public static Use With(Option option) => new(option.Name, (parsed, _) => parsed.GetResult(option) is { Implicit: false });
+
+    // As long as the backend is still to be chosen, it may be either.
+    private static Use Backend(string name) => new($"--backend {name}", (_, run) => run.Backend == name || run.Backend == "auto");
+
+    private static Use OfModel(string needs, Func<BlockSpec, bool> holds) => new(needs, (_, run) => BlocksOf(run.Model).Any(holds));
+
+    private static IReadOnlyList<BlockSpec> BlocksOf(string model)
+    {
+        int size = ModelCatalog.UsualImageSize(model);
+        return ModelCatalog.Create(model, new MapShape(size, size, 3), ModelCatalog.UsualClasses(model)).Blocks;
+    }
+
+    private static IEnumerable<FeedbackRule> RulesOf(RunConfig run) => run.RuleFor.Select(e => e.Rule).Prepend(run.Rule);
+
+    private static string AnyOf(IEnumerable<string> names)
+    {
+        string[] all = [.. names];
+        return all.Length == 1 ? all[0] : $"{string.Join(", ", all[..^1])} or {all[^1]}";
+    }
+}

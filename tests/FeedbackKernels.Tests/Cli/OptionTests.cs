@@ -1,0 +1,310 @@
+using System.CommandLine;
+using System.Diagnostics;
+using FeedbackKernels.Interop;
+using FeedbackKernels.Tests.Cuda;
+
+namespace FeedbackKernels.Tests.Cli;
+
+/// <summary>Each option of each command, with a value that is not the default: it is found in config.json and in what ran. The
+/// options come from the parser, so that a new one without a case fails.</summary>
+[Collection(nameof(CommandLineTests))]
+public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionTests.Bench>
+{
+    private const string Usual =
+        "--model lenet --limit-train 64 --limit-test 32 --batch 16 --epochs 1 --align-every 0 --lr 0.1 --schedule cosine";
+
+    private static readonly OptionCase[] EvaluateCases =
+    [
+        new("--data mnist:{digits}-copy", (_, with) => Assert.Contains("digits-copy: top-1", with.Output), With: "{digits-run}"),
+        new("--limit-test 16", (_, with) => Assert.Contains(", 16 test images", with.Output), With: "{run}"),
+        new("--backend reference", (_, with) => Assert.StartsWith("backend reference: ", with.Output), With: "{run}"),
+        new("--threads 3", (_, with) => Assert.Contains("3 threads", with.Output), With: "{run}"),
+        new("--simd scalar", (_, with) => Assert.Contains("Scalar, 1 floats", with.Output), With: "{run}"),
+        new("--exact", (_, with) => Assert.Contains("no Winograd", with.Output), With: "{run}"),
+        new("--device 1", (_, with) => Assert.Contains(", device 1, ", with.Output), With: "{small-run}", Cuda: true),
+        new("--precision bf16", (_, with) => Assert.Contains("activations in bf16", with.Output), With: "{small-run}", Cuda: true),
+    ];
+
+    private static readonly OptionCase[] InfoCases =
+    [
+        new("--model mlp", (_, with) => Assert.Contains("\nmlp: images 32x32x3, 10 classes", with.Output)),
+        new("--hidden 16", (_, with) => Assert.Contains("49,338 parameters", with.Output), With: "--model mlp"),
+        new("--size 36", (_, with) => Assert.Contains("images 36x36x3", with.Output)),
+        new("--channels 1", (_, with) => Assert.Contains("images 32x32x1", with.Output)),
+        new("--classes 7", (_, with) => Assert.Contains("7 classes", with.Output)),
+        // Few images are no work for Winograd: other layers have other kernels.
+        new("--batch 1", (without, with) => Assert.NotEqual(without.Output, with.Output), With: "--model resnet20"),
+        new("--exact", (without, with) => Assert.Equal((true, false), (HasWinograd(without), HasWinograd(with))), With: "--model resnet20"),
+        new("--backend reference", (_, with) => Assert.StartsWith("backend reference: ", with.Output)),
+        new("--threads 3", (_, with) => Assert.Contains("3 threads", with.Output)),
+        new("--simd scalar", (_, with) => Assert.Contains("Scalar, 1 floats", with.Output)),
+        new("--device 1", (_, with) => Assert.Contains(", device 1, ", with.Output), Cuda: true),
+        new("--precision bf16", (_, with) => Assert.Contains("activations in bf16", with.Output), Cuda: true),
+    ];
+
+    /// <summary>Options with a test of their own.</summary>
+    private static readonly Dictionary<string, string> Elsewhere = new()
+    {
+        ["train --rule"] = nameof(The_rule_is_the_one_that_is_named),
+        ["compare --rules"] = nameof(Compare_gives_every_rule_the_same_start),
+        ["train --config"] = nameof(A_config_gives_every_setting_of_its_run),
+        ["compare --config"] = nameof(A_config_gives_every_setting_of_its_run),
+        ["train --out"] = nameof(Every_case_has_a_folder_of_its_own),
+        ["compare --out"] = nameof(Every_case_has_a_folder_of_its_own),
+        ["train --overwrite"] = nameof(Overwrite_lets_a_folder_be_used_again),
+        ["compare --overwrite"] = nameof(Overwrite_lets_a_folder_be_used_again),
+        ["evaluate --batch"] = nameof(Evaluate_plans_for_its_batch),
+        ["train --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
+        ["compare --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
+        ["evaluate --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
+        ["info --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
+    };
+
+    public static TheoryData<string, string, string> Cases()
+    {
+        var data = new TheoryData<string, string, string>();
+        foreach (string command in FeedbackProgram.Commands.Select(c => c.Name))
+        {
+            foreach (OptionCase c in CasesOf(command)) data.Add(command, c.Given, c.With);
+        }
+
+        return data;
+    }
+
+    [Fact]
+    public void Every_option_of_the_parser_has_a_case()
+    {
+        foreach (Command command in FeedbackProgram.Commands)
+        {
+            string[] options = [.. FeedbackProgram.OptionsOf(command).Where(o => o is not System.CommandLine.Help.HelpOption).Select(o => o.Name)];
+            foreach (string option in options)
+                Assert.True(Elsewhere.ContainsKey($"{command.Name} {option}") || CasesOf(command.Name).Any(c => c.Option == option), $"{command.Name} {option}: no case");
+            Assert.All(CasesOf(command.Name), c => Assert.Contains(c.Option, options));
+        }
+    }
+
+    [Theory, MemberData(nameof(Cases))]
+    public void An_option_is_kept_and_changes_what_runs(string command, string given, string with)
+    {
+        OptionCase option = CasesOf(command).First(c => c.Given == given && c.With == with);
+        if (option.Cuda) EmulatedDriver.Require();
+        Trial[] without = bench.Run(command, option.With, "", option.Cuda), changed = bench.Run(command, option.With, option.Given, option.Cuda);
+        Assert.Equal(without.Length, changed.Length);
+        foreach ((Trial before, Trial after) in without.Zip(changed))
+        {
+            option.Shows(before, after);
+            if (option.Config is null) continue;
+            Assert.Equal(bench.Fill(option.Value!), after.Config(option.Config));
+            // Not the default: the case would show nothing.
+            if (!option.Config.Contains(".0", StringComparison.Ordinal)) Assert.NotEqual(after.Config(option.Config), before.Config(option.Config));
+        }
+    }
+
+    [Theory]
+    [InlineData("kp", "kolen-pollack")]
+    [InlineData("feedback-alignment", "feedback-alignment")]
+    public void The_rule_is_the_one_that_is_named(string given, string name)
+    {
+        Trial without = Assert.Single(bench.Run("train", "", "", cuda: false)), with = Assert.Single(bench.Run("train", "", $"--rule {given}", cuda: false));
+        Assert.Equal(("backprop", name), (without.Config("rule.rule"), with.Config("rule.rule")));
+        OptionCase.OtherModel(without, with);
+    }
+
+    [Fact]
+    public void Compare_gives_every_rule_the_same_start()
+    {
+        // A learning rate of 0 leaves the initial weights, which are then the trained ones.
+        Trial[] still = bench.Run("compare", "", "--rules bp,fa,ss,dfa --lr 0", cuda: false);
+        Assert.Equal(4, still.Length);
+        Trial backprop = still.Single(r => r.Config("rule.rule") == "backprop");
+        Assert.NotEmpty(backprop.Tensors);
+        Assert.All(still, rule => Assert.All(backprop.Tensors, tensor => Assert.Equal(tensor.Value, rule.Tensors[tensor.Key])));
+        Assert.All(still, rule => Assert.Equal(backprop.Metrics[0][3], rule.Metrics[0][3]));
+        // The same as train's with that seed, and not those of another.
+        Trial[] other = bench.Run("compare", "", "--rules bp,fa --lr 0 --seed 7", cuda: false);
+        Assert.All(other[0].Tensors, tensor => Assert.Equal(tensor.Value, other[1].Tensors[tensor.Key]));
+        Assert.NotEqual(backprop.Model, other[0].Model);
+        Assert.Equal(other[0].Model, bench.Run("train", "", "--lr 0 --seed 7", cuda: false)[0].Model);
+        // The same images in the same order, too: a rule trains as it would alone.
+        Trial[] moving = bench.Run("compare", "", "--rules fa,bp", cuda: false);
+        Assert.Equal(bench.Run("train", "", "", cuda: false)[0].Model, moving.Single(r => r.Config("rule.rule") == "backprop").Model);
+        Assert.Equal(bench.Run("train", "", "--rule fa", cuda: false)[0].Model, moving.Single(r => r.Config("rule.rule") == "feedback-alignment").Model);
+    }
+
+    [Theory]
+    [InlineData("train", "--rule wm --mirror-warm-up 5 --augment crop-flip --lr 0.05 --seed 3")]
+    [InlineData("train", "--rule kp --kp-early-steps 3 --augment flip --normalize unit --schedule multi-step --milestones 0.5")]
+    [InlineData("compare", "--augment crop --schedule one-cycle --clip-norm 0.5")]
+    public void A_config_gives_every_setting_of_its_run(string command, string settings)
+    {
+        Trial[] first = bench.Run(command, "", settings, cuda: false);
+        string config = Path.Combine(first[0].Folder, "config.json");
+        string rules = command == "compare" ? " --rules bp,fa" : "";
+        Trial[] second = bench.Run(command, "", $"--config {config}{rules}", cuda: false, usual: "");
+        foreach ((Trial before, Trial after) in first.Zip(second))
+        {
+            Assert.Equal(before.Model, after.Model);
+            Assert.Equal(File.ReadAllText(Path.Combine(before.Folder, "config.json")), File.ReadAllText(Path.Combine(after.Folder, "config.json")));
+        }
+
+        // What stands beside it on the command line comes first.
+        Trial[] third = bench.Run(command, "", $"--config {config}{rules} --momentum 0.25", cuda: false, usual: "");
+        Assert.All(third, run => Assert.Equal("0.25", run.Config("training.momentum")));
+        Assert.Equal(first[0].Config("training.augmentation"), third[0].Config("training.augmentation"));
+        OptionCase.OtherModel(first[0], third[0]);
+    }
+
+    [Theory]
+    [InlineData("train")]
+    [InlineData("compare")]
+    public void Every_case_has_a_folder_of_its_own(string command)
+    {
+        Trial[] runs = bench.Run(command, "", "", cuda: false);
+        Assert.All(runs, run => Assert.True(File.Exists(Path.Combine(run.Folder, "summary.json"))));
+        Assert.Contains(command == "train" ? runs[0].Folder : Path.GetDirectoryName(runs[0].Folder)!, runs[0].Output);
+    }
+
+    [Theory]
+    [InlineData("train")]
+    [InlineData("compare")]
+    public void Overwrite_lets_a_folder_be_used_again(string command)
+    {
+        string folder = Path.Combine(bench.Folder, $"again-{command}");
+        string[] arguments = [command, .. Usual.Split(' '), .. command == "compare" ? (string[])["--rules", "bp"] : [], "--out", folder];
+        Assert.Equal(0, FeedbackProgram.Run(arguments).Code);
+        (int code, _, string error) = FeedbackProgram.Run(arguments);
+        Assert.NotEqual(0, code);
+        Assert.Contains("not empty", error);
+        Assert.Equal((0, ""), FeedbackProgram.Run([.. arguments, "--overwrite"]) is var (again, _, complaint) ? (again, complaint) : default);
+    }
+
+    [Fact]
+    public void Evaluate_plans_for_its_batch()
+    {
+        string run = bench.Fill("{run}");
+        string Evaluate(string batch) => FeedbackProgram.Run("evaluate", run, "--batch", batch) is (0, var output, "") ? output : "";
+        // The result is the same whatever the batch, but memory for it is planned.
+        Assert.Equal(Evaluate("5"), Evaluate("32"));
+        Assert.NotEmpty(Evaluate("5"));
+        (int code, _, string error) = FeedbackProgram.Run("evaluate", run, "--batch", "2000000000");
+        Assert.NotEqual(0, code);
+        Assert.Contains("2000000000", error);
+    }
+
+    [Theory]
+    [InlineData("train --data nowhere")]
+    [InlineData("compare --data nowhere")]
+    [InlineData("evaluate /not/there")]
+    [InlineData("info --backend nothing")]
+    public void Verbose_shows_where_an_error_occurred(string arguments)
+    {
+        Assert.DoesNotContain("   at ", FeedbackProgram.Run(arguments.Split(' ')).Error);
+        Assert.Contains("   at FeedbackKernels.", FeedbackProgram.Run([.. arguments.Split(' '), "--verbose"]).Error);
+    }
+
+    private static bool HasWinograd(Trial trial) => trial.Output.Contains(") Winograd", StringComparison.Ordinal);
+
+    private static OptionCase[] CasesOf(string command) => command switch
+    {
+        "evaluate" => EvaluateCases,
+        "info" => InfoCases,
+        _ => RunOptionCases.All,
+    };
+
+    /// <summary>Runs the program, each command line once.</summary>
+    public sealed class Bench : IDisposable
+    {
+        private readonly Dictionary<string, Trial[]> _done = [];
+
+        public Bench()
+        {
+            SmallDigits.Write(Digits);
+            SmallDigits.Write($"{Digits}-copy");
+        }
+
+        public string Folder { get; } = Directory.CreateTempSubdirectory("feedback-options").FullName;
+
+        private string Digits => Path.Combine(Folder, "digits");
+
+        public void Dispose() => Directory.Delete(Folder, recursive: true);
+
+        /// <summary>Puts folders in the place of their names.</summary>
+        public string Fill(string text)
+        {
+            text = text.Replace("{digits}", Digits, StringComparison.Ordinal);
+            if (text.Contains("{run}", StringComparison.Ordinal)) text = text.Replace("{run}", Run("train", "", "", cuda: false)[0].Folder, StringComparison.Ordinal);
+            if (text.Contains("{small-run}", StringComparison.Ordinal))
+                text = text.Replace("{small-run}", Run("train", "--model mlp --hidden 8", "", cuda: false)[0].Folder, StringComparison.Ordinal);
+            if (text.Contains("{digits-run}", StringComparison.Ordinal))
+                text = text.Replace("{digits-run}", Run("train", "--data mnist:{digits}", "", cuda: false)[0].Folder, StringComparison.Ordinal);
+            return text;
+        }
+
+        /// <summary>Runs a command with what is usual here, which <paramref name="with"/> and <paramref name="given"/> override. Of
+        /// <c>compare</c> one trial for each rule is returned; where a rule is given, the first alone.</summary>
+        internal Trial[] Run(string command, string with, string given, bool cuda, string? usual = null)
+        {
+            string key = $"{command} | {with} | {given} | {cuda} | {usual}";
+            if (_done.TryGetValue(key, out Trial[]? done)) return done;
+            bool trains = command is "train" or "compare";
+            var arguments = new List<string> { command };
+            Dictionary<string, string[]> options = Merge(
+                trains ? usual ?? Usual : "", with, given, cuda ? "--backend cuda" : "");
+            bool oneRule = false;
+            foreach ((string name, string[] values) in options)
+            {
+                if (name.Length == 0) arguments.AddRange(values);
+                else if (name == "--rule" && command == "compare")
+                {
+                    arguments.AddRange("--rules", $"{values[0]},bp");
+                    oneRule = true;
+                }
+                else arguments.AddRange([name, .. values]);
+            }
+
+            if (command == "compare" && !oneRule && !options.ContainsKey("--rules")) arguments.AddRange("--rules", "bp,fa");
+            string folder = Path.Combine(Folder, _done.Count.ToString());
+            if (trains) arguments.AddRange("--out", folder);
+            (int code, string output, string error) = cuda ? RunOnEmulator([.. arguments]) : FeedbackProgram.Run([.. arguments]);
+            Assert.Equal((0, ""), (code, error));
+            string[] folders = command != "compare" ? [folder] : [.. Directory.GetDirectories(folder).Order()];
+            if (oneRule) folders = [.. folders.Where(f => Path.GetFileName(f) != "backprop")];
+            Trial[] trials = [.. folders.Select(f => new Trial(command, f, output))];
+            _done.Add(key, trials);
+            return trials;
+        }
+
+        /// <summary>Options by name; those of a later text come in the place of an earlier one's.</summary>
+        private Dictionary<string, string[]> Merge(params string[] texts)
+        {
+            var options = new Dictionary<string, string[]>();
+            foreach (string text in texts)
+            {
+                string name = "";
+                foreach (string word in Fill(text).Split(' ', StringSplitOptions.RemoveEmptyEntries))
+                {
+                    if (word.StartsWith("--", StringComparison.Ordinal)) options[name = word] = [];
+                    else options[name] = [.. options.GetValueOrDefault(name, []), word];
+                }
+            }
+
+            return options;
+        }
+
+        private static (int Code, string Output, string Error) RunOnEmulator(string[] arguments)
+        {
+            var start = new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "feedback"), arguments)
+            {
+                RedirectStandardOutput = true,
+                RedirectStandardError = true,
+            };
+            start.Environment[CudaLibrary.EnvironmentVariable] = EmulatedDriver.Path;
+            start.Environment["FEEDBACK_EMULATED_DEVICES"] = "2";
+            using Process process = Process.Start(start)!;
+            Task<string> error = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
+            string output = process.StandardOutput.ReadToEnd();
+            process.WaitForExit();
+            return (process.ExitCode, output, error.Result);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+using static FeedbackKernels.Tests.Cli.OptionCase;
+
+namespace FeedbackKernels.Tests.Cli;
+
+/// <summary>The options of <c>train</c> and <c>compare</c>. Where nothing else is said, runs are 4 steps of LeNet at a learning
+/// rate of 0.1, which the cosine lets fall to almost nothing.</summary>
+internal static class RunOptionCases
+{
+    private const string Rate = "training.schedule", SmallNet = "--model mlp --hidden 8";
+
+    /// <summary>All but those that only one of the commands has.</summary>
+    public static OptionCase[] All => [.. Model, .. Training, .. Backend, .. Mirror, .. KolenPollack, .. OtherRules];
+
+    private static OptionCase[] Model =>
+    [
+        new("--model mlp", (_, with) => Assert.Equal((3072 * 1000 + 1000 + 1000 * 10 + 10).ToString(), with.Summary("parameters")), "model", "mlp"),
+        new("--norm-order conv-relu-bn", OtherModel, "normOrder", "conv-relu-bn", "--model resnet8"),
+        new("--zero-gamma", OtherModel, "zeroGamma", "True", "--model resnet8"),
+        new("--hidden 16", (_, with) => Assert.Equal((3072 * 16 + 16 + 16 * 10 + 10).ToString(), with.Summary("parameters")), "hidden", "16", "--model mlp"),
+        new("--data mnist:{digits}", ShowsDigits, "data", "mnist:{digits}"),
+        new("--limit-train 32", (_, with) => Assert.Equal(2, with.Steps), "limitTrain", "32"),
+        new("--limit-test 16", ShowsFewerTests, "limitTest", "16"),
+    ];
+
+    private static OptionCase[] Training =>
+    [
+        new("--epochs 3", (_, with) => Assert.Equal(3, with.Metrics.Length), "training.epochs", "3"),
+        new("--batch 32", (_, with) => Assert.Equal(2, with.Steps), "training.batch", "32"),
+        new("--lr 0.03", (_, with) => Assert.Equal(0.03, with.LearningRate, 1e-6), $"{Rate}.peak", "0.03", "--schedule constant"),
+        new("--schedule constant", (_, with) => Assert.Equal(0.1, with.LearningRate, 1e-6), $"{Rate}.kind", "constant"),
+        // Four of eight steps: halfway up to the peak.
+        new("--warm-up 2", (_, with) => Assert.Equal("0.05", with.Metrics[0][2]), $"{Rate}.warmUpEpochs", "2", "--schedule constant --epochs 2"),
+        new("--milestones 0.25", (_, with) => Assert.Equal(0.01, with.LearningRate, 1e-6), $"{Rate}.milestones.0", "0.25", "--schedule multi-step"),
+        // Twice: at the halves of the run that are usual.
+        new("--gamma 0.5", (_, with) => Assert.Equal(0.025, with.LearningRate, 1e-6), $"{Rate}.gamma", "0.5", "--schedule multi-step"),
+        new("--momentum 0.5", OtherModel, "training.momentum", "0.5"),
+        new("--nesterov false", OtherModel, "training.nesterov", "False"),
+        new("--weight-decay 0.01", OtherModel, "training.weightDecay", "0.01"),
+        new("--label-smoothing 0.25", OtherModel, "training.labelSmoothing", "0.25"),
+        new("--clip-norm 0.125", OtherModel, "training.clipNorm", "0.125"),
+        new("--augment flip", OtherModel, "training.augmentation", "flip"),
+        new("--normalize unit", OtherModel, "training.normalisation", "unit"),
+        new("--seed 5", ShowsSeed, "training.seed", "5"),
+        new("--align-every 1", (without, with) => Assert.Equal((0, 2 * 5), (without.Alignment.Length, with.Alignment.Length)), "training.alignEvery", "1"),
+        new("--rule-for conv2=ss", OtherModel, "ruleFor.0.rule.rule", "sign-symmetry"),
+    ];
+
+    private static OptionCase[] Backend =>
+    [
+        new("--backend reference", (_, with) => Assert.StartsWith("reference", with.Summary("backend")), "backend", "reference"),
+        new("--threads 3", (_, with) => Assert.Contains("3 threads", with.Summary("backend")), "threads", "3"),
+        new("--simd scalar", (_, with) => Assert.Contains("Scalar, 1 floats", with.Summary("backend")), "simd", "scalar"),
+        new("--exact", (_, with) => Assert.Contains("no Winograd", with.Summary("backend")), "exact", "True"),
+        new("--device 1", (_, with) => Assert.Contains(", device 1, ", with.Summary("backend")), "device", "1", SmallNet, Cuda: true),
+        new("--precision bf16", (_, with) => Assert.Contains("activations in bf16", with.Summary("backend")), "precision", "bf16", SmallNet, Cuda: true),
+        new("--no-cuda-graph", (_, with) => Assert.Contains("no graphs", with.Summary("backend")), "cudaGraphs", "False", SmallNet, Cuda: true),
+    ];
+
+    private static OptionCase[] Mirror => [.. new (string Given, string Path, string Value)[]
+    {
+        ("--mirror-samples 40", "samples", "40"), ("--mirror-noise gaussian", "noise", "gaussian"), ("--mirror-std 3", "noiseDeviation", "3"),
+        ("--mirror-rate 0.5", "rate", "0.5"), ("--mirror-every 3", "every", "3"), ("--mirror-warm-up 7", "warmUpSteps", "7"),
+        ("--mirror-form full-map", "form", "full-map"), ("--mirror-response relu", "reluResponse", "True"),
+    }.Select(c => new OptionCase(c.Given, OtherModel, $"rule.{c.Path}", c.Value, c.Given.Contains("warm-up", StringComparison.Ordinal) ? "--rule wm" : "--rule wm --mirror-warm-up 4"))];
+
+    private static OptionCase[] KolenPollack => [.. new (string Given, string Path, string Value)[]
+    {
+        ("--kp-decay 0.05", "decay", "0.05"), ("--kp-early-shrink 0.5", "earlyShrink", "0.5"), ("--kp-early in-training", "early", "in-training"),
+        ("--kp-early-steps 3", "earlySteps", "3"), ("--kp-form closed-form", "form", "closed-form"),
+    }.Select(c => new OptionCase(c.Given, OtherModel, $"rule.{c.Path}", c.Value, "--rule kp"))];
+
+    private static OptionCase[] OtherRules =>
+    [
+        new("--sign-magnitude fixed-random", OtherModel, "rule.magnitude", "fixed-random", "--rule ss"),
+        .. ((string[])["fa", "ss", "kp"]).Select(rule => new OptionCase("--feedback-init xavier", OtherModel, "rule.init", "xavier", $"--rule {rule}")),
+        .. ((string[])["fa", "ss", "kp", "dfa"]).Select(rule => new OptionCase("--feedback-scale 0.75", OtherModel, "rule.scale", "0.75", $"--rule {rule}")),
+        new("--direct-target channels", OtherModel, "rule.target", "channels", "--rule dfa"),
+    ];
+
+    // Grey images: one channel goes into the first filter.
+    private static void ShowsDigits(Trial without, Trial with)
+    {
+        Assert.NotEqual(without.Model.Length, with.Model.Length);
+        Assert.StartsWith("mnist:", with.Summary("data"));
+    }
+
+    private static void ShowsFewerTests(Trial without, Trial with)
+    {
+        Assert.Equal(without.Model, with.Model);
+        Assert.NotEqual(without.Metrics[0][5], with.Metrics[0][5]);
+        double right = 16 * double.Parse(with.Summary("testTop1"), System.Globalization.CultureInfo.InvariantCulture);
+        Assert.Equal(Math.Round(right), right, 1e-6);
+    }
+
+    private static void ShowsSeed(Trial without, Trial with)
+    {
+        OtherModel(without, with);
+        Assert.Equal("5", with.Summary("seed"));
+    }
+}

@@ -1,0 +1,52 @@
+using System.Buffers.Binary;
+using System.Globalization;
+using System.Text.Json;
+
+namespace FeedbackKernels.Tests.Cli;
+
+/// <summary>What a run of the program left behind.</summary>
+/// <param name="Command">Its command.</param>
+/// <param name="Folder">The folder it wrote; of <c>compare</c>, that of one rule. Not there for commands that write nothing.</param>
+/// <param name="Output">What it printed.</param>
+internal sealed record Trial(string Command, string Folder, string Output)
+{
+    /// <summary>The trained model.</summary>
+    public byte[] Model => File.ReadAllBytes(Path.Combine(Folder, "model.safetensors"));
+
+    /// <summary>The tensors of the model by name; feedback weights are among them where a rule has them.</summary>
+    public Dictionary<string, byte[]> Tensors
+    {
+        get
+        {
+            byte[] file = Model;
+            int header = 8 + (int)BinaryPrimitives.ReadInt64LittleEndian(file);
+            return JsonDocument.Parse(file.AsMemory(8, header - 8)).RootElement.EnumerateObject().Where(t => t.Name != "__metadata__").ToDictionary(
+                t => t.Name,
+                t => file[(header + t.Value.GetProperty("data_offsets")[0].GetInt32())..(header + t.Value.GetProperty("data_offsets")[1].GetInt32())]);
+        }
+    }
+
+    /// <summary>The lines of metrics.csv below its header.</summary>
+    public string[][] Metrics => [.. File.ReadAllLines(Path.Combine(Folder, "metrics.csv")).Skip(1).Select(l => l.Split(','))];
+
+    /// <summary>The lines of alignment.csv below its header.</summary>
+    public string[][] Alignment => [.. File.ReadAllLines(Path.Combine(Folder, "alignment.csv")).Skip(1).Select(l => l.Split(','))];
+
+    /// <summary>The last learning rate.</summary>
+    public double LearningRate => double.Parse(Metrics[^1][2], CultureInfo.InvariantCulture);
+
+    /// <summary>Training steps of the whole run.</summary>
+    public int Steps => int.Parse(Metrics[^1][1], CultureInfo.InvariantCulture);
+
+    /// <summary>A value of summary.json, as text.</summary>
+    public string Summary(string name) => FeedbackProgram.Json(Folder, "summary.json").GetProperty(name).ToString();
+
+    /// <summary>A value of config.json by its path, as text; arrays by number.</summary>
+    public string Config(string path)
+    {
+        JsonElement element = FeedbackProgram.Json(Folder, "config.json");
+        foreach (string name in path.Split('.'))
+            element = element.ValueKind == JsonValueKind.Array ? element[int.Parse(name, CultureInfo.InvariantCulture)] : element.GetProperty(name);
+        return element.ToString();
+    }
+}
