@@ -1,3 +1,5 @@
+using System.Text.Json.Serialization;
+
 namespace FeedbackKernels.Data;
 
 /// <summary>What tells one data set from another without reading all of it.</summary>
@@ -5,7 +7,7 @@ namespace FeedbackKernels.Data;
 /// the caller made.</param>
 /// <param name="Train">The training half; null where it was not opened.</param>
 /// <param name="Test">The test half; null where it was not opened.</param>
-public sealed record DataFingerprint(string Kind, SetFingerprint? Train, SetFingerprint? Test)
+public sealed record DataFingerprint([property: JsonRequired] string Kind, SetFingerprint? Train, SetFingerprint? Test)
 {
     /// <summary>Compares what is there with what a run had.</summary>
     /// <param name="other">The fingerprint of the run's data.</param>
@@ -28,11 +30,18 @@ public sealed record DataFingerprint(string Kind, SetFingerprint? Train, SetFing
 /// <param name="C">Channels of an image.</param>
 /// <param name="Classes">Number of classes.</param>
 /// <param name="Files">The files that it was read from; empty for images that are not from files.</param>
-public sealed record SetFingerprint(int Images, int H, int W, int C, int Classes, IReadOnlyList<FileFingerprint> Files)
+public sealed record SetFingerprint(
+    [property: JsonRequired] int Images,
+    [property: JsonRequired] int H,
+    [property: JsonRequired] int W,
+    [property: JsonRequired] int C,
+    [property: JsonRequired] int Classes,
+    IReadOnlyList<FileFingerprint> Files)
 {
     /// <summary>The files that it was read from, in the order in which they are read.</summary>
-    // JSON that lacks the list leaves it null.
-    public IReadOnlyList<FileFingerprint> Files { get; init; } = Files ?? [];
+    /// <exception cref="ArgumentException">The list is null or holds null.</exception>
+    [JsonRequired]
+    public IReadOnlyList<FileFingerprint> Files { get; init => field = RequireFiles(value); } = RequireFiles(Files);
 
     /// <inheritdoc/>
     public bool Equals(SetFingerprint? other) =>
@@ -43,6 +52,10 @@ public sealed record SetFingerprint(int Images, int H, int W, int C, int Classes
 
     internal static SetFingerprint Of(ImageSet images, IReadOnlyList<FileFingerprint> files) =>
         new(images.Count, images.Shape.H, images.Shape.W, images.Shape.C, images.Classes, files);
+
+    // A list in a file may hold null, whatever its type says.
+    private static IReadOnlyList<FileFingerprint> RequireFiles(IReadOnlyList<FileFingerprint> files) =>
+        files is not null && files.All(file => file is not null) ? files : throw new ArgumentException("files: null, wanted a list of files");
 
     internal IReadOnlyList<string> DifferencesFrom(SetFingerprint recorded, string half)
     {
@@ -67,7 +80,7 @@ public sealed record SetFingerprint(int Images, int H, int W, int C, int Classes
 /// <param name="Name">Its name, relative to the data set's folder, with <c>/</c> between folders.</param>
 /// <param name="Bytes">Its length as it is stored.</param>
 /// <param name="Sha256">SHA-256 of its content in lower-case hexadecimal; null for files above 1 MiB.</param>
-public sealed record FileFingerprint(string Name, long Bytes, string? Sha256)
+public sealed record FileFingerprint([property: JsonRequired] string Name, [property: JsonRequired] long Bytes, string? Sha256)
 {
     internal string? DifferenceFrom(FileFingerprint recorded)
     {

@@ -20,7 +20,7 @@ public static class SyntheticImages
     private const uint FirstTestImage = 1u << 30;
 
     /// <summary>Draws the images.</summary>
-    /// <param name="seed">Names them.</param>
+    /// <param name="seed">Seed of the random number generator.</param>
     /// <param name="trainImages">Training images; null for 10,000.</param>
     /// <param name="testImages">Test images; null for 2,000.</param>
     /// <exception cref="ArgumentException">There are more images than an array holds.</exception>
@@ -35,7 +35,7 @@ public static class SyntheticImages
     }
 
     /// <summary>Draws the test images alone.</summary>
-    /// <param name="seed">Names them.</param>
+    /// <param name="seed">Seed of the random number generator.</param>
     /// <param name="testImages">Test images; null for 2,000.</param>
     /// <exception cref="ArgumentException">There are more images than an array holds.</exception>
     public static TestSet CreateTest(ulong seed, int? testImages = null)

@@ -1,4 +1,5 @@
 using System.IO.Enumeration;
+using System.Text.Json.Serialization;
 using FeedbackKernels.Layers;
 
 namespace FeedbackKernels.Rules;
@@ -6,7 +7,7 @@ namespace FeedbackKernels.Rules;
 /// <summary>A rule for the layers whose name matches a pattern.</summary>
 /// <param name="Pattern">Layer name; * stands for any letters, ? for one.</param>
 /// <param name="Rule">The rule.</param>
-public sealed record RuleFor(string Pattern, FeedbackRule Rule);
+public sealed record RuleFor([property: JsonRequired] string Pattern, [property: JsonRequired] FeedbackRule Rule);
 
 /// <summary>The rules of a model: one for all layers, and exceptions, of which the last that matches counts.</summary>
 /// <param name="Default">The rule of layers that no exception matches.</param>
@@ -20,10 +21,12 @@ public sealed record RuleSet(FeedbackRule Default, IReadOnlyList<RuleFor> Except
     public FeedbackRule For(string layer) => Exceptions.LastOrDefault(e => Matches(e, layer))?.Rule ?? Default;
 
     /// <summary>Checks the settings of every rule, also of one that applies to no layer because a later one does.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">A setting is out of range.</exception>
+    /// <exception cref="ArgumentException">A setting is out of range, or an exception is null.</exception>
     public void Validate()
     {
         Default.Validate();
+        // A list in a file may hold null, whatever its type says.
+        if (Exceptions.Any(exception => exception is null)) throw new ArgumentException("ruleFor: an entry is null, wanted a pattern and a rule");
         foreach (RuleFor exception in Exceptions) exception.Rule.Validate();
     }
 

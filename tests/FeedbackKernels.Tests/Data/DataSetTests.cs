@@ -156,15 +156,21 @@ public sealed class DataSetTests : FolderTests
     }
 
     [Fact]
-    public void Fingerprints_come_back_from_json_equal_and_without_lists_they_have_none()
+    public void Fingerprints_come_back_from_json_equal_and_none_comes_back_in_part()
     {
         TestFiles.WriteMnist(Folder);
         DataFingerprint print = DataSet.Open($"mnist:{Folder}", 1).Fingerprint;
         string json = JsonSerializer.Serialize(print, FingerprintJson.Default.DataFingerprint);
         Assert.Equal(print, JsonSerializer.Deserialize(json, FingerprintJson.Default.DataFingerprint));
-        DataFingerprint bare = JsonSerializer.Deserialize("""{"Kind":"mnist","Test":{"Images":3}}""", FingerprintJson.Default.DataFingerprint)!;
-        Assert.Empty(bare.Test!.Files);
-        Assert.NotEmpty(print.DifferencesFrom(bare));
+        // What is missing is not taken for zero.
+        string[] wrong =
+        [
+            """{"Test":null}""", """{"Kind":"mnist","Test":{"Images":3}}""", """{"Kind":"m","Train":{"Images":1,"H":1,"W":1,"C":1,"Classes":1,"Files":[{"Name":"a"}]}}""",
+            """{"Kind":"m","Train":{"Images":1,"H":1,"W":1,"C":1,"Classes":1}}""",
+        ];
+        Assert.All(wrong, text => Assert.Throws<JsonException>(() => JsonSerializer.Deserialize(text, FingerprintJson.Default.DataFingerprint)));
+        string nothing = """{"Kind":"m","Train":{"Images":1,"H":1,"W":1,"C":1,"Classes":1,"Files":[null]}}""";
+        Assert.Throws<ArgumentException>(() => JsonSerializer.Deserialize(nothing, FingerprintJson.Default.DataFingerprint));
     }
 
     [Fact]

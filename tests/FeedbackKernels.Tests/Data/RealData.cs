@@ -3,7 +3,7 @@ namespace FeedbackKernels.Tests.Data;
 /// <summary>Real data sets, where the environment variable FEEDBACK_DATA says they are.</summary>
 internal static class RealData
 {
-    /// <summary>A folder of real data; skips the test where it is not to be had.</summary>
+    /// <summary>A folder of real data; skips the test where it does not exist.</summary>
     public static string Require(string folder)
     {
         string? root = Environment.GetEnvironmentVariable("FEEDBACK_DATA");

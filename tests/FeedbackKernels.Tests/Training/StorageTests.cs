@@ -79,6 +79,9 @@ public sealed class StorageTests : IDisposable
     [InlineData("""{"training":null}""", "training")]
     [InlineData("""{"training":{"epochs":"many"}}""", "epochs")]
     [InlineData("""{"model":"lenet","model":"mlp"}""", "model")]
+    [InlineData("""{"ruleFor":[null]}""", "ruleFor")]
+    [InlineData("""{"ruleFor":[{"rule":{"rule":"backprop"}}]}""", "pattern")]
+    [InlineData("""{"dataFingerprint":{"train":null,"test":null}}""", "kind")]
     [InlineData("""[1]""", "not a JSON object")]
     [InlineData("""{"model":""", "not a run's configuration")]
     public void A_configuration_that_is_none_is_refused_by_name(string text, string part)
