@@ -9,7 +9,7 @@ namespace FeedbackKernels.Data;
 /// </summary>
 internal sealed class GzipReader : ForwardReader
 {
-    private const int HeaderBytes = 10, TrailerBytes = 8, FineBytes = 16 * 1024;
+    private const int HeaderBytes = 10, TrailerBytes = 8, FineBytes = 64, MiddlePiece = 128, DrainBytes = 16 * 1024;
     private const byte Deflate = 8;
 
     private readonly FileStream _file;
@@ -62,7 +62,7 @@ internal sealed class GzipReader : ForwardReader
         if (header[2] != Deflate) throw Damaged(first + 2, $"compression method {header[2]}, expected {Deflate} (deflate)");
         SkipOptions((HeaderFlags)header[3], first + 3, ref checksum);
         (_start, _checksum, _length) = (_file.Position, 0, 0);
-        (_member, _feed) = Inflater(_file.Length - FineBytes);
+        (_member, _feed) = Inflater(_file.Length - FineBytes, piece: 1);
         return true;
     }
 
@@ -123,23 +123,28 @@ internal sealed class GzipReader : ForwardReader
     }
 
     /// <summary>The inflater takes its input by the buffer and does not say how much of the last one it used: where a member
-    /// ends is found by giving it that one again, byte by byte.</summary>
-    private long FindEnd(long fineFrom)
+    /// ends is found by giving it that one again, in small pieces, and the last of these byte by byte.</summary>
+    private long FindEnd(long from)
     {
-        _file.Position = _start;
-        (DeflateStream member, _) = Inflater(fineFrom);
-        using (member)
+        var ignored = new byte[DrainBytes];
+        foreach (int piece in (ReadOnlySpan<int>)[MiddlePiece, 1])
         {
-            var ignored = new byte[FineBytes];
-            while (member.Read(ignored) > 0) { }
+            _file.Position = _start;
+            (DeflateStream member, Feed feed) = Inflater(from, piece);
+            using (member)
+            {
+                while (member.Read(ignored) > 0) { }
+            }
+
+            from = feed.LastStart;
         }
 
         return _file.Position;
     }
 
-    private (DeflateStream Member, Feed Feed) Inflater(long fineFrom)
+    private (DeflateStream Member, Feed Feed) Inflater(long fineFrom, int piece)
     {
-        var feed = new Feed(_file, fineFrom);
+        var feed = new Feed(_file, fineFrom, piece);
         return (new DeflateStream(feed, CompressionMode.Decompress, leaveOpen: true), feed);
     }
 
@@ -163,8 +168,8 @@ internal sealed class GzipReader : ForwardReader
         All = 31,
     }
 
-    /// <summary>The file as the inflater reads it: by the buffer up to a place, from there on byte by byte.</summary>
-    private sealed class Feed(FileStream file, long fineFrom) : ForwardReader
+    /// <summary>The file as the inflater reads it: by the buffer up to a place, from there on in pieces.</summary>
+    private sealed class Feed(FileStream file, long fineFrom, int piece) : ForwardReader
     {
         /// <summary>Whether the inflater asked for more than there is.</summary>
         public bool Ended { get; private set; }
@@ -173,12 +178,12 @@ internal sealed class GzipReader : ForwardReader
         public long LastStart { get; private set; }
 
         /// <summary>Whether the last read gave one byte, so that the file's position is where the inflater ended.</summary>
-        public bool EndsExactly => LastStart >= fineFrom;
+        public bool EndsExactly => piece == 1 && LastStart >= fineFrom;
 
         public override int Read(Span<byte> buffer)
         {
             LastStart = file.Position;
-            int count = LastStart < fineFrom ? (int)Math.Min(buffer.Length, fineFrom - LastStart) : 1;
+            int count = LastStart < fineFrom ? (int)Math.Min(buffer.Length, fineFrom - LastStart) : piece;
             int read = file.Read(buffer[..count]);
             Ended |= read == 0;
             return read;

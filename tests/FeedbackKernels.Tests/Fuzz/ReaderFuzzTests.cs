@@ -1,0 +1,244 @@
+using System.Buffers.Binary;
+using System.Collections.Concurrent;
+using System.Globalization;
+using System.Text;
+using CsCheck;
+using FeedbackKernels.Data;
+using FeedbackKernels.Layers;
+using FeedbackKernels.Rules;
+using FeedbackKernels.Runs;
+using FeedbackKernels.Storage;
+using FeedbackKernels.Tests.Data;
+
+namespace FeedbackKernels.Tests.Fuzz;
+
+/// <summary>
+/// Files changed at random: a reader gives what the file says, or one of the documented exceptions; it does not hang, and takes no
+/// more memory than a small multiple of the file. The environment variable FEEDBACK_FUZZ sets the number of files of each format.
+/// </summary>
+public sealed class ReaderFuzzTests : FolderTests
+{
+    private const int DefaultFiles = 2000, MostMutations = 4;
+    private const long MemoryFactor = 64, MemoryConstant = 1 << 20;
+
+    private static readonly TimeSpan TimeLimit = TimeSpan.FromSeconds(20);
+
+    private static readonly long Files = long.TryParse(Environment.GetEnvironmentVariable("FEEDBACK_FUZZ"), CultureInfo.InvariantCulture, out long files) ? files : DefaultFiles;
+
+    private readonly ConcurrentBag<string> _folders = [];
+    private int _folderCount, _loaded;
+
+    [Fact]
+    public void Idx()
+    {
+        byte[][] images = [TestFiles.IdxImages(30, 6, 5), TestFiles.IdxImages(12, 28, 28), TestFiles.IdxImages(1, 1, 1)];
+        byte[][] labels = [TestFiles.Digits(30), TestFiles.Digits(12), TestFiles.IdxLabels(0)];
+        Sample(
+            Gen.OneOf(
+                Mutated(images).Select(file => (file, name: "train-images-idx3-ubyte")),
+                Mutated(labels).Select(file => (file, name: "t10k-labels-idx1-ubyte"))),
+            folder => TestFiles.WriteMnist(folder),
+            ReadIdx);
+    }
+
+    [Fact]
+    public void Gzip()
+    {
+        byte[][] plain = [TestFiles.IdxImages(30, 6, 5), TestFiles.IdxImages(12, 28, 28)];
+        byte[] options = [0x1F, 0x8B, 8, 4 | 8 | 16, 0, 0, 0, 0, 0, 3, 3, 0, 1, 2, 3, .. "name"u8, 0, .. "comment"u8, 0, .. TestFiles.Gzip(plain[0])[10..]];
+        byte[][] compressed = [TestFiles.Gzip(plain[0]), TestFiles.Gzip(plain[1]), [.. TestFiles.Gzip(plain[0][..100]), .. TestFiles.Gzip(plain[0][100..])], options];
+        Gen<byte[]> any = Gen.OneOf(Mutated(compressed), Mutated(plain).Select(file => TestFiles.Gzip(file)));
+        Sample(any.Select(file => (file, name: "train-images-idx3-ubyte.gz")), WriteWithoutTrainImages, ReadCompressedIdx);
+
+        static void WriteWithoutTrainImages(string folder)
+        {
+            TestFiles.WriteMnist(folder);
+            File.Delete(Path.Combine(folder, "train-images-idx3-ubyte"));
+        }
+    }
+
+    [Fact]
+    public void Cifar10Files()
+    {
+        byte[][] files = [TestFiles.CifarRecords(1, 1, _ => [3]), TestFiles.CifarRecords(2, 9, i => [(byte)i]), [.. "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n"u8]];
+        var names = (string[])["data_batch_2.bin", "test_batch.bin", "batches.meta.txt"];
+        Sample(
+            Gen.Select(Mutated(files), Gen.Int[0, names.Length - 1], (file, name) => (file, names[name])),
+            folder => TestFiles.WriteCifar10(folder, 1),
+            (folder, _, _) => RequireWhole(Cifar10.Format(1).Read(folder), 5, 1, 10));
+    }
+
+    [Fact]
+    public void Cifar100Files()
+    {
+        byte[][] files = [TestFiles.CifarRecords(2, 1, i => [(byte)i, (byte)(99 - i)]), TestFiles.CifarRecords(1, 9, _ => [19, 99]), [.. Encoding.UTF8.GetBytes(string.Join('\n', Enumerable.Range(0, 20)))]];
+        var names = (string[])["train.bin", "test.bin", "coarse_label_names.txt"];
+        Sample(
+            Gen.Select(Mutated(files), Gen.Int[0, names.Length - 1], (file, name) => (file, names[name])),
+            folder => TestFiles.WriteCifar100(folder, 2, 1),
+            (folder, _, _) => RequireWhole(Cifar100.Format(coarse: true, 2, 1).Read(folder), 2, 1, 20));
+    }
+
+    [Fact]
+    public void SafeTensorsFiles()
+    {
+        byte[][] files = [Tensors([("a", [2, 3]), ("b.c", [1]), ("empty", [0, 4]), ("d", [])]), Tensors([("w", [3, 3, 2, 2])]), Tensors([])];
+        Gen<byte[]> headers = Gen.Select(Gen.Int[0, files.Length - 1], JsonMutation.Any.Array[1, 3]).Select((index, mutations) => MutateHeader(files[index], mutations));
+        Sample(Gen.OneOf(Mutated(files), headers).Select(file => (file, name: "model.safetensors")), _ => { }, ReadTensors);
+    }
+
+    [Fact]
+    public void Configurations()
+    {
+        byte[][] files = [.. Configs().Select((config, i) => { string path = Path.Combine(Folder, $"{i}.json"); config.Write(path); return File.ReadAllBytes(path); })];
+        Gen<byte[]> changed = Gen.Select(Gen.Int[0, files.Length - 1], JsonMutation.Any.Array[1, 3])
+            .Select((index, mutations) => Encoding.UTF8.GetBytes(mutations.Aggregate(Encoding.UTF8.GetString(files[index]), (text, mutation) => mutation.Apply(text))));
+        Sample(Gen.OneOf(Mutated(files), changed).Select(file => (file, name: "config.json")), _ => { }, ReadConfig);
+
+        static IEnumerable<RunConfig> Configs() =>
+        [
+            new RunConfig(),
+            new RunConfig { Rule = new WeightMirror(), RuleFor = [new RuleFor("fc*", new KolenPollack())], LimitTest = 5 },
+            new RunConfig { Rule = new DirectFeedbackAlignment(), Simd = FeedbackKernels.Interop.SimdLevel.Avx2, NormOrder = Enum.GetValues<NormOrder>()[^1] },
+        ];
+    }
+
+    private static void ReadIdx(string folder, string name, byte[] file)
+    {
+        DataSet data = Mnist.Read(folder);
+        ImageSet changed = name.StartsWith("train", StringComparison.Ordinal) ? data.Train : data.Test;
+        Assert.Equal(BinaryPrimitives.ReadUInt32BigEndian(file.AsSpan(4)), (uint)changed.Count);
+        if (name.Contains("images", StringComparison.Ordinal)) Assert.Equal(file[16..], changed.Pixels);
+        else Assert.Equal(file[8..].Select(label => (int)label), changed.Labels);
+        RequireWhole(data, data.Train.Count, data.Test.Count, data.Train.Classes);
+    }
+
+    private static void ReadCompressedIdx(string folder, string name, byte[] file)
+    {
+        DataSet data = Mnist.Read(folder);
+        RequireWhole(data, 30, 20, 10);
+    }
+
+    private static void RequireWhole(DataSet data, int train, int test, int classes)
+    {
+        Assert.Equal((train, test), (data.Train.Count, data.Test.Count));
+        foreach (ImageSet half in (ImageSet[])[data.Train, data.Test])
+        {
+            Assert.Equal(classes, half.Classes);
+            Assert.Equal((long)half.Count * half.Shape.H * half.Shape.W * half.Shape.C, half.Pixels.LongLength);
+            Assert.All(half.Labels, label => Assert.InRange(label, 0, classes - 1));
+        }
+
+        Assert.Equal(data.Train.Shape, data.Test.Shape);
+        Assert.Equal(classes, data.ClassNames.Count);
+    }
+
+    private static void ReadTensors(string folder, string name, byte[] file)
+    {
+        using SafeTensorsFile tensors = SafeTensorsFile.Open(Path.Combine(folder, name));
+        long end = 8 + BinaryPrimitives.ReadInt64LittleEndian(file);
+        foreach (TensorEntry tensor in tensors.Tensors.Values.OrderBy(tensor => tensor.Offset).ThenBy(tensor => tensor.Bytes))
+        {
+            Assert.Equal(end, tensor.Offset);
+            end += tensor.Bytes;
+            if (tensor.Type != "F32" || tensor.Sizes.Any(size => size > int.MaxValue)) continue;
+            StoredTensor loaded = tensors.Load(tensor.Name);
+            Assert.Equal(tensor.Bytes, 4L * loaded.Values.Length);
+            Assert.Equal(loaded.Values.LongLength, loaded.Sizes.Aggregate(1L, (product, size) => product * size));
+        }
+
+        Assert.Equal(file.Length, end);
+    }
+
+    private static void ReadConfig(string folder, string name, byte[] file)
+    {
+        RunConfig config = RunConfig.Read(Path.Combine(folder, name));
+        Assert.NotNull(config.Training.Schedule);
+        Assert.NotNull(config.Rules);
+        // What was understood can be written, and means the same.
+        string again = Path.Combine(folder, "again.json"), third = Path.Combine(folder, "third.json");
+        config.Write(again);
+        RunConfig.Read(again).Write(third);
+        Assert.Equal(File.ReadAllText(again), File.ReadAllText(third));
+    }
+
+    private byte[] Tensors((string Name, int[] Sizes)[] tensors)
+    {
+        string path = Path.Combine(Folder, "base.safetensors");
+        SafeTensors.Write(
+            path, [.. tensors.Select(t => (t.Name, (IReadOnlyList<int>)t.Sizes, new float[t.Sizes.Aggregate(1, (product, size) => product * size)]))],
+            new Dictionary<string, string> { ["format"] = "test" });
+        return File.ReadAllBytes(path);
+    }
+
+    private static byte[] MutateHeader(byte[] file, JsonMutation[] mutations)
+    {
+        var length = (int)BinaryPrimitives.ReadInt64LittleEndian(file);
+        string header = Encoding.UTF8.GetString(file, 8, length);
+        byte[] changed = Encoding.UTF8.GetBytes(mutations.Aggregate(header, (text, mutation) => mutation.Apply(text)));
+        return [.. BitConverter.GetBytes((long)changed.Length), .. changed, .. file[(8 + length)..]];
+    }
+
+    private static Gen<byte[]> Mutated(byte[][] files) =>
+        Gen.Select(Gen.Int[0, files.Length - 1], Gen.Int[0, files.Length - 1], Mutation.Any.Array[1, MostMutations]).Select((index, other, mutations) =>
+            mutations.Aggregate(files[index], (file, mutation) => mutation.Apply(file, files[other])));
+
+    /// <summary>Reads many files. Each thread has a folder of its own, in which one file is replaced at a time.</summary>
+    private void Sample(Gen<(byte[] File, string Name)> files, Action<string> fill, Action<string, string, byte[]> read)
+    {
+        _folders.Clear();
+        // The first run of the code takes memory for itself.
+        Try(read, Rent(fill), "warm-up", []);
+        files.Sample(
+            sample =>
+            {
+                string folder = Rent(fill);
+                string path = Path.Combine(folder, sample.Name), kept = path + ".kept";
+                bool replaces = File.Exists(path);
+                if (replaces) File.Move(path, kept);
+                File.WriteAllBytes(path, sample.File);
+                Task<(Exception? Error, long Allocated)> task = Task.Run(() => Try(read, folder, sample.Name, sample.File));
+                if (!task.Wait(TimeLimit)) Assert.Fail($"not read after {TimeLimit}: {Shown(sample)}");
+                if (task.Result.Error is { } error) Assert.Fail($"{error} at {Shown(sample)}");
+                long limit = MemoryFactor * sample.File.Length + MemoryConstant;
+                Assert.True(task.Result.Allocated <= limit, $"{task.Result.Allocated} bytes taken, at most {limit} expected, at {Shown(sample)}");
+                if (replaces) File.Move(kept, path, overwrite: true);
+                else File.Delete(path);
+                _folders.Add(folder);
+            },
+            iter: Files);
+        TestContext.Current.TestOutputHelper?.WriteLine($"{Files} files, {_loaded} of them loaded");
+        // Mutations that nothing survives, or that change nothing, test little.
+        Assert.InRange(_loaded, 1, Files - 1);
+    }
+
+    private (Exception? Error, long Allocated) Try(Action<string, string, byte[]> read, string folder, string name, byte[] file)
+    {
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        try
+        {
+            read(folder, name, file);
+            Interlocked.Increment(ref _loaded);
+            return (null, GC.GetAllocatedBytesForCurrentThread() - before);
+        }
+        catch (Exception e) when (e is InvalidDataException or IOException)
+        {
+            return (null, GC.GetAllocatedBytesForCurrentThread() - before);
+        }
+        catch (Exception e)
+        {
+            return (e, 0);
+        }
+    }
+
+    private string Rent(Action<string> fill)
+    {
+        if (_folders.TryTake(out string? folder)) return folder;
+        folder = Directory.CreateDirectory(Path.Combine(Folder, $"thread{Interlocked.Increment(ref _folderCount)}")).FullName;
+        fill(folder);
+        return folder;
+    }
+
+    private static string Shown((byte[] File, string Name) sample) =>
+        $"{sample.Name}, {sample.File.Length} bytes: {Convert.ToBase64String(sample.File.AsSpan(0, Math.Min(sample.File.Length, 3000)))}";
+}
