@@ -17,7 +17,7 @@ public sealed class SpellingTests
     [InlineData("--epochs 3", "unknown option '--epochs'; `feedback --help` lists the options")]
     [InlineData("train --epoch 3", "unknown option '--epoch'; did you mean '--epochs'? `feedback train --help` lists the options")]
     [InlineData("train -epochs 3", "unknown option '-epochs'; did you mean '--epochs'? `feedback train --help` lists the options")]
-    [InlineData("train --bacth=3", "unknown option '--bacth=3'; did you mean '--batch'? `feedback train --help` lists the options")]
+    [InlineData("train --bacth=3", "unknown option '--bacth'; did you mean '--batch'? `feedback train --help` lists the options")]
     [InlineData("train --milestones 0.5 --gama 0.1", "unknown option '--gama'; did you mean '--gamma'? `feedback train --help` lists the options")]
     [InlineData("train --out --overwite", "unknown option '--overwite'; did you mean '--overwrite'? `feedback train --help` lists the options")]
     [InlineData("evaluate --bach 3 run", "unknown option '--bach'; did you mean '--batch'? `feedback evaluate --help` lists the options")]

@@ -9,7 +9,7 @@ namespace FeedbackKernels.Tests.Cli;
 /// <summary>Terminals of every width: numbers are whole, and a run ends.</summary>
 public sealed partial class TerminalWidthTests
 {
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(60);
 
     public static TheoryData<int> Widths() => [.. Enumerable.Range(1, 200)];
 

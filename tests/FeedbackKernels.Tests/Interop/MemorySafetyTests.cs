@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Tests.Conformance;
 using FeedbackKernels.Tests.Cuda;
