@@ -1,4 +1,3 @@
-using System.Reflection;
 using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Tests.Interop.Operations;
