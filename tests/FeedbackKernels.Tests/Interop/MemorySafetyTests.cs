@@ -37,6 +37,44 @@ public unsafe class MemorySafetyTests
     }
 
     [Fact]
+    public void A_buffer_that_is_disposed_while_a_copy_is_queued_is_freed_after_it()
+    {
+        using var backend = new ProbeBackend(ElementType.Float32);
+        using Readback readback = backend.CreateReadback(8, "copy");
+        DeviceBuffer x = backend.Allocate(8, "x");
+        int released = -1;
+        backend.Within = () =>
+        {
+            x.Dispose();
+            released = backend.Released;
+        };
+        readback.Queue(x, 8);
+        Assert.Equal((0, 1), (released, backend.Released));
+    }
+
+    [Fact]
+    public void A_slice_and_a_view_keep_the_memory_of_a_buffer_that_nobody_else_holds()
+    {
+        using var backend = new ProbeBackend(ElementType.Float32);
+        (DeviceBuffer slice, BufferView[] view) = Make(backend);
+        Collect();
+        Assert.Equal(0, backend.Released);
+        backend.Fill(slice, 1);
+        backend.Fill(view[0], 1);
+        GC.KeepAlive(slice);
+        GC.KeepAlive(view);
+
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        static (DeviceBuffer, BufferView[]) Make(ProbeBackend backend) => (backend.Allocate(8, "x").Slice(2, 3), [backend.Allocate(8, "y")]);
+
+        static void Collect()
+        {
+            GC.Collect();
+            GC.WaitForPendingFinalizers();
+        }
+    }
+
+    [Fact]
     public void A_buffer_that_is_disposed_when_a_call_is_refused_is_freed_too()
     {
         using var backend = new ProbeBackend(ElementType.Float32);

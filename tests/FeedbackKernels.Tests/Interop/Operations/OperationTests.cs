@@ -9,7 +9,6 @@ namespace FeedbackKernels.Tests.Interop.Operations;
 /// Every public operation of every backend: a valid call passes, each call with one wrong argument is refused with the exception that
 /// is documented, and after it all buffers have the bits that they had. The calls are derived from <see cref="OperationCases"/>.
 /// </summary>
-[Trait("Category", "Conformance")]
 public class OperationTests
 {
     /// <summary>The table is written to tests/README.md where this is set, and compared with what stands there otherwise.</summary>
