@@ -23,7 +23,7 @@ internal sealed class BackendOptions
             },
             (c, v) => c with { Backend = v });
         _settings.Add(
-            Names.Number("--threads", Use.Cpu, standard.Threads, new Bounds(0, MostThreads), "Threads of the CPU backend. 0 for one a processor."),
+            Names.Number("--threads", Use.Cpu, standard.Threads, new Bounds(0, CpuBackend.MostThreads), "Threads of the CPU backend. 0 for one a processor."),
             (c, v) => c with { Threads = v });
         _settings.Add(
             Names.OptionalChoice<SimdLevel>("--simd", Use.Cpu, "Vector width of the CPU backend. [default: the widest of this machine]"),
@@ -45,9 +45,6 @@ internal sealed class BackendOptions
 
     /// <summary>All options.</summary>
     public IEnumerable<Option> All => _settings;
-
-    /// <summary>More threads than any machine has processors for; each has a stack and scratch memory.</summary>
-    internal const int MostThreads = 1024;
 
     /// <summary>A run with what was given. Where the command line chooses another backend than a configuration's, settings of
     /// the configuration that the chosen one does not know are dropped.</summary>

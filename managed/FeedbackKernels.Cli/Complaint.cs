@@ -30,7 +30,7 @@ internal static class Complaint
     private static string? UnknownOption(ParseResult parsed)
     {
         IEnumerable<string> arguments = parsed.Tokens.TakeWhile(t => t.Type != TokenType.DoubleDash).Where(t => t.Type == TokenType.Argument).Select(t => t.Value);
-        string? word = arguments.Concat(parsed.UnmatchedTokens).FirstOrDefault(IsOption);
+        string? word = arguments.Concat(parsed.UnmatchedTokens).FirstOrDefault(IsOption)?.Split('=')[0];
         if (word is null) return null;
         Command command = parsed.CommandResult.Command;
         IEnumerable<string> names = command.Options.Concat(parsed.RootCommandResult.Command.Options.Where(o => o.Recursive)).Select(o => o.Name);

@@ -8,15 +8,24 @@ namespace FeedbackKernels.Cli;
 /// <summary>Shows a run on the console: a bar an epoch on a terminal, plain lines elsewhere.</summary>
 internal static class ConsoleProgress
 {
-    /// <summary>Carries out a run that reports to an observer.</summary>
-    public static T Show<T>(int epochs, Func<ITrainingObserver, T> run) =>
-        Terminal.IsInteractive ? ShowBars(Terminal.Open(), epochs, run) : run(new Lines(epochs));
+    // Below this plain lines, which a terminal wraps without losing anything; from WithBar on there is room for a bar.
+    private const int Narrowest = 80, WithBar = 100;
 
-    /// <summary>The same on a terminal.</summary>
-    public static T ShowBars<T>(IAnsiConsole terminal, int epochs, Func<ITrainingObserver, T> run) => terminal.Progress()
-        .AutoClear(false)
-        .Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn { Width = 16 }, new RemainingTimeColumn())
-        .Start(context => run(new Bars(context, epochs)));
+    /// <summary>Carries out a run that reports to an observer.</summary>
+    public static T Show<T>(int epochs, Func<ITrainingObserver, T> run) => Show(Terminal.Open(), epochs, run);
+
+    /// <summary>The same on a console of the caller's.</summary>
+    public static T Show<T>(IAnsiConsole terminal, int epochs, Func<ITrainingObserver, T> run)
+    {
+        int width = terminal.Profile.Width;
+        if (!terminal.Profile.Capabilities.Interactive || width < Narrowest) return run(new Lines(epochs, terminal.Profile.Out.Writer));
+        ProgressColumn[] columns = width < WithBar
+            ? [new TaskDescriptionColumn { Alignment = Justify.Left }, new RemainingTimeColumn()]
+            : [new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn { Width = 16 }, new RemainingTimeColumn()];
+        // The other columns, and a blank between two.
+        int room = width - (width < WithBar ? 9 : 26);
+        return terminal.Progress().AutoClear(false).Columns(columns).Start(context => run(new Bars(context, epochs, room)));
+    }
 
     private static string Result(EpochReport report, int epochs) => string.Create(
         CultureInfo.InvariantCulture,
@@ -31,7 +40,7 @@ internal static class ConsoleProgress
         return string.Create(CultureInfo.InvariantCulture, $"{own}error angle mean {deltas.Average():F1}°, largest {deltas.Max():F1}°");
     }
 
-    private sealed class Lines(int epochs) : ITrainingObserver
+    private sealed class Lines(int epochs, TextWriter output) : ITrainingObserver
     {
         // Long epochs would leave a log without a sign of life.
         private static readonly TimeSpan Pause = TimeSpan.FromSeconds(30);
@@ -42,7 +51,7 @@ internal static class ConsoleProgress
         {
             if (Stopwatch.GetElapsedTime(_last) < Pause) return;
             _last = Stopwatch.GetTimestamp();
-            Console.WriteLine(string.Create(
+            output.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,
                 $"  epoch {report.Epoch}/{epochs}, step {report.Step}/{report.StepsInEpoch}: loss {report.Loss:F3}, train {100 * report.Top1:F2} %, {report.ImagesPerSecond:F0} images/s"));
         }
@@ -50,23 +59,23 @@ internal static class ConsoleProgress
         public void OnEpoch(EpochReport report)
         {
             _last = Stopwatch.GetTimestamp();
-            Console.WriteLine(Result(report, epochs));
+            output.WriteLine(Result(report, epochs));
         }
 
         public void OnAlignment(IReadOnlyList<LayerAlignment> layers)
         {
-            if (Angles(layers) is { } angles) Console.WriteLine($"  {angles}");
+            if (Angles(layers) is { } angles) output.WriteLine($"  {angles}");
         }
     }
 
-    private sealed class Bars(ProgressContext context, int epochs) : ITrainingObserver
+    private sealed class Bars(ProgressContext context, int epochs, int room) : ITrainingObserver
     {
         private ProgressTask? _task;
         private int _epoch;
 
         public void OnStep(in StepReport report)
         {
-            string text = Text(report.Epoch, report.Loss, report.Top1, report.ImagesPerSecond);
+            string text = Text(report.Epoch, report.Loss, report.Top1, report.ImagesPerSecond, "");
             if (report.Epoch != _epoch)
             {
                 _epoch = report.Epoch;
@@ -80,17 +89,23 @@ internal static class ConsoleProgress
         public void OnEpoch(EpochReport report)
         {
             string test = string.Create(CultureInfo.InvariantCulture, $"  test {100 * report.TestTop1:F2} %");
-            _task!.Description = Text(report.Epoch, report.TrainLoss, report.TrainTop1, report.ImagesPerSecond) + test;
+            _task!.Description = Text(report.Epoch, report.TrainLoss, report.TrainTop1, report.ImagesPerSecond, test);
             _task.StopTask();
         }
-
-        // One line of a terminal of 100 columns, the bar included.
-        private string Text(int epoch, double loss, double top1, double imagesPerSecond) => string.Create(
-            CultureInfo.InvariantCulture, $"epoch {epoch}/{epochs}  loss {loss:F3}  train {100 * top1:F2} %  {imagesPerSecond:F0} images/s");
 
         public void OnAlignment(IReadOnlyList<LayerAlignment> layers)
         {
             // The bars have no room for it; alignment.csv and the report have it all.
         }
+
+        // What does not fit would be cut in the middle of a number: the speed goes first, which every next line has again.
+        private string Text(int epoch, double loss, double top1, double imagesPerSecond, string test)
+        {
+            string result = string.Create(CultureInfo.InvariantCulture, $"epoch {epoch}/{epochs}  loss {Loss(loss)}  train {100 * top1:F2} %");
+            string speed = string.Create(CultureInfo.InvariantCulture, $"  {imagesPerSecond:F0} images/s");
+            return (result + speed + test).Length <= room ? result + speed + test : result + test;
+        }
+
+        private static string Loss(double loss) => loss.ToString(Math.Abs(loss) < 1e5 ? "F3" : "G4", CultureInfo.InvariantCulture);
     }
 }

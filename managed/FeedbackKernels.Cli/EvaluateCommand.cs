@@ -26,10 +26,10 @@ internal static class EvaluateCommand
         foreach (Option option in choice.All) command.Options.Add(option);
         command.SetAction(parsed =>
         {
-            StoredRun run = StoredRun.Open(parsed.GetValue(folder)!.FullName);
-            TestSet test = run.OpenTest(parsed.GetValue(data), parsed.GetValue(limit));
             RunConfig chosen = choice.Apply(parsed, new RunConfig());
             using Backend backend = BackendOptions.Open(parsed, chosen);
+            using StoredRun run = StoredRun.Open(parsed.GetValue(folder)!.FullName);
+            TestSet test = run.OpenTest(parsed.GetValue(data), parsed.GetValue(limit));
             using var model = new Model(backend, run.Describe(), RuleSet.Of(new Backprop()), parsed.GetValue(batch), seed: 0, training: false);
             run.Model.LoadInto(model);
             using var interrupt = new Interrupt();

@@ -5,15 +5,14 @@ using FeedbackKernels.Layers;
 using FeedbackKernels.Models;
 using FeedbackKernels.Rules;
 using FeedbackKernels.Runs;
-using Spectre.Console;
 
 namespace FeedbackKernels.Cli;
 
 /// <summary><c>feedback info</c>: what computes, and with which kernels.</summary>
 internal static class InfoCommand
 {
-    private static readonly (ConvPass Pass, string Name)[] Passes =
-        [(ConvPass.Forward, "forward"), (ConvPass.Feedback, "feedback"), (ConvPass.WeightGradient, "weight gradient")];
+    private static readonly (ConvPass Pass, string Name, string Short)[] Passes =
+        [(ConvPass.Forward, "forward", "fwd"), (ConvPass.Feedback, "feedback", "back"), (ConvPass.WeightGradient, "weight gradient", "dW")];
 
     public static Command Create()
     {
@@ -52,8 +51,11 @@ internal static class InfoCommand
 
     private static void PrintLayers(Backend backend, Model model, int batch)
     {
-        Table table = Tables.New(["layer", "input", "output", "filter", "parameters", "MFLOP", .. Passes.Select(p => p.Name)]);
-        foreach (TableColumn column in table.Columns.Skip(6)) column.Alignment = Justify.Left;
+        var table = new TextTable(
+        [
+            new TextColumn("layer", Left: true), new TextColumn("input"), new TextColumn("output"), new TextColumn("filter", "filt"),
+            new TextColumn("parameters", "params"), new TextColumn("MFLOP"), .. Passes.Select(p => new TextColumn(p.Name, p.Short, Left: true)),
+        ]);
         var reasons = new List<ConvPlan>();
         foreach (ConvLayer layer in model.Layers)
         {
@@ -64,7 +66,7 @@ internal static class InfoCommand
                 (layer.Weight.Length + (layer.Bias?.Length ?? 0)).ToString("N0", CultureInfo.InvariantCulture),
                 (shape.Flops / batch / 1e6).ToString("F2", CultureInfo.InvariantCulture),
             };
-            foreach ((ConvPass pass, _) in Passes)
+            foreach ((ConvPass pass, _, _) in Passes)
             {
                 if (pass == ConvPass.Feedback && layer == model.Layers[0])
                 {
@@ -84,10 +86,10 @@ internal static class InfoCommand
                 cells.Add($"({reason + 1})");
             }
 
-            table.AddRow([.. cells.Select(Markup.Escape)]);
+            table.Add([.. cells]);
         }
 
-        Terminal.Open().Write(table);
+        table.Write(Terminal.Open());
         for (int i = 0; i < reasons.Count; i++) Console.WriteLine($"({i + 1}) {reasons[i].Algorithm}: {reasons[i].Reason}");
     }
 }

@@ -9,30 +9,22 @@ namespace FeedbackKernels.Cli;
 internal static class Tables
 {
     /// <summary>One line a run.</summary>
-    public static void Print(IEnumerable<RunSummary> runs)
+    public static void Print(IEnumerable<RunSummary> runs) => Print(Terminal.Open(), runs);
+
+    /// <summary>The same on a console of the caller's.</summary>
+    public static void Print(IAnsiConsole terminal, IEnumerable<RunSummary> runs)
     {
-        Table table = New("rule", "top-1", "top-5", "train loss", "W-B angle", "error angle", "images/s", "seconds");
+        var table = new TextTable(
+            new TextColumn("rule", Left: true), new TextColumn("top-1"), new TextColumn("top-5"), new TextColumn("train loss", "train\nloss"),
+            new TextColumn("W-B angle", "W-B\nangle"), new TextColumn("error angle", "error\nangle"), new TextColumn("images/s"), new TextColumn("seconds"));
         foreach (RunSummary run in runs)
         {
-            table.AddRow(
+            table.Add(
                 run.Rule, Percent(run.TestTop1), Percent(run.TestTop5), Number(run.FinalLoss, "F3"), Degrees(run.WeightAngle),
                 Degrees(run.DeltaAngle), Number(run.ImagesPerSecond, "F0"), Number(run.Seconds, "F0"));
         }
 
-        Terminal.Open().Write(table);
-    }
-
-    /// <summary>A table whose first column is text and whose others are numbers.</summary>
-    public static Table New(params string[] columns)
-    {
-        Table table = new Table().Border(Terminal.IsInteractive ? TableBorder.Rounded : TableBorder.Ascii);
-        for (int i = 0; i < columns.Length; i++)
-        {
-            var column = new TableColumn(columns[i]) { NoWrap = true };
-            table.AddColumn(i == 0 ? column : column.RightAligned());
-        }
-
-        return table;
+        table.Write(terminal);
     }
 
     /// <summary>Says what computes.</summary>

@@ -53,6 +53,9 @@ public sealed unsafe partial class CpuBackend : Backend
     /// <summary>Threads that compute.</summary>
     public int Threads => _pool.Threads;
 
+    /// <summary>The threads besides the caller's.</summary>
+    internal IReadOnlyList<Thread> Workers => _pool.Workers;
+
     /// <inheritdoc/>
     public override string Name => "cpu";
 

@@ -11,8 +11,8 @@ namespace FeedbackKernels.Interop;
 /// </summary>
 /// <remarks>
 /// Buffers may be used on other streams of the device: they are there when <see cref="Backend.Allocate"/> returns. Work of
-/// other streams that uses them has to be waited for before they are disposed, and the order between streams is the
-/// caller's, by <see cref="RecordEvent"/>, <see cref="WaitForStream"/> and their kin.
+/// other streams, and of steps of other backends that are open, has to be waited for before they are disposed or left to the garbage
+/// collector, and the order between streams is the caller's, by <see cref="RecordEvent"/>, <see cref="WaitForStream"/> and their kin.
 /// </remarks>
 public sealed unsafe partial class CudaBackend : Backend
 {

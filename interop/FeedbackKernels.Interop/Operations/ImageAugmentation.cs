@@ -31,4 +31,7 @@ public readonly record struct ImageAugmentation(int H, int W, int C, int Reach =
         int down = random.NextInt(2 * Reach + 1) - Reach, right = random.NextInt(2 * Reach + 1) - Reach;
         return (down, right, random.NextInt(2) == 1 && Flip);
     }
+
+    /// <inheritdoc/>
+    public override string ToString() => $"images of {H}x{W}x{C}, moved by up to {Reach}{(Flip ? ", flipped" : "")}";
 }

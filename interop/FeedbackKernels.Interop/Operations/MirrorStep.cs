@@ -55,4 +55,7 @@ public readonly record struct MirrorStep(
     /// <summary>The convolution that answers the noise: the layer's own, or one long dot product a patch.</summary>
     internal ConvShape ResponseShape =>
         Form == MirrorForm.Patch ? ConvShape.Linear(Samples, Layer.FanIn, Layer.K) : Layer.WithBatch(Samples);
+
+    /// <inheritdoc/>
+    public override string ToString() => $"{Samples} samples of {Noise.Length} numbers from {FirstSample} on, {Form}, through {Layer}";
 }

@@ -10,7 +10,7 @@ public sealed class Batch(int capacity, Normalisation normalisation, ImageAugmen
     public int Count { get; internal set; }
 
     /// <summary>Pixels as they are in their set, NHWC; the first Count images count.</summary>
-    public byte[] Pixels { get; } = new byte[checked(capacity * augmentation.ImageLength)];
+    public byte[] Pixels { get; } = new byte[RequireRoom(capacity, augmentation.ImageLength)];
 
     /// <summary>Each image's number in its set, which names its random numbers.</summary>
     public int[] Numbers { get; } = new int[capacity];
@@ -23,6 +23,10 @@ public sealed class Batch(int capacity, Normalisation normalisation, ImageAugmen
 
     /// <summary>Classes.</summary>
     public int[] Labels { get; } = new int[capacity];
+
+    private static int RequireRoom(int images, long length) => images * length <= Array.MaxLength
+        ? (int)(images * length)
+        : throw new ArgumentOutOfRangeException(nameof(images), images, $"a batch of images of {length} bytes holds at most {Array.MaxLength / length}");
 }
 
 /// <summary>

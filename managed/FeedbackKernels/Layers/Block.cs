@@ -45,6 +45,9 @@ public abstract class Block
 /// <summary>The memory of a model for one batch size, while it is planned.</summary>
 internal sealed class MemoryPlan(Arena arena, int images, ElementType activations, bool training)
 {
+    // What a buffer can hold: 2^40.
+    private const long MostElements = 1L << 40;
+
     private readonly HashSet<DeviceBuffer> _kept = [];
 
     /// <summary>Whether a backward pass will look at what the forward pass computes.</summary>
@@ -54,7 +57,14 @@ internal sealed class MemoryPlan(Arena arena, int images, ElementType activation
     public DeviceBuffer Rent(MapShape shape, string name) => Rent(shape, name, activations);
 
     /// <summary>Numbers of another type.</summary>
-    public DeviceBuffer Rent(MapShape shape, string name, ElementType type) => arena.Rent((long)images * shape.Length, name, type);
+    /// <exception cref="ArgumentOutOfRangeException">The batch is larger than a buffer can be.</exception>
+    public DeviceBuffer Rent(MapShape shape, string name, ElementType type)
+    {
+        long length = (long)images * shape.Length;
+        if (length > MostElements)
+            throw new ArgumentOutOfRangeException(nameof(shape), shape, $"buffer '{name}' for a batch of {images} maps of {shape} has more than {MostElements} elements");
+        return arena.Rent(length, name, type);
+    }
 
     /// <summary>A buffer that lives to the end of the step: giving it back does nothing.</summary>
     public DeviceBuffer Keep(DeviceBuffer buffer)

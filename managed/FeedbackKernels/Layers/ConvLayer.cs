@@ -18,9 +18,16 @@ public sealed class ConvLayer : IDisposable
     /// <param name="shape">Sizes; N is not used.</param>
     /// <param name="bias">Whether there is a bias.</param>
     /// <param name="init">Distribution of the initial weights.</param>
+    /// <exception cref="ArgumentOutOfRangeException">There are more weights than an array holds.</exception>
     public ConvLayer(Backend backend, string name, uint index, in ConvShape shape, bool bias, WeightInit init)
     {
         ArgumentNullException.ThrowIfNull(backend);
+        if (shape.WeightLength > Array.MaxLength)
+        {
+            throw new ArgumentOutOfRangeException(
+                nameof(shape), $"{shape.R}*{shape.S}*{shape.C}*{shape.K}", $"{name} has {shape.WeightLength} weights; at most {Array.MaxLength} are supported");
+        }
+
         Backend = backend;
         Name = name;
         Index = index;

@@ -4,7 +4,18 @@ namespace FeedbackKernels.Layers;
 public readonly record struct MapShape(int H, int W, int C)
 {
     /// <summary>H*W*C.</summary>
-    public int Length => checked(H * W * C);
+    /// <exception cref="ArgumentOutOfRangeException">There are more than <see cref="int.MaxValue"/>.</exception>
+    public int Length
+    {
+        get
+        {
+            // H*W fits a long; its product with C may not, so it is compared before it is formed.
+            long pixels = (long)H * W;
+            if (C > 0 && pixels > int.MaxValue / C)
+                throw new ArgumentOutOfRangeException("H*W*C", $"{H}*{W}*{C}", $"a map of {this} has more than {int.MaxValue} elements");
+            return (int)(pixels * C);
+        }
+    }
 
     /// <summary>The same numbers as one row of features.</summary>
     public MapShape Flat => new(1, 1, Length);

@@ -18,9 +18,7 @@ namespace FeedbackKernels.Runs;
 /// <summary>Everything that a run needs to be repeated: the content of config.json.</summary>
 public sealed record RunConfig
 {
-    // The build puts the commit behind the version.
-    private static readonly string ThisProgram =
-        $"feedback {typeof(RunConfig).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "of an unknown version"}";
+    private static readonly string ThisProgram = NameThisProgram();
 
     /// <summary>Name of the model, see <see cref="ModelCatalog.Names"/>.</summary>
     public string Model { get; init; } = "resnet20";
@@ -197,6 +195,13 @@ public sealed record RunConfig
         if (message.Contains("could not be mapped to any .NET member", StringComparison.Ordinal)) return $"unknown setting '{setting}'";
         if (message.Contains("could not be converted to", StringComparison.Ordinal)) message = "the value has the wrong type or is not one of the choices";
         return setting.Length == 0 ? message : $"setting '{setting}': {message}";
+    }
+
+    // The build puts the commit behind the version, where there is one: 0.1.0+c0ffee.
+    private static string NameThisProgram()
+    {
+        string[] version = typeof(RunConfig).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion.Split('+');
+        return $"feedback {version[0]}{(version.Length > 1 ? $", commit {version[1]}" : "")}";
     }
 
     private static void RequireAtLeast(int least, int value, string setting)

@@ -5,7 +5,7 @@ using FeedbackKernels.Storage;
 namespace FeedbackKernels.Runs;
 
 /// <summary>A run's folder, as commands read it that come later: the configuration, and the model that it led to.</summary>
-public sealed class StoredRun
+public sealed class StoredRun : IDisposable
 {
     private StoredRun(RunConfig config, StoredModel model, Preprocessing preprocessing) =>
         (Config, Model, Preprocessing) = (config, model, preprocessing);
@@ -30,13 +30,21 @@ public sealed class StoredRun
         RunConfig config = RunConfig.Read(configFile);
         if (!File.Exists(modelFile))
             throw new FileNotFoundException($"file '{modelFile}' does not exist: the run has not finished an epoch", modelFile);
-        StoredModel model = StoredModel.Open(modelFile);
-        if (model.Preprocessing is null || model.Configuration is null)
-            throw new InvalidDataException($"{modelFile}: the metadata lack configuration or preprocessing; an older version of this program wrote the file, train the model again");
         string hash = RunConfig.HashOf(configFile);
-        if (model.Configuration != hash)
-            throw new InvalidDataException($"{modelFile}: written by a run of another configuration than {configFile} (hash {model.Configuration}, wanted {hash})");
-        return new StoredRun(config, model, model.Preprocessing);
+        StoredModel model = StoredModel.Open(modelFile);
+        try
+        {
+            if (model.Preprocessing is null || model.Configuration is null)
+                throw new InvalidDataException($"{modelFile}: the metadata lack configuration or preprocessing; an older version of this program wrote the file, train the model again");
+            if (model.Configuration != hash)
+                throw new InvalidDataException($"{modelFile}: written by a run of another configuration than {configFile} (hash {model.Configuration}, wanted {hash})");
+            return new StoredRun(config, model, model.Preprocessing);
+        }
+        catch
+        {
+            model.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Opens the test images of the run, or others, and checks that they are what the model takes. Training images are not
@@ -52,6 +60,9 @@ public sealed class StoredRun
         Preprocessing.RequireFit(test.Images, test.Name);
         return test;
     }
+
+    /// <inheritdoc/>
+    public void Dispose() => Model.Dispose();
 
     /// <summary>Describes the model.</summary>
     public ModelSpec Describe() => Config.Describe(Preprocessing.Input, Preprocessing.ClassNames.Count);

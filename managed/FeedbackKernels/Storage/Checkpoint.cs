@@ -24,5 +24,9 @@ public static class Checkpoint
     /// <summary>Reads the tensors of a model, feedback weights excepted: what evaluation needs.</summary>
     /// <exception cref="IOException">The file does not exist.</exception>
     /// <exception cref="InvalidDataException">A tensor is missing or has other sizes; nothing is loaded then.</exception>
-    public static void Load(Model model, string path) => StoredModel.Open(path).LoadInto(model);
+    public static void Load(Model model, string path)
+    {
+        using StoredModel stored = StoredModel.Open(path);
+        stored.LoadInto(model);
+    }
 }

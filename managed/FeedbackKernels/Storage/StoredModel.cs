@@ -7,16 +7,16 @@ using FeedbackKernels.Models;
 
 namespace FeedbackKernels.Storage;
 
-/// <summary>A model's file: its tensors, and what its metadata say of the images that it was trained on.</summary>
-public sealed class StoredModel
+/// <summary>A model's file, open: its tensors, and what its metadata say of the images that it was trained on.</summary>
+public sealed class StoredModel : IDisposable
 {
     private const string FormatKey = "format", ModelKey = "model", LayoutKey = "weights", ConfigurationKey = "configuration";
     private const string InputKey = "input", MeansKey = "mean", DeviationsKey = "std", ClassesKey = "classes";
 
-    private readonly IReadOnlyDictionary<string, StoredTensor> _tensors;
+    private readonly SafeTensorsFile _file;
 
-    private StoredModel(string path, IReadOnlyDictionary<string, StoredTensor> tensors, Preprocessing? preprocessing, string? configuration) =>
-        (Path, _tensors, Preprocessing, Configuration) = (path, tensors, preprocessing, configuration);
+    private StoredModel(string path, SafeTensorsFile file, Preprocessing? preprocessing) =>
+        (Path, _file, Preprocessing, Configuration) = (path, file, preprocessing, file.Metadata.GetValueOrDefault(ConfigurationKey));
 
     /// <summary>The file.</summary>
     public string Path { get; }
@@ -32,35 +32,39 @@ public sealed class StoredModel
     /// <exception cref="InvalidDataException">It is not a model's file; the message says what was found.</exception>
     public static StoredModel Open(string path)
     {
-        (IReadOnlyDictionary<string, StoredTensor> tensors, IReadOnlyDictionary<string, string> metadata) = SafeTensors.Read(path);
+        SafeTensorsFile file = SafeTensorsFile.Open(path);
         try
         {
-            return new StoredModel(path, tensors, ReadPreprocessing(metadata), metadata.GetValueOrDefault(ConfigurationKey));
+            return new StoredModel(path, file, ReadPreprocessing(file.Metadata));
         }
         catch (Exception e) when (e is JsonException or FormatException or ArgumentException or OverflowException)
         {
+            file.Dispose();
             throw new InvalidDataException($"{path}: the preprocessing in the metadata cannot be read: {e.Message}", e);
         }
     }
 
-    /// <summary>Loads the tensors of a model, feedback weights excepted.</summary>
-    /// <exception cref="InvalidDataException">A tensor is missing or has other sizes; nothing is loaded then.</exception>
+    /// <summary>Loads the tensors of a model, feedback weights excepted. Others in the file may be of any type.</summary>
+    /// <exception cref="InvalidDataException">A tensor is missing, has other sizes or is not F32; nothing is loaded then.</exception>
     public void LoadInto(Model model)
     {
         ArgumentNullException.ThrowIfNull(model);
         var pairs = new List<(DeviceBuffer Buffer, float[] Values)>();
         foreach ((string name, IReadOnlyList<int> sizes, DeviceBuffer buffer) in model.Tensors())
         {
-            if (!_tensors.TryGetValue(name, out StoredTensor? tensor))
+            if (!_file.Tensors.TryGetValue(name, out TensorEntry? entry))
                 throw new InvalidDataException($"{Path}: tensor '{name}' is missing, {model.Spec.Name} has it");
-            if (!tensor.Sizes.SequenceEqual(sizes))
-                throw new InvalidDataException($"{Path}: tensor '{name}' is {string.Join("x", tensor.Sizes)}, {model.Spec.Name} has {string.Join("x", sizes)}");
-            pairs.Add((buffer, tensor.Values));
+            if (!entry.Sizes.SequenceEqual(sizes.Select(size => (long)size)))
+                throw new InvalidDataException($"{Path}: tensor '{name}' is {string.Join("x", entry.Sizes)}, {model.Spec.Name} has {string.Join("x", sizes)}");
+            pairs.Add((buffer, _file.Load(name).Values));
         }
 
         foreach ((DeviceBuffer buffer, float[] values) in pairs) model.Backend.Upload<float>(values, buffer);
         model.RefreshCopies();
     }
+
+    /// <inheritdoc/>
+    public void Dispose() => _file.Dispose();
 
     internal static Dictionary<string, string> Metadata(ModelSpec spec, Preprocessing? preprocessing, string? configuration)
     {

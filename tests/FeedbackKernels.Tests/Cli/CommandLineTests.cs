@@ -208,7 +208,7 @@ public sealed class CommandLineTests : IDisposable
         using var backend = new CpuBackend();
         using var model = new Model(backend, ModelCatalog.Create("resnet8", data.Train.Shape, 10), RuleSet.Of(new WeightMirror()), 32, seed: 1);
         var trainer = new Trainer(model, data, new TrainingOptions { Epochs = 2, Batch = 32 });
-        TrainingResult result = ConsoleProgress.ShowBars(terminal, 2, observer => trainer.Run(observer, TestContext.Current.CancellationToken));
+        TrainingResult result = ConsoleProgress.Show(terminal, 2, observer => trainer.Run(observer, TestContext.Current.CancellationToken));
         foreach (EpochReport epoch in result.Epochs)
         {
             string line = text.ToString().Split('\n').Last(l => l.Contains($"epoch {epoch.Epoch}/2", StringComparison.Ordinal));

@@ -10,16 +10,17 @@ namespace FeedbackKernels.Tests.Cli;
 /// <param name="Output">What it printed.</param>
 internal sealed record Trial(string Command, string Folder, string Output)
 {
-    /// <summary>The trained model.</summary>
-    public byte[] Model => File.ReadAllBytes(Path.Combine(Folder, "model.safetensors"));
+    /// <summary>The numbers of the trained model, without the file's header: that has a hash of the configuration in it, which
+    /// differs whether or not an option does anything.</summary>
+    public byte[] Model => ModelFile[HeaderLength..];
 
     /// <summary>The tensors of the model by name; feedback weights are among them where a rule has them.</summary>
     public Dictionary<string, byte[]> Tensors
     {
         get
         {
-            byte[] file = Model;
-            int header = 8 + (int)BinaryPrimitives.ReadInt64LittleEndian(file);
+            byte[] file = ModelFile;
+            int header = HeaderLength;
             return JsonDocument.Parse(file.AsMemory(8, header - 8)).RootElement.EnumerateObject().Where(t => t.Name != "__metadata__").ToDictionary(
                 t => t.Name,
                 t => file[(header + t.Value.GetProperty("data_offsets")[0].GetInt32())..(header + t.Value.GetProperty("data_offsets")[1].GetInt32())]);
@@ -31,6 +32,10 @@ internal sealed record Trial(string Command, string Folder, string Output)
 
     /// <summary>The lines of alignment.csv below its header.</summary>
     public string[][] Alignment => [.. File.ReadAllLines(Path.Combine(Folder, "alignment.csv")).Skip(1).Select(l => l.Split(','))];
+
+    private byte[] ModelFile => File.ReadAllBytes(Path.Combine(Folder, "model.safetensors"));
+
+    private int HeaderLength => 8 + (int)BinaryPrimitives.ReadInt64LittleEndian(ModelFile);
 
     /// <summary>The last learning rate.</summary>
     public double LearningRate => double.Parse(Metrics[^1][2], CultureInfo.InvariantCulture);

@@ -122,6 +122,41 @@ public sealed class CudaCommandLineTests : IDisposable
         Assert.Contains("chosen because cuda cannot be used: the CUDA driver library '/not/there.so'", output);
     }
 
+    [Theory]
+    [InlineData("train", "no NVIDIA driver")]
+    [InlineData("compare", "no NVIDIA driver")]
+    [InlineData("evaluate", "no NVIDIA driver")]
+    public void Without_a_driver_auto_says_so_in_one_short_line(string command, string reason)
+    {
+        Assert.SkipWhen(CudaBackend.KernelBuild.StartsWith("none", StringComparison.Ordinal), "this build has no CUDA kernels, and says that instead");
+        string[] small = ["--model", "mlp", "--hidden", "8", "--limit-train", "32", "--limit-test", "16", "--batch", "16", "--epochs", "1", "--align-every", "0"];
+        string run = Path.Combine(_folder, "run");
+        string[] arguments = command switch
+        {
+            "compare" => [.. small, "--rules", "bp", "--out", run],
+            "train" => [.. small, "--out", run],
+            _ => [run],
+        };
+        if (command == "evaluate") Assert.Equal(0, Feedback("/not/there.so", ["train", .. small, "--out", run]).Code);
+        (int code, string output, string error) = Feedback("/not/there.so", [command, .. arguments]);
+        Assert.Equal((0, ""), (code, error));
+        string[] lines = output.Split('\n');
+        Assert.StartsWith("backend cpu (auto): ", lines[0]);
+        Assert.Equal($"{reason}: using the CPU; `feedback info` has the details", lines[1]);
+        Assert.DoesNotContain("/not/there.so", output);
+        // Who asks for cuda by name gets the paths.
+        Assert.Contains("'/not/there.so'", Feedback("/not/there.so", [command, .. arguments, "--backend", "cuda"]).Error);
+    }
+
+    [Fact]
+    public void Settings_of_the_cpu_backend_need_no_word_about_a_gpu()
+    {
+        string[] small = ["--model", "mlp", "--hidden", "8", "--limit-train", "32", "--limit-test", "16", "--batch", "16", "--epochs", "1", "--align-every", "0"];
+        (int code, string output, _) = Feedback("/not/there.so", ["train", .. small, "--threads", "1", "--out", Path.Combine(_folder, "run")]);
+        Assert.Equal(0, code);
+        Assert.StartsWith("epoch 1/1", output.Split('\n')[1]);
+    }
+
     private string AssertComputes(string backend, int device, params string[] arguments)
     {
         (int code, string output, string error) = Feedback(EmulatedDriver.Path, arguments);

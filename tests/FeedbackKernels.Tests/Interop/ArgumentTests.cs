@@ -125,6 +125,11 @@ public sealed class ArgumentTests : IDisposable
     [InlineData(2, 5, 5, 3, 4, 3, 3, 1, -1, "padding")]
     [InlineData(int.MaxValue, int.MaxValue, int.MaxValue, int.MaxValue, 1, 1, 1, 1, 0, "N*H*W*C")]
     [InlineData(2, 5, 5, int.MaxValue, int.MaxValue, 3, 3, 1, 1, "R*S*C*K")]
+    [InlineData(1, 7, 7, 1, 1, 1, 1, 1, int.MaxValue, "padding")]
+    [InlineData(1, 7, 7, 1, 1, 1, 1, 1, 1 << 30, "padding")]
+    [InlineData(1, 7, 7, 1, 1, 1, 1, 1, (1 << 30) - 4, "N*P*Q*K")]
+    [InlineData(1, 7, 7, 1, 1, 1, 1, int.MaxValue, 0, "stride")]
+    [InlineData(1, 7, 7, 1, 1, 1, 1, int.MaxValue, int.MaxValue, "padding")]
     public void Impossible_convolutions_are_refused(int n, int h, int w, int c, int k, int r, int s, int stride, int padding, string name) =>
         Assert.Equal(name, Assert.Throws<ArgumentOutOfRangeException>(() => new ConvShape(n, h, w, c, k, r, s, stride, padding)).ParamName);
 
@@ -190,9 +195,82 @@ public sealed class ArgumentTests : IDisposable
             () => new ConvShape(1, 1 << 11, 1 << 11, 1 << 10, 1, 1 << 11, 1 << 11, 1, 0)).ParamName);
         var map = new ConvShape(1, 1 << 11, 1 << 11, 1 << 10, 1, 1, 1, 1, 0);
         Assert.Equal("H*W*C", Assert.Throws<ArgumentOutOfRangeException>(() => MirrorStep.SampleLength(map, MirrorForm.FullMap)).ParamName);
+        Assert.Equal("H*W", Assert.Throws<ArgumentOutOfRangeException>(() => new PoolShape(1, 1 << 16, 1 << 15, 1, 2, 2, 2, 0)).ParamName);
+        Assert.Equal("padding", Assert.Throws<ArgumentOutOfRangeException>(
+            () => new PoolShape(1, 7, 7, 1, int.MaxValue, int.MaxValue, 1, int.MaxValue - 1)).ParamName);
+        Assert.Equal("H*W*C", Assert.Throws<ArgumentOutOfRangeException>(() => new ImageAugmentation(1 << 30, 1 << 30, 1 << 30).ImageLength).ParamName);
+        Assert.Throws<ArgumentOutOfRangeException>(() => default(ImageAugmentation).ImageLength);
+        Assert.Throws<InvalidOperationException>(() => new ImageAugmentation(4, 4, 1, int.MaxValue).Draw(0));
+        var noise = new MirrorNoise(NoiseKind.Sign, 1 << 30, 1, 1, 1);
+        Assert.Equal("N*P*Q", Assert.Throws<ArgumentOutOfRangeException>(
+            () => new MirrorStep(new ConvShape(1, 1 << 15, 1 << 15, 1, 1, 1, 1, 1, 0), noise, 0, int.MaxValue, MirrorForm.FullMap).Positions).ParamName);
+        Assert.Throws<ArgumentOutOfRangeException>(() => noise.Fill(new float[1 << 10], 1L << 32));
         // A pooling has no weights whose number could be too large.
         Assert.Equal(2048, PoolShape.Global(1, 1024, 1024, 2048).OutputLength);
         NothingWasWritten();
+    }
+
+    [Fact]
+    public void Convolutions_of_more_pixels_than_the_kernels_count_are_refused()
+    {
+        var shape = new ConvShape(2, 1 << 15, 1 << 15, 1, 1, 1, 1, 1, 0);
+        // Nobody follows the addresses.
+        BufferView x = BufferView.FromPointer((nint)1 << 40, shape.InputLength), y = BufferView.FromPointer((nint)1 << 41, shape.InputLength);
+        foreach (Action use in (Action[])[
+            () => _backend.ConvForward(shape, x, _w, y), () => _backend.ConvFeedback(shape, x, _w, FeedbackLayout.Feedback, y),
+            () => _backend.ConvWeightGradient(shape, x, y, _w), () => _backend.Explain(shape, ConvPass.Forward)])
+        {
+            Assert.Contains("2147483648 pixels", Assert.Throws<NotSupportedException>(use).Message);
+        }
+
+        BufferView stream = BufferView.FromPointer((nint)1 << 40, (1L << 34) + 1);
+        Assert.Contains("17179869184", Assert.Throws<ArgumentException>(() => _backend.FillGaussian(stream, default, 1)).Message);
+    }
+
+    [Fact]
+    public void Values_of_enums_without_a_name_are_refused_outside_operations_too()
+    {
+        using var arena = new Arena(_backend);
+        Assert.Equal("type", Assert.Throws<ArgumentOutOfRangeException>(() => BufferView.FromPointer(64, 1, (ElementType)9)).ParamName);
+        Assert.Equal("type", Assert.Throws<ArgumentOutOfRangeException>(() => arena.Rent(1, "x", (ElementType)9)).ParamName);
+        Assert.Equal("form", Assert.Throws<ArgumentOutOfRangeException>(() => MirrorStep.SampleLength(Shape, (MirrorForm)9)).ParamName);
+        Assert.Equal("kind", Assert.Throws<ArgumentOutOfRangeException>(() => MirrorNoise.CycleLengthOf((NoiseKind)9, 4)).ParamName);
+        Assert.Equal("kind", Assert.Throws<ArgumentOutOfRangeException>(() => new MirrorNoise((NoiseKind)9, 4, 1, 1, 1)).ParamName);
+        Assert.Equal("precision", Assert.Throws<ArgumentOutOfRangeException>(() => new CudaBackend(precision: (CudaPrecision)9)).ParamName);
+        Assert.Equal("activationType", Assert.Throws<ArgumentOutOfRangeException>(() => new ReferenceBackend((ElementType)9)).ParamName);
+    }
+
+    [Fact]
+    public void A_label_that_is_no_class_is_named_with_its_row_and_the_classes()
+    {
+        using DeviceBuffer labels = _backend.Allocate(3, "labels", ElementType.Int32), losses = _backend.Allocate(3, "losses");
+        _backend.Upload<int>([1, 9, 10], labels);
+        var e = Assert.Throws<ArgumentOutOfRangeException>(
+            () => _backend.CrossEntropy(LossKind.SoftmaxCrossEntropy, 3, 10, _x, labels, 0, losses, _y));
+        Assert.Equal(("labels", 10), (e.ParamName, e.ActualValue));
+        Assert.Contains("row 2 ", e.Message);
+        Assert.Contains("0 to 9", e.Message);
+        NothingWasWritten();
+    }
+
+    [Fact]
+    public void Indices_are_found_wherever_they_stand()
+    {
+        foreach (int length in (int[])[1, 7, 16, 33])
+        {
+            for (int at = 0; at < length; at++)
+            {
+                foreach (int outside in (int[])[-1, 5, int.MinValue, int.MaxValue])
+                {
+                    var indices = new int[length];
+                    Assert.Equal(-1, IndexRange.FirstOutside(indices, 5));
+                    Array.Fill(indices, 4);
+                    Assert.Equal(-1, IndexRange.FirstOutside(indices, 5));
+                    indices[at] = indices[^1] = outside;
+                    Assert.Equal(at, IndexRange.FirstOutside(indices, 5));
+                }
+            }
+        }
     }
 
     [Fact]

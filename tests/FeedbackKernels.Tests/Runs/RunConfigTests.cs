@@ -67,7 +67,7 @@ public sealed class RunConfigTests : IDisposable
     {
         new RunConfig().Write(_file);
         string by = JsonNode.Parse(File.ReadAllText(_file))!["writtenBy"]!.GetValue<string>();
-        Assert.Matches(@"^feedback \d+\.\d+\.\d+", by);
+        Assert.Matches(@"^feedback \d+\.\d+\.\d+(, commit [0-9a-f]{40})?$", by);
     }
 
     [Theory]

@@ -111,6 +111,24 @@ public sealed class CountingTests : IDisposable
         Assert.Equal((result.Epochs[^1].TrainLoss, result.Epochs[^1].TrainTop1), (step.Loss, step.Top1));
     }
 
+    [Theory]
+    [InlineData(0, new int[0])]
+    [InlineData(1, new[] { 0, 1, 2, 3, 4, 5 })]
+    [InlineData(2, new[] { 0, 2, 4, 5 })]
+    [InlineData(9, new[] { 0, 5 })]
+    public void Alignment_is_measured_before_training_every_n_epochs_and_at_the_end(int every, int[] measured)
+    {
+        using Model model = NewModel(Logits, batch: 2);
+        var data = new DataSet("made", Images(3, 0), Images(3, 1), Augmentation.None);
+        var options = new TrainingOptions { Epochs = 5, Batch = 2, Schedule = new LearningRateSchedule(ScheduleKind.Constant, 0.01f), AlignEvery = every };
+        TrainingResult result = new Trainer(model, data, options).Run(cancel: TestContext.Current.CancellationToken);
+        foreach (string layer in (string[])["fc1", "fc2"])
+        {
+            Assert.Equal(measured, result.Alignment.Where(a => a.Layer == layer).Select(a => a.Epoch));
+            Assert.Equal(measured, result.Alignment.Where(a => a.Layer == layer).Select(a => a.Step));
+        }
+    }
+
     /// <summary>-log softmax by hand.</summary>
     private static double LossOf(int label) => Math.Log(Logits.Sum(z => Math.Exp(z))) - Logits[label];
 
