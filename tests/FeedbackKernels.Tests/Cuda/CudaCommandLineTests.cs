@@ -123,12 +123,13 @@ public sealed class CudaCommandLineTests : IDisposable
     }
 
     [Theory]
-    [InlineData("train", "no NVIDIA driver")]
-    [InlineData("compare", "no NVIDIA driver")]
-    [InlineData("evaluate", "no NVIDIA driver")]
-    public void Without_a_driver_auto_says_so_in_one_short_line(string command, string reason)
+    [InlineData("train")]
+    [InlineData("compare")]
+    [InlineData("evaluate")]
+    public void Without_a_driver_auto_says_so_in_one_short_line(string command)
     {
-        Assert.SkipWhen(CudaBackend.KernelBuild.StartsWith("none", StringComparison.Ordinal), "this build has no CUDA kernels, and says that instead");
+        bool kernels = !CudaBackend.KernelBuild.StartsWith("none", StringComparison.Ordinal);
+        string reason = kernels ? "no NVIDIA driver" : "this build has no CUDA kernels";
         string[] small = ["--model", "mlp", "--hidden", "8", "--limit-train", "32", "--limit-test", "16", "--batch", "16", "--epochs", "1", "--align-every", "0"];
         string run = Path.Combine(_folder, "run");
         string[] arguments = command switch
@@ -145,7 +146,7 @@ public sealed class CudaCommandLineTests : IDisposable
         Assert.Equal($"{reason}: using the CPU; `feedback info` has the details", lines[1]);
         Assert.DoesNotContain("/not/there.so", output);
         // Who asks for cuda by name gets the paths.
-        Assert.Contains("'/not/there.so'", Feedback("/not/there.so", [command, .. arguments, "--backend", "cuda"]).Error);
+        Assert.Contains(kernels ? "'/not/there.so'" : "this build has no CUDA kernels (", Feedback("/not/there.so", [command, .. arguments, "--backend", "cuda"]).Error);
     }
 
     [Fact]
