@@ -77,7 +77,7 @@ internal static class CompareCommand
 
     private static void Show(Comparison comparison)
     {
-        Tables.Print(comparison.Runs.Select(r => r.Summary));
+        Tables.Print([.. comparison.Runs.Select(r => r.Summary)]);
         Console.WriteLine($"report: {comparison.Finish()}");
     }
 }

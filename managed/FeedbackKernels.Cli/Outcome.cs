@@ -14,11 +14,7 @@ internal static class Outcome
     {
         RunSummary[] diverged = [.. runs.Where(run => run.Diverged is not null)];
         foreach (RunSummary run in diverged)
-        {
-            string kept = run.Epochs == 0 ? "no epoch had ended" : $"the model is that of epoch {run.Epochs}";
-            Console.Error.WriteLine($"feedback: {run.Rule} diverged at {run.Diverged}; {kept}. A lower learning rate usually helps");
-        }
-
+            Console.Error.WriteLine($"feedback: {run.Rule} diverged at {run.Diverged}. A lower learning rate usually helps");
         return interrupt.Token.IsCancellationRequested ? interrupt.ExitCode : diverged.Length > 0 ? Diverged : 0;
     }
 }

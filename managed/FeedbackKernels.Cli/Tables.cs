@@ -8,11 +8,13 @@ namespace FeedbackKernels.Cli;
 /// <summary>Tables that commands end with.</summary>
 internal static class Tables
 {
-    /// <summary>One line a run.</summary>
-    public static void Print(IEnumerable<RunSummary> runs) => Print(Terminal.Open(), runs);
+    private const string Star = "*";
+
+    /// <summary>One line a run. A run that diverged has a star, and below the table stands where.</summary>
+    public static void Print(params IReadOnlyList<RunSummary> runs) => Print(Terminal.Open(), runs);
 
     /// <summary>The same on a console of the caller's.</summary>
-    public static void Print(IAnsiConsole terminal, IEnumerable<RunSummary> runs)
+    public static void Print(IAnsiConsole terminal, params IReadOnlyList<RunSummary> runs)
     {
         var table = new TextTable(
             new TextColumn("rule", Left: true), new TextColumn("top-1"), new TextColumn("top-5"), new TextColumn("train loss", "train\nloss"),
@@ -20,11 +22,16 @@ internal static class Tables
         foreach (RunSummary run in runs)
         {
             table.Add(
-                run.Rule, Percent(run.TestTop1), Percent(run.TestTop5), Number(run.FinalLoss, "F3"), Degrees(run.WeightAngle),
+                run.Diverged is null ? run.Rule : run.Rule + Star, Percent(run.TestTop1), Percent(run.TestTop5), Number(run.FinalLoss, "F3"), Degrees(run.WeightAngle),
                 Degrees(run.DeltaAngle), Number(run.ImagesPerSecond, "F0"), Number(run.Seconds, "F0"));
         }
 
         table.Write(terminal);
+        foreach (RunSummary run in runs.Where(run => run.Diverged is not null))
+        {
+            string kept = run.Epochs == 0 ? "no epoch had ended" : $"the values and the model are those of epoch {run.Epochs}";
+            terminal.Profile.Out.Writer.WriteLine($"{Star} {run.Rule} diverged at {run.Diverged}; {kept}");
+        }
     }
 
     /// <summary>Says what computes.</summary>

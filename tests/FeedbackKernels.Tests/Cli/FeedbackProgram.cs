@@ -1,10 +1,11 @@
 using System.CommandLine;
+using System.Diagnostics;
 using System.Text.Json;
 using FeedbackKernels.Cli;
 
 namespace FeedbackKernels.Tests.Cli;
 
-/// <summary>The program in this process. It writes to the console of the process: tests that use it run alone.</summary>
+/// <summary>The program in this process, where it writes to the console: tests that use it so run alone. Or in one of its own.</summary>
 internal static class FeedbackProgram
 {
     /// <summary>The commands, from the parser itself.</summary>
@@ -31,6 +32,23 @@ internal static class FeedbackProgram
             Console.SetOut(output);
             Console.SetError(error);
         }
+    }
+
+    /// <summary>Starts a command line in a process of its own, in a folder.</summary>
+    public static Process Start(string folder, params string[] arguments) => Process.Start(
+        new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "feedback"), arguments)
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            WorkingDirectory = folder,
+        })!;
+
+    /// <summary>Waits for a process's end and returns what it wrote.</summary>
+    public static async Task<(int Code, string Output, string Error)> End(Process process, CancellationToken cancel)
+    {
+        Task<string> output = process.StandardOutput.ReadToEndAsync(cancel), error = process.StandardError.ReadToEndAsync(cancel);
+        await process.WaitForExitAsync(cancel);
+        return (process.ExitCode, await output, await error);
     }
 
     /// <summary>A JSON file of a run.</summary>

@@ -117,7 +117,9 @@ public sealed class RunFolderTests : IDisposable
             ["train", "--data", $"mnist:{_images}", "--rule", "bp", "--out", Run, "--overwrite", "--epochs", "2", .. Small[..^1], "1e30"]);
         Assert.Equal(3, code);
         Assert.Contains("backprop diverged at step", error);
-        Assert.Contains("no epoch had ended", error);
+        Assert.Contains("| backprop* |", output);
+        Assert.Contains("* backprop diverged at step", output);
+        Assert.Contains("no epoch had ended", output);
         Assert.Contains("report.html", output);
         Assert.False(File.Exists(Path.Combine(Run, RunFiles.Model)));
         (code, _, error) = FeedbackProgram.Run("evaluate", Run);
@@ -134,9 +136,10 @@ public sealed class RunFolderTests : IDisposable
         // The rate is 0.5 in the first two epochs and 5e29 from the third on.
         string config = Path.Combine(_folder, "config.json");
         File.WriteAllText(config, """{"training":{"epochs":4,"schedule":{"kind":"multi-step","milestones":[2],"gamma":1e30}}}""");
-        (int code, _, string error) = FeedbackProgram.Run(["train", "--config", config, "--data", $"mnist:{_images}", "--out", Run, .. Small]);
+        (int code, string output, string error) = FeedbackProgram.Run(["train", "--config", config, "--data", $"mnist:{_images}", "--out", Run, .. Small]);
         Assert.Equal(3, code);
-        Assert.Contains("the model is that of epoch 2", error);
+        Assert.Contains("backprop diverged at step", error);
+        Assert.Contains("the values and the model are those of epoch 2", output);
         Assert.Equal(3, File.ReadAllLines(Path.Combine(Run, RunFiles.Metrics)).Length);
         JsonElement summary = Json(RunFiles.Summary);
         Assert.Equal(2, summary.GetProperty("epochs").GetInt32());
@@ -154,7 +157,8 @@ public sealed class RunFolderTests : IDisposable
             ["compare", "--rules", "wm,bp", "--data", $"mnist:{_images}", "--out", Run, "--epochs", "1", "--mirror-noise", "gaussian", "--mirror-std", "1e30", .. Small]);
         Assert.Equal(3, code);
         Assert.Contains("weight-mirror diverged at", error);
-        Assert.Contains("backprop", output);
+        Assert.Contains("| weight-mirror* |", output);
+        Assert.Contains("| backprop ", output);
         Assert.Contains("report: ", output);
         JsonElement summaries = Json(RunFiles.Summary);
         Assert.Equal(2, summaries.GetArrayLength());
