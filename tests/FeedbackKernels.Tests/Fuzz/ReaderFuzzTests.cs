@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
@@ -27,6 +28,7 @@ public sealed class ReaderFuzzTests : FolderTests
     private static readonly long Files = long.TryParse(Environment.GetEnvironmentVariable("FEEDBACK_FUZZ"), CultureInfo.InvariantCulture, out long files) ? files : DefaultFiles;
 
     private readonly ConcurrentBag<string> _folders = [];
+    private readonly ConcurrentDictionary<string, (long Start, byte[] File, string Name)> _reading = [];
     private int _folderCount, _loaded;
 
     [Fact]
@@ -192,30 +194,41 @@ public sealed class ReaderFuzzTests : FolderTests
     /// <summary>Reads many files. Each thread has a folder of its own, in which one file is replaced at a time.</summary>
     private void Sample(Gen<(byte[] File, string Name)> files, Action<string> fill, Action<string, string, byte[]> read)
     {
-        _folders.Clear();
         // The first run of the code takes memory for itself.
         Try(read, Rent(fill), "warm-up", []);
-        files.Sample(
-            sample =>
-            {
-                string folder = Rent(fill);
-                string path = Path.Combine(folder, sample.Name), kept = path + ".kept";
-                bool replaces = File.Exists(path);
-                if (replaces) File.Move(path, kept);
-                File.WriteAllBytes(path, sample.File);
-                Task<(Exception? Error, long Allocated)> task = Task.Run(() => Try(read, folder, sample.Name, sample.File));
-                if (!task.Wait(TimeLimit)) Assert.Fail($"not read after {TimeLimit}: {Shown(sample)}");
-                if (task.Result.Error is { } error) Assert.Fail($"{error} at {Shown(sample)}");
-                long limit = MemoryFactor * sample.File.Length + MemoryConstant;
-                Assert.True(task.Result.Allocated <= limit, $"{task.Result.Allocated} bytes taken, at most {limit} expected, at {Shown(sample)}");
-                if (replaces) File.Move(kept, path, overwrite: true);
-                else File.Delete(path);
-                _folders.Add(folder);
-            },
-            iter: Files);
+        // On the side: a reader that hangs cannot be stopped, but it can be reported.
+        Task run = Task.Factory.StartNew(() => files.Sample(sample => Check(sample, fill, read), iter: Files), TaskCreationOptions.LongRunning);
+        while (!Task.WhenAny(run, Task.Delay(TimeLimit / 4)).Result.Equals(run)) RequireProgress();
+        run.GetAwaiter().GetResult();
         TestContext.Current.TestOutputHelper?.WriteLine($"{Files} files, {_loaded} of them loaded");
         // Mutations that nothing survives, or that change nothing, test little.
         Assert.InRange(_loaded, 1, Files - 1);
+    }
+
+    private void Check((byte[] File, string Name) sample, Action<string> fill, Action<string, string, byte[]> read)
+    {
+        string folder = Rent(fill);
+        string path = Path.Combine(folder, sample.Name), kept = path + ".kept";
+        bool replaces = File.Exists(path);
+        if (replaces) File.Move(path, kept);
+        File.WriteAllBytes(path, sample.File);
+        _reading[folder] = (Stopwatch.GetTimestamp(), sample.File, sample.Name);
+        (Exception? error, long allocated) = Try(read, folder, sample.Name, sample.File);
+        _reading.TryRemove(folder, out _);
+        if (error is not null) Assert.Fail($"{error} at {Shown(sample)}");
+        long limit = MemoryFactor * sample.File.Length + MemoryConstant;
+        Assert.True(allocated <= limit, $"{allocated} bytes taken, at most {limit} expected, at {Shown(sample)}");
+        if (replaces) File.Move(kept, path, overwrite: true);
+        else File.Delete(path);
+        _folders.Add(folder);
+    }
+
+    private void RequireProgress()
+    {
+        foreach ((long start, byte[] file, string name) in _reading.Values)
+        {
+            if (Stopwatch.GetElapsedTime(start) > TimeLimit) Assert.Fail($"not read after {TimeLimit}: {Shown((file, name))}");
+        }
     }
 
     private (Exception? Error, long Allocated) Try(Action<string, string, byte[]> read, string folder, string name, byte[] file)
