@@ -44,6 +44,8 @@ public sealed class RuleLawTests : IDisposable
             // Independent of W: the angle is 90 degrees up to chance, and the norm that of W's own distribution.
             Assert.Equal(0, Math.Cos(double.DegreesToRadians(alignment.AngleDegrees)), 5 / Math.Sqrt(b.Length));
             Assert.Equal(1, alignment.NormRatio, 5 / Math.Sqrt(b.Length));
+            // Nor are they W's numbers in another layout.
+            Assert.Empty(b.Intersect(_backend.Download(layer.Weight.Value)));
         }
 
         // 1 / sqrt(3 fan-in) of a uniform distribution, whatever W is drawn from.
