@@ -22,6 +22,10 @@ internal ref struct OperationScope
     private OperandList _operands;
     private int _count;
 
+    // The memory of the operands, each once.
+    private MemoryList _held;
+    private int _heldCount;
+
     /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
     /// <exception cref="InvalidOperationException">Another caller is inside.</exception>
     public OperationScope(Backend backend)
@@ -145,21 +149,21 @@ internal ref struct OperationScope
             {
                 ref Operand other = ref _operands[j];
                 // Of two results the later one is named.
-                if (j == i || (other.Written && j > i) || !result.Overlaps(other)) continue;
+                if (j == i || (other.Written && j > i) || !result.Overlaps(other.Start, other.End)) continue;
                 if (result.Start == other.Start && result.Type == other.Type && ((result.MayBe >> j | other.MayBe >> i) & 1) != 0) continue;
                 ThrowOverlap(result.Name, other.Name);
             }
 
             foreach (BufferView view in _list)
             {
-                if (result.Overlaps(Operand.Of(view, view.Length, written: false, _listName!))) ThrowOverlap(result.Name, _listName!);
+                if (result.Overlaps(view.Address, view.Address + view.Length * view.Type.Size())) ThrowOverlap(result.Name, _listName!);
             }
         }
     }
 
     public void Dispose()
     {
-        for (int i = 0; i < _count; i++) _operands[i].Memory?.DangerousRelease();
+        for (int i = 0; i < _heldCount; i++) _held[i]!.DangerousRelease();
         foreach (BufferView view in _list[.._listHeld]) view.Owner?.Release();
         // The last use of the backend: its own memory, too, stays until here.
         _backend.Leave();
@@ -189,20 +193,25 @@ internal ref struct OperationScope
     {
         RequireLength(view, length, name);
         ref Operand added = ref _operands[_count];
-        added = Operand.Of(view, length, written, name);
-        if (view.Owner is { } owner && !IsHeld(owner)) added.Memory = owner.Hold();
+        added.Start = view.Address;
+        added.End = view.Address + length * view.Type.Size();
+        added.Name = name;
+        added.Type = view.Type;
+        added.Written = written;
+        if (view.Owner is { } owner) Hold(owner);
         return _count++;
     }
 
-    /// <summary>Whether an operand before has the same memory, as buffers of one arena have.</summary>
-    private readonly bool IsHeld(DeviceBuffer owner)
+    private void Hold(DeviceBuffer owner)
     {
-        for (int i = 0; i < _count; i++)
+        // Buffers of one arena have the same.
+        for (int i = 0; i < _heldCount; i++)
         {
-            if (_operands[i].Owner is { } other && other.SharesMemoryWith(owner)) return true;
+            if (owner.IsIn(_held[i]!)) return;
         }
 
-        return false;
+        _held[_heldCount] = owner.Hold();
+        _heldCount++;
     }
 
     [DoesNotReturn]
@@ -212,33 +221,27 @@ internal ref struct OperationScope
     {
         public long Start, End;
         public string Name;
-        public DeviceBuffer? Owner;
-
-        /// <summary>What this operand holds; null where it is the caller's, or where an operand before holds it.</summary>
-        public SafeHandle? Memory;
         public ElementType Type;
         public bool Written;
 
         /// <summary>A bit for each operand that this one may be.</summary>
         public uint MayBe;
 
-        public static Operand Of(BufferView view, long length, bool written, string name) => new()
-        {
-            Start = view.Address,
-            End = view.Address + length * view.Type.Size(),
-            Name = name,
-            Owner = view.Owner,
-            Type = view.Type,
-            Written = written,
-        };
-
-        public readonly bool Overlaps(in Operand other) => Start < other.End && other.Start < End;
+        public readonly bool Overlaps(long start, long end) => Start < end && start < End;
     }
 
     // The backward pass of a batch norm has eleven.
-    [InlineArray(12)]
+    private const int MostOperands = 12;
+
+    [InlineArray(MostOperands)]
     private struct OperandList
     {
         private Operand _first;
+    }
+
+    [InlineArray(MostOperands)]
+    private struct MemoryList
+    {
+        private SafeHandle? _first;
     }
 }

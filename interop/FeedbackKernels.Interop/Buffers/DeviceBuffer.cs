@@ -78,7 +78,8 @@ public sealed class DeviceBuffer : IDisposable
     /// <summary>Ends what <see cref="Hold"/> began.</summary>
     internal void Release() => _storage.Release();
 
-    internal bool SharesMemoryWith(DeviceBuffer other) => _storage == other._storage;
+    /// <summary>Whether it lies in this memory.</summary>
+    internal bool IsIn(SafeHandle memory) => _storage.IsIn(memory);
 }
 
 /// <summary>The memory under one or many buffers. Bound late by an arena, at once by an allocation.</summary>
@@ -113,6 +114,8 @@ internal sealed class BufferStorage(bool hostAddressable) : IDisposable
     }
 
     public void Release() => _memory!.DangerousRelease();
+
+    public bool IsIn(SafeHandle memory) => _memory == memory;
 
     private SafeHandle Memory(string bufferName)
     {
