@@ -132,21 +132,22 @@ public sealed class CudaCommandLineTests : IDisposable
         string reason = kernels ? "no NVIDIA driver" : "this build has no CUDA kernels";
         string[] small = ["--model", "mlp", "--hidden", "8", "--limit-train", "32", "--limit-test", "16", "--batch", "16", "--epochs", "1", "--align-every", "0"];
         string run = Path.Combine(_folder, "run");
-        string[] arguments = command switch
+        string[] Arguments(string folder) => command switch
         {
-            "compare" => [.. small, "--rules", "bp", "--out", run],
-            "train" => [.. small, "--out", run],
+            "compare" => [.. small, "--rules", "bp", "--out", folder],
+            "train" => [.. small, "--out", folder],
             _ => [run],
         };
         if (command == "evaluate") Assert.Equal(0, Feedback("/not/there.so", ["train", .. small, "--out", run]).Code);
-        (int code, string output, string error) = Feedback("/not/there.so", [command, .. arguments]);
+        (int code, string output, string error) = Feedback("/not/there.so", [command, .. Arguments(run)]);
         Assert.Equal((0, ""), (code, error));
         string[] lines = output.Split('\n');
         Assert.StartsWith("backend cpu (auto): ", lines[0]);
         Assert.Equal($"{reason}: using the CPU; `feedback info` has the details", lines[1]);
         Assert.DoesNotContain("/not/there.so", output);
         // Who asks for cuda by name gets the paths.
-        Assert.Contains(kernels ? "'/not/there.so'" : "this build has no CUDA kernels (", Feedback("/not/there.so", [command, .. arguments, "--backend", "cuda"]).Error);
+        (_, _, error) = Feedback("/not/there.so", [command, .. Arguments(Path.Combine(_folder, "other")), "--backend", "cuda"]);
+        Assert.Contains(kernels ? "'/not/there.so'" : "this build has no CUDA kernels (", error);
     }
 
     [Fact]
