@@ -12,9 +12,8 @@ internal static class Outcome
     /// <see cref="Diverged"/>, or 0.</summary>
     public static int ExitCodeOf(IEnumerable<RunSummary> runs, Interrupt interrupt)
     {
-        RunSummary[] diverged = [.. runs.Where(run => run.Diverged is not null)];
-        foreach (RunSummary run in diverged)
-            Console.Error.WriteLine($"feedback: {run.Rule} diverged at {run.Diverged}. A lower learning rate usually helps");
+        string[] diverged = [.. runs.Where(run => run.Diverged is not null).Select(run => run.Rule)];
+        if (diverged.Length > 0) Console.Error.WriteLine($"feedback: {string.Join(", ", diverged)} diverged. A lower learning rate usually helps");
         return interrupt.Token.IsCancellationRequested ? interrupt.ExitCode : diverged.Length > 0 ? Diverged : 0;
     }
 }

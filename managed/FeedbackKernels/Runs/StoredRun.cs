@@ -27,6 +27,7 @@ public sealed class StoredRun : IDisposable
     {
         if (!Directory.Exists(folder)) throw new DirectoryNotFoundException($"directory '{folder}' does not exist");
         string configFile = Path.Combine(folder, RunFiles.Config), modelFile = Path.Combine(folder, RunFiles.Model);
+        if (!File.Exists(configFile)) throw new FileNotFoundException($"file '{configFile}' does not exist{RunsIn(folder)}", configFile);
         RunConfig config = RunConfig.Read(configFile);
         if (!File.Exists(modelFile))
             throw new FileNotFoundException($"file '{modelFile}' does not exist: the run has not finished an epoch", modelFile);
@@ -59,6 +60,13 @@ public sealed class StoredRun : IDisposable
         if (source is null) Config.RequireSameData(test.Name, test.Fingerprint);
         Preprocessing.RequireFit(test.Images, test.Name);
         return test;
+    }
+
+    // A comparison has its runs in folders of its own.
+    private static string RunsIn(string folder)
+    {
+        string[] runs = [.. Directory.EnumerateDirectories(folder).Where(f => File.Exists(Path.Combine(f, RunFiles.Config))).Select(f => Path.GetFileName(f)).Order()];
+        return runs.Length == 0 ? "" : $"; there are runs in {string.Join(", ", runs)}";
     }
 
     /// <inheritdoc/>

@@ -100,7 +100,7 @@ public sealed class RunFolderTests : IDisposable
         (int code, _, string error) = FeedbackProgram.Run("evaluate", Run, "--data", $"mnist:{wide}");
         Assert.Equal(1, code);
         Assert.Contains("8x10x1", error);
-        Assert.Contains("10x8x1", error);
+        Assert.Contains("the model was trained on 10x8x1", error);
         // As training data they are refused too, before anything is written.
         (code, _, error) = FeedbackProgram.Run(["train", "--data", $"mnist:{wide}", "--out", tall, .. Small]);
         Assert.Equal(1, code);
@@ -116,7 +116,7 @@ public sealed class RunFolderTests : IDisposable
         (int code, string output, string error) = FeedbackProgram.Run(
             ["train", "--data", $"mnist:{_images}", "--rule", "bp", "--out", Run, "--overwrite", "--epochs", "2", .. Small[..^1], "1e30"]);
         Assert.Equal(3, code);
-        Assert.Contains("backprop diverged at step", error);
+        Assert.Equal("feedback: backprop diverged. A lower learning rate usually helps\n", error);
         Assert.Contains("| backprop* |", output);
         Assert.Contains("* backprop diverged at step", output);
         Assert.Contains("no epoch had ended", output);
@@ -138,7 +138,7 @@ public sealed class RunFolderTests : IDisposable
         File.WriteAllText(config, """{"training":{"epochs":4,"schedule":{"kind":"multi-step","milestones":[2],"gamma":1e30}}}""");
         (int code, string output, string error) = FeedbackProgram.Run(["train", "--config", config, "--data", $"mnist:{_images}", "--out", Run, .. Small]);
         Assert.Equal(3, code);
-        Assert.Contains("backprop diverged at step", error);
+        Assert.Equal("feedback: backprop diverged. A lower learning rate usually helps\n", error);
         Assert.Contains("the values and the model are those of epoch 2", output);
         Assert.Equal(3, File.ReadAllLines(Path.Combine(Run, RunFiles.Metrics)).Length);
         JsonElement summary = Json(RunFiles.Summary);
@@ -156,7 +156,8 @@ public sealed class RunFolderTests : IDisposable
         (int code, string output, string error) = FeedbackProgram.Run(
             ["compare", "--rules", "wm,bp", "--data", $"mnist:{_images}", "--out", Run, "--epochs", "1", "--mirror-noise", "gaussian", "--mirror-std", "1e30", .. Small]);
         Assert.Equal(3, code);
-        Assert.Contains("weight-mirror diverged at", error);
+        Assert.Equal("feedback: weight-mirror diverged. A lower learning rate usually helps\n", error);
+        Assert.Contains("* weight-mirror diverged at step", output);
         Assert.Contains("| weight-mirror* |", output);
         Assert.Contains("| backprop ", output);
         Assert.Contains("report: ", output);
@@ -166,6 +167,15 @@ public sealed class RunFolderTests : IDisposable
         Assert.Equal(JsonValueKind.Null, summaries[1].GetProperty("diverged").ValueKind);
         Assert.Equal(1, summaries[1].GetProperty("epochs").GetInt32());
         Assert.Contains("diverged at", File.ReadAllText(Path.Combine(Run, RunFiles.Report)));
+    }
+
+    [Fact]
+    public void The_folder_of_a_comparison_is_told_from_that_of_a_run()
+    {
+        Assert.Equal(0, FeedbackProgram.Run(["compare", "--rules", "bp,fa", "--data", $"mnist:{_images}", "--out", Run, "--epochs", "1", .. Small]).Code);
+        (int code, _, string error) = FeedbackProgram.Run("evaluate", Run);
+        Assert.Equal(1, code);
+        Assert.Contains("does not exist; there are runs in backprop, feedback-alignment", error);
     }
 
     [Fact]
