@@ -145,6 +145,7 @@ public sealed class DataSetTests : FolderTests
 
         DataFingerprint Train(SetFingerprint train) => run with { Train = train };
         Assert.Equal(["train-images-idx3-ubyte: 4704016 bytes, the run had 47040016"], Train(run.Train! with { Files = [images with { Bytes = 4704016 }, labels] }).DifferencesFrom(run));
+        Assert.Equal(["train-images-idx3-ubyte: 47040017 bytes, the run had 47040016"], Train(run.Train! with { Files = [images with { Bytes = 47040017 }, labels] }).DifferencesFrom(run));
         Assert.Equal(["train-labels-idx1-ubyte: SHA-256 bb, the run had aa"], Train(run.Train! with { Files = [images, labels with { Sha256 = "bb" }] }).DifferencesFrom(run));
         Assert.Equal(
             ["no train-labels-idx1-ubyte, the run had it (60008 bytes)", "other, the run did not have it"],

@@ -170,6 +170,18 @@ public sealed class RunFolderTests : IDisposable
     }
 
     [Fact]
+    public void A_rule_that_cannot_be_trained_is_found_before_the_others_are()
+    {
+        // Under the second rule conv2 sends no error down, and conv1, an exception, learns from one.
+        (int code, string output, string error) = FeedbackProgram.Run(
+            "compare", "--rules", "bp,dfa", "--rule-for", "conv1=bp", "--model", "lenet", "--limit-train", "64", "--limit-test", "32", "--batch", "32", "--out", Run);
+        Assert.Equal(1, code);
+        Assert.Contains("conv1 learns from the error of conv2", error);
+        Assert.DoesNotContain("epoch", output);
+        Assert.False(Directory.Exists(Run));
+    }
+
+    [Fact]
     public void The_folder_of_a_comparison_is_told_from_that_of_a_run()
     {
         Assert.Equal(0, FeedbackProgram.Run(["compare", "--rules", "bp,fa", "--data", $"mnist:{_images}", "--out", Run, "--epochs", "1", .. Small]).Code);

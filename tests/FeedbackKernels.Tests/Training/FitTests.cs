@@ -126,6 +126,32 @@ public sealed class FitTests : IDisposable
         Assert.Empty(e.Result!.Epochs);
     }
 
+    [Theory]
+    [InlineData("bp")]
+    [InlineData("wm")]
+    [InlineData("kp")]
+    [InlineData("dfa")]
+    public void Every_tensor_that_a_checkpoint_holds_is_searched_for_values_that_are_not_finite(string rule)
+    {
+        using Model model = TrainerTests.NewModel(_backend, rule);
+        Assert.Null(model.FirstTensorNotFinite());
+        foreach ((string name, _, DeviceBuffer buffer) in model.State())
+        {
+            float[] values = _backend.Download(buffer);
+            foreach (float wrong in (float[])[float.NaN, float.NegativeInfinity])
+            {
+                _backend.Upload<float>([.. values[..^1], wrong], buffer);
+                Assert.Equal(name, model.FirstTensorNotFinite());
+            }
+
+            _backend.Upload<float>(values, buffer);
+        }
+
+        // The largest numbers are finite.
+        _backend.Fill(model.Layers[0].Weight.Value, float.MaxValue);
+        Assert.Null(model.FirstTensorNotFinite());
+    }
+
     private Model NewModel(string name, MapShape images) =>
         new(_backend, ModelCatalog.Create(name, images, 10, new ModelOptions(Hidden: name == "mlp" ? 8 : 0)), RuleSet.Of(new Backprop()), 64, 1);
 
