@@ -1,11 +1,12 @@
 using System.CommandLine;
+using System.Text.RegularExpressions;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Cli;
 
 /// <summary>The command line <c>feedback</c>.</summary>
-internal static class Program
+internal static partial class Program
 {
     private const int Failure = 1, Usage = 2;
 
@@ -62,5 +63,19 @@ internal static class Program
         e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException or PlatformNotSupportedException
             or NonFiniteLossException or CudaException or InvalidDataException or OutOfMemoryException;
 
-    private static void Complain(string message) => Console.Error.WriteLine($"feedback: {message.ReplaceLineEndings(" ")}");
+    private static void Complain(string message) => Console.Error.WriteLine($"feedback: {Plain(message.ReplaceLineEndings(" "))}");
+
+    /// <summary>The message of an argument exception as a user reads it: the setting first, the value found last.</summary>
+    internal static string Plain(string message)
+    {
+        Match match = ArgumentMessage().Match(message);
+        if (!match.Success) return message;
+        string said = match.Groups["said"].Value.TrimEnd('.'), setting = match.Groups["name"].Value, found = match.Groups["found"].Value;
+        string subject = said.Contains(setting, StringComparison.OrdinalIgnoreCase) ? said : $"{setting}: {said}";
+        return found.Length == 0 || said.Contains(found, StringComparison.Ordinal) ? subject : $"{subject}, found {found}";
+    }
+
+    // What the exceptions of .NET put behind their text.
+    [GeneratedRegex(@"^(?<said>.*) \(Parameter '(?<name>[^']*)'\)(?: Actual value was (?<found>.*)\.)?$")]
+    private static partial Regex ArgumentMessage();
 }
