@@ -71,8 +71,9 @@ internal static partial class Program
         Match match = ArgumentMessage().Match(message);
         if (!match.Success) return message;
         string said = match.Groups["said"].Value.TrimEnd('.'), setting = match.Groups["name"].Value, found = match.Groups["found"].Value;
-        string subject = said.Contains(setting, StringComparison.OrdinalIgnoreCase) ? said : $"{setting}: {said}";
-        return found.Length == 0 || said.Contains(found, StringComparison.Ordinal) ? subject : $"{subject}, found {found}";
+        // A text that has the value speaks for itself; the name may be one that only this program's code knows.
+        if (found.Length == 0 || said.Contains(found, StringComparison.Ordinal)) return said;
+        return said.Contains(setting, StringComparison.OrdinalIgnoreCase) ? $"{said}, found {found}" : $"{setting}: {said}, found {found}";
     }
 
     // What the exceptions of .NET put behind their text.

@@ -162,7 +162,7 @@ public sealed class CommandLineTests : IDisposable
     [Theory]
     [InlineData("wanted shares or epochs (Parameter 'milestones') Actual value was 0.5 2.", "milestones: wanted shares or epochs, found 0.5 2")]
     [InlineData("Hidden ('-5') must be 0 or more. (Parameter 'hidden') Actual value was -5.", "Hidden ('-5') must be 0 or more")]
-    [InlineData("a batch of 128 out of 100 (Parameter 'options')", "options: a batch of 128 out of 100")]
+    [InlineData("a batch of 128 out of 100 (Parameter 'options')", "a batch of 128 out of 100")]
     [InlineData("file 'x' does not exist", "file 'x' does not exist")]
     public void The_setting_comes_first_and_the_value_found_last(string message, string expected) => Assert.Equal(expected, Program.Plain(message));
 
