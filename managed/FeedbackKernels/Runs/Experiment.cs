@@ -36,7 +36,7 @@ public static class Experiment
         using Model model = Build(config, data, backend, config.Training.Batch);
         var trainer = new Trainer(model, data, config.Training);
         // Everything has been checked: from here on something is written.
-        using var output = new RunFolder(place, config, model, Preprocessing.Of(data, config.Training.Normalisation), observer);
+        using var output = new RunFolder(place, config, model, trainer.Preprocessing, observer);
         try
         {
             TrainingResult result = trainer.Run(output, cancel);

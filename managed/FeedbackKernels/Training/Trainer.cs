@@ -43,10 +43,14 @@ public sealed class Trainer
         if (steps > int.MaxValue)
             throw new ArgumentException($"{options.Epochs} epochs are {steps} steps, the largest number of steps is {int.MaxValue}", nameof(options));
         (_model, _data, _options) = (model, data, options);
-        _normalisation = Normalisation.Of(data.Train, options.Normalisation);
+        Preprocessing = Preprocessing.Of(data, options.Normalisation);
+        _normalisation = Preprocessing.CreateNormalisation();
         _evaluator = new Evaluator(model);
         _sgd = new Sgd(model, options);
     }
+
+    /// <summary>What the images of training and evaluation go through; to be saved with the model.</summary>
+    public Preprocessing Preprocessing { get; }
 
     /// <summary>
     /// Runs all epochs, or until the token is cancelled: then the step in hand is finished and what there is returned. A
