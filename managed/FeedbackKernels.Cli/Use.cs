@@ -1,5 +1,5 @@
 using System.CommandLine;
-using FeedbackKernels.Layers;
+using FeedbackKernels.Interop;
 using FeedbackKernels.Models;
 using FeedbackKernels.Rules;
 using FeedbackKernels.Runs;

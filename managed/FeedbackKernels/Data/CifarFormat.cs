@@ -1,5 +1,5 @@
 using System.Text;
-using FeedbackKernels.Layers;
+using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Data;
 

@@ -1,4 +1,4 @@
-using FeedbackKernels.Layers;
+using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Data;
 

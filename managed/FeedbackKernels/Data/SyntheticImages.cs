@@ -1,5 +1,4 @@
 using FeedbackKernels.Interop;
-using FeedbackKernels.Layers;
 
 namespace FeedbackKernels.Data;
 

@@ -1,6 +1,5 @@
 using FeedbackKernels.Data;
 using FeedbackKernels.Interop;
-using FeedbackKernels.Layers;
 
 namespace FeedbackKernels.Tests.Data;
 

@@ -1,7 +1,7 @@
 using System.Buffers.Binary;
 using System.IO.Compression;
 using FeedbackKernels.Data;
-using FeedbackKernels.Layers;
+using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Tests.Data;
 

@@ -2,7 +2,7 @@ using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using FeedbackKernels.Data;
-using FeedbackKernels.Layers;
+using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Tests.Data;
 

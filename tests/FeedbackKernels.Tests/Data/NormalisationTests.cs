@@ -1,5 +1,5 @@
 using FeedbackKernels.Data;
-using FeedbackKernels.Layers;
+using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Tests.Data;
 

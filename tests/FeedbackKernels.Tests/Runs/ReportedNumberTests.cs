@@ -4,7 +4,6 @@ using System.Text.Json;
 using System.Text.RegularExpressions;
 using FeedbackKernels.Data;
 using FeedbackKernels.Interop;
-using FeedbackKernels.Layers;
 using FeedbackKernels.Models;
 using FeedbackKernels.Reports;
 using FeedbackKernels.Rules;
