@@ -85,7 +85,7 @@ internal sealed class RunOptions
     private void AddData()
     {
         Add(
-            new Setting<string>("--data", Use.Always) { Description = $"Images: {DataSet.Forms}.", DefaultValueFactory = _ => _standard.Data, HelpName = "source" },
+            new Setting<string>("--data", Use.Always) { Description = $"Images. {SourceCatalog.Help}.", DefaultValueFactory = _ => _standard.Data, HelpName = "source" },
             (c, v) => c with { Data = v, DataFingerprint = null });
         Add(LimitOption("--limit-train", "training"), (c, v) => c with { LimitTrain = v });
         Add(LimitOption("--limit-test", "test"), (c, v) => c with { LimitTest = v });

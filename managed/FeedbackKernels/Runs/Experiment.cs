@@ -66,5 +66,5 @@ public static class Experiment
     }
 
     private static Model Build(RunConfig config, DataSet data, Backend backend, int batch) =>
-        new(backend, config.Describe(data.Train.Shape, data.Train.Classes), config.Rules, batch, config.Training.Seed);
+        new(backend, config.Describe(data.Train.RequireShape(), data.Train.Classes), config.Rules, batch, config.Training.Seed);
 }

@@ -32,7 +32,7 @@ public sealed record RunConfig
     /// <summary>Hidden units of the MLP; 0 for those of the paper.</summary>
     public int Hidden { get; init; }
 
-    /// <summary>The data, see <see cref="DataSet.Forms"/>. A run's file has the absolute path.</summary>
+    /// <summary>The data, see <see cref="SourceCatalog.Forms"/>. A run's file has the absolute path.</summary>
     public string Data { get; init; } = "synthetic";
 
     /// <summary>What the data looked like when the run began; null where no run has used this configuration.</summary>

@@ -1,4 +1,3 @@
-using FeedbackKernels.Data;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Models;
 

@@ -20,7 +20,7 @@ public sealed class DataFileTests : IDisposable
         WriteCifar();
         DataSet data = DataSet.Open($"cifar10:{_folder}", 1);
         Assert.Equal((50_000, 10_000), (data.Train.Count, data.Test.Count));
-        Assert.Equal(new MapShape(32, 32, 3), data.Train.Shape);
+        Assert.Equal(new MapShape(32, 32, 3), data.Train.RequireShape());
         // Record i of file f: label i % 10, red f, green i % 251, blue the pixel's number.
         ReadOnlySpan<byte> image = data.Train.Image(3 * 10_000 + 77);
         Assert.Equal(77 % 10, data.Train.Labels[3 * 10_000 + 77]);
@@ -60,7 +60,7 @@ public sealed class DataFileTests : IDisposable
         WriteMnist(compressed);
         DataSet data = DataSet.Open($"mnist:{_folder}", 1);
         Assert.Equal((30, 20), (data.Train.Count, data.Test.Count));
-        Assert.Equal(new MapShape(6, 5, 1), data.Train.Shape);
+        Assert.Equal(new MapShape(6, 5, 1), data.Train.RequireShape());
         Assert.Equal(13 % 10, data.Train.Labels[13]);
         Assert.Equal(Enumerable.Range(0, 30).Select(i => (byte)(13 + i)), data.Train.Image(13).ToArray());
     }

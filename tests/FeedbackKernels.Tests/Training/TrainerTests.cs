@@ -119,7 +119,7 @@ public class TrainerTests
     {
         using var backend = new CpuBackend();
         using Model model = NewModel(backend, "bp");
-        var pixels = new float[8 * Data.Train.Shape.Length];
+        var pixels = new float[8 * Data.Train.RequireShape().Length];
         new RandomKey(1, RandomPurpose.User).FillGaussian(pixels, 1);
         model.Load(pixels, [.. Enumerable.Range(0, 8).Select(i => i % TestNets.Classes)]);
         TestNets.Step(model, 8);
@@ -169,7 +169,7 @@ public class TrainerTests
     }
 
     internal static Model NewModel(Backend backend, string rule) =>
-        new(backend, ModelCatalog.Create("resnet8", Data.Train.Shape, 10), RulesOf(rule), 32, seed: 4);
+        new(backend, ModelCatalog.Create("resnet8", Data.Train.RequireShape(), 10), RulesOf(rule), 32, seed: 4);
 
     internal static RuleSet RulesOf(string rule)
     {
