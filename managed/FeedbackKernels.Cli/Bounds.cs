@@ -2,14 +2,14 @@ using System.Globalization;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>The numbers that an option takes. Values that are not finite are none of them.</summary>
+/// <summary>The range of an option's number. Values that are not finite are outside.</summary>
 /// <param name="Least">Lower end.</param>
 /// <param name="Most">Upper end; infinity for none.</param>
-/// <param name="WithLeast">Whether the lower end belongs to it.</param>
-/// <param name="WithMost">Whether the upper end does.</param>
+/// <param name="WithLeast">Whether the lower end is inside.</param>
+/// <param name="WithMost">Whether the upper end is inside.</param>
 internal readonly record struct Bounds(double Least, double Most, bool WithLeast = true, bool WithMost = true)
 {
-    /// <summary>Any number from <paramref name="least"/> on.</summary>
+    /// <summary>A number and everything above it.</summary>
     public static Bounds AtLeast(double least) => new(least, double.PositiveInfinity);
 
     /// <summary>Any number above 0.</summary>
@@ -21,7 +21,7 @@ internal readonly record struct Bounds(double Least, double Most, bool WithLeast
     /// <summary>Above 0 to 1.</summary>
     public static Bounds PositiveShare { get; } = new(0, 1, WithLeast: false);
 
-    /// <summary>Whether a number is one of them.</summary>
+    /// <summary>Whether a number is inside.</summary>
     public bool Contain(double value) =>
         double.IsFinite(value) && (WithLeast ? value >= Least : value > Least) && (WithMost ? value <= Most : value < Most);
 

@@ -7,8 +7,8 @@ using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>What an option has an effect on. Every option declares it, and one that is given without effect is refused.</summary>
-/// <param name="Needs">What has to be chosen for the option to have an effect, as help texts name it.</param>
+/// <summary>When an option has an effect. Every option declares it, and an option without effect is refused.</summary>
+/// <param name="Needs">What must be chosen for the option to have an effect, for messages.</param>
 /// <param name="Holds">Whether a run has chosen it.</param>
 internal sealed record Use(string Needs, Func<ParseResult, RunConfig, bool> Holds)
 {
@@ -27,14 +27,15 @@ internal sealed record Use(string Needs, Func<ParseResult, RunConfig, bool> Hold
     /// <summary>The CUDA backend.</summary>
     public static Use Cuda { get; } = Backend("cuda");
 
-    /// <summary>One model.</summary>
-    public static Use Model(string name) => new($"--model {name}", (_, run) => run.Model == name);
+    /// <summary>Some models.</summary>
+    public static Use Models(Func<ModelEntry, bool> uses) =>
+        new($"--model {AnyOf(ModelCatalog.All.Where(uses).Select(entry => entry.Name))}", (_, run) => ModelCatalog.Find(run.Model) is { } entry && uses(entry));
 
     /// <summary>Some schedules of the learning rate.</summary>
-    public static Use Schedule(params ScheduleKind[] kinds) =>
-        new($"--schedule {AnyOf(kinds.Select(Names.Of))}", (_, run) => kinds.Contains(run.Training.Schedule.Kind));
+    public static Use Schedules(Func<ScheduleKind, bool> uses) =>
+        new($"--schedule {AnyOf(ScheduleCatalog.All.Where(uses).Select(kind => kind.Name))}", (_, run) => uses(run.Training.Schedule.Kind));
 
-    /// <summary>Some rules, as the rule of all layers or of some.</summary>
+    /// <summary>Some rules, for all layers or some of them.</summary>
     public static Use Rule(params string[] names) => new($"the rule {AnyOf(names)}", (_, run) => RulesOf(run).Any(r => names.Contains(r.Name)));
 
     /// <summary>A rule with a setting.</summary>
@@ -44,7 +45,7 @@ internal sealed record Use(string Needs, Func<ParseResult, RunConfig, bool> Hold
     /// <summary>Another option.</summary>
     public static Use With(Option option) => new(option.Name, (parsed, _) => parsed.GetResult(option) is { Implicit: false });
 
-    // As long as the backend is still to be chosen, it may be either.
+    // Before the backend has been chosen, it may be any.
     private static Use Backend(string name) => new($"--backend {name}", (_, run) => run.Backend == name || run.Backend == "auto");
 
     private static Use OfModel(string needs, Func<BlockSpec, bool> holds) => new(needs, (_, run) => BlocksOf(run.Model).Any(holds));

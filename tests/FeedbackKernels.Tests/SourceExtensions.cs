@@ -2,7 +2,7 @@ using FeedbackKernels.Data;
 
 namespace FeedbackKernels.Tests;
 
-/// <summary>Whole sources as arrays, read through the interface.</summary>
+/// <summary>Whole sources as arrays, read through the interface: each use of a property reads all images anew.</summary>
 internal static class SourceExtensions
 {
     extension(IImageSource source)

@@ -107,7 +107,8 @@ public sealed class DataFileTests : IDisposable
         DataSet data = DataSet.Open($"cifar10:{directory}", 1);
         // The means that everyone normalises with.
         double[] sums = new double[3];
-        for (int i = 0; i < data.Train.Pixels.Length; i++) sums[i % 3] += data.Train.Pixels[i];
+        byte[] pixels = data.Train.Pixels;
+        for (int i = 0; i < pixels.Length; i++) sums[i % 3] += pixels[i];
         double[] means = [.. sums.Select(s => s / (50_000 * 1024) / 255)];
         Assert.Equal([0.4914, 0.4822, 0.4465], means.Select(m => Math.Round(m, 4)));
         Assert.All(Enumerable.Range(0, 10), k => Assert.Equal(5000, data.Train.Labels.Count(l => l == k)));

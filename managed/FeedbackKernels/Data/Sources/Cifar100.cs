@@ -40,8 +40,8 @@ public static class Cifar100
     /// <summary>Reads train.bin and test.bin of a folder, or of the <c>cifar-100-binary</c> in it.</summary>
     /// <param name="directory">The folder.</param>
     /// <param name="coarse">Use the 20 coarse classes instead of the 100 fine ones.</param>
-    /// <exception cref="IOException">A file is not there or cannot be read.</exception>
-    /// <exception cref="InvalidDataException">A file has the wrong length or is something else, or a label is not a class.</exception>
+    /// <exception cref="IOException">A file does not exist or cannot be read.</exception>
+    /// <exception cref="InvalidDataException">A file has the wrong length or another format, or a label is not a class.</exception>
     public static DataSet Read(string directory, bool coarse = false) => Format(coarse).Read(directory);
 
     /// <summary>Reads test.bin alone.</summary>

@@ -23,7 +23,7 @@ public static class Mnist
     /// </summary>
     /// <param name="path">The folder; if it holds several sets, the folder and the beginning of the file names, as
     /// <c>DIR/emnist-letters</c>.</param>
-    /// <exception cref="IOException">A file is not there or cannot be read.</exception>
+    /// <exception cref="IOException">A file does not exist or cannot be read.</exception>
     /// <exception cref="InvalidDataException">A file is damaged or of another format, the halves differ, or a label is not a class.</exception>
     public static DataSet Read(string path)
     {
@@ -44,7 +44,7 @@ public static class Mnist
     /// <summary>Reads the two idx files of the test half.</summary>
     /// <param name="path">As for <see cref="Read"/>.</param>
     /// <param name="classes">The number of classes, if EMNIST's names do not say it; null for the highest label plus one.</param>
-    /// <exception cref="IOException">A file is not there or cannot be read.</exception>
+    /// <exception cref="IOException">A file does not exist or cannot be read.</exception>
     /// <exception cref="InvalidDataException">A file is damaged or of another format, or a label is not a class.</exception>
     public static TestSet ReadTest(string path, int? classes = null)
     {
