@@ -146,6 +146,7 @@ public sealed unsafe partial class CudaBackend : Backend
             _steps.Dispose();
             _kernels.Dispose();
             _scratch.Dispose();
+            DisposeSegmentTables();
             _labels.Dispose();
             _stage.Dispose();
             _ownStream?.Dispose();

@@ -1,5 +1,3 @@
-using FeedbackKernels.Interop;
-using FeedbackKernels.Layers;
 using FeedbackKernels.Models;
 using FeedbackKernels.Rules;
 using FeedbackKernels.State;

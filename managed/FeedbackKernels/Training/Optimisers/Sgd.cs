@@ -21,12 +21,10 @@ public sealed class Sgd : Optimiser
     private readonly (Parameter Parameter, ConvLayer? Layer)[] _parameters;
     private readonly ConvLayer[] _layers;
 
-    // What an update collects before each call of the backend: made once, so that a step allocates nothing.
+    // Made once, so that a step allocates nothing.
     private readonly SlabSegment[] _segments;
     private readonly CoupledSegment[] _coupled;
-    private readonly SgdStep[] _steps = new SgdStep[Backend.MostSgdSteps];
     private readonly Moved _moved = new();
-    private int _segmentCount, _coupledCount, _stepCount;
 
     /// <inheritdoc cref="Optimiser(Model, TrainingOptions, int)"/>
     public Sgd(Model model, TrainingOptions options, int stepsPerEpoch = 1) : base(model, options, stepsPerEpoch)
@@ -36,7 +34,7 @@ public sealed class Sgd : Optimiser
         _layers = [.. model.Layers];
         _parameters = [.. weights.Parameters.Select(p => (p, _layers.FirstOrDefault(layer => layer.Weight == p)))];
         _gradients = [.. model.Parameters.Select(p => (BufferView)p.Gradient)];
-        _segments = new SlabSegment[_parameters.Length + _layers.Length];
+        _segments = new SlabSegment[_parameters.Length];
         _coupled = new CoupledSegment[_layers.Length];
         Backend backend = model.Backend;
         _velocities = backend.Allocate(weights.Length, "velocities");
@@ -50,23 +48,14 @@ public sealed class Sgd : Optimiser
     {
         if (_clipFactor is not null) Model.Backend.ClipFactor(_gradients, _options.ClipNorm, _clipFactor);
         var plain = new SgdStep(learningRate, _options.Momentum, 0, _options.Nesterov, GradientFactor: _clipFactor);
-        foreach ((Parameter parameter, ConvLayer? layer) in _parameters)
-        {
-            UpdateTerms terms = layer is null ? new UpdateTerms(0) : TermsOf(layer, step);
-            if (_stepCount == _steps.Length) Launch();
-            int number = NumberOf(plain with { WeightDecay = terms.WeightDecay, Shrink = terms.Shrink });
-            if (layer?.Feedback is { Update: FeedbackUpdate.LikeWeights, OwnWeights: { } b })
-                _coupled[_coupledCount++] = new CoupledSegment(layer.Shape(), parameter.Offset, b.Offset, number);
-            else _segments[_segmentCount++] = new SlabSegment(parameter.Offset, parameter.Length, number);
-        }
-
-        Launch();
-        UpdateFeedback(step, plain with { GradientFactor = default });
+        UpdateWeights(plain, step);
+        SgdStep unclipped = plain with { GradientFactor = default };
+        UpdateFeedback(unclipped, step);
         foreach (ConvLayer layer in _layers)
         {
             if (layer.Feedback is not { } feedback) continue;
             UpdateTerms terms = TermsOf(layer, step);
-            _moved.By = plain with { WeightDecay = terms.WeightDecay, Shrink = terms.Shrink };
+            _moved.By = unclipped with { WeightDecay = terms.WeightDecay, Shrink = terms.Shrink };
             feedback.AfterUpdate(_moved, step);
         }
     }
@@ -99,51 +88,44 @@ public sealed class Sgd : Optimiser
         return layer.Feedback?.Adjust(terms, step) ?? terms;
     }
 
-    /// <summary>The place of a step among those collected, where it is put if it is not there yet.</summary>
-    private int NumberOf(in SgdStep step)
+    private void UpdateWeights(in SgdStep plain, int step)
     {
-        for (int i = 0; i < _stepCount; i++)
+        int plainCount = 0, coupledCount = 0;
+        foreach ((Parameter parameter, ConvLayer? layer) in _parameters)
         {
-            if (_steps[i].WeightDecay == step.WeightDecay && _steps[i].Shrink == step.Shrink) return i;
+            UpdateTerms terms = layer is null ? new UpdateTerms(0) : TermsOf(layer, step);
+            if (layer?.Feedback is { Update: FeedbackUpdate.LikeWeights, OwnWeights: { } b })
+                _coupled[coupledCount++] = new CoupledSegment(layer.Shape(), parameter.Offset, b.Offset, terms.WeightDecay, terms.Shrink);
+            else _segments[plainCount++] = new SlabSegment(parameter.Offset, parameter.Length, terms.WeightDecay, terms.Shrink);
         }
 
-        _steps[_stepCount] = step;
-        return _stepCount++;
-    }
-
-    private void Launch()
-    {
-        Backend backend = Model.Backend;
         ParameterSlab weights = Model.Weights;
-        ReadOnlySpan<SgdStep> steps = _steps.AsSpan(0, _stepCount);
-        if (_segmentCount > 0)
-            backend.SgdUpdateSlab(_segments.AsSpan(0, _segmentCount), steps, weights.Values, weights.Gradients, _velocities, weights.Copies);
-        if (_coupledCount > 0)
+        if (plainCount > 0)
         {
-            ParameterSlab feedback = Model.FeedbackWeights!;
-            backend.SgdUpdateCoupledSlab(
-                _coupled.AsSpan(0, _coupledCount), steps, weights.Values, weights.Gradients, _velocities, feedback.Values, _feedbackVelocities,
-                weights.Copies, feedback.Copies);
+            Model.Backend.SgdUpdateSlab(
+                _segments.AsSpan(0, plainCount), weights.Values, weights.Gradients, _velocities, plain, weights.Copies);
         }
 
-        (_segmentCount, _coupledCount, _stepCount) = (0, 0, 0);
+        if (coupledCount == 0) return;
+        ParameterSlab feedback = Model.FeedbackWeights!;
+        Model.Backend.SgdUpdateCoupledSlab(
+            _coupled.AsSpan(0, coupledCount), weights.Values, weights.Gradients, _velocities, feedback.Values, _feedbackVelocities, plain,
+            weights.Copies, feedback.Copies);
     }
 
-    private void UpdateFeedback(int step, in SgdStep plain)
+    private void UpdateFeedback(in SgdStep plain, int step)
     {
-        foreach (ConvLayer layer in _layers)
+        int count = 0;
+        foreach ((_, ConvLayer? layer) in _parameters)
         {
-            if (layer.Feedback is not { Update: FeedbackUpdate.ByGradient, OwnWeights: { } b } feedback) continue;
+            if (layer?.Feedback is not { Update: FeedbackUpdate.ByGradient, OwnWeights: { } b } feedback) continue;
             feedback.ComputeGradient(step);
-            _segments[_segmentCount++] = new SlabSegment(b.Offset, b.Length, 0);
+            _segments[count++] = new SlabSegment(b.Offset, b.Length, 0);
         }
 
-        if (_segmentCount == 0) return;
-        // Layers come in the order of the forward pass, and lie in that of the backward pass.
-        _segments.AsSpan(0, _segmentCount).Sort((a, b) => a.Offset.CompareTo(b.Offset));
+        if (count == 0) return;
         ParameterSlab slab = Model.FeedbackWeights!;
-        Model.Backend.SgdUpdateSlab(_segments.AsSpan(0, _segmentCount), [plain], slab.Values, slab.Gradients, _feedbackVelocities, slab.Copies);
-        _segmentCount = 0;
+        Model.Backend.SgdUpdateSlab(_segments.AsSpan(0, count), slab.Values, slab.Gradients, _feedbackVelocities, plain, slab.Copies);
     }
 
     private sealed class Moved : WeightUpdate
