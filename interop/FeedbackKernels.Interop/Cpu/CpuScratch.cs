@@ -9,7 +9,7 @@ internal enum ScratchUse
     ChunkResults,
     ChunkRows,
     ChannelVectors,
-    GradientShares,
+    SplitSums,
     GradientBlocks,
     MirrorNoise,
     MirrorResponse,

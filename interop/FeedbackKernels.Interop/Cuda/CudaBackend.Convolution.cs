@@ -11,8 +11,9 @@ public sealed unsafe partial class CudaBackend
 
     private readonly Dictionary<(ConvShape Shape, ConvPass Pass), ConvolutionPlans> _plans = [];
 
-    internal override ConvExplanation ExplainCore(in ConvShape shape, ConvPass pass)
+    internal override ConvExplanation ExplainCore(in ConvRequest request)
     {
+        (ConvShape shape, ConvPass pass) = (request.Shape, request.Pass);
         RequireIndexable(shape);
         if (Precision != CudaPrecision.Bf16) return ExplainPortable(shape, pass);
         (HopperConvolution plan, FewChannelsConvolution few, PipelineConvolution pipeline) = PlansOf(shape, pass);
