@@ -1,8 +1,8 @@
-// dW[r,s,c,k] = sum over n,p,q of x[n, p*u-z+r, q*u-z+s, c] * dy[n,p,q,k] on Hopper, from bf16 by TMA and wgmma
-// (hopper_product.cuh), in slices of the pixels that sum_slices adds in order (conv_weight_gradient.cu). Overwrites.
+// The weight gradient on Hopper, by TMA and wgmma (hopper_product.cuh), in bf16. Overwrites dW, or the partial sums of its split.
 //
-// The reduction runs over boxes of up to 64 output pixels, down the rows of both tiles: 64 channels of x under one tap for each
-// warpgroup, and the columns of dy. Pixels beyond the output are zeros of dy, padding is zeros of x.
+// One stage of the reduction is a box of up to 64 output pixels. In both operands the pixels are rows of a tile: the left tile has
+// 64 channels of x under one tap for each warpgroup, the right one the columns of dy. Outside the output the TMA fills in zeros
+// of dy, in the padding zeros of x.
 #include "hopper_product.cuh"
 
 struct ConvWeightGradientSm90Arguments
@@ -11,8 +11,8 @@ struct ConvWeightGradientSm90Arguments
     TensorMap errors;  // [N][P][Q][K], boxes of 64 channels
     ConvShape shape;
     int boxImages, boxRows, boxColumns;  // a multiple of 16 pixels
-    int boxes, boxesPerSlice;
-    float* dw;  // [slices][R][S][C][K]
+    int boxes, boxesPerSplit;
+    float* dw;  // [splits][R][S][C][K]
 };
 
 namespace {
@@ -24,7 +24,7 @@ struct alignas(1024) GradientShared
     RingBarriers<StagesOf<Columns>> barriers;
 };
 
-// 64 channels of one tap: what a warpgroup has the rows of.
+// 64 channels of one tap: the 64 rows of dW that a warpgroup computes.
 struct TapChannels
 {
     int row, column, channel;
@@ -32,7 +32,7 @@ struct TapChannels
 
     __device__ __forceinline__ TapChannels(const ConvShape& shape, int number)
     {
-        const int parts = (shape.C + BoxWidth - 1) / BoxWidth, tap = number / parts;
+        const int parts = divide_up(shape.C, BoxWidth), tap = number / parts;
         row = tap / shape.S;
         column = tap % shape.S;
         channel = number % parts * BoxWidth;
@@ -48,7 +48,7 @@ __device__ __forceinline__ void produce(
     const TapChannels parts[Groups] = {{shape, static_cast<int>(blockIdx.x) * Groups}, {shape, static_cast<int>(blockIdx.x) * Groups + 1}};
     const int boxPixels = arguments.boxImages * arguments.boxRows * arguments.boxColumns;
     const int bytes = ((parts[1].exists ? Groups : 1) * BoxWidth + Columns) * boxPixels * static_cast<int>(sizeof(bf16));
-    const int across = (shape.Q + arguments.boxColumns - 1) / arguments.boxColumns, down = (shape.P + arguments.boxRows - 1) / arguments.boxRows;
+    const int across = divide_up(shape.Q, arguments.boxColumns), down = divide_up(shape.P, arguments.boxRows);
     tensor_map_prefetch(&maps[0]);
     tensor_map_prefetch(&maps[1]);
     RingCursor<StagesOf<Columns>> cursor;
@@ -74,7 +74,7 @@ __device__ __forceinline__ void produce(
     }
 }
 
-// The products of so many boxes, each of `steps` times 16 pixels, 1 to Most.
+// Multiplies `boxes` boxes of `steps` times 16 pixels each; steps is 1 to Most.
 template <int Columns, int Most = BoxWidth / StepDepth>
 __device__ __forceinline__ void multiply_boxes(GradientShared<Columns>& shared, int boxes, int steps, float (&sums)[Columns / 2])
 {
@@ -96,8 +96,8 @@ __device__ __forceinline__ void conv_weight_gradient(const ConvWeightGradientSm9
     using Shared = GradientShared<Columns>;
     DYNAMIC_SHARED(Shared, shared);
     const ConvShape& shape = arguments.shape;
-    const int firstColumn = blockIdx.y * Columns, firstBox = blockIdx.z * arguments.boxesPerSlice;
-    const int endBox = arguments.boxes - firstBox < arguments.boxesPerSlice ? arguments.boxes : firstBox + arguments.boxesPerSlice;
+    const int firstColumn = blockIdx.y * Columns, firstBox = blockIdx.z * arguments.boxesPerSplit;
+    const int endBox = arguments.boxes - firstBox < arguments.boxesPerSplit ? arguments.boxes : firstBox + arguments.boxesPerSplit;
     if (threadIdx.x == 0) shared.barriers.start();
     __syncthreads();
     if (threadIdx.x >= ProductThreads)
@@ -130,6 +130,6 @@ __device__ __forceinline__ void conv_weight_gradient(const ConvWeightGradientSm9
 
 }  // namespace
 
-// Names end in the columns of a tile.
+// Names end in the columns of the tile.
 HOPPER_KERNEL(HopperThreads, 2, conv_weight_gradient_sm90_64, ConvWeightGradientSm90Arguments) { conv_weight_gradient<64>(arguments, maps); }
 HOPPER_KERNEL(HopperThreads, 2, conv_weight_gradient_sm90_128, ConvWeightGradientSm90Arguments) { conv_weight_gradient<128>(arguments, maps); }

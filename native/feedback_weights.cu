@@ -1,5 +1,5 @@
-// Operations between forward weights [R][S][C][K] and feedback weights [R][S][K][C]. Each that writes feedback weights also
-// writes the copy of them that products read, where there is one.
+// Feedback weights [R][S][K][C] from forward weights [R][S][C][K]. Each kernel also writes the bf16 copy of the feedback weights,
+// where there is one.
 #include "sgd.cuh"
 #include "transposed.cuh"
 
@@ -8,7 +8,7 @@ struct TransposedCombineArguments
     TransposedShape shape;
     float alpha, beta;
     const float* w;  // forward layout
-    const float* r;  // feedback layout; not read when beta is 0; may be b
+    const float* r;  // feedback layout; not read where beta is 0; may be b
     float* b;        // feedback layout
     bf16* copy;      // feedback layout or null
 };

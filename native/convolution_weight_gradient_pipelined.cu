@@ -1,7 +1,7 @@
-// The weight gradient of conv_weight_gradient.cu as a pipeline (pipeline.cuh), for tensors of bf16 and channel counts that are
-// multiples of 8. Overwrites dW, or a slice of partial sums that sum_slices adds.
+// The pipelined weight gradient (pipeline.cuh): bf16, channel counts that are multiples of 8. Overwrites dW, or the partial sums
+// of its split.
 #include "copied_operands.cuh"
-#include "weight_gradient.cuh"
+#include "convolution_weight_gradient.cuh"
 
 using Bf16Arguments = ConvWeightGradientArguments<bf16>;
 
@@ -13,20 +13,20 @@ __device__ __forceinline__ void conv_weight_gradient_pipelined(const Bf16Argumen
     using Tile = Pipeline<Rows, Columns, CopiedPatches<Rows>, CopiedErrors<Columns>>;
     DYNAMIC_SHARED(typename Tile::Shared, shared);
     const ConvShape& shape = arguments.shape;
-    const int K = shape.K, columnTiles = (K + Columns - 1) / Columns;
+    const int K = shape.K, columnTiles = divide_up(K, Columns);
     const int firstRow = blockIdx.x / columnTiles * Rows, firstColumn = blockIdx.x % columnTiles * Columns;
-    const SlicePixels pixels(shape, arguments.slices);
+    const SplitPixels pixels(shape, arguments.split);
     CopiedPatches<Rows> left(arguments.x, shape, firstRow, pixels.first, pixels.end);
     CopiedErrors<Columns> right(arguments.dy, K, firstColumn, pixels.first, pixels.end);
     typename Tile::Sums sums;
-    Tile::multiply(shared, left, right, (pixels.end - pixels.first + PipelineDepth - 1) / PipelineDepth, sums);
-    GradientResults results(shape, arguments.slices);
+    Tile::multiply(shared, left, right, divide_up(pixels.end - pixels.first, PipelineDepth), sums);
+    GradientResults results(shape, arguments.split);
     Tile::template Results<WideOf<float>>::store(shared.results, sums, results, firstRow, shape.R * shape.S * shape.C, firstColumn, K);
 }
 
 }  // namespace
 
-// Names end in the tile's rows and columns.
+// Names end in the rows and columns of the tile.
 KERNEL(PipelineThreads, conv_weight_gradient_pipelined_128_128, Bf16Arguments) { conv_weight_gradient_pipelined<128, 128>(arguments); }
 KERNEL(PipelineThreads, conv_weight_gradient_pipelined_128_64, Bf16Arguments) { conv_weight_gradient_pipelined<128, 64>(arguments); }
 KERNEL(PipelineThreads, conv_weight_gradient_pipelined_64_64, Bf16Arguments) { conv_weight_gradient_pipelined<64, 64>(arguments); }

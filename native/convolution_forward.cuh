@@ -1,9 +1,8 @@
-// What forward convolutions share: their arguments, what becomes of a sum (y = activation(y * scale[k] + bias[k] + residual)),
-// and each channel's mean and squared deviations over a tile's rows, which batch_norm_finish merges: of y as memory holds it,
-// which is what the batch norm will see.
+// What the forward convolutions share: their arguments, and how a result is stored. The statistics of each channel over the rows
+// of a tile, which batch_norm_finish merges, are those of y as it is stored, because that is what the batch norm reads.
 #pragma once
 
-#include "numbers.cuh"
+#include "convolution_epilogue.cuh"
 
 template <class Number, class Result>
 struct ConvForwardArguments
@@ -19,7 +18,7 @@ struct ConvForwardArguments
     float* partials;         // [row tiles][2][K] or null: mean and sum of squared deviations
 };
 
-// What becomes of the sums: see store_results in product_tile.cuh.
+// Stores results in y: see store_results in product_tile.cuh.
 template <class Number, class Result>
 struct ForwardResults
 {
@@ -27,56 +26,23 @@ struct ForwardResults
 
     __device__ __forceinline__ long long place(int pixel) const { return static_cast<long long>(pixel) * arguments.shape.K; }
 
-    // Gives y back as memory holds it.
+    // Returns y as it is stored.
     template <int Width>
     __device__ __forceinline__ Lanes<Width> store(long long place, int k, const Lanes<Width>& sums) const
     {
-        Lanes<Width> y, residual = {};
+        Lanes<Width> residual = {};
         if (arguments.residual) residual = load_lanes<Width>(arguments.residual + place + k);
+        Lanes<Width> y = Epilogue{arguments.activation, arguments.scale, arguments.bias}.template apply<1>(sums, k, &residual);
 #pragma unroll
-        for (int l = 0; l < Width; l++)
-        {
-            float value = sums.at[l];
-            if (arguments.scale) value *= arguments.scale[k + l];
-            if (arguments.bias) value += arguments.bias[k + l];
-            y.at[l] = to_float(rounded_to<Result>(activate(arguments.activation, value + residual.at[l])));
-        }
+        for (int l = 0; l < Width; l++) y.at[l] = to_float(rounded_to<Result>(y.at[l]));
 
         store_lanes<Width>(arguments.y + place + k, y);
         return y;
     }
 };
 
-// Statistics of the columns of a tile over the rows of one group of them, and then of the tile.
-template <int Groups, int Columns>
-struct TileStatistics
-{
-    float mean[Groups][Columns];
-    float squares[Groups][Columns];
-
-    // Chan's merge of one column, groups in order. Rows is a function object: how many rows a group has.
-    template <class Rows>
-    __device__ __forceinline__ void merge(const Rows& rows, int column, float* tileMean, float* tileSquares) const
-    {
-        float merged = 0, deviations = 0;
-        int count = 0;
-        for (int group = 0; group < Groups; group++)
-        {
-            const int more = rows(group);
-            if (more == 0) continue;
-            const float difference = mean[group][column] - merged, share = static_cast<float>(more) / (count + more);
-            merged = fmaf(difference, share, merged);
-            deviations += squares[group][column] + difference * difference * share * count;
-            count += more;
-        }
-
-        *tileMean = merged;
-        *tileSquares = deviations;
-    }
-};
-
-// Forward results of a thread's columns, and their statistics over its rows: as deviations from the first row, because sums of
-// squares of the numbers themselves would lose the digits of a small deviation from a large mean.
+// Stores the results of a thread's columns and takes their statistics over its rows. Sums are of the deviations from the first
+// row: sums of the values and of their squares would lose the digits of a small deviation from a large mean.
 template <class Result, int Width>
 struct ResultsWithStatistics
 {
@@ -100,7 +66,7 @@ struct ResultsWithStatistics
     }
 };
 
-// The statistics of a thread's columns and rows as those of a group.
+// Puts the statistics of a thread's columns and rows into shared memory, as those of one group.
 template <int Groups, int Columns, class Result, int Width>
 __device__ __forceinline__ void put_statistics(
     TileStatistics<Groups, Columns>& shared, const ResultsWithStatistics<Result, Width>& results, int group, int column)

@@ -1,5 +1,5 @@
-// Activations from packed bytes: each image shifted, flipped left to right, and looked up in a table, as one pass. A block works
-// on a run of one image, whose random numbers its first thread draws.
+// Activations from packed bytes: shifts and flips each image at random and looks its bytes up in a table, in one pass. A block
+// computes AugmentRun elements of one image; its first thread draws the random numbers of the image.
 #include "random.cuh"
 
 constexpr int AugmentThreads = 256, AugmentRun = 1024;
@@ -8,7 +8,7 @@ template <class Number>
 struct AugmentArguments
 {
     int N, H, W, C, reach, flip;
-    RandomKey key;                // its step is the image's number
+    RandomKey key;                // the step is the number of the image
     const unsigned char* pixels;  // [N][H][W][C]
     const int* numbers;           // [N]
     const float* table;           // [256][C]
@@ -22,7 +22,7 @@ struct Draw
     int down, right, flip;
 };
 
-// 0 to bound - 1, as RandomSequence.NextInt in C#.
+// A number from 0 to bound - 1, as RandomSequence.NextInt in C# computes it.
 __device__ __forceinline__ int below(unsigned word, int bound)
 {
     return static_cast<int>(static_cast<unsigned long long>(word) * static_cast<unsigned>(bound) >> 32);
@@ -57,7 +57,7 @@ __device__ __forceinline__ void augment(const AugmentArguments<Number>& argument
             store_number(arguments.x + image + i, number);
         }
 
-        // The next image's draw overwrites this one's.
+        // The draw of the next image overwrites this one.
         __syncthreads();
     }
 }

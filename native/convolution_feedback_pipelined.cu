@@ -1,6 +1,5 @@
-// The feedback convolution of conv_feedback.cu as a pipeline (pipeline.cuh), for tensors of bf16 and channel counts that are
-// multiples of 8. Overwrites dx or adds to it.
-#include "conv_feedback.cuh"
+// The pipelined feedback convolution (pipeline.cuh): bf16, channel counts that are multiples of 8. Overwrites dx or adds to it.
+#include "convolution_feedback.cuh"
 #include "copied_operands.cuh"
 
 using Bf16Arguments = ConvFeedbackArguments<bf16>;
@@ -15,21 +14,21 @@ __device__ __forceinline__ void conv_feedback_pipelined(const Bf16Arguments& arg
     const ConvShape& shape = arguments.shape;
     const FeedbackClass pixels(shape);
     const Gather& gather = pixels.gather;
-    const int C = shape.C, columnTiles = (C + Columns - 1) / Columns;
-    // Blocks that share pixels run side by side: pixels come from memory once, weights stay in the cache.
+    const int C = shape.C, columnTiles = divide_up(C, Columns);
+    // Neighbouring blocks share their pixels, which are then read from memory once; the weights stay in the cache.
     const int firstRow = blockIdx.x / columnTiles * Rows, firstColumn = blockIdx.x % columnTiles * Columns;
     if (firstRow >= gather.pixels()) return;
     CopiedPixels<Rows> left(arguments.dy, gather, firstRow);
     Weights right(arguments.weights, gather, C, firstColumn);
     typename Tile::Sums sums;
-    Tile::multiply(shared, left, right, (gather.depth() + PipelineDepth - 1) / PipelineDepth, sums);
+    Tile::multiply(shared, left, right, divide_up(gather.depth(), PipelineDepth), sums);
     FeedbackResults<bf16> results(arguments, pixels);
     Tile::template Results<WideOf<bf16>>::store(shared.results, sums, results, firstRow, gather.pixels(), firstColumn, C);
 }
 
 }  // namespace
 
-// Names end in the tile's rows and columns.
+// Names end in the rows and columns of the tile.
 KERNEL(PipelineThreads, conv_feedback_pipelined_128_128, Bf16Arguments) { conv_feedback_pipelined<128, 128, CopiedWeightRows<128>>(arguments); }
 KERNEL(PipelineThreads, conv_feedback_pipelined_128_64, Bf16Arguments) { conv_feedback_pipelined<128, 64, CopiedWeightRows<64>>(arguments); }
 KERNEL(PipelineThreads, conv_feedback_pipelined_64_64, Bf16Arguments) { conv_feedback_pipelined<64, 64, CopiedWeightRows<64>>(arguments); }

@@ -1,11 +1,11 @@
-// y[n,p,q,k] = sum over r,s,c of x[n, p*u-z+r, q*u-z+s, c] * W[r,s,c,k], with the epilogue and the statistics of
-// conv_forward.cuh in the same pass over the tile. Overwrites y.
-#include "conv_forward.cuh"
+// The portable forward convolution: y[n,p,q,k] = sum over r,s,c of x[n, p*u-z+r, q*u-z+s, c] * W[r,s,c,k], with the epilogue and
+// the statistics of convolution_forward.cuh. Overwrites y.
+#include "convolution_forward.cuh"
 #include "gather.cuh"
 
 namespace {
 
-// A group is the eight rows of a thread's results.
+// A group is the eight rows of the tile that a thread has results of.
 using GroupStatistics = TileStatistics<TileThreads / 8, TileColumns>;
 
 template <class Product>
@@ -49,7 +49,9 @@ __device__ void store_statistics(GroupStatistics& shared, const float (&y)[8][8]
     __syncthreads();
     const int column = threadIdx.x;
     if (column >= TileColumns || firstColumn + column >= K) return;
-    shared.merge(RowsOfGroup<Product>{rows}, column, partial + firstColumn + column, partial + K + firstColumn + column);
+    const Moments moments = shared.merge(RowsOfGroup<Product>{rows}, column);
+    partial[firstColumn + column] = moments.mean;
+    partial[K + firstColumn + column] = moments.squares;
 }
 
 template <class Product, int WidthX, int WidthW, class Result>
@@ -85,7 +87,8 @@ using Bf16ToFloatArguments = ConvForwardArguments<bf16, float>;
 
 }  // namespace
 
-// Names say how products are formed, and end in the numbers a load of x and of W; _to_fp32_ stores y as float.
+// Names have the type of the operands, and end in the number of elements that a load of x and of W takes; with _to_fp32_ y is
+// float.
 KERNEL(TileThreads, conv_forward_fp32_4_4, FloatArguments) { conv_forward<FloatProduct, 4, 4>(arguments); }
 KERNEL(TileThreads, conv_forward_fp32_4_1, FloatArguments) { conv_forward<FloatProduct, 4, 1>(arguments); }
 KERNEL(TileThreads, conv_forward_fp32_1_4, FloatArguments) { conv_forward<FloatProduct, 1, 4>(arguments); }

@@ -1,7 +1,7 @@
-// dx[n,h,w,c] = sum over r,s,k of dy[n,p,q,k] * B[r,s,k,c] with h = p*u-z+r, w = q*u-z+s: see conv_feedback.cuh. Overwrites dx
-// or adds to it. The weights are feedback weights [R][S][K][C], or forward weights [R][S][C][K] read transposed, in the same
-// order of sums.
-#include "conv_feedback.cuh"
+// The portable feedback convolution: dx[n,h,w,c] = sum over r,s,k of dy[n,p,q,k] * B[r,s,k,c] with h = p*u-z+r, w = q*u-z+s.
+// Overwrites dx or adds to it. The weights are feedback weights [R][S][K][C], or forward weights [R][S][C][K] read transposed;
+// the order of the sums is the same.
+#include "convolution_feedback.cuh"
 
 namespace {
 
@@ -29,7 +29,7 @@ __device__ __forceinline__ void conv_feedback(const ConvFeedbackArguments<typena
 
 }  // namespace
 
-// Names say how products are formed, and end in the numbers a load of dy and a store of dx.
+// Names have the type of the operands, and end in the number of elements that a load of dy and a store of dx take.
 KERNEL(TileThreads, conv_feedback_fp32_4_4, ConvFeedbackArguments<float>) { conv_feedback<FloatProduct, 4, 4, WeightRows<float, 4>>(arguments); }
 KERNEL(TileThreads, conv_feedback_fp32_4_1, ConvFeedbackArguments<float>) { conv_feedback<FloatProduct, 4, 1, WeightRows<float, 1>>(arguments); }
 KERNEL(TileThreads, conv_feedback_fp32_1_4, ConvFeedbackArguments<float>) { conv_feedback<FloatProduct, 1, 4, WeightRows<float, 4>>(arguments); }

@@ -1,12 +1,13 @@
-// dW[r,s,c,k] = sum over n,p,q of x[n, p*u-z+r, q*u-z+s, c] * dy[n,p,q,k]: see weight_gradient.cuh. Overwrites dW.
-#include "weight_gradient.cuh"
+// The portable weight gradient: dW[r,s,c,k] = sum over n,p,q of x[n, p*u-z+r, q*u-z+s, c] * dy[n,p,q,k]. Overwrites dW, or the
+// partial sums of its split.
+#include "convolution_weight_gradient.cuh"
 
-struct SumSlicesArguments
+struct SplitKSumArguments
 {
-    const float* partials;  // [slices][length]
+    const float* partials;  // [splits][length]
     float* dw;              // [length]
     long long length;
-    int slices;
+    int splits;
     int accumulate;
 };
 
@@ -22,12 +23,12 @@ __device__ __forceinline__ void conv_weight_gradient(const ConvWeightGradientArg
     SHARED(Tile, tile);
     const ConvShape& shape = arguments.shape;
     const Images images = {arguments.x, static_cast<long long>(shape.H) * shape.W * shape.C};
-    weight_gradient<Product, WidthX, WidthDy, Images>(tile, shape, images, arguments.dy, arguments.slices);
+    weight_gradient<Product, WidthX, WidthDy, Images>(tile, shape, images, arguments.dy, arguments.split);
 }
 
 }  // namespace
 
-// Names say how products are formed, and end in the numbers a load of x and of dy.
+// Names have the type of the operands, and end in the number of elements that a load of x and of dy takes.
 KERNEL(TileThreads, conv_weight_gradient_fp32_4_4, ConvWeightGradientArguments<float>) { conv_weight_gradient<FloatProduct, 4, 4>(arguments); }
 KERNEL(TileThreads, conv_weight_gradient_fp32_4_1, ConvWeightGradientArguments<float>) { conv_weight_gradient<FloatProduct, 4, 1>(arguments); }
 KERNEL(TileThreads, conv_weight_gradient_fp32_1_4, ConvWeightGradientArguments<float>) { conv_weight_gradient<FloatProduct, 1, 4>(arguments); }
@@ -37,14 +38,14 @@ KERNEL(TileThreads, conv_weight_gradient_bf16_8_1, ConvWeightGradientArguments<b
 KERNEL(TileThreads, conv_weight_gradient_bf16_1_8, ConvWeightGradientArguments<bf16>) { conv_weight_gradient<TensorProduct, 1, 8>(arguments); }
 KERNEL(TileThreads, conv_weight_gradient_bf16_1_1, ConvWeightGradientArguments<bf16>) { conv_weight_gradient<TensorProduct, 1, 1>(arguments); }
 
-// dW = sum of the slices in order (+ dW).
-KERNEL(SumThreads, sum_slices, SumSlicesArguments)
+// dW = the partial sums of all splits, added in order, and dW where it accumulates.
+KERNEL(SumThreads, split_k_sum, SplitKSumArguments)
 {
     const long long i = static_cast<long long>(blockIdx.x) * SumThreads + threadIdx.x;
     if (i >= arguments.length) return;
     float sum = arguments.accumulate ? arguments.dw[i] : 0;
-    // Of a small filter there are hundreds: several loads on their way at a time, added in order.
+    // A small filter has hundreds of splits: unrolled, so that several loads are in flight.
 #pragma unroll 8
-    for (int slice = 0; slice < arguments.slices; slice++) sum += arguments.partials[slice * arguments.length + i];
+    for (int split = 0; split < arguments.splits; split++) sum += arguments.partials[split * arguments.length + i];
     arguments.dw[i] = sum;
 }

@@ -1,15 +1,15 @@
-// dW[r,s,c,k] = sum over n,p,q of x[n, p*u-z+r, q*u-z+s, c] * dy[n,p,q,k] for one block: a tile of inputs (r,s,c) by
-// columns k, over one slice of the pixels. The long reduction is cut into slices so that small filters fill the device;
-// each slice writes partial sums and sum_slices adds them in order.
+// dW[r,s,c,k] = sum over n,p,q of x[n, p*u-z+r, q*u-z+s, c] * dy[n,p,q,k] as a product of tiles: rows are the inputs (r,s,c) of a
+// filter, columns are k, and the reduction runs over the output pixels. Filters are small and the reduction is long, so it is
+// split over blocks (split-K): each split writes partial sums, and split_k_sum adds them in order.
 #pragma once
 
 #include "gather.cuh"
 
-struct GradientSlices
+struct SplitK
 {
-    int pixelsPerSlice;  // a multiple of TileDepth
-    int accumulate;      // adds to dw; with one slice only
-    float* dw;           // [R][S][C][K], or [slices][R][S][C][K]
+    int pixelsPerSplit;  // a multiple of TileDepth
+    int accumulate;      // adds to dw; only where there is one split
+    float* dw;           // [R][S][C][K], or the partial sums [splits][R][S][C][K]
 };
 
 template <class Number>
@@ -18,28 +18,28 @@ struct ConvWeightGradientArguments
     ConvShape shape;
     const Number* x;   // [N][H][W][C]
     const Number* dy;  // [N][P][Q][K]
-    GradientSlices slices;
+    SplitK split;
 };
 
-// The pixels of the calling block's slice, blockIdx.z.
-struct SlicePixels
+// The output pixels of the calling block's split, blockIdx.z.
+struct SplitPixels
 {
     int first, end;
 
-    __device__ __forceinline__ SlicePixels(const ConvShape& shape, const GradientSlices& slices)
-        : first(blockIdx.z * slices.pixelsPerSlice)
+    __device__ __forceinline__ SplitPixels(const ConvShape& shape, const SplitK& split)
+        : first(blockIdx.z * split.pixelsPerSplit)
     {
         const int pixels = shape.N * shape.P * shape.Q;
-        end = pixels - first < slices.pixelsPerSlice ? pixels : first + slices.pixelsPerSlice;
+        end = pixels - first < split.pixelsPerSplit ? pixels : first + split.pixelsPerSplit;
     }
 };
 
-// What becomes of the sums: see store_results in product_tile.cuh.
+// Stores results in dW or in the partial sums of the split: see store_results in product_tile.cuh.
 class GradientResults
 {
 public:
-    __device__ __forceinline__ GradientResults(const ConvShape& shape, const GradientSlices& slices)
-        : dw(slices.dw + static_cast<long long>(blockIdx.z) * shape.R * shape.S * shape.C * shape.K), columns(shape.K), accumulate(slices.accumulate)
+    __device__ __forceinline__ GradientResults(const ConvShape& shape, const SplitK& split)
+        : dw(split.dw + static_cast<long long>(blockIdx.z) * shape.R * shape.S * shape.C * shape.K), columns(shape.K), accumulate(split.accumulate)
     {
     }
 
@@ -63,15 +63,15 @@ using GradientTile = ProductTile<Product, InputPatches<WidthX, Images>, PixelErr
 template <class Product, int WidthX, int WidthDy, class Images>
 __device__ __forceinline__ void weight_gradient(
     GradientTile<Product, WidthX, WidthDy, Images>& tile, const ConvShape& shape, const Images& images, const typename Product::Number* dy,
-    const GradientSlices& slices)
+    const SplitK& split)
 {
     constexpr int Width = WidthDy < Product::Neighbours ? WidthDy : Product::Neighbours;
     const int firstRow = blockIdx.x * TileRows, firstColumn = blockIdx.y * TileColumns;
-    const SlicePixels pixels(shape, slices);
+    const SplitPixels pixels(shape, split);
     InputPatches<WidthX, Images> left(images, shape, firstRow, pixels.first, pixels.end);
     PixelErrors<typename Product::Number, WidthDy> right(dy, shape.K, firstColumn, pixels.first, pixels.end);
     float sums[8][8];
     multiply_tile(tile, left, right, pixels.first, pixels.end, sums);
-    GradientResults results(shape, slices);
+    GradientResults results(shape, split);
     store_results<Product, Width>(sums, results, firstRow, shape.R * shape.S * shape.C, firstColumn, shape.K);
 }

@@ -1,5 +1,7 @@
-// One step of SGD in one pass over parameter, gradient and velocity; and over the copy that products read, where there is one.
+// One step of SGD in one pass over parameter, gradient and velocity, and over the bf16 copy of the parameter where there is one;
+// and the factor by which a step scales gradients whose norm is too large.
 #include "elementwise.cuh"
+#include "inner_products.cuh"
 #include "sgd.cuh"
 
 struct SgdUpdateArguments
@@ -11,6 +13,14 @@ struct SgdUpdateArguments
     const float* gradient;
     float* velocity;
     bf16* copy;  // or null
+};
+
+struct ClipFactorArguments
+{
+    long long blocks;
+    const double* partials;  // [blocks][3], of all gradients: compare of each gradient with itself
+    float* factor;
+    float most;
 };
 
 namespace {
@@ -38,4 +48,14 @@ struct Update
 KERNEL(ElementThreads, sgd_update, SgdUpdateArguments)
 {
     for_each_run<WideOf<float>>(arguments.length, arguments.wide, Update{arguments, arguments.step.read()});
+}
+
+// factor = min(1, most / norm of all gradients).
+KERNEL(ProductSumThreads, clip_factor, ClipFactorArguments)
+{
+    SHARED(ThreadSums, shared);
+    const InnerProducts sums = sum_over_block(shared, sum_blocks(arguments.partials, arguments.blocks));
+    if (threadIdx.x != 0) return;
+    const double norm = sqrt(sums.squaredA);
+    *arguments.factor = norm > arguments.most ? static_cast<float>(arguments.most / norm) : 1.0f;
 }

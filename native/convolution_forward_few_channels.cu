@@ -1,9 +1,10 @@
-// The forward convolution of conv_forward.cu for few channels, no multiple of 8, and bf16: a net's first. A block keeps the
-// weights of its columns in shared memory and goes from box to box of output pixels (input_patch.cuh). Overwrites y.
+// The forward convolution for fewer than 8 input channels in bf16: the first layer of a network. A block keeps the weights of its
+// output channels in shared memory and computes one box of output pixels after the other (input_patch.cuh). Overwrites y.
 //
-// The reduction runs over pairs of numbers that lie side by side in a run; where a run is odd, its last pair has one too many.
-// Numbers beyond a run are masked, not left to weights of zero: they are other pixels', and may be infinite.
-#include "conv_forward.cuh"
+// The inputs of one output pixel and one filter row are a contiguous run of S*C elements. The reduction takes them in pairs;
+// where S*C is odd, the last pair has one element too many. It is masked out: a weight of zero would not be enough, because the
+// element belongs to another pixel and may be infinite.
+#include "convolution_forward.cuh"
 #include "input_patch.cuh"
 #include "result_tile.cuh"
 
@@ -15,27 +16,27 @@ struct ConvForwardFewChannelsArguments
 
 namespace {
 
-// A pair of the reduction: how far from the start of a pixel's run it lies, and the bits of it that are the filter's.
+// A pair of elements of the reduction: its distance from the start of a pixel's run, and a mask of the elements that count.
 struct alignas(8) TapPair
 {
     int distance;
     unsigned mask;
 };
 
-// The order of the reduction; gives the weights of one of its numbers, or null.
+// The order of the reduction. operator() gives the weights of one of its elements, or null beyond the filter.
 struct TapPairs
 {
-    const bf16* weights;  // [R][run][K], from the tile's first column on
+    const bf16* weights;  // [R][run][K], from the first column of the tile on
     const int filterRows, run, pairsOfRun, K;
 
     __device__ __forceinline__ TapPairs(const ConvForwardArguments<bf16, bf16>& arguments, int firstColumn)
         : weights(arguments.w + firstColumn), filterRows(arguments.shape.R), run(arguments.shape.S * arguments.shape.C),
-          pairsOfRun((run + 1) / 2), K(arguments.shape.K)
+          pairsOfRun(divide_up(run, 2)), K(arguments.shape.K)
     {
     }
 
-    // Of 8 pairs each.
-    __device__ __forceinline__ int steps() const { return (filterRows * pairsOfRun + 7) / 8; }
+    // Steps of 8 pairs.
+    __device__ __forceinline__ int steps() const { return divide_up(filterRows * pairsOfRun, 8); }
 
     __device__ __forceinline__ TapPair pair(int number, int pitch) const
     {
@@ -53,7 +54,7 @@ struct TapPairs
     __device__ __forceinline__ const bf16* any() const { return weights; }
 };
 
-// Forward results of a box, whose pixels may lie beyond the output.
+// Stores the results of a box, some of whose pixels may lie outside the output.
 template <int Width>
 struct BoxResults
 {
@@ -68,7 +69,7 @@ struct BoxResults
     }
 };
 
-// How many of a group's rows, every Groups-th of the box's pixels, lie inside.
+// How many rows of a group (every Groups-th pixel of the box) lie inside the output.
 template <int Groups>
 struct RowsInside
 {
@@ -83,7 +84,8 @@ struct RowsInside
     }
 };
 
-// sums = the box's pixels by the tile's columns. A matrix is a row of the box: a lane has pixels lane / 4 and lane / 4 + 8 of it.
+// sums = pixels of the box by columns of the tile. One matrix of mma.sync is one row of the box: a lane has its pixels lane / 4
+// and lane / 4 + 8.
 template <int Columns>
 __device__ __forceinline__ void multiply(
     const bf16* patch, const InputPatch& layout, const TapPair* pairs, const bf16* weights, int steps,
@@ -132,7 +134,7 @@ __device__ __forceinline__ void conv_forward_few_channels(const ConvForwardFewCh
     };
     const ConvForwardArguments<bf16, bf16>& forward = arguments.forward;
     const ConvShape& shape = forward.shape;
-    const int K = shape.K, columnTiles = (K + Columns - 1) / Columns, firstColumn = blockIdx.x % columnTiles * Columns;
+    const int K = shape.K, columnTiles = divide_up(K, Columns), firstColumn = blockIdx.x % columnTiles * Columns;
     const TapPairs taps(forward, firstColumn);
     const InputPatch layout(shape, true);
     const int steps = taps.steps(), weightBytes = steps * 16 * ReductionRows<Columns>::Pitch * static_cast<int>(sizeof(bf16));
@@ -140,7 +142,7 @@ __device__ __forceinline__ void conv_forward_few_channels(const ConvForwardFewCh
     DYNAMIC_SHARED_BYTES(shared, weightBytes + pairBytes + (layout.bytes() > outputBytes ? layout.bytes() : outputBytes));
     bf16* weights = reinterpret_cast<bf16*>(shared);
     TapPair* pairs = reinterpret_cast<TapPair*>(shared + weightBytes);
-    // First a box's inputs, then its outputs.
+    // The inputs of a box, and after them in the same place its outputs.
     bf16* patch = reinterpret_cast<bf16*>(shared + weightBytes + pairBytes);
     Output& output = *reinterpret_cast<Output*>(shared + weightBytes + pairBytes);
 
@@ -167,7 +169,9 @@ __device__ __forceinline__ void conv_forward_few_channels(const ConvForwardFewCh
         if (column < Columns && firstColumn + column < K)
         {
             float* partial = forward.partials + static_cast<long long>(number) * 2 * K + firstColumn + column;
-            output.statistics.merge(RowsInside<Results::Groups>{box}, column, partial, partial + K);
+            const Moments moments = output.statistics.merge(RowsInside<Results::Groups>{box}, column);
+            partial[0] = moments.mean;
+            partial[K] = moments.squares;
         }
 
         if (column == 0 && firstColumn == 0) arguments.counts[number] = box.pixels();
@@ -177,6 +181,6 @@ __device__ __forceinline__ void conv_forward_few_channels(const ConvForwardFewCh
 
 }  // namespace
 
-// Names end in the columns of a tile.
+// Names end in the columns of the tile.
 KERNEL(BoxThreads, conv_forward_few_channels_32, ConvForwardFewChannelsArguments) { conv_forward_few_channels<32>(arguments); }
 KERNEL(BoxThreads, conv_forward_few_channels_64, ConvForwardFewChannelsArguments) { conv_forward_few_channels<64>(arguments); }

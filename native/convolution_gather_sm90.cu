@@ -1,23 +1,21 @@
-// Forward and feedback convolution on Hopper: an output pixel gathers the input pixels under its taps (gather.cuh), from bf16
-// by TMA and wgmma (hopper_product.cuh).
+// Forward and feedback convolution on Hopper as an implicit GEMM (gather.cuh) by TMA and wgmma (hopper_product.cuh), in bf16.
 //
-// The pixels of a block's tile are a box: so many columns of so many rows of so many images, 128 at most. Under one tap the
-// box is a box of the input, moved by the tap, which the TMA copies 64 channels of at a time; padding is what lies outside the
-// tensor and comes as zeros. A 1x1 convolution of stride 1 is the plain product: one image of one row that holds all pixels.
+// The tile of a block has up to 128 output pixels, which form a box: boxImages images by boxRows rows by boxColumns columns.
+// Under one tap, the inputs of the box are a box of the input tensor, which the TMA copies 64 channels at a time. Padding lies
+// outside the tensor, where the TMA fills in zeros. A 1x1 convolution of stride 1 is a plain matrix product: the host describes
+// it as one image of one row.
 //
-//     y = activation(product * scale[column] + bias[column] + addend)
-//
-// and, where wanted, each column's mean and squared deviations over the tile's rows, of the y that is stored, which
-// batch_norm_finish merges. Overwrites y.
+// The epilogue is that of the other convolutions, with the addend as the residual, or as the dx that is added to. Where partials
+// are wanted, the statistics of each column over the rows of the tile are taken of y as it is stored. Overwrites y.
+#include "convolution_epilogue.cuh"
 #include "hopper_product.cuh"
 
-// The outputs of a feedback convolution with a stride are u*u classes, each reached by taps of its own; a forward convolution
-// is one class.
+// One residue class of a feedback convolution (residue_class.cuh), as the host computes it; a forward convolution is one class.
 struct GatherClass
 {
     Gather gather;
     int tiles;
-    int placeRow, placeColumn;  // of its first pixel in the output tensor
+    int placeRow, placeColumn;  // the first pixel of the class in the output tensor
 };
 
 constexpr int MostClasses = 4;
@@ -28,7 +26,7 @@ struct ConvGatherArguments
     TensorMap weights;  // [taps][channels][columns], boxes of 64x64; or [taps][columns][channels], boxes of a tile's columns by 64
     GatherClass classes[MostClasses];
     int boxImages, boxRows, boxColumns;
-    int placeRows, placeColumns, placeStep;  // of the output tensor, and from one of a class's pixels to the next
+    int placeRows, placeColumns, placeStep;  // size of the output tensor, and the distance between neighbouring pixels of a class
     int columns, columnTiles;
     int activation;
     bf16* y;             // [images][placeRows][placeColumns][columns]
@@ -36,29 +34,32 @@ struct ConvGatherArguments
     const float* scale;  // [columns] or null
     const float* bias;   // [columns] or null
     float* partials;     // [tiles][2][columns] or null: mean and sum of squared deviations
-    int* counts;         // [tiles]: rows of a tile that are pixels
+    int* counts;         // [tiles]: rows of the tile that are pixels
 };
 
 namespace {
 
+// A thread takes the statistics of two columns over the rows of one group.
 template <int Columns>
-struct StatisticsOfGroups
+struct StatisticsGroups
 {
     static constexpr int Pairs = Columns / 2, Count = ProductThreads / Pairs, Rows = HopperRows / Count;
 
-    float mean[Count][Columns], squares[Count][Columns];
+    TileStatistics<Count, Columns> statistics;
     int rows[Count];
+
+    __device__ __forceinline__ int operator()(int group) const { return rows[group]; }
 };
 
 template <int Columns>
 struct alignas(1024) GatherShared
 {
-    // What is stored is put together here when the ring has done. 16 bytes more than the columns take: eight rows' words then
-    // lie in different banks.
+    // The results before they are stored, in the place of the ring. Rows are 16 bytes longer than their columns, so that the
+    // words of eight rows lie in different banks.
     struct Outputs
     {
         alignas(16) bf16 at[HopperRows][Columns + 8];
-        StatisticsOfGroups<Columns> statistics;
+        StatisticsGroups<Columns> groups;
     };
 
     union
@@ -68,7 +69,7 @@ struct alignas(1024) GatherShared
     };
 
     RingBarriers<StagesOf<Columns>> barriers;
-    long long places[HopperRows];  // of a row's first output, or -1 where the row is no pixel
+    long long places[HopperRows];  // where the outputs of a row start in y, or -1 where the row is no pixel
 };
 
 struct BoxPlace
@@ -78,8 +79,8 @@ struct BoxPlace
 
 __device__ __forceinline__ BoxPlace box_of(const ConvGatherArguments& arguments, const GatherClass& part, int tile)
 {
-    const int across = (part.gather.outputColumns + arguments.boxColumns - 1) / arguments.boxColumns;
-    const int down = (part.gather.outputRows + arguments.boxRows - 1) / arguments.boxRows;
+    const int across = divide_up(part.gather.outputColumns, arguments.boxColumns);
+    const int down = divide_up(part.gather.outputRows, arguments.boxRows);
     const int above = tile / across;
     return {above / down * arguments.boxImages, above % down * arguments.boxRows, tile % across * arguments.boxColumns};
 }
@@ -120,7 +121,7 @@ __device__ __forceinline__ void produce(
     }
 }
 
-// Where the rows of the tile go; by the multiplying threads, a row each.
+// Finds where the rows of the tile are stored; each multiplying thread finds one.
 template <class Shared>
 __device__ __forceinline__ void find_places(
     Shared& shared, const GatherClass& part, const BoxPlace& box, const ConvGatherArguments& arguments)
@@ -137,7 +138,8 @@ __device__ __forceinline__ void find_places(
     shared.places[row] = pixel ? place * arguments.columns : -1;
 }
 
-// Calls use(place, row, column) for the calling thread's runs of 8 of the tile's columns: where a run lies in y, and in the tile.
+// Calls use(place, row, column) for each run of 8 columns of the tile that the calling thread stores: where the run lies in y, and
+// where in the tile.
 template <int Columns, class Shared, class Use>
 __device__ __forceinline__ void for_each_output_run(const Shared& shared, const ConvGatherArguments& arguments, int firstColumn, const Use& use)
 {
@@ -151,8 +153,8 @@ __device__ __forceinline__ void for_each_output_run(const Shared& shared, const 
     }
 }
 
-// The addends into the places of their sums, all on their way at once: sum by sum a thread would fetch 4 bytes, and wait for
-// them, 64 times.
+// Copies the addends to where the results will be, all at once: sum by sum, a thread would load 4 bytes and wait for them 64
+// times.
 template <int Columns, class Shared>
 __device__ __forceinline__ void load_addends(Shared& shared, const ConvGatherArguments& arguments, int firstColumn)
 {
@@ -163,11 +165,12 @@ __device__ __forceinline__ void load_addends(Shared& shared, const ConvGatherArg
     cp_async_wait_group<0>();
 }
 
-// From the sums to what is stored, in shared memory, where the addends are.
+// Puts the results into shared memory, in the place of the addends.
 template <int Columns, class Shared>
 __device__ __forceinline__ void finish_sums(
     Shared& shared, const float (&sums)[Columns / 2], const ConvGatherArguments& arguments, int firstColumn)
 {
+    const Epilogue epilogue = {arguments.activation, arguments.scale, arguments.bias};
 #pragma unroll
     for (int half = 0; half < 2; half++)
     {
@@ -178,31 +181,11 @@ __device__ __forceinline__ void finish_sums(
         {
             const int column = firstColumn + hopper_column(j);
             if (column >= arguments.columns) continue;
-            float first = sums[4 * j + 2 * half], second = sums[4 * j + 2 * half + 1];
-            if (arguments.scale)
-            {
-                const Lanes<2> scale = load_lanes<2>(arguments.scale + column);
-                first *= scale.at[0];
-                second *= scale.at[1];
-            }
-
-            if (arguments.bias)
-            {
-                const Lanes<2> bias = load_lanes<2>(arguments.bias + column);
-                first += bias.at[0];
-                second += bias.at[1];
-            }
-
-            if (arguments.addend && place >= 0)
-            {
-                const Lanes<2> addend = load_lanes<2>(&shared.outputs.at[row][hopper_column(j)]);
-                first += addend.at[0];
-                second += addend.at[1];
-            }
-
-            store_lanes<2>(
-                &shared.outputs.at[row][hopper_column(j)],
-                Lanes<2>{{activate(arguments.activation, first), activate(arguments.activation, second)}});
+            const bool added = arguments.addend && place >= 0;
+            Lanes<2> addend = {};
+            if (added) addend = load_lanes<2>(&shared.outputs.at[row][hopper_column(j)]);
+            const Lanes<2> pair = {{sums[4 * j + 2 * half], sums[4 * j + 2 * half + 1]}};
+            store_lanes<2>(&shared.outputs.at[row][hopper_column(j)], epilogue.apply<2>(pair, column, added ? &addend : nullptr));
         }
     }
 }
@@ -215,13 +198,12 @@ __device__ __forceinline__ void store_outputs(Shared& shared, const ConvGatherAr
     });
 }
 
-// Each column's mean and squared deviations: of groups of rows by one thread for two columns, then Chan's merge of the groups
-// in order.
+// Takes the statistics of each column: of the groups of rows, and then of the tile.
 template <int Columns, class Shared>
 __device__ __forceinline__ void store_column_statistics(Shared& shared, const ConvGatherArguments& arguments, int tile, int firstColumn)
 {
-    using Groups = StatisticsOfGroups<Columns>;
-    auto& statistics = shared.outputs.statistics;
+    using Groups = StatisticsGroups<Columns>;
+    Groups& groups = shared.outputs.groups;
     const int group = static_cast<int>(threadIdx.x) / Groups::Pairs, pair = static_cast<int>(threadIdx.x) % Groups::Pairs * 2;
     float mean[2] = {}, squares[2] = {};
     int count = 0;
@@ -244,28 +226,17 @@ __device__ __forceinline__ void store_column_statistics(Shared& shared, const Co
         squares[1] = fmaf(y.at[1] - mean[1], y.at[1] - mean[1], squares[1]);
     }
 
-    store_lanes<2>(&statistics.mean[group][pair], Lanes<2>{{mean[0], mean[1]}});
-    store_lanes<2>(&statistics.squares[group][pair], Lanes<2>{{squares[0], squares[1]}});
-    if (pair == 0) statistics.rows[group] = count;
+    store_lanes<2>(&groups.statistics.mean[group][pair], Lanes<2>{{mean[0], mean[1]}});
+    store_lanes<2>(&groups.statistics.squares[group][pair], Lanes<2>{{squares[0], squares[1]}});
+    if (pair == 0) groups.rows[group] = count;
     named_barrier_sync<ProductThreads>();
     const int column = threadIdx.x;
     if (column >= Columns || firstColumn + column >= arguments.columns) return;
-    float merged = 0, deviations = 0;
-    int rows = 0;
-    for (int g = 0; g < Groups::Count; g++)
-    {
-        const int more = statistics.rows[g];
-        if (more == 0) continue;
-        const float difference = statistics.mean[g][column] - merged, share = static_cast<float>(more) / (rows + more);
-        merged = fmaf(difference, share, merged);
-        deviations += statistics.squares[g][column] + difference * difference * share * rows;
-        rows += more;
-    }
-
+    const Moments moments = groups.statistics.merge(groups, column);
     float* partial = arguments.partials + static_cast<long long>(tile) * 2 * arguments.columns + firstColumn + column;
-    partial[0] = merged;
-    partial[arguments.columns] = deviations;
-    if (column == 0 && firstColumn == 0) arguments.counts[tile] = rows;
+    partial[0] = moments.mean;
+    partial[arguments.columns] = moments.squares;
+    if (column == 0 && firstColumn == 0) arguments.counts[tile] = moments.count;
 }
 
 template <int Columns, bool WeightsMnMajor>
@@ -274,7 +245,7 @@ __device__ __forceinline__ void conv_gather(const ConvGatherArguments& arguments
     using Shared = GatherShared<Columns>;
     DYNAMIC_SHARED(Shared, shared);
     const GatherClass& part = arguments.classes[blockIdx.z];
-    // Blocks side by side take one box and all its columns: the box is then read from memory once.
+    // Neighbouring blocks share their box of pixels, which is then read from memory once.
     const int tile = blockIdx.x / arguments.columnTiles, firstColumn = blockIdx.x % arguments.columnTiles * Columns;
     if (tile >= part.tiles) return;
     const BoxPlace box = box_of(arguments, part, tile);
@@ -289,11 +260,11 @@ __device__ __forceinline__ void conv_gather(const ConvGatherArguments& arguments
 
     find_places(shared, part, box, arguments);
     const Gather& gather = part.gather;
-    const int stages = gather.tapRows * gather.tapColumns * ((gather.channels + BoxWidth - 1) / BoxWidth);
+    const int stages = gather.tapRows * gather.tapColumns * divide_up(gather.channels, BoxWidth);
     float sums[Columns / 2];
     multiply_stages<Columns, false, WeightsMnMajor, BoxWidth / StepDepth>(shared.ring, shared.barriers, stages, sums);
 
-    // Both warpgroups have read what the outputs overwrite.
+    // Both warpgroups have read the operands that the outputs overwrite.
     named_barrier_sync<ProductThreads>();
     if (arguments.addend)
     {
@@ -309,7 +280,7 @@ __device__ __forceinline__ void conv_gather(const ConvGatherArguments& arguments
 
 }  // namespace
 
-// Names end in the columns of a tile, and say where the weights lie transposed: [tap][columns][channel].
+// Names end in the columns of the tile; with _transposed_ the weights are [tap][columns][channel].
 HOPPER_KERNEL(HopperThreads, 2, conv_gather_sm90_64, ConvGatherArguments) { conv_gather<64, true>(arguments, maps); }
 HOPPER_KERNEL(HopperThreads, 2, conv_gather_sm90_128, ConvGatherArguments) { conv_gather<128, true>(arguments, maps); }
 HOPPER_KERNEL(HopperThreads, 1, conv_gather_sm90_256, ConvGatherArguments) { conv_gather<256, true>(arguments, maps); }

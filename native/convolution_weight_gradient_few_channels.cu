@@ -1,9 +1,9 @@
-// The weight gradient of conv_weight_gradient.cu for few channels, no multiple of 8, and bf16: a net's first. A block reduces
-// over the boxes of output pixels (input_patch.cuh) of a slice; the next box is copied while one is multiplied. Overwrites a
-// slice of partial sums, which sum_slices adds, or dW.
+// The weight gradient for fewer than 8 input channels in bf16: the first layer of a network. A block reduces over the boxes of
+// output pixels (input_patch.cuh) of its split; the next box is copied while one is multiplied. Overwrites dW, or the partial
+// sums of its split.
 //
-// Rows are the numbers of the filter's runs, columns are channels of dy. Pixels of a box beyond the output are masked, not left
-// to a dy of zero: the inputs under them may be infinite.
+// Rows of the tile are elements (r,s,c) of the filter, columns are channels of dy. The inputs under pixels outside the output are
+// masked out: a dy of zero would not be enough, because they may be infinite.
 #include "input_patch.cuh"
 
 struct ConvWeightGradientFewChannelsArguments
@@ -11,8 +11,8 @@ struct ConvWeightGradientFewChannelsArguments
     ConvShape shape;
     const bf16* x;   // [N][H][W][C]
     const bf16* dy;  // [N][P][Q][K]
-    float* dw;       // [slices][R][S][C][K]
-    int boxesPerSlice;
+    float* dw;       // [splits][R][S][C][K]
+    int boxesPerSplit;
 };
 
 namespace {
@@ -20,7 +20,7 @@ namespace {
 constexpr int ErrorColumns = 64, ColumnMatrices = ErrorColumns / 8;
 using Errors = ReductionRows<ErrorColumns>;
 
-// Where the errors of a box's pixels start, or null.
+// Where the errors of a pixel of the box start, or null outside the output.
 struct BoxErrors
 {
     const OutputBox& box;
@@ -35,12 +35,12 @@ struct BoxErrors
     __device__ __forceinline__ const bf16* any() const { return dy; }
 };
 
-// Every fourth 16 rows of a block's, from its own on, belong to a warp: Matrices times.
+// The rows of the tile that a warp computes: Matrices times 16 rows, each 64 rows after the one before.
 template <int Matrices>
 struct FilterRows
 {
     const int first, end;
-    int distances[Matrices][2];  // of rows lane / 4 and lane / 4 + 8 from the start of a pixel's run
+    int distances[Matrices][2];  // from the start of a pixel's run to the elements of rows lane / 4 and lane / 4 + 8
     float sums[Matrices][ColumnMatrices][4];
 
     __device__ __forceinline__ FilterRows(const ConvShape& shape, const InputPatch& layout, int firstRow)
@@ -73,7 +73,7 @@ struct FilterRows
         return first + 16 * BoxWarps * i + 8 * half + static_cast<int>(threadIdx.x) % 32 / 4;
     }
 
-    // Reduces over a box, 16 pixels of a row at a time.
+    // Reduces over a box, one of its rows of 16 pixels at a time.
     __device__ __forceinline__ void multiply(const bf16* patch, const InputPatch& layout, const bf16* errors, const OutputBox& box)
     {
         const int pixel = static_cast<int>(threadIdx.x) % 4 * 2, left = box.shape.Q - box.column - pixel;
@@ -129,7 +129,7 @@ struct FilterRows
     }
 
 private:
-    // Of two pixels those that exist.
+    // Masks those of two pixels that lie outside.
     __device__ static __forceinline__ unsigned mask(int left) { return left > 1 ? 0xFFFFFFFFu : left > 0 ? 0x0000FFFFu : 0; }
 };
 
@@ -137,7 +137,7 @@ template <int Matrices>
 __device__ __forceinline__ void conv_weight_gradient_few_channels(const ConvWeightGradientFewChannelsArguments& arguments)
 {
     const ConvShape& shape = arguments.shape;
-    const int K = shape.K, columnTiles = (K + ErrorColumns - 1) / ErrorColumns, firstColumn = blockIdx.x % columnTiles * ErrorColumns;
+    const int K = shape.K, columnTiles = divide_up(K, ErrorColumns), firstColumn = blockIdx.x % columnTiles * ErrorColumns;
     const InputPatch layout(shape, false);
     const int errorBytes = BoxPixels * Errors::Pitch * static_cast<int>(sizeof(bf16)), stageBytes = errorBytes + layout.bytes();
     DYNAMIC_SHARED_BYTES(shared, 2 * stageBytes);
@@ -152,13 +152,13 @@ __device__ __forceinline__ void conv_weight_gradient_few_channels(const ConvWeig
     };
 
     FilterRows<Matrices> rows(shape, layout, blockIdx.x / columnTiles * Matrices * 16 * BoxWarps);
-    const int first = blockIdx.z * arguments.boxesPerSlice, boxes = boxes_of(shape) - first;
-    const int count = boxes < arguments.boxesPerSlice ? boxes : arguments.boxesPerSlice;
+    const int first = blockIdx.z * arguments.boxesPerSplit, boxes = boxes_of(shape) - first;
+    const int count = boxes < arguments.boxesPerSplit ? boxes : arguments.boxesPerSplit;
     copy(first, 0);
 #pragma unroll 1
     for (int i = 0; i < count; i++)
     {
-        // This box has arrived, and all threads are done with the one before, whose place the next one takes.
+        // The box has arrived, and all threads have finished with the one before, whose place the next box takes.
         cp_async_wait_group<0>();
         __syncthreads();
         if (i + 1 < count) copy(first + i + 1, i + 1);
@@ -170,6 +170,6 @@ __device__ __forceinline__ void conv_weight_gradient_few_channels(const ConvWeig
 
 }  // namespace
 
-// Names end in the rows of a tile.
+// Names end in the rows of the tile.
 KERNEL(BoxThreads, conv_weight_gradient_few_channels_64, ConvWeightGradientFewChannelsArguments) { conv_weight_gradient_few_channels<1>(arguments); }
 KERNEL(BoxThreads, conv_weight_gradient_few_channels_192, ConvWeightGradientFewChannelsArguments) { conv_weight_gradient_few_channels<3>(arguments); }

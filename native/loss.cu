@@ -1,6 +1,6 @@
-// Loss of each row of logits and, where wanted, the gradient of the rows' mean: a warp takes a row, in double precision (far
-// too little work for a faster way to matter). Overwrites losses and dLogits. A row whose label is no class gets NaN, and is noted
-// for the host.
+// The cross-entropy loss of each row of logits and, where wanted, the gradient of the mean over the rows. A warp computes a row, in
+// double precision: there is too little work for speed to matter. Overwrites losses and dLogits. A row whose label is not a class
+// gets NaN, and is reported to the host in `fault`.
 #include "numbers.cuh"
 
 constexpr int WarpLanes = 32, RowsPerBlock = 4, CrossEntropyThreads = WarpLanes * RowsPerBlock;
@@ -8,14 +8,14 @@ constexpr int WarpLanes = 32, RowsPerBlock = 4, CrossEntropyThreads = WarpLanes 
 template <class Logit, class Error>
 struct CrossEntropyArguments
 {
-    int sigmoid;  // binary cross-entropies of sigmoids instead of the softmax's
+    int sigmoid;  // binary cross-entropy of sigmoids instead of softmax
     int rows, classes;
     float smoothing;
     const Logit* logits;  // [rows][classes]
     const int* labels;    // [rows]
     float* losses;        // [rows]
     Error* dLogits;       // [rows][classes] or null; may be logits
-    int* fault;           // [4]: 1 + the first row whose label is no class, the label, the classes, 0; zeros until there is one
+    int* fault;           // [4]: 1 + the first row whose label is not a class, the label, the classes, 0; zeros until there is one
 };
 
 namespace {
@@ -28,7 +28,7 @@ __device__ __forceinline__ double exchange(double value, int lanes)
     return bits_as<double>(static_cast<unsigned long long>(high) << 32 | low);
 }
 
-// The same sum in every lane: each pair adds the same two numbers.
+// Every lane gets the same sum, because each pair of lanes adds the same two numbers.
 __device__ __forceinline__ double sum_of_warp(double value)
 {
     for (int lanes = WarpLanes / 2; lanes > 0; lanes /= 2) value += exchange(value, lanes);
@@ -46,7 +46,7 @@ __device__ __forceinline__ double maximum_of_warp(double value)
     return value;
 }
 
-// Notes the first bad row of a launch, where none has been noted before: at most one warp writes.
+// Reports the first bad row of a launch, unless one has been reported before. At most one warp writes.
 template <class Logit, class Error>
 __device__ inline void note_fault(const CrossEntropyArguments<Logit, Error>& arguments, int n, int lane)
 {
@@ -116,7 +116,7 @@ using Bf16Arguments = CrossEntropyArguments<bf16, bf16>;
 
 }  // namespace
 
-// Names say what logits and gradient are stored in.
+// Names have the types of logits and gradient.
 KERNEL(CrossEntropyThreads, cross_entropy_fp32_fp32, FloatArguments) { cross_entropy(arguments); }
 KERNEL(CrossEntropyThreads, cross_entropy_fp32_bf16, FloatToBf16Arguments) { cross_entropy(arguments); }
 KERNEL(CrossEntropyThreads, cross_entropy_bf16_bf16, Bf16Arguments) { cross_entropy(arguments); }
