@@ -9,9 +9,9 @@ struct Epilogue
     int activation;
     const float *scale, *bias;  // [K] or null
 
-    // For the columns k to k + Width - 1. A load of scale and bias takes Load elements; without a residual none is added.
+    // For the columns k to k + Width - 1. A load of scale and bias takes Load elements.
     template <int Load, int Width>
-    __device__ __forceinline__ Lanes<Width> apply(Lanes<Width> y, int k, const Lanes<Width>* residual) const
+    __device__ __forceinline__ Lanes<Width> apply(Lanes<Width> y, int k, bool hasResidual, const Lanes<Width>& residual) const
     {
         if (scale)
         {
@@ -36,7 +36,7 @@ struct Epilogue
         }
 
 #pragma unroll
-        for (int l = 0; l < Width; l++) y.at[l] = activate(activation, residual ? y.at[l] + residual->at[l] : y.at[l]);
+        for (int l = 0; l < Width; l++) y.at[l] = activate(activation, hasResidual ? y.at[l] + residual.at[l] : y.at[l]);
         return y;
     }
 };

@@ -32,7 +32,7 @@ struct ForwardResults
     {
         Lanes<Width> residual = {};
         if (arguments.residual) residual = load_lanes<Width>(arguments.residual + place + k);
-        Lanes<Width> y = Epilogue{arguments.activation, arguments.scale, arguments.bias}.template apply<1>(sums, k, &residual);
+        Lanes<Width> y = Epilogue{arguments.activation, arguments.scale, arguments.bias}.template apply<1>(sums, k, true, residual);
 #pragma unroll
         for (int l = 0; l < Width; l++) y.at[l] = to_float(rounded_to<Result>(y.at[l]));
 

@@ -185,7 +185,7 @@ __device__ __forceinline__ void finish_sums(
             Lanes<2> addend = {};
             if (added) addend = load_lanes<2>(&shared.outputs.at[row][hopper_column(j)]);
             const Lanes<2> pair = {{sums[4 * j + 2 * half], sums[4 * j + 2 * half + 1]}};
-            store_lanes<2>(&shared.outputs.at[row][hopper_column(j)], epilogue.apply<2>(pair, column, added ? &addend : nullptr));
+            store_lanes<2>(&shared.outputs.at[row][hopper_column(j)], epilogue.apply<2>(pair, column, added, addend));
         }
     }
 }

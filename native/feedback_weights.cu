@@ -1,6 +1,5 @@
 // Feedback weights [R][S][K][C] from forward weights [R][S][C][K]. Each kernel also writes the bf16 copy of the feedback weights,
 // where there is one.
-#include "sgd.cuh"
 #include "transposed.cuh"
 
 struct TransposedCombineArguments
@@ -23,26 +22,6 @@ struct SignTransposedArguments
     bf16* copy;               // feedback layout or null
 };
 
-struct SgdUpdateTransposedArguments
-{
-    TransposedShape shape;
-    SgdStep step;
-    float* b;          // feedback layout
-    const float* dw;   // forward layout
-    float* velocity;   // feedback layout
-    bf16* copy;        // feedback layout or null
-};
-
-namespace {
-
-__device__ __forceinline__ void store_with_copy(float* b, bf16* copy, long long j, float value)
-{
-    b[j] = value;
-    if (copy) store_number(copy + j, value);
-}
-
-}  // namespace
-
 // b = alpha * w^T + beta * r.
 KERNEL(SquareThreads, transposed_combine, TransposedCombineArguments)
 {
@@ -64,19 +43,5 @@ KERNEL(SquareThreads, sign_transposed, SignTransposedArguments)
         [&](long long j, float w) {
             const float magnitude = arguments.magnitudes ? arguments.scale * fabsf(arguments.magnitudes[j]) : arguments.scale;
             store_with_copy(arguments.b, arguments.copy, j, w > 0 ? magnitude : w < 0 ? -magnitude : 0);
-        });
-}
-
-// Kolen-Pollack: the step of SGD on feedback weights with the transposed forward gradient.
-KERNEL(SquareThreads, sgd_update_transposed, SgdUpdateTransposedArguments)
-{
-    SHARED(Square, square);
-    const SgdStep step = arguments.step.read();
-    walk_transposed(
-        square, arguments.shape, [&](long long i) { return arguments.dw[i]; },
-        [&](long long j, float gradient) {
-            float b = arguments.b[j];
-            step.apply(b, gradient, arguments.velocity[j]);
-            store_with_copy(arguments.b, arguments.copy, j, b);
         });
 }

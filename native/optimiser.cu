@@ -1,8 +1,10 @@
-// One step of SGD in one pass over parameter, gradient and velocity, and over the bf16 copy of the parameter where there is one;
-// and the factor by which a step scales gradients whose norm is too large.
+// One step of SGD in one pass over parameter, gradient and velocity, and over the bf16 copy of the parameter where there is one:
+// of forward weights and other parameters, and of feedback weights by the transposed gradient (Kolen-Pollack). And the factor by
+// which a step scales gradients whose norm is too large.
 #include "elementwise.cuh"
 #include "inner_products.cuh"
 #include "sgd.cuh"
+#include "transposed.cuh"
 
 struct SgdUpdateArguments
 {
@@ -13,6 +15,16 @@ struct SgdUpdateArguments
     const float* gradient;
     float* velocity;
     bf16* copy;  // or null
+};
+
+struct SgdUpdateTransposedArguments
+{
+    TransposedShape shape;
+    SgdStep step;
+    float* b;          // feedback layout
+    const float* dw;   // forward layout
+    float* velocity;   // feedback layout
+    bf16* copy;        // feedback layout or null
 };
 
 struct ClipFactorArguments
@@ -48,6 +60,20 @@ struct Update
 KERNEL(ElementThreads, sgd_update, SgdUpdateArguments)
 {
     for_each_run<WideOf<float>>(arguments.length, arguments.wide, Update{arguments, arguments.step.read()});
+}
+
+// Kolen-Pollack: the step of SGD on feedback weights with the transposed forward gradient.
+KERNEL(SquareThreads, sgd_update_transposed, SgdUpdateTransposedArguments)
+{
+    SHARED(Square, square);
+    const SgdStep step = arguments.step.read();
+    walk_transposed(
+        square, arguments.shape, [&](long long i) { return arguments.dw[i]; },
+        [&](long long j, float gradient) {
+            float b = arguments.b[j];
+            step.apply(b, gradient, arguments.velocity[j]);
+            store_with_copy(arguments.b, arguments.copy, j, b);
+        });
 }
 
 // factor = min(1, most / norm of all gradients).

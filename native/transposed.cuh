@@ -36,3 +36,10 @@ __device__ __forceinline__ void walk_transposed(Square& square, const Transposed
         if (firstC + lane < shape.C) visit(tap + static_cast<long long>(k) * shape.C + firstC + lane, square.at[lane][k - firstK]);
     }
 }
+
+// Stores a feedback weight, and its bf16 copy where there is one.
+__device__ __forceinline__ void store_with_copy(float* b, bf16* copy, long long j, float value)
+{
+    b[j] = value;
+    if (copy) store_number(copy + j, value);
+}

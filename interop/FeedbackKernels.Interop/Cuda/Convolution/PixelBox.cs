@@ -2,27 +2,31 @@ using static FeedbackKernels.Interop.Rounding;
 
 namespace FeedbackKernels.Interop;
 
-/// <summary>A box of pixels of some images: what a block of native/conv_gather_sm90.cu computes, or one stage of a weight
-/// gradient reduces over, and what the TMA copies at a time.</summary>
+/// <summary>
+/// A box of pixels: some columns of some rows of some images, which the TMA copies at once. In a convolution on Hopper the output pixels
+/// of a block's tile are a box; in a weight gradient, the output pixels that one stage reduces over.
+/// </summary>
 internal readonly record struct PixelBox(int Images, int Rows, int Columns)
 {
     public int Pixels => Images * Rows * Columns;
 
-    /// <summary>How many boxes it takes to cover so many pixels.</summary>
+    /// <summary>Boxes that cover a tensor of pixels.</summary>
     public long Covering(int images, int rows, int columns) =>
         DivideUp(images, Images) * DivideUp(rows, Rows) * DivideUp(columns, Columns);
 
+    /// <inheritdoc/>
+    public override string ToString() => $"{Images}x{Rows}x{Columns}";
+
     /// <summary>
-    /// The box that covers a tensor at the least cost, where a box costs its pixels rounded up to <paramref name="unit"/>, and
-    /// one unit more, for what there is to wait for before each; of equals the one with the longest rows, which lie side by side
-    /// in memory.
+    /// The box that covers a tensor at the lowest cost. The cost of a box is its pixels, rounded up to units, plus one unit for the wait
+    /// before it. Of boxes of equal cost, the one with the longest rows is chosen, because rows are contiguous in memory.
     /// </summary>
     /// <param name="images">Images of the tensor.</param>
     /// <param name="rows">Rows of an image.</param>
     /// <param name="columns">Columns of an image.</param>
-    /// <param name="most">Pixels of the largest box.</param>
-    /// <param name="unit">What a box's cost is a multiple of.</param>
-    /// <param name="whole">Whether a box has to have a multiple of the unit, be it beyond the tensor.</param>
+    /// <param name="most">The most pixels that a box may have.</param>
+    /// <param name="unit">Pixels of a unit.</param>
+    /// <param name="whole">Whether the pixels of the box have to be a multiple of the unit, even if some lie outside the tensor.</param>
     public static PixelBox Fit(int images, int rows, int columns, int most, int unit, bool whole)
     {
         PixelBox best = default;
