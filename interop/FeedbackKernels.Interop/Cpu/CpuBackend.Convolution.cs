@@ -4,8 +4,9 @@ namespace FeedbackKernels.Interop;
 
 public sealed unsafe partial class CpuBackend
 {
-    internal override ConvExplanation ExplainCore(in ConvShape shape, ConvPass pass)
+    internal override ConvExplanation ExplainCore(in ConvRequest request)
     {
+        (ConvShape shape, ConvPass pass) = (request.Shape, request.Pass);
         RequireIndexable(shape);
         int columns = pass == ConvPass.Feedback ? shape.C : shape.K;
         int width = _kernels->Tiles.Panels(columns).Width(0);
@@ -25,7 +26,7 @@ public sealed unsafe partial class CpuBackend
             ConvPass.WeightGradient => new(
                 $"direct weight gradient {tile}", "tiles of C by K, reduced over pixels; border taps left out"),
             ConvPass.Feedback when shape.Stride > 1 => new(
-                $"direct gather {tile}", $"{shape.Stride * shape.Stride} residue classes of input pixels, each with the taps that reach it"),
+                $"direct gather {tile}", $"{ResidueClass.Classes(shape)} residue classes of input pixels, each with the taps that reach it"),
             _ when pointwise => new($"direct gather {tile}", "1x1: all pixels of the batch as one row"),
             _ => new($"direct gather {tile}", "no im2col: a run of (column, channel) a filter row; border taps left out"),
         };
@@ -133,9 +134,9 @@ public sealed unsafe partial class CpuBackend
         in ConvShape shape, BufferView dy, BufferView weights, FeedbackLayout layout, BufferView dx, bool accumulate)
     {
         RequireIndexable(shape);
-        for (int row = 0; row < Math.Min(shape.Stride, shape.H); row++)
+        for (int row = 0; row < ResidueClass.RowClasses(shape); row++)
         {
-            for (int column = 0; column < Math.Min(shape.Stride, shape.W); column++)
+            for (int column = 0; column < ResidueClass.ColumnClasses(shape); column++)
             {
                 bool othersAreCleared = FeedbackClass(shape, dy, weights, layout, dx, accumulate, row, column);
                 if (othersAreCleared) return;
@@ -153,8 +154,8 @@ public sealed unsafe partial class CpuBackend
         in ConvShape shape, BufferView dy, BufferView weights, FeedbackLayout layout, BufferView dx, bool accumulate, int row, int column)
     {
         int u = shape.Stride;
-        FeedbackTaps rows = FeedbackTaps.Of(row, shape.Padding, u, shape.R), columns = FeedbackTaps.Of(column, shape.Padding, u, shape.S);
-        if (rows.Count * columns.Count == 0 && accumulate) return false;
+        ResidueClass rows = ResidueClass.OfRows(shape, row), columns = ResidueClass.OfColumns(shape, column);
+        if (rows.Taps * columns.Taps == 0 && accumulate) return false;
         bool transposed = layout == FeedbackLayout.Forward;
         nint tapColumnFloats = (nint)shape.C * shape.K, tapRowFloats = shape.S * tapColumnFloats;
         var gather = new GatherConvolution
@@ -167,10 +168,10 @@ public sealed unsafe partial class CpuBackend
             InputRows = shape.P,
             InputColumns = shape.Q,
             InputChannels = shape.K,
-            P = (shape.H - row + u - 1) / u,
-            Q = (shape.W - column + u - 1) / u,
-            TapRows = rows.Count,
-            TapColumns = columns.Count,
+            P = rows.Positions,
+            Q = columns.Positions,
+            TapRows = rows.Taps,
+            TapColumns = columns.Taps,
             Step = 1,
             OriginRow = rows.Origin,
             OriginColumn = columns.Origin,
@@ -185,11 +186,11 @@ public sealed unsafe partial class CpuBackend
         var packing = new WeightPacking
         {
             Kernels = _kernels,
-            Source = weights.Floats + rows.Last * tapRowFloats + columns.Last * tapColumnFloats,
+            Source = weights.Floats + rows.LastTap * tapRowFloats + columns.LastTap * tapColumnFloats,
             Layout = gather.Layout,
             InputChannels = shape.K,
-            TapRows = rows.Count,
-            TapColumns = columns.Count,
+            TapRows = rows.Taps,
+            TapColumns = columns.Taps,
             TapRowStride = -u * tapRowFloats,
             TapColumnStride = -u * tapColumnFloats,
             ChannelStride = transposed ? 1 : shape.C,
@@ -205,48 +206,6 @@ public sealed unsafe partial class CpuBackend
         RequireIndexable(shape);
         if (UsesWinograd(shape)) WinogradWeightGradientTo(shape, x.Floats, dy.Floats, dw.Floats);
         else WeightGradientTo(shape, x.Floats, dy.Floats, dw.Floats, accumulate: false);
-    }
-
-    internal override void MirrorCorrelateCore(in MirrorStep step, BufferView w, BufferView correlation, bool accumulate)
-    {
-        // The noise is written to scratch once: both products read it, and making it twice would cost more than reading it.
-        ConvShape response = step.ResponseShape;
-        float* noise = _scratch.Floats(ScratchUse.MirrorNoise, response.InputLength);
-        float* answer = _scratch.Floats(ScratchUse.MirrorResponse, response.OutputLength);
-        FillNoise(step, noise);
-        var relu = new ConvEpilogue(Activation: step.ReluResponse ? Activation.Relu : Activation.None);
-        ConvForwardCore(
-            response, BufferView.FromPointer(noise, response.InputLength), w, BufferView.FromPointer(answer, response.OutputLength), relu);
-        WeightGradientTo(response, noise, answer, correlation.Floats, accumulate);
-    }
-
-    private void FillNoise(in MirrorStep step, float* output)
-    {
-        int length = step.Noise.Length;
-        long end = step.FirstSample + step.Samples, first = step.FirstSample;
-        var fill = new MirrorNoiseJob { Noise = step.Noise };
-        if (step.Noise.Kind == NoiseKind.Balanced)
-        {
-            fill.Columns = (uint*)_scratch.Ints(ScratchUse.NoiseColumns, length);
-            fill.Magnitudes = _scratch.Floats(ScratchUse.NoiseMagnitudes, length);
-        }
-
-        while (first < end)
-        {
-            // What the samples of a cycle have in common is worked out once for them all.
-            long cycle = first / step.Noise.CycleLength;
-            int samples = fill.Columns == null ? step.Samples : (int)(Math.Min(end, (cycle + 1) * step.Noise.CycleLength) - first);
-            if (fill.Columns != null)
-            {
-                var describe = new CycleJob { Noise = step.Noise, Cycle = cycle, Columns = fill.Columns, Magnitudes = fill.Magnitudes };
-                _pool.Run((length + MirrorNoise.BlockSigns - 1) / MirrorNoise.BlockSigns, ref describe);
-            }
-
-            fill.FirstSample = first;
-            fill.Output = output + (first - step.FirstSample) * length;
-            _pool.Run(samples, ref fill);
-            first += samples;
-        }
     }
 
     private void WeightGradientTo(in ConvShape shape, float* x, float* dy, float* dw, bool accumulate)
@@ -312,54 +271,5 @@ public sealed unsafe partial class CpuBackend
         packing.Panels = _scratch.Floats(ScratchUse.Panels, packing.PanelFloats);
         _pool.Run(packing.Items, ref packing);
         return packing.Panels;
-    }
-
-    /// <summary>
-    /// Along one direction: the taps that reach the input positions of a residue class, counted from the last one down,
-    /// and where the first of them, so reversed, lies for the class's first position: -Origin.
-    /// </summary>
-    private readonly record struct FeedbackTaps(int Count, int Last, int Origin)
-    {
-        public static FeedbackTaps Of(int residue, int padding, int stride, int taps)
-        {
-            // Tap r reaches position h where (h + padding - r) is a multiple of the stride.
-            int first = (residue + padding) % stride;
-            int count = first < taps ? (taps - 1 - first) / stride + 1 : 0;
-            int reach = (residue + padding - first) / stride;
-            return new FeedbackTaps(count, count == 0 ? 0 : first + (count - 1) * stride, count - 1 - reach);
-        }
-    }
-
-    private struct MirrorNoiseJob : IParallelJob
-    {
-        public MirrorNoise Noise;
-        public long FirstSample;
-
-        /// <summary>The cycle of balanced noise; null for the other kinds.</summary>
-        public uint* Columns;
-        public float* Magnitudes;
-        public float* Output;
-
-        public readonly void Run(int item, int worker)
-        {
-            int length = Noise.Length;
-            var values = new Span<float>(Output + (long)item * length, length);
-            if (Columns == null) Noise.Fill(values, FirstSample + item);
-            else Noise.FillBalanced(FirstSample + item, new ReadOnlySpan<uint>(Columns, length), new ReadOnlySpan<float>(Magnitudes, length), values);
-        }
-    }
-
-    private struct CycleJob : IParallelJob
-    {
-        public MirrorNoise Noise;
-        public long Cycle;
-        public uint* Columns;
-        public float* Magnitudes;
-
-        public readonly void Run(int item, int worker)
-        {
-            int first = item * MirrorNoise.BlockSigns, count = Math.Min(MirrorNoise.BlockSigns, Noise.Length - first);
-            Noise.DescribeCycle(Cycle, first, new Span<uint>(Columns + first, count), new Span<float>(Magnitudes + first, count));
-        }
     }
 }

@@ -90,4 +90,11 @@ public sealed unsafe partial class CpuBackend : Backend
 
     internal override void DownloadBytes(nint source, Span<byte> destination) =>
         new ReadOnlySpan<byte>((void*)source, destination.Length).CopyTo(destination);
+
+    /// <summary>Runs an elementwise kernel on all threads.</summary>
+    private void Map(delegate*<MapArguments*, long, void> kernel, long length, in MapArguments arguments)
+    {
+        var job = new MapJob { Kernel = kernel, Arguments = arguments, Length = length };
+        _pool.Run(job.Items, ref job);
+    }
 }

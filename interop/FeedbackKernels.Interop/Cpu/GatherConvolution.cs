@@ -96,11 +96,11 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     private StridedPixels _inputs, _outputs;
     private bool _gathers, _scatters;
 
-    private readonly int RowItems => (P + _rowsPerItem - 1) / _rowsPerItem;
+    private readonly int RowItems => Rounding.DivideUp32(P, _rowsPerItem);
 
-    private readonly int ColumnItems => (Q + _columnsPerItem - 1) / _columnsPerItem;
+    private readonly int ColumnItems => Rounding.DivideUp32(Q, _columnsPerItem);
 
-    private readonly int PanelGroups => (Layout.Count + _panelsPerGroup - 1) / _panelsPerGroup;
+    private readonly int PanelGroups => Rounding.DivideUp32(Layout.Count, _panelsPerGroup);
 
     /// <inheritdoc/>
     public readonly int Chunks => WorkItems.Checked((long)N * RowItems * ColumnItems);
@@ -233,7 +233,7 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
     }
 
     private readonly int TilesAcross(int columns, int panel) =>
-        (int)Rounding.DivideUp(columns, Kernels->Tiles.MaxRows(Layout.Width(panel)));
+        Rounding.DivideUp32(columns, Kernels->Tiles.MaxRows(Layout.Width(panel)));
 
     private readonly void RunAndScatter(int firstPanel, int endPanel, int chunk, in PixelGrid pixels, TileFetch fetch, float* products)
     {
@@ -455,7 +455,7 @@ internal unsafe struct GatherConvolution : IParallelJob, IChunkedConvolution
         {
             // Row i sees column (column + i) * Step + s - OriginColumn, inside from 0 to InputColumns - 1.
             long at = (long)column * Step + s - OriginColumn;
-            int first = at >= 0 ? 0 : (int)((-at + Step - 1) / Step);
+            int first = at >= 0 ? 0 : (int)(Rounding.DivideUp(-at, Step));
             long reach = InputColumns - 1 - at;
             int end = reach < 0 ? 0 : (int)Math.Min(rows, reach / Step + 1);
             if (end <= first) continue;

@@ -16,7 +16,7 @@ internal readonly struct PanelLayout
     {
         Columns = columns;
         _lanes = lanes;
-        int vectors = (columns + lanes - 1) / lanes;
+        int vectors = Rounding.DivideUp32(columns, lanes);
         // What is left is 0, 2 or 4 vectors, or all there is.
         _wide = widest < 3 ? 0 : vectors % 3 == 1 ? Math.Max(0, (vectors - 4) / 3) : vectors / 3;
         Count = _wide + (vectors - 3 * _wide + 1) / 2;

@@ -59,8 +59,8 @@ internal unsafe struct TileFetch
     /// <summary>A run of memory, in equal parts for so many tiles.</summary>
     public static TileFetch Over(long tiles, float* start, long floats)
     {
-        long lines = (floats + Caches.LineFloats - 1) / Caches.LineFloats;
-        nint bytes = (nint)((lines + tiles - 1) / tiles * Caches.LineBytes);
+        long lines = Rounding.DivideUp(floats, Caches.LineFloats);
+        nint bytes = (nint)(Rounding.DivideUp(lines, tiles) * Caches.LineBytes);
         return new TileFetch { Start = (byte*)start, Bytes = bytes, Step = bytes };
     }
 

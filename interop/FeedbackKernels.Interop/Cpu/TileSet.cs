@@ -40,7 +40,7 @@ internal unsafe struct TileSet
     public readonly int Count(int rows, in PanelLayout panels)
     {
         int count = 0;
-        for (int panel = 0; panel < panels.Count; panel++) count += (int)Rounding.DivideUp(rows, MaxRows(panels.Width(panel)));
+        for (int panel = 0; panel < panels.Count; panel++) count += Rounding.DivideUp32(rows, MaxRows(panels.Width(panel)));
         return count;
     }
 

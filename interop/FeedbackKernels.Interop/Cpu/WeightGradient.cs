@@ -83,9 +83,9 @@ internal unsafe struct WeightGradient : IParallelJob
     // Rows of dW that the tiles share out: a tap's channels, or a filter row's (tap column, channel) pairs.
     private readonly int TileRows => ByFilterRow ? Shape.S * Shape.C : Shape.C;
 
-    private readonly int Strips => (int)Rounding.DivideUp(TileRows, StripRows);
+    private readonly int Strips => Rounding.DivideUp32(TileRows, StripRows);
 
-    private readonly int MostStrips => (int)Rounding.DivideUp(Strips, _channelGroups);
+    private readonly int MostStrips => Rounding.DivideUp32(Strips, _channelGroups);
 
     // A 1x1 convolution sees no neighbours: just the pixels that it reads are packed.
     private readonly int Step => Pointwise ? 1 : Shape.Stride;
@@ -115,11 +115,11 @@ internal unsafe struct WeightGradient : IParallelJob
         int pixels = (int)(BlockBytes / ((StripFloats + Layout.FullWidth) * sizeof(float)));
         if (weightBytes >= LargeWeightBytes) pixels = Caches.Level2 >= LargeBlockLevel2 ? 2 * pixels : pixels * 5 / 4;
         _rowsPerBlock = Math.Clamp(pixels / Shape.Q, 1, Shape.P);
-        _imagesPerBlock = Math.Clamp(pixels / (_rowsPerBlock * Shape.Q), 1, (Shape.N + Shares - 1) / Shares);
+        _imagesPerBlock = Math.Clamp(pixels / (_rowsPerBlock * Shape.Q), 1, Rounding.DivideUp32(Shape.N, Shares));
         long groupStrips = Math.Max(1, GroupBytes / (StripStride * sizeof(float)));
         _channelGroups = ByFilterRow ? 1 : (int)Rounding.DivideUp(Strips, groupStrips);
         int parts = Shares * _channelGroups;
-        _panelGroups = Math.Clamp((ItemsPerThread * threads + parts - 1) / parts, 1, Layout.Count);
+        _panelGroups = Math.Clamp(Rounding.DivideUp32(ItemsPerThread * threads, parts), 1, Layout.Count);
     }
 
     public readonly void Run(int item, int worker)
@@ -129,7 +129,7 @@ internal unsafe struct WeightGradient : IParallelJob
         int firstImage = (int)((long)Shape.N * share / Shares), endImage = (int)((long)Shape.N * (share + 1) / Shares);
         float* dw = share == 0 ? Dw : Partials + (share - 1) * Shape.WeightLength;
         var block = new PixelBlock { X = Blocks + worker * BlockFloats, FirstRow = FirstGroupRow(channelGroup), Rows = GroupRows(channelGroup) };
-        block.Strips = (block.Rows + StripRows - 1) / StripRows;
+        block.Strips = Rounding.DivideUp32(block.Rows, StripRows);
         block.Calls = (long)block.Strips * (endPanel - firstPanel) * Shape.R * (ByFilterRow ? 1 : Shape.S);
         // Where every tap has pixels in every block, the first block overwrites what is there.
         block.Overwrites = Pointwise && (share > 0 || !Accumulate);
@@ -253,7 +253,7 @@ internal unsafe struct WeightGradient : IParallelJob
         {
             (int first, int rows) = Strip(block, i);
             float* strip = x + (stripStride == 1 ? first : i * stripStride + first - StripStart(first));
-            int tiles = (rows + tall - 1) / tall;
+            int tiles = Rounding.DivideUp32(rows, tall);
             if (FetchesPixels) tile.Fetch = block.TakeFetch(tiles);
             // Tiles of one height take one call.
             tile.Tiles = valid == width && rows % tiles == 0 ? tiles : 1;
@@ -379,7 +379,7 @@ internal unsafe struct WeightGradient : IParallelJob
     /// <summary>The part of [first, end) of output positions whose input position, offset + i * stride, is inside.</summary>
     private readonly (int First, int End) Inside(int first, int end, int offset, int inputs)
     {
-        if (offset < 0) first = Math.Max(first, (-offset + Shape.Stride - 1) / Shape.Stride);
+        if (offset < 0) first = Math.Max(first, Rounding.DivideUp32(-offset, Shape.Stride));
         int reach = inputs - 1 - offset;
         return (first, reach < 0 ? first : Math.Min(end, reach / Shape.Stride + 1));
     }
@@ -458,7 +458,7 @@ internal unsafe struct PartialSums : IParallelJob
     public int Count;
     public long Length;
 
-    public readonly int Items => WorkItems.Checked((Length + ItemFloats - 1) / ItemFloats);
+    public readonly int Items => WorkItems.Checked(Rounding.DivideUp(Length, ItemFloats));
 
     public readonly void Run(int item, int worker)
     {

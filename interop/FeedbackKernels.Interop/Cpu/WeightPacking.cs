@@ -22,7 +22,7 @@ internal unsafe struct WeightPacking : IParallelJob
     // Channels of an item: rows of the source are read in runs of all panels, a few pages at a time.
     private const int BlockChannels = 64;
 
-    private readonly int Blocks => (InputChannels + BlockChannels - 1) / BlockChannels;
+    private readonly int Blocks => Rounding.DivideUp32(InputChannels, BlockChannels);
 
     private readonly nint PanelRows => (nint)TapRows * TapColumns * InputChannels;
 

@@ -71,7 +71,7 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
     // Whether the outputs of a block, one run of memory, are fetched during its products.
     private readonly bool FetchesOutputs => !ByPanel && !Input.Grid.IsMixed;
 
-    private readonly int WeightGroups => (Channels + WeightChannels - 1) / WeightChannels;
+    private readonly int WeightGroups => Rounding.DivideUp32(Channels, WeightChannels);
 
     private readonly int Channels => Direct.InputChannels;
 
@@ -83,7 +83,7 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
 
     private readonly nint TilePoint => ByPanel ? PanelTiles * PanelChannels + LineFloats : Channels;
 
-    private readonly int ChannelGroups => (Channels + PanelChannels - 1) / PanelChannels;
+    private readonly int ChannelGroups => Rounding.DivideUp32(Channels, PanelChannels);
 
     private readonly nint PartFloats => ChannelGroups * Points * TilePoint;
 
@@ -96,7 +96,7 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
     public readonly long WeightFloats(int threads) => Points * (long)WeightPoint * (ByPanel ? threads : 1);
 
     public readonly long TileFloats(int threads) => ByPanel
-        ? Math.Min(SlabTiles / PanelTiles, (AllTiles + PanelTiles - 1) / PanelTiles) * (long)PartFloats
+        ? Math.Min(SlabTiles / PanelTiles, Rounding.DivideUp32(AllTiles, PanelTiles)) * (long)PartFloats
         : threads * _blockTiles * (long)TileRow;
 
     public readonly long ProductFloats(int threads) => threads * (long)WorkerProducts;
@@ -104,15 +104,15 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
     private readonly int TilesPerChunk => ByPanel ? PanelTiles : _blockTiles;
 
     /// <inheritdoc/>
-    public readonly int Chunks => (AllTiles + TilesPerChunk - 1) / TilesPerChunk;
+    public readonly int Chunks => Rounding.DivideUp32(AllTiles, TilesPerChunk);
 
-    private readonly int PanelParts => (_slabTiles + PanelTiles - 1) / PanelTiles;
+    private readonly int PanelParts => Rounding.DivideUp32(_slabTiles, PanelTiles);
 
     private readonly int Items => _phase switch
     {
         Phase.Weights => Direct.Layout.Count * WeightGroups,
         Phase.Block => Chunks,
-        Phase.Input => (_slabTiles + ChunkTiles - 1) / ChunkTiles,
+        Phase.Input => Rounding.DivideUp32(_slabTiles, ChunkTiles),
         _ => Direct.Layout.Count * PanelParts,
     };
 
@@ -288,7 +288,7 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
     private readonly void Multiply(TileArguments* t, int tiles, int width)
     {
         if (tiles == 0) return;
-        int tall = Direct.Kernels->Tiles.MaxRows(width), strips = (tiles + tall - 1) / tall, rows = tiles / strips, higher = tiles % strips;
+        int tall = Direct.Kernels->Tiles.MaxRows(width), strips = Rounding.DivideUp32(tiles, tall), rows = tiles / strips, higher = tiles % strips;
         RunStrips(t, higher, rows + 1, width);
         RunStrips(t, strips - higher, rows, width);
     }
@@ -309,7 +309,7 @@ internal unsafe struct WinogradConvolution : IParallelJob, IChunkedConvolution
     /// of cache or from memory, and the sums that the next one adds to.</summary>
     private readonly void MultiplyAndFetch(TileArguments* t, int tiles, int width, float* nextTiles)
     {
-        int tall = Direct.Kernels->Tiles.MaxRows(width), strips = (tiles + tall - 1) / tall;
+        int tall = Direct.Kernels->Tiles.MaxRows(width), strips = Rounding.DivideUp32(tiles, tall);
         byte* fetch = (byte*)nextTiles, end = fetch + TilePoint * sizeof(float);
         t->Tiles = 1;
         for (int i = 0, first = 0; i < strips; i++)

@@ -89,7 +89,7 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
     private readonly int Items => _phase switch
     {
         Phase.Share => Shares,
-        Phase.Transform => (_slabTiles + ChunkTiles - 1) / ChunkTiles,
+        Phase.Transform => Rounding.DivideUp32(_slabTiles, ChunkTiles),
         Phase.Multiply => Points * ChannelParts,
         _ => Input.Channels,
     };
@@ -218,7 +218,7 @@ internal unsafe struct WinogradWeightGradient : IParallelJob
         {
             int width = Layout.Width(panel), column = Layout.FirstColumn(panel);
             t.B = Errors + point * ErrorPoint + (nint)MostTiles * column + (nint)firstTile * width;
-            int tall = Kernels->Tiles.MaxRows(width), strips = (channels + tall - 1) / tall;
+            int tall = Kernels->Tiles.MaxRows(width), strips = Rounding.DivideUp32(channels, tall);
             for (int strip = 0; strip < strips; strip++)
             {
                 int channel = firstChannel + channels * strip / strips, rows = firstChannel + channels * (strip + 1) / strips - channel;

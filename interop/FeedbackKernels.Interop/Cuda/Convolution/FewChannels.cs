@@ -30,7 +30,7 @@ internal readonly record struct FewChannelsPlan(
     private const long MostSharedBytes = 96 << 10;
 
     // Four blocks for each multiprocessor: one copies while others multiply.
-    private const long WantedBlocks = 4 * TargetDevice.Multiprocessors;
+    private const long WantedBlocks = 4 * NominalDevice.Multiprocessors;
 
     /// <summary>Chooses tile and boxes; the first condition that fails is the refusal.</summary>
     /// <param name="shape">Sizes.</param>

@@ -70,7 +70,7 @@ internal readonly record struct HopperPlan(
         PixelBox box = PixelBox.Fit(flat.N, rows, across, Rows, Rows, whole: false);
         long boxes = box.Covering(flat.N, rows, across);
         // With 256 columns the pixels are read half as often, which pays for long reductions, if there are still enough blocks.
-        bool wide = columns % 256 == 0 && (long)depth * flat.R * flat.S >= 512 && boxes * (columns / 256) >= TargetDevice.Blocks;
+        bool wide = columns % 256 == 0 && (long)depth * flat.R * flat.S >= 512 && boxes * (columns / 256) >= NominalDevice.ManyBlocks;
         return new(null, wide ? 256 : NarrowColumns(columns), box, boxes);
     }
 
@@ -81,7 +81,7 @@ internal readonly record struct HopperPlan(
         PixelBox box = PixelBox.Fit(flat.N, flat.P, flat.Q, BoxChannels, WgmmaDepth, whole: true);
         int columns = NarrowColumns(flat.K);
         long boxes = box.Covering(flat.N, flat.P, flat.Q), blocks = GradientRowTiles(flat) * DivideUp(flat.K, columns);
-        long splits = Math.Clamp(DivideUp(TargetDevice.Blocks, blocks), 1, DivideUp(boxes, fewestBoxes));
+        long splits = Math.Clamp(DivideUp(NominalDevice.ManyBlocks, blocks), 1, DivideUp(boxes, fewestBoxes));
         return new(null, columns, box, boxes, SplitK.Of(boxes, DivideUp(boxes, splits)));
     }
 

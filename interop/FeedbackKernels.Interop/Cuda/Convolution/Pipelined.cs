@@ -44,8 +44,8 @@ internal readonly record struct PipelinedPlan(
     // Large tiles read each operand less often. Small tiles give every multiprocessor a block, and less of them is empty.
     private static readonly (PipelinedTile Tile, long LeastRows, int LeastColumns, long LeastBlocks)[] Table =
     [
-        (new(128, 128), 65, 65, TargetDevice.Blocks),
-        (new(128, 64), 65, 1, TargetDevice.Blocks),
+        (new(128, 128), 65, 65, NominalDevice.ManyBlocks),
+        (new(128, 64), 65, 1, NominalDevice.ManyBlocks),
         (new(64, 64), 1, 1, 1),
     ];
 
@@ -76,7 +76,7 @@ internal readonly record struct PipelinedPlan(
         long tiles = tile.Covering(rows, columns);
         if (tiles > int.MaxValue) return new("there are more tiles than a grid holds");
         if (pass != ConvPass.WeightGradient) return new(null, tile, tiles, reason);
-        long splits = Math.Clamp(DivideUp(TargetDevice.Blocks, tiles), 1, times);
+        long splits = Math.Clamp(DivideUp(NominalDevice.ManyBlocks, tiles), 1, times);
         long each = DivideUp(DivideUp(pixels, splits), PipelinedTile.Depth) * PipelinedTile.Depth;
         return new(null, tile, tiles, reason, SplitK.Of(pixels, each));
     }

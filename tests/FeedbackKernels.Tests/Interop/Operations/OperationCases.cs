@@ -150,7 +150,9 @@ internal static class OperationCases
             new Setting("length", 8L, WrongLengths), new Setting("name", "new"), new Setting("type", ElementType.BFloat16)),
         new("CreateReadback", (b, a) => b.CreateReadback(a.Get<int>("length"), a.Get<string>("name"), a.Get<ElementType>("type")),
             new Setting("length", 8, 0, -1), new Setting("name", "new"), new Setting("type", ElementType.BFloat16)),
-        new("Explain", (b, a) => b.Explain(a.Get<ConvShape>("shape"), a.Get<ConvPass>("pass")), Of(Shape), new Setting("pass", ConvPass.Feedback)),
+        new("Explain(shape, pass)", (b, a) => b.Explain(a.Get<ConvShape>("shape"), a.Get<ConvPass>("pass")), Of(Shape), new Setting("pass", ConvPass.Feedback)),
+        new("Explain(shape, pass, y)", (b, a) => b.Explain(a.Get<ConvShape>("shape"), a.Get<ConvPass>("pass"), a.Get<ElementType>("y")),
+            Of(Shape), new Setting("pass", ConvPass.Forward), new Setting("y", ElementType.Float32)),
         new("BeginStep", (b, _) => b.BeginStep()),
         new("Synchronize", (b, _) => Void(b.Synchronize)),
 

@@ -4,7 +4,7 @@ namespace FeedbackKernels.Tests.Conformance;
 
 /// <summary>Packed images to activations: a table and addresses, so every backend has the same bits.</summary>
 [Trait("Category", "Conformance")]
-public class ImageTests
+public class ImagesTests
 {
     private static readonly RandomKey Key = new(11, RandomPurpose.Augmentation, 3);
 
