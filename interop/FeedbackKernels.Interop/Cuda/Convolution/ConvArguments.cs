@@ -20,8 +20,11 @@ internal unsafe struct ConvForwardArguments
     {
         Shape = new NativeConvShape(shape);
         Activation = (int)epilogue.Activation;
-        (X, W, Y) = (x.Pointer, w.Pointer, y.Pointer);
-        (Scale, Bias) = (epilogue.Scale.Floats, epilogue.Bias.Floats);
+        X = x.Pointer;
+        W = w.Pointer;
+        Y = y.Pointer;
+        Scale = epilogue.Scale.Floats;
+        Bias = epilogue.Bias.Floats;
         Residual = epilogue.Residual.Pointer;
         Partials = partials;
     }
@@ -38,7 +41,9 @@ internal unsafe struct ConvFeedbackArguments
     {
         Shape = new NativeConvShape(shape);
         Accumulate = accumulate ? 1 : 0;
-        (Dy, Weights, Dx) = (dy.Pointer, weights.Pointer, dx.Pointer);
+        Dy = dy.Pointer;
+        Weights = weights.Pointer;
+        Dx = dx.Pointer;
     }
 }
 
@@ -53,7 +58,8 @@ internal unsafe struct ConvWeightGradientArguments
     public ConvWeightGradientArguments(in ConvShape shape, BufferView x, BufferView dy, in NativeSplitK split)
     {
         Shape = new NativeConvShape(shape);
-        (X, Dy) = (x.Pointer, dy.Pointer);
+        X = x.Pointer;
+        Dy = dy.Pointer;
         Split = split;
     }
 }

@@ -8,7 +8,7 @@ namespace FeedbackKernels.Tests.Cuda;
 /// Pipelines of copies and tensor cores, every tile whatever the table would choose. Integers of few bits are exact in bf16 and
 /// in every sum, so a result is the definition's, bit for bit.
 /// </summary>
-public class PipelineTests
+public class PipelinedTests
 {
     // N H W C K R S stride padding: more steps than stages and fewer, tails of every tile, chunks of a step in different taps.
     private static readonly Dictionary<string, ConvShape> Shapes = new()
@@ -53,7 +53,7 @@ public class PipelineTests
     public static TheoryData<string, string> Cases()
     {
         var data = new TheoryData<string, string>();
-        foreach (PipelineTile tile in PipelineConvolution.AllTiles)
+        foreach (PipelinedTile tile in PipelinedPlan.AllTiles)
         {
             foreach (string name in Shapes.Keys) data.Add(tile.ToString(), name);
         }
@@ -61,7 +61,7 @@ public class PipelineTests
         return data;
     }
 
-    public static TheoryData<string> Tiles => [.. PipelineConvolution.AllTiles.Select(tile => tile.ToString())];
+    public static TheoryData<string> Tiles => [.. PipelinedPlan.AllTiles.Select(tile => tile.ToString())];
 
     [Theory, MemberData(nameof(Cases))]
     public void Every_tile_equals_the_reference(string tile, string name)
@@ -105,7 +105,7 @@ public class PipelineTests
     [Fact]
     public void Feedback_reads_W_and_its_transpose_to_the_same_bits()
     {
-        foreach (PipelineTile tile in PipelineConvolution.AllTiles)
+        foreach (PipelinedTile tile in PipelinedPlan.AllTiles)
         {
             using CudaBackend backend = Create(tile.ToString());
             ConvolutionTests.AssertBothLayoutsGiveTheSameBits(backend, new ConvShape(3, 9, 10, 24, 72, 3, 3, 2, 1));
@@ -120,7 +120,7 @@ public class PipelineTests
     [InlineData(32, 7, 512, 2048, 1, "128x64", "128x128 makes 208 blocks of 264 wanted")]
     public void The_table_says_which_tile_and_why(int n, int map, int c, int k, int filter, string tile, string reason)
     {
-        PipelineConvolution plan = PipelineConvolution.Choose(new ConvShape(n, map, map, c, k, filter, filter, 1, filter / 2), ConvPass.Forward);
+        PipelinedPlan plan = PipelinedPlan.Choose(new ConvShape(n, map, map, c, k, filter, filter, 1, filter / 2), ConvPass.Forward);
         Assert.Equal(tile, plan.Tile.ToString());
         Assert.Contains(reason, plan.Reason);
     }
@@ -129,7 +129,7 @@ public class PipelineTests
     [InlineData(12, 64, 7, "12 and 64 channels are not both multiples of 8")]
     [InlineData(64, 10, 1, "64 and 10 channels are not both multiples of 8")]
     [InlineData(8, 8, 12, "filters of 12x12 are larger than 11x11")]
-    public void What_pipelines_do_not_take_is_left_to_the_portable_kernels(int c, int k, int filter, string refusal)
+    public void What_pipelined_kernels_do_not_take_is_left_to_the_portable_kernels(int c, int k, int filter, string refusal)
     {
         using CudaBackend backend = Create(null);
         ConvExplanation plan = backend.Explain(new ConvShape(2, 16, 16, c, k, filter, filter, 1, 0), ConvPass.Forward);
@@ -154,7 +154,7 @@ public class PipelineTests
     private static CudaBackend Create(string? tile)
     {
         EmulatedDriver.Require();
-        PipelineTile? only = tile is null ? null : PipelineConvolution.AllTiles.Single(t => t.ToString() == tile);
+        PipelinedTile? only = tile is null ? null : PipelinedPlan.AllTiles.Single(t => t.ToString() == tile);
         return new CudaBackend(driver: EmulatedDriver.Path, precision: CudaPrecision.Bf16) { OnlyTile = only };
     }
 }
