@@ -74,7 +74,7 @@ internal static class InfoCommand
                     continue;
                 }
 
-                ConvExplanation plan = backend.Explain(shape, pass);
+                ConvExplanation plan = backend.Explain(shape, pass, pass == ConvPass.Forward && layer == model.Layers[^1] ? model.LogitsType : backend.ActivationType);
                 int reason = reasons.IndexOf(plan);
                 if (reason < 0)
                 {

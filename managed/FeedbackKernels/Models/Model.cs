@@ -125,6 +125,9 @@ public sealed class Model : IState, IDisposable
     /// <summary>Where the last forward pass left its logits, [N][classes].</summary>
     internal DeviceBuffer Logits { get; }
 
+    /// <summary>Element type of the logits, which the last layer computes.</summary>
+    public ElementType LogitsType => Logits.Type;
+
     /// <summary>Where the losses of the images are that were computed last, [N].</summary>
     internal DeviceBuffer Losses { get; }
 
