@@ -1,6 +1,7 @@
 using System.CommandLine;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Runs;
+using FeedbackKernels.Settings;
 
 namespace FeedbackKernels.Cli;
 

@@ -5,6 +5,7 @@ using FeedbackKernels.Interop;
 using FeedbackKernels.Models;
 using FeedbackKernels.Rules;
 using FeedbackKernels.Runs;
+using FeedbackKernels.Settings;
 using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Cli;

@@ -5,6 +5,7 @@ using FeedbackKernels.Layers;
 using FeedbackKernels.Models;
 using FeedbackKernels.Rules;
 using FeedbackKernels.Runs;
+using FeedbackKernels.Settings;
 
 namespace FeedbackKernels.Cli;
 
@@ -39,7 +40,7 @@ internal static class InfoCommand
             using Backend backend = BackendOptions.Open(parsed, config);
             using var model = new Model(backend, spec, RuleSet.Of(new Backprop()), batch: 1, seed: 0, training: false);
             Tables.PrintBackend(config.Backend, backend, details: true);
-            Console.WriteLine($"SIMD levels of this machine: {string.Join(", ", SimdLevels.Supported.Select(Names.Of))}; processors: {Environment.ProcessorCount}");
+            Console.WriteLine($"SIMD levels of this machine: {string.Join(", ", SimdLevels.Supported.Select(KebabCase.Of))}; processors: {Environment.ProcessorCount}");
             Console.WriteLine($"CUDA kernels of this build: {CudaBackend.KernelBuild}");
             Console.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,

@@ -9,7 +9,7 @@ internal static class RunOptionCases
     private const string Rate = "training.schedule", SmallNet = "--model mlp --hidden 8";
 
     /// <summary>All but those that only one of the commands has.</summary>
-    public static OptionCase[] All => [.. Model, .. Training, .. Backend, .. Mirror, .. KolenPollack, .. OtherRules];
+    public static OptionCase[] All => [.. Model, .. Training, .. Backend, .. Mirror, .. KolenPollack, .. OtherRules, .. DeclaredByRules];
 
     private static OptionCase[] Model =>
     [
@@ -76,6 +76,9 @@ internal static class RunOptionCases
         .. ((string[])["fa", "ss", "kp", "dfa"]).Select(rule => new OptionCase("--feedback-scale 0.75", OtherModel, "rule.scale", "0.75", $"--rule {rule}")),
         new("--direct-target channels", OtherModel, "rule.target", "channels", "--rule dfa"),
     ];
+
+    private static IEnumerable<OptionCase> DeclaredByRules =>
+        IRuleOptionCases.All.SelectMany(rule => rule.Cases.Select(c => c with { With = $"--rule {rule.Rule.ShortName} {c.With}".TrimEnd() }));
 
     // Grey images: one channel goes into the first filter.
     private static void ShowsDigits(Trial without, Trial with)

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using FeedbackKernels.Cli;
+using FeedbackKernels.Rules;
 
 namespace FeedbackKernels.Tests.Cli;
 
@@ -43,11 +44,12 @@ public sealed class UnusedOptionTests : IDisposable
         (["--kp-early-steps", "3"], ["--rule", "bp"], "the rule kolen-pollack"),
         (["--kp-form", "two-weight"], ["--rule", "wm"], "the rule kolen-pollack"),
         (["--sign-magnitude", "uniform"], ["--rule", "fa"], "the rule sign-symmetry"),
-        (["--feedback-init", "he"], ["--rule", "wm"], "the rule feedback-alignment, sign-symmetry or kolen-pollack"),
-        (["--feedback-init", "he"], ["--rule", "dfa"], "the rule feedback-alignment, sign-symmetry or kolen-pollack"),
-        (["--feedback-scale", "1"], ["--rule", "wm"], "the rule feedback-alignment, sign-symmetry, kolen-pollack or direct-feedback-alignment"),
+        (["--feedback-init", "he"], ["--rule", "wm"], RulesWith("Init")),
+        (["--feedback-init", "he"], ["--rule", "dfa"], RulesWith("Init")),
+        (["--feedback-scale", "1"], ["--rule", "wm"], RulesWith("Scale")),
         (["--direct-target", "channels"], ["--rule", "fa"], "the rule direct-feedback-alignment"),
         (["--overwrite"], [], "--out"),
+        .. IRuleOptionCases.All.SelectMany(rule => rule.Cases.Select(c => (c.Given.Split(' '), (string[])["--rule", "bp"], rule.Rule.Name))),
     ];
 
     private readonly string _folder = Directory.CreateTempSubdirectory("feedback-unused").FullName;
@@ -145,6 +147,15 @@ public sealed class UnusedOptionTests : IDisposable
         Assert.Equal((0, ""), (code, error));
         // What the reference backend does not know is not in its configuration either.
         Assert.Equal(0, FeedbackProgram.Json(second, "config.json").GetProperty("threads").GetInt32());
+    }
+
+    // The records have the parameter; the rules of today are these at least.
+    private static string RulesWith(string parameter)
+    {
+        string[] names = [.. RuleCatalog.All.Select(rule => rule.Create()).Where(rule => rule.GetType().GetProperty(parameter) is not null).Select(rule => rule.Name)];
+        Assert.Superset(new HashSet<string> { "feedback-alignment", "sign-symmetry", "kolen-pollack" }, new HashSet<string>(names));
+        Assert.Equal(parameter == "Scale", names.Contains("direct-feedback-alignment"));
+        return $"the rule {string.Join(", ", names[..^1])} or {names[^1]}";
     }
 
     private string MakeRun()
