@@ -17,9 +17,9 @@ internal static class Names
     };
 
     /// <summary>The same, null where the option is not given.</summary>
-    public static Setting<TEnum?> OptionalChoice<TEnum>(string name, Use use, string description) where TEnum : struct, Enum => new(name, use)
+    public static Setting<TEnum?> OptionalChoice<TEnum>(string name, Use use, string description, string whenOmitted) where TEnum : struct, Enum => new(name, use)
     {
-        Description = $"{description} {KebabCase.All<TEnum>()}.",
+        Description = $"{description} {KebabCase.All<TEnum>()}. [default: {whenOmitted}]",
         HelpName = "name",
         CustomParser = result => Parse<TEnum>(result),
     };

@@ -71,9 +71,9 @@ internal sealed class RuleOptions
         public LineOf(RuleOption of)
         {
             IReadOnlyList<RuleEntry> rules = RuleCatalog.RulesWith(of);
-            string titles = string.Join(", ", rules.Select(rule => rule.Title)), omitted = of.WhenOmitted;
+            string titles = string.Join(", ", rules.Select(rule => rule.Title));
             (_of, _use) = (of, Use.Rule(of));
-            _description = $"{char.ToUpperInvariant(titles[0])}{titles[1..]}: {of.Help}{(omitted.Length == 0 ? "" : $" [default: {omitted}]")}";
+            _description = $"{char.ToUpperInvariant(titles[0])}{titles[1..]}: {of.Help}";
             // Rules that share an option have the same standard value.
             _standard = rules[0].SettingOf(of)!.Get(rules[0].Create());
         }
@@ -82,13 +82,13 @@ internal sealed class RuleOptions
             Read(Names.Number(_of.Name, _use, (T)_standard!, option.Bounds, _description));
 
         public Line OptionalNumber<T>(OptionalNumberOption<T> option) where T : struct, INumberBase<T> =>
-            Read(Names.OptionalNumber<T>(_of.Name, _use, option.Bounds, _description));
+            Read(Names.OptionalNumber<T>(_of.Name, _use, option.Bounds, $"{_description} [default: {_of.WhenOmitted}]"));
 
         public Line Choice<TEnum>(ChoiceOption<TEnum> option) where TEnum : struct, Enum =>
             Read(Names.Choice(_of.Name, _use, (TEnum)_standard!, _description));
 
         public Line OptionalChoice<TEnum>(OptionalChoiceOption<TEnum> option) where TEnum : struct, Enum =>
-            Read(Names.OptionalChoice<TEnum>(_of.Name, _use, _description));
+            Read(Names.OptionalChoice<TEnum>(_of.Name, _use, _description, _of.WhenOmitted));
 
         // Not an option of type bool: the parser of the command line would take no name as its argument.
         public Line Switch(SwitchOption option)

@@ -58,7 +58,7 @@ public sealed record WeightMirror(
         .Setting(
             nameof(Rate),
             new OptionalNumberOption<float>(
-                "--mirror-rate", Bounds.PositiveShare, "weight of the newest estimate in the running average that B is.",
+                "--mirror-rate", Bounds.PositiveShare, "B is a running average of estimates of the forward weights; this is the weight of the newest.",
                 whenOmitted: "1 for balanced patches with linear response, else 0.02"),
             rule => rule.Rate, (rule, value) => rule with { Rate = value })
         .Setting(
