@@ -67,20 +67,6 @@ public abstract partial class Backend : IDisposable
         // Operations end before they return, unless a backend says that it queues them.
     }
 
-    /// <summary>Which kernel would serve a convolution, and why.</summary>
-    /// <exception cref="ArgumentException">The shape is the default value.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">The pass is none of the three.</exception>
-    /// <exception cref="NotSupportedException">The shape is too large for the backend's kernels.</exception>
-    public ConvPlan Explain(in ConvShape shape, ConvPass pass)
-    {
-        using OperationScope call = new(this);
-        RequireShape(shape);
-        RequireDefined(pass);
-        return ExplainCore(shape, pass);
-    }
-
-    internal abstract ConvPlan ExplainCore(in ConvShape shape, ConvPass pass);
-
     /// <summary>Gives back threads and memory of the backend itself, once an operation that another thread is inside has ended. Its
     /// buffers are disposed by their owners, before or after.</summary>
     public void Dispose()
@@ -359,6 +345,11 @@ public abstract partial class Backend : IDisposable
     private static void RequirePositive(float value, [CallerArgumentExpression(nameof(value))] string? name = null)
     {
         if (!(value > 0) || !float.IsFinite(value)) throw new ArgumentOutOfRangeException(name, value, "wanted a positive, finite number");
+    }
+
+    private static void RequireLength(long length, [CallerArgumentExpression(nameof(length))] string? name = null)
+    {
+        if (length is < 1 or > ElementCount.Most) throw new ArgumentOutOfRangeException(name, length, $"wanted 1 to {ElementCount.Most} elements");
     }
 
     private protected static void RequireShape(in ConvShape shape, [CallerArgumentExpression(nameof(shape))] string? name = null)

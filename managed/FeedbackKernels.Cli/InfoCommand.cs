@@ -56,7 +56,7 @@ internal static class InfoCommand
             new TextColumn("layer", Left: true), new TextColumn("input"), new TextColumn("output"), new TextColumn("filter", "filt"),
             new TextColumn("parameters", "params"), new TextColumn("MFLOP"), .. Passes.Select(p => new TextColumn(p.Name, p.Short, Left: true)),
         ]);
-        var reasons = new List<ConvPlan>();
+        var reasons = new List<ConvExplanation>();
         foreach (ConvLayer layer in model.Layers)
         {
             ConvShape shape = layer.Shape(batch);
@@ -75,7 +75,7 @@ internal static class InfoCommand
                     continue;
                 }
 
-                ConvPlan plan = backend.Explain(shape, pass);
+                ConvExplanation plan = backend.Explain(shape, pass);
                 int reason = reasons.IndexOf(plan);
                 if (reason < 0)
                 {

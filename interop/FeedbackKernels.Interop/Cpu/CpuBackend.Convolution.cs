@@ -4,7 +4,7 @@ namespace FeedbackKernels.Interop;
 
 public sealed unsafe partial class CpuBackend
 {
-    internal override ConvPlan ExplainCore(in ConvShape shape, ConvPass pass)
+    internal override ConvExplanation ExplainCore(in ConvShape shape, ConvPass pass)
     {
         RequireIndexable(shape);
         int columns = pass == ConvPass.Feedback ? shape.C : shape.K;

@@ -11,13 +11,13 @@ public sealed unsafe partial class CudaBackend
 
     private readonly Dictionary<(ConvShape Shape, ConvPass Pass), ConvolutionPlans> _plans = [];
 
-    internal override ConvPlan ExplainCore(in ConvShape shape, ConvPass pass)
+    internal override ConvExplanation ExplainCore(in ConvShape shape, ConvPass pass)
     {
         RequireIndexable(shape);
         if (Precision != CudaPrecision.Bf16) return ExplainPortable(shape, pass);
         (HopperConvolution plan, FewChannelsConvolution few, PipelineConvolution pipeline) = PlansOf(shape, pass);
         if (plan.Refusal is null) return plan.Explain(pass, ClassesOf(shape));
-        ConvPlan other = few.Refusal is null ? few.Explain(pass)
+        ConvExplanation other = few.Refusal is null ? few.Explain(pass)
             : pipeline.Refusal is null ? pipeline.Explain(pass, ClassesOf(shape), SlicesOf(shape, pipeline).Count)
             : ExplainPortable(shape, pass);
         string refusal = pipeline.Refusal is null || pipeline.Refusal == plan.Refusal ? "" : $"; no copies ahead: {pipeline.Refusal}";
@@ -38,7 +38,7 @@ public sealed unsafe partial class CudaBackend
         return plans;
     }
 
-    private ConvPlan ExplainPortable(in ConvShape shape, ConvPass pass)
+    private ConvExplanation ExplainPortable(in ConvShape shape, ConvPass pass)
     {
         string tile = $"implicit GEMM {TileRows}x{TileColumns}x{TileDepth}, {(Precision == CudaPrecision.Bf16 ? "bf16 tensor cores" : "fp32")}";
         return pass switch

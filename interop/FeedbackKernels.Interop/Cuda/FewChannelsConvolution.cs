@@ -56,7 +56,7 @@ internal readonly record struct FewChannelsConvolution(
 
     /// <summary>What the kernel is and why it serves.</summary>
     /// <param name="pass">Which of the three convolutions.</param>
-    public ConvPlan Explain(ConvPass pass)
+    public ConvExplanation Explain(ConvPass pass)
     {
         string kernel = $"few channels, {Rows}x{Columns}, bf16 tensor cores, inputs of {BoxRows}x{BoxColumns} pixels in shared memory";
         string boxes = $"{Boxes} boxes, {BoxesPerBlock} of them a block";

@@ -72,7 +72,7 @@ internal readonly record struct HopperConvolution(
     /// <summary>What the kernel is and why it serves.</summary>
     /// <param name="pass">Which of the three convolutions.</param>
     /// <param name="classes">Of a feedback convolution: classes of input pixels.</param>
-    public ConvPlan Explain(ConvPass pass, long classes)
+    public ConvExplanation Explain(ConvPass pass, long classes)
     {
         string kernel = $"implicit GEMM {Rows}x{Columns}x{BoxChannels}, bf16 wgmma, ring of {Stages} stages by TMA";
         string box = $"{Box.Images}x{Box.Rows}x{Box.Columns}";

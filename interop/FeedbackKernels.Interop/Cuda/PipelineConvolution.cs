@@ -91,7 +91,7 @@ internal readonly record struct PipelineConvolution(
     /// <param name="pass">Which of the three convolutions.</param>
     /// <param name="classes">Of a feedback convolution: residue classes of the input pixels.</param>
     /// <param name="slices">Of a weight gradient.</param>
-    public ConvPlan Explain(ConvPass pass, long classes, int slices)
+    public ConvExplanation Explain(ConvPass pass, long classes, int slices)
     {
         string kernel = $"implicit GEMM {Tile}x{PipelineTile.Depth}, bf16 tensor cores, {PipelineTile.Stages} stages by cp.async";
         return pass switch

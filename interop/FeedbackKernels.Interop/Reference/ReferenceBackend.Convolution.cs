@@ -2,6 +2,9 @@ namespace FeedbackKernels.Interop;
 
 public sealed unsafe partial class ReferenceBackend
 {
+    internal override ConvExplanation ExplainCore(in ConvShape shape, ConvPass pass) =>
+        new("reference loops", "the definition of the operation; not meant to be fast");
+
     internal override void ConvForwardCore(in ConvShape shape, BufferView x, BufferView w, BufferView y, in ConvEpilogue epilogue)
     {
         using DeviceBuffer? rounded = RoundOperand(w, shape.WeightLength);
@@ -66,32 +69,6 @@ public sealed unsafe partial class ReferenceBackend
         var sums = new double[shape.WeightLength];
         AddWeightGradient(shape, x, dy, sums);
         for (long i = 0; i < shape.WeightLength; i++) dw.Floats[i] = (float)sums[i];
-    }
-
-    internal override void MirrorCorrelateCore(in MirrorStep step, BufferView w, BufferView correlation, bool accumulate)
-    {
-        // A patch mirror is the weight gradient of a 1x1 layer with R*S*C inputs, a full-map mirror that of the layer
-        // itself, with the response in the error's place. Either has the layout of W, [R*S*C][K].
-        ConvShape response = step.ResponseShape;
-        using DeviceBuffer noise = AllocateBuffer(response.InputLength, "mirror noise", ActivationType);
-        using DeviceBuffer answer = AllocateBuffer(response.OutputLength, "mirror response", ActivationType);
-        BufferView samples = noise;
-        var sample = new float[step.Noise.Length];
-        for (int i = 0; i < step.Samples; i++)
-        {
-            step.Noise.Fill(sample, step.FirstSample + i);
-            for (int j = 0; j < sample.Length; j++) samples.Write((long)i * sample.Length + j, sample[j]);
-        }
-
-        ConvForwardCore(response, noise, w, answer, new ConvEpilogue(Activation: step.ReluResponse ? Activation.Relu : Activation.None));
-        var sums = new double[response.WeightLength];
-        if (accumulate)
-        {
-            for (int i = 0; i < sums.Length; i++) sums[i] = correlation.Floats[i];
-        }
-
-        AddWeightGradient(response, noise, answer, sums);
-        for (int i = 0; i < sums.Length; i++) correlation.Floats[i] = (float)sums[i];
     }
 
     /// <summary>Float32 weights as products take them, where that is another type; null where they are it already.</summary>

@@ -149,7 +149,7 @@ public class FewChannelsTests
                 (new(128, 32, 32, 3, 16, 3, 3, 1, 1), "128x32", "64x64"),
             ])
         {
-            ConvPlan forward = backend.Explain(shape, ConvPass.Forward), gradient = backend.Explain(shape, ConvPass.WeightGradient);
+            ConvExplanation forward = backend.Explain(shape, ConvPass.Forward), gradient = backend.Explain(shape, ConvPass.WeightGradient);
             Assert.StartsWith($"few channels, {tile}, bf16 tensor cores", forward.Algorithm);
             Assert.StartsWith($"few channels, {gradientTile}, bf16 tensor cores", gradient.Algorithm);
             Assert.Contains("slices added in order", gradient.Reason);

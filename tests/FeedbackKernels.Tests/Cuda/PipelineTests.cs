@@ -132,7 +132,7 @@ public class PipelineTests
     public void What_pipelines_do_not_take_is_left_to_the_portable_kernels(int c, int k, int filter, string refusal)
     {
         using CudaBackend backend = Create(null);
-        ConvPlan plan = backend.Explain(new ConvShape(2, 16, 16, c, k, filter, filter, 1, 0), ConvPass.Forward);
+        ConvExplanation plan = backend.Explain(new ConvShape(2, 16, 16, c, k, filter, filter, 1, 0), ConvPass.Forward);
         Assert.Contains("128x64x16", plan.Algorithm);
         Assert.Contains(refusal, plan.Reason);
     }

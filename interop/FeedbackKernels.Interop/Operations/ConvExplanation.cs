@@ -16,4 +16,4 @@ public enum ConvPass
 /// <summary>Which kernel serves a convolution, and why.</summary>
 /// <param name="Algorithm">Name of the kernel: algorithm, tile, instruction set.</param>
 /// <param name="Reason">Why this one, in a few words.</param>
-public readonly record struct ConvPlan(string Algorithm, string Reason);
+public readonly record struct ConvExplanation(string Algorithm, string Reason);

@@ -1,0 +1,34 @@
+namespace FeedbackKernels.Interop;
+
+public abstract partial class Backend
+{
+    /// <summary>y = activation(x); y may be x.</summary>
+    public void ActivationForward(Activation activation, long length, BufferView x, BufferView y)
+    {
+        using OperationScope call = new(this);
+        RequireDefined(activation);
+        RequireLength(length);
+        int input = call.ReadActivations(x, length);
+        call.Allow(call.WriteActivations(y, length), input);
+        call.RequireApart();
+        ActivationForwardCore(activation, length, x, y);
+    }
+
+    internal abstract void ActivationForwardCore(Activation activation, long length, BufferView x, BufferView y);
+
+    /// <summary>dx = dy * activation'(x), from the activation's output y; dx may be y or dy.</summary>
+    public void ActivationBackward(Activation activation, long length, BufferView y, BufferView dy, BufferView dx)
+    {
+        using OperationScope call = new(this);
+        RequireDefined(activation);
+        RequireLength(length);
+        int output = call.ReadActivations(y, length), error = call.ReadActivations(dy, length);
+        int result = call.WriteActivations(dx, length);
+        call.Allow(result, output);
+        call.Allow(result, error);
+        call.RequireApart();
+        ActivationBackwardCore(activation, length, y, dy, dx);
+    }
+
+    internal abstract void ActivationBackwardCore(Activation activation, long length, BufferView y, BufferView dy, BufferView dx);
+}

@@ -1,0 +1,28 @@
+namespace FeedbackKernels.Interop;
+
+public abstract partial class Backend
+{
+    /// <summary>W against Bᵀ: inner product and squared norms.</summary>
+    public WeightAlignment Align(in ConvShape shape, BufferView w, BufferView b)
+    {
+        using OperationScope call = new(this);
+        RequireShape(shape);
+        call.Read(w, shape.WeightLength);
+        call.Read(b, shape.WeightLength);
+        return AlignCore(shape, w, b);
+    }
+
+    internal abstract WeightAlignment AlignCore(in ConvShape shape, BufferView w, BufferView b);
+
+    /// <summary>Two tensors of one layout and type, Float32 or <see cref="ActivationType"/>: inner product and squared norms.</summary>
+    public WeightAlignment Compare(long length, BufferView a, BufferView b)
+    {
+        using OperationScope call = new(this);
+        RequireLength(length);
+        call.ReadEither(a, length);
+        call.Read(b, length, a.Type);
+        return CompareCore(length, a, b);
+    }
+
+    internal abstract WeightAlignment CompareCore(long length, BufferView a, BufferView b);
+}

@@ -1,0 +1,152 @@
+namespace FeedbackKernels.Interop;
+
+public abstract partial class Backend
+{
+    /// <summary>
+    /// Mean and variance of each channel over rows, and the running statistics. The variance is computed from deviations,
+    /// so a mean far from zero costs no accuracy.
+    /// </summary>
+    /// <param name="rows">N*P*Q.</param>
+    /// <param name="channels">K.</param>
+    /// <param name="x">[rows][channels].</param>
+    /// <param name="statistics">Where they go.</param>
+    public void BatchNormStatistics(long rows, int channels, BufferView x, in BatchStatistics statistics)
+    {
+        using OperationScope call = new(this);
+        long length = ElementCount.OfRows(rows, channels);
+        call.ReadActivations(x, length);
+        call.WriteStatistics(statistics, channels, nameof(statistics));
+        call.RequireApart();
+        BatchNormStatisticsCore(rows, channels, x, statistics);
+    }
+
+    internal abstract void BatchNormStatisticsCore(long rows, int channels, BufferView x, in BatchStatistics statistics);
+
+    /// <summary>
+    /// The affine map that a batch norm is once its statistics are known: scale = gamma / sqrt(variance + epsilon),
+    /// bias = beta - mean * scale. Serves training (batch statistics) and evaluation (running statistics). Every buffer has one
+    /// Float32 number a channel.
+    /// </summary>
+    /// <param name="channels">K.</param>
+    /// <param name="gamma">Factors of the norm.</param>
+    /// <param name="beta">Summands of the norm.</param>
+    /// <param name="mean">Means.</param>
+    /// <param name="variance">Variances.</param>
+    /// <param name="epsilon">Added to the variances; positive and finite.</param>
+    /// <param name="scale">Factors of the map.</param>
+    /// <param name="bias">Summands of the map.</param>
+    public void BatchNormFold(
+        int channels, BufferView gamma, BufferView beta, BufferView mean, BufferView variance, float epsilon, BufferView scale, BufferView bias)
+    {
+        using OperationScope call = new(this);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(channels);
+        RequirePositive(epsilon);
+        call.Read(gamma, channels);
+        call.Read(beta, channels);
+        call.Read(mean, channels);
+        call.Read(variance, channels);
+        call.Write(scale, channels);
+        call.Write(bias, channels);
+        call.RequireApart();
+        BatchNormFoldCore(channels, gamma, beta, mean, variance, epsilon, scale, bias);
+    }
+
+    internal abstract void BatchNormFoldCore(
+        int channels, BufferView gamma, BufferView beta, BufferView mean, BufferView variance, float epsilon, BufferView scale, BufferView bias);
+
+    /// <summary>
+    /// y = activation(x * scale[channel] + bias[channel] + residual): the batch norm, the residual join and the ReLU in one
+    /// pass.
+    /// </summary>
+    /// <param name="rows">N*P*Q.</param>
+    /// <param name="channels">K.</param>
+    /// <param name="x">[rows][channels].</param>
+    /// <param name="scale">K factors.</param>
+    /// <param name="bias">K summands.</param>
+    /// <param name="residual">Optional, of x's shape.</param>
+    /// <param name="activation">None or Relu.</param>
+    /// <param name="y">May be x or the residual.</param>
+    public void ChannelAffine(
+        long rows, int channels, BufferView x, BufferView scale, BufferView bias, BufferView residual, Activation activation, BufferView y)
+    {
+        using OperationScope call = new(this);
+        long length = ElementCount.OfRows(rows, channels);
+        if (activation is not (Activation.None or Activation.Relu))
+            throw new ArgumentOutOfRangeException(nameof(activation), activation, "wanted None or Relu");
+        int input = call.ReadActivations(x, length);
+        call.Read(scale, channels);
+        call.Read(bias, channels);
+        int joined = call.ReadActivationsIfPresent(residual, length);
+        int result = call.WriteActivations(y, length);
+        call.Allow(result, input);
+        call.Allow(result, joined);
+        call.RequireApart();
+        ChannelAffineCore(rows, channels, x, scale, bias, residual, activation, y);
+    }
+
+    internal abstract void ChannelAffineCore(
+        long rows, int channels, BufferView x, BufferView scale, BufferView bias, BufferView residual, Activation activation, BufferView y);
+
+    /// <summary>
+    /// Backward pass of a batch norm in training, with the ReLU after it (and the residual join) or before it.
+    /// With dz = dy, masked where the ReLU after was off: dBeta = sum dz, dGamma = sum dz * xhat,
+    /// dx = scale * (dz - dBeta / rows - xhat * dGamma / rows), masked where the ReLU before was off.
+    /// </summary>
+    /// <param name="rows">N*P*Q.</param>
+    /// <param name="channels">K.</param>
+    /// <param name="x">Input of the batch norm.</param>
+    /// <param name="state">From its forward pass.</param>
+    /// <param name="relu">Where the ReLU stands.</param>
+    /// <param name="y">Output after the ReLU; needed where a residual was added before it, otherwise recomputed from x.</param>
+    /// <param name="dy">Error at the output.</param>
+    /// <param name="dx">Error at the input; may be x, y or dy.</param>
+    /// <param name="dGamma">K sums.</param>
+    /// <param name="dBeta">K sums.</param>
+    /// <param name="dResidual">Optional: dz, the error of the residual branch; may be dy.</param>
+    public void BatchNormBackward(
+        long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy,
+        BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual)
+    {
+        using OperationScope call = new(this);
+        long length = ElementCount.OfRows(rows, channels);
+        RequireDefined(relu);
+        RequirePositive(state.Epsilon);
+        int input = call.ReadActivations(x, length);
+        call.Read(state.Mean, channels);
+        call.Read(state.Variance, channels);
+        call.Read(state.Scale, channels);
+        call.Read(state.Bias, channels);
+        int output = call.ReadActivationsIfPresent(y, length), error = call.ReadActivations(dy, length);
+        int result = call.WriteActivations(dx, length);
+        call.Write(dGamma, channels);
+        call.Write(dBeta, channels);
+        int branch = call.WriteActivationsIfPresent(dResidual, length);
+        call.Allow(result, input);
+        call.Allow(result, output);
+        call.Allow(result, error);
+        call.Allow(branch, error);
+        call.RequireApart();
+        BatchNormBackwardCore(rows, channels, x, state, relu, y, dy, dx, dGamma, dBeta, dResidual);
+    }
+
+    internal abstract void BatchNormBackwardCore(
+        long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy,
+        BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual);
+
+    /// <summary>db[k] = sum over rows of dy[row][k].</summary>
+    /// <param name="rows">N*P*Q.</param>
+    /// <param name="channels">K.</param>
+    /// <param name="dy">[rows][channels].</param>
+    /// <param name="db">K sums, Float32.</param>
+    public void BiasGradient(long rows, int channels, BufferView dy, BufferView db)
+    {
+        using OperationScope call = new(this);
+        long length = ElementCount.OfRows(rows, channels);
+        call.ReadActivations(dy, length);
+        call.Write(db, channels);
+        call.RequireApart();
+        BiasGradientCore(rows, channels, dy, db);
+    }
+
+    internal abstract void BiasGradientCore(long rows, int channels, BufferView dy, BufferView db);
+}

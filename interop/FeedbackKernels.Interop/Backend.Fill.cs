@@ -1,0 +1,49 @@
+namespace FeedbackKernels.Interop;
+
+public abstract partial class Backend
+{
+    /// <summary>values = value everywhere, in Float32 or <see cref="ActivationType"/>. Any value will do, a NaN too.</summary>
+    public void Fill(BufferView values, float value)
+    {
+        using OperationScope call = new(this);
+        call.WriteEither(values, 1);
+        FillCore(values.Length, values, value);
+    }
+
+    internal abstract void FillCore(long length, BufferView values, float value);
+
+    /// <summary>Normal numbers of the stream of a key, in the whole of a buffer.</summary>
+    /// <param name="values">Float32, up to 2^34 numbers: what a stream has.</param>
+    /// <param name="key">Names the stream, by whatever numbers.</param>
+    /// <param name="standardDeviation">Not negative, finite.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The standard deviation is out of range.</exception>
+    /// <exception cref="ArgumentException">The buffer is longer than the stream.</exception>
+    public void FillGaussian(BufferView values, in RandomKey key, float standardDeviation)
+    {
+        using OperationScope call = new(this);
+        if (!(standardDeviation >= 0) || !float.IsFinite(standardDeviation))
+            throw new ArgumentOutOfRangeException(nameof(standardDeviation), standardDeviation, "wanted a finite number that is not negative");
+        call.Write(values, 1);
+        if (values.Length > RandomKey.MostNumbers)
+            throw new ArgumentException($"has {values.Length} elements, a stream of random numbers {RandomKey.MostNumbers}", nameof(values));
+        FillGaussianCore(values, key, standardDeviation);
+    }
+
+    internal abstract void FillGaussianCore(BufferView values, in RandomKey key, float standardDeviation);
+
+    /// <summary>
+    /// result = source, from Float32 or <see cref="ActivationType"/> to either, rounded to the nearest: the copy of weights that
+    /// have been loaded or drawn, images that come as Float32. Of one type, it is a copy.
+    /// </summary>
+    public void Convert(long length, BufferView source, BufferView result)
+    {
+        using OperationScope call = new(this);
+        RequireLength(length);
+        call.ReadEither(source, length);
+        call.WriteEither(result, length);
+        call.RequireApart();
+        ConvertCore(length, source, result);
+    }
+
+    internal abstract void ConvertCore(long length, BufferView source, BufferView result);
+}

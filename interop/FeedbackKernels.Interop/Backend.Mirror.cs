@@ -1,0 +1,40 @@
+namespace FeedbackKernels.Interop;
+
+public abstract partial class Backend
+{
+    /// <summary>
+    /// Weight mirror: sends noise through a layer and correlates the response with it; see <see cref="MirrorStep"/>. Nothing
+    /// but the correlation is written: no batch norm, no bias, no statistics take part.
+    /// </summary>
+    /// <param name="step">Layer and noise; noise and response are rounded to <see cref="ActivationType"/>.</param>
+    /// <param name="w">Forward weights, [R][S][C][K]: the master or its copy.</param>
+    /// <param name="correlation">Sum of ξᵀη, in the layout of W.</param>
+    /// <param name="accumulate">Adds to the correlation instead of overwriting it: a mirror step in instalments.</param>
+    /// <exception cref="ArgumentOutOfRangeException">There is no sample, the first one is negative or the last one beyond what the
+    /// noise counts to, 2^32; the form is unknown; or noise or response have more than 2^40 numbers.</exception>
+    /// <exception cref="ArgumentException">The noise is not of the length that the layer and the form want.</exception>
+    public void MirrorCorrelate(in MirrorStep step, BufferView w, BufferView correlation, bool accumulate = false)
+    {
+        using OperationScope call = new(this);
+        RequireShape(step.Layer, nameof(step));
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(step.Samples);
+        ArgumentOutOfRangeException.ThrowIfNegative(step.FirstSample);
+        if (step.FirstSample > MirrorNoise.MostSamples - step.Samples)
+        {
+            throw new ArgumentOutOfRangeException(
+                nameof(step), step.FirstSample, $"with {step.Samples} samples from there on more than the {MirrorNoise.MostSamples} that the noise has");
+        }
+
+        RequireDefined(step.Form);
+        int length = MirrorStep.SampleLength(step.Layer, step.Form);
+        if (step.Noise.Length != length)
+            throw new ArgumentException($"the noise has samples of {step.Noise.Length} numbers, wanted {length}", nameof(step));
+        _ = step.ResponseShape;
+        call.ReadEither(w, step.Layer.WeightLength);
+        call.Write(correlation, step.Layer.WeightLength);
+        call.RequireApart();
+        MirrorCorrelateCore(step, w, correlation, accumulate);
+    }
+
+    internal abstract void MirrorCorrelateCore(in MirrorStep step, BufferView w, BufferView correlation, bool accumulate);
+}
