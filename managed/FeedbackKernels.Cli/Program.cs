@@ -58,7 +58,8 @@ internal static partial class Program
 
     private const string Verbose = "--verbose";
 
-    /// <summary>Errors whose message tells the user enough. Any other exception is a bug of the program and is printed with its stack trace.</summary>
+    /// <summary>Errors whose message tells the user enough. Any other exception is a bug of the program and is printed with its
+    /// stack trace.</summary>
     private static bool IsExpected(Exception e) =>
         e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException or PlatformNotSupportedException
             or NonFiniteLossException or CudaException or InvalidDataException or OutOfMemoryException;

@@ -10,7 +10,8 @@ internal static class Spelling
         return candidates.Select(c => (Word: c, Edits: Distance(word, c))).Where(c => c.Edits <= most).OrderBy(c => c.Edits).FirstOrDefault().Word;
     }
 
-    /// <summary>The edit distance: the fewest insertions, deletions and replacements from one word to the other (Levenshtein 1966).</summary>
+    /// <summary>The edit distance: the fewest insertions, deletions and replacements that turn one word into the other
+    /// (Levenshtein 1966).</summary>
     public static int Distance(string from, string to)
     {
         int[] above = [.. Enumerable.Range(0, to.Length + 1)];

@@ -7,7 +7,8 @@ using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>The condition under which an option has an effect. Every option declares one; giving an option without effect is an error.</summary>
+/// <summary>The condition under which an option has an effect. Every option declares one; giving an option without effect is an
+/// error.</summary>
 /// <param name="Needs">The condition in words, for error messages.</param>
 /// <param name="Holds">Whether a run meets it.</param>
 internal sealed record Use(string Needs, Func<ParseResult, RunConfig, bool> Holds)
