@@ -4,12 +4,12 @@ using FeedbackKernels.Rules;
 
 namespace FeedbackKernels.Bench;
 
-/// <summary>One layer under the weight mirror, outside of a model, with random W.</summary>
+/// <summary>One layer under the weight mirror, outside any model: W with random weights and the rule's own feedback.</summary>
 internal sealed class LayerMirror : IDisposable
 {
     private const ulong Seed = 1;
 
-    // Any layer except the first of a model, which has no feedback.
+    // Any layer but a model's first, which has no feedback.
     private const uint Index = 1;
 
     private readonly ConvLayer _layer;
@@ -17,9 +17,9 @@ internal sealed class LayerMirror : IDisposable
     private int _steps;
 
     /// <summary>Draws W and B.</summary>
-    /// <param name="backend">Where they are allocated; not disposed with this object.</param>
-    /// <param name="shape">Sizes of the layer.</param>
-    /// <param name="rule">The rule; its warm-up is skipped.</param>
+    /// <param name="backend">Where they live; stays the caller's.</param>
+    /// <param name="shape">Sizes.</param>
+    /// <param name="rule">The mirror; its warm-up is left out.</param>
     public LayerMirror(Backend backend, in ConvShape shape, WeightMirror rule)
     {
         _layer = new ConvLayer(backend, "layer", Index, shape, bias: false, WeightInit.He);
@@ -33,17 +33,17 @@ internal sealed class LayerMirror : IDisposable
     public double AngleDegrees =>
         _layer.Backend.Align(_layer.Shape(), _layer.Weight.Value, _feedback.OwnWeights!.Value).AngleDegrees;
 
-    /// <summary>Does what the rule does after an update of W.</summary>
+    /// <summary>What the rule does after an update.</summary>
     public void Step() => _feedback.AfterUpdate(new SgdStep(LearningRate: 0), _steps++);
 
-    /// <summary>Moves W in a random direction without changing its norm: a random walk, like that of W in training while the
-    /// gradients are mostly noise.</summary>
-    /// <param name="rate">Length of the move relative to the norm of W, 0 to below 1.</param>
+    /// <summary>Moves W by a share of its norm in a random direction, keeping the norm: a random walk, as of a W in training
+    /// whose gradients are mostly noise.</summary>
+    /// <param name="rate">The share, 0 to below 1.</param>
     public void Drift(float rate)
     {
         Backend backend = _layer.Backend;
         Parameter w = _layer.Weight;
-        // shrink * (W - size / shrink * noise) keeps the variance if shrink² + (size / deviation)² = 1.
+        // shrink * (W - size / shrink * noise) keeps the variance where shrink² + (size / deviation)² = 1.
         float shrink = MathF.Sqrt(1 - rate * rate), size = rate * _layer.Init.StandardDeviation(_layer.Shape());
         backend.FillGaussian(w.Gradient, new RandomKey(Seed, RandomPurpose.User, Index, (uint)_steps), 1);
         backend.SgdUpdate(w.Length, w.Value, w.Gradient, w.Velocity, new SgdStep(size / shrink, Shrink: shrink), w.Copy);

@@ -7,11 +7,10 @@ using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary><c>feedback compare</c>: trains one model under several rules, everything else equal.</summary>
+/// <summary><c>feedback compare</c>: one model under several rules, everything else the same.</summary>
 internal static class CompareCommand
 {
-    // About a minute on two cores, enough to show differences between the rules. Small batches, because the alignment of
-    // Kolen-Pollack depends on the number of steps.
+    // A minute or so on two cores, enough for the rules to part; small batches, because Kolen-Pollack aligns by the step.
     private static readonly RunConfig Standard = new()
     {
         Model = "resnet8",
@@ -28,12 +27,12 @@ internal static class CompareCommand
         var output = new OutputFolder();
         var names = new Setting<FeedbackRule[]>("--rules", Use.Always)
         {
-            Description = $"Learning rules to compare, separated by commas: {RuleOptions.RuleNames}. [default: {string.Join(',', StandardRules.Select(r => r.Name))}]",
+            Description = $"Learning rules, separated by commas: {RuleOptions.RuleNames}. [default: {string.Join(',', StandardRules.Select(r => r.Name))}]",
             HelpName = "names",
             Arity = ArgumentArity.ExactlyOne,
             CustomParser = result => [.. result.Tokens.Single().Value.Split(',').Select(name => RuleOptions.Parse(name, result))],
         };
-        var command = new Command("compare", "Trains one model under several learning rules, with the same initial weights and the same images, and prints the results side by side.");
+        var command = new Command("compare", "Trains one model under several learning rules, with the same weights to start from and the same images, and shows them side by side.");
         command.Options.Add(names);
         foreach (Option option in options.All.Concat(rules.All).Concat(output.All)) command.Options.Add(option);
         command.SetAction(parsed =>
@@ -52,7 +51,7 @@ internal static class CompareCommand
             Tables.PrintBackend(config.Backend, backend);
             using var interrupt = new Interrupt();
             RunConfig[] complete = [.. runs.Select(run => options.Complete(parsed, run, data))];
-            // Report a rule that cannot be trained now, not after the rules before it have been trained.
+            // A rule that cannot be trained is found now, and not when those before it have been.
             foreach (RunConfig run in complete) Experiment.Check(run, data, backend);
             using var comparison = new Comparison(place);
             try
@@ -67,7 +66,7 @@ internal static class CompareCommand
             }
             finally
             {
-                // However the loop ended, print the results of the rules that were trained.
+                // Whatever ended the rules, those that were trained have their table and report.
                 if (comparison.Runs.Count > 0) Show(comparison);
             }
 

@@ -4,10 +4,11 @@ using System.CommandLine.Parsing;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>Describes an error in a command line, in one line.</summary>
+/// <summary>What is wrong with a command line, in one line.</summary>
 internal static class Complaint
 {
-    /// <summary>The first error; null if there is none. With --help, the only error is an unknown command.</summary>
+    /// <summary>The first thing that is wrong; null where nothing is. A request for help goes through whatever stands beside
+    /// it, but for a command that there is not.</summary>
     public static string? Of(ParseResult parsed)
     {
         string? command = UnknownCommand(parsed);
@@ -25,7 +26,7 @@ internal static class Complaint
         return IsOption(word) ? null : $"unknown command '{word}'{Meant(word, root.Subcommands.Select(c => c.Name))} commands: {commands}";
     }
 
-    // The parser treats an unknown word with leading dashes as an argument of the option before it.
+    // The parser takes an unknown word that begins with dashes for the argument of whatever stands before it.
     private static string? UnknownOption(ParseResult parsed)
     {
         IEnumerable<string> arguments = parsed.Tokens.TakeWhile(t => t.Type != TokenType.DoubleDash).Where(t => t.Type == TokenType.Argument).Select(t => t.Value);
@@ -46,7 +47,7 @@ internal static class Complaint
         ? $"unexpected argument '{parsed.UnmatchedTokens[0]}'; `feedback {parsed.CommandResult.Command.Name} --help` says what the command takes"
         : null;
 
-    // A negative number is not an option.
+    // A negative number is no option.
     private static bool IsOption(string word) => word.Length > 1 && word[0] == '-' && !char.IsAsciiDigit(word[1]) && word[1] != '.' && word != "-Infinity";
 
     private static string Meant(string word, IEnumerable<string> names) => Spelling.Nearest(word, names) is { } near ? $"; did you mean '{near}'?" : ";";

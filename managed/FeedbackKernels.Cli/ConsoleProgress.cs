@@ -5,16 +5,16 @@ using Spectre.Console;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>Shows the progress of a run on the console: one bar per epoch on a terminal, plain lines elsewhere.</summary>
+/// <summary>Shows a run on the console: a bar an epoch on a terminal, plain lines elsewhere.</summary>
 internal static class ConsoleProgress
 {
-    // Narrower terminals get plain lines, which wrap without losing text. From WithBar on there is room for a bar.
+    // Below this plain lines, which a terminal wraps without losing anything; from WithBar on there is room for a bar.
     private const int Narrowest = 80, WithBar = 100;
 
-    /// <summary>Runs something that reports to an observer, and shows the reports.</summary>
+    /// <summary>Carries out a run that reports to an observer.</summary>
     public static T Show<T>(int epochs, Func<ITrainingObserver, T> run) => Show(Terminal.Open(), epochs, run);
 
-    /// <summary>The same on a given console.</summary>
+    /// <summary>The same on a console of the caller's.</summary>
     public static T Show<T>(IAnsiConsole terminal, int epochs, Func<ITrainingObserver, T> run)
     {
         int width = terminal.Profile.Width;
@@ -22,7 +22,7 @@ internal static class ConsoleProgress
         ProgressColumn[] columns = width < WithBar
             ? [new TaskDescriptionColumn { Alignment = Justify.Left }, new RemainingTimeColumn()]
             : [new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn { Width = 16 }, new RemainingTimeColumn()];
-        // Less the width of the other columns and of a blank between two columns.
+        // The other columns, and a blank between two.
         int room = width - (width < WithBar ? 9 : 26);
         return terminal.Progress().AutoClear(false).Columns(columns).Start(context => run(new Bars(context, epochs, room)));
     }
@@ -42,7 +42,7 @@ internal static class ConsoleProgress
 
     private sealed class Lines(int epochs, TextWriter output) : ITrainingObserver
     {
-        // During long epochs, print a line this often.
+        // Long epochs would leave a log without a sign of life.
         private static readonly TimeSpan Pause = TimeSpan.FromSeconds(30);
 
         private long _last = Stopwatch.GetTimestamp();
@@ -95,10 +95,10 @@ internal static class ConsoleProgress
 
         public void OnAlignment(IReadOnlyList<LayerAlignment> layers)
         {
-            // There is no room; alignment.csv and the report have the angles.
+            // The bars have no room for it; alignment.csv and the report have it all.
         }
 
-        // A text that does not fit would be cut in the middle of a number. Drop the speed first: later lines show it again.
+        // What does not fit would be cut in the middle of a number: the speed goes first, which every next line has again.
         private string Text(int epoch, double loss, double top1, double imagesPerSecond, string test)
         {
             string result = string.Create(CultureInfo.InvariantCulture, $"epoch {epoch}/{epochs}  loss {Loss(loss)}  train {100 * top1:F2} %");

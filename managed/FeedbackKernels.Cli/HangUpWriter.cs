@@ -2,8 +2,8 @@ using System.Text;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>Writes to a terminal until the terminal is closed, for example because an SSH connection broke. After that, output is
-/// dropped: the exception would end the run, and nobody can read the output.</summary>
+/// <summary>Writes to a terminal. Once the terminal is gone, as when an SSH connection breaks, what is written is dropped:
+/// it would be the end of the run otherwise, and nobody could read it.</summary>
 internal sealed class HangUpWriter(TextWriter terminal) : TextWriter
 {
     private bool _gone;

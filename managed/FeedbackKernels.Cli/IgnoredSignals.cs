@@ -3,15 +3,15 @@ using System.Runtime.InteropServices;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>Signals that the parent process set to be ignored, as <c>nohup</c> does with SIGHUP.</summary>
+/// <summary>Signals that this process was started to ignore: <c>nohup</c> does that with SIGHUP.</summary>
 internal static class IgnoredSignals
 {
     private const string Status = "/proc/self/status", Line = "SigIgn:";
 
-    // Read before a handler is registered: that would stop the signal from being ignored.
+    // Read before anything registers a handler, which would end the ignoring.
     private static readonly ulong Mask = Read();
 
-    /// <summary>Whether a signal is ignored; false if the system does not say.</summary>
+    /// <summary>Whether a signal is one of them. Where the system does not tell, none is.</summary>
     public static bool Contain(PosixSignal signal) => signal == PosixSignal.SIGHUP && (Mask & 1) != 0;
 
     private static ulong Read()

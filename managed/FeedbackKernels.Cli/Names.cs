@@ -5,14 +5,14 @@ using System.Text.Json;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>Creates options. Enumeration values are written in kebab-case on the command line, as in config.json.</summary>
+/// <summary>Makes options. Enumerations appear on the command line in kebab-case, as in config.json.</summary>
 internal static class Names
 {
     public static string Of<TEnum>(TEnum value) where TEnum : struct, Enum => JsonNamingPolicy.KebabCaseLower.ConvertName(value.ToString());
 
     public static string All<TEnum>() where TEnum : struct, Enum => string.Join(" | ", Enum.GetValues<TEnum>().Select(Of));
 
-    /// <summary>An option whose argument is the name of an enumeration value.</summary>
+    /// <summary>An option whose argument is the name of one of an enumeration's values.</summary>
     public static Setting<TEnum> Choice<TEnum>(string name, Use use, TEnum standard, string description) where TEnum : struct, Enum => new(name, use)
     {
         Description = $"{description} {All<TEnum>()}. [default: {Of(standard)}]",
@@ -20,7 +20,7 @@ internal static class Names
         CustomParser = Parse<TEnum>,
     };
 
-    /// <summary>The same, null if the option is not given.</summary>
+    /// <summary>The same with a value for "not given".</summary>
     public static Setting<TEnum?> OptionalChoice<TEnum>(string name, Use use, string description) where TEnum : struct, Enum => new(name, use)
     {
         Description = $"{description} {All<TEnum>()}.",
@@ -35,7 +35,7 @@ internal static class Names
         DefaultValueFactory = _ => standard,
     };
 
-    /// <summary>An option whose argument is a number: with a decimal point, without digit grouping.</summary>
+    /// <summary>An option whose argument is a number, in the notation of programs: a point, no grouping.</summary>
     public static Setting<T> Number<T>(string name, Use use, T standard, Bounds bounds, string description) where T : INumberBase<T> => new(name, use)
     {
         Description = description,
@@ -44,7 +44,7 @@ internal static class Names
         CustomParser = result => ParseNumber<T>(result, bounds),
     };
 
-    /// <summary>The same, null if the option is not given.</summary>
+    /// <summary>The same with a value for "not given".</summary>
     public static Setting<T?> OptionalNumber<T>(string name, Use use, Bounds bounds, string description) where T : struct, INumberBase<T> => new(name, use)
     {
         Description = description,
@@ -52,7 +52,7 @@ internal static class Names
         CustomParser = result => ParseNumber<T>(result, bounds),
     };
 
-    /// <summary>Parses one number; adds an error if the text is not a number or the number is out of range.</summary>
+    /// <summary>Parses one number; adds an error where it is none, or not one that is wanted.</summary>
     public static T ParseNumber<T>(ArgumentResult result, Bounds bounds, int token = 0) where T : INumberBase<T>
     {
         string text = result.Tokens[token].Value;
@@ -72,7 +72,7 @@ internal static class Names
     /// <summary>The name of the option that an argument belongs to.</summary>
     public static string OptionOf(ArgumentResult result) => ((OptionResult)result.Parent!).Option.Name;
 
-    /// <summary>Describes what the text should have been.</summary>
+    /// <summary>What a text that is no number of a type should have been.</summary>
     private static string KindOf<T>(string text)
     {
         bool number = double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double value) && double.IsFinite(value);
@@ -89,7 +89,7 @@ internal static class Names
             if (Of(value) == text) return value;
         }
 
-        result.AddError($"{OptionOf(result)} '{text}' is unknown; valid names: {All<TEnum>()}");
+        result.AddError($"{OptionOf(result)} '{text}' is unknown; there are {All<TEnum>()}");
         return default;
     }
 }

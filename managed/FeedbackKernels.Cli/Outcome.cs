@@ -2,13 +2,13 @@ using FeedbackKernels.Runs;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>The exit code after training.</summary>
+/// <summary>What trained runs came to, for who started the program.</summary>
 internal static class Outcome
 {
-    /// <summary>Exit code if a run diverged.</summary>
+    /// <summary>Exit code where a run diverged.</summary>
     public const int Diverged = 3;
 
-    /// <summary>Writes to the error stream which runs diverged, and returns the exit code: that of the signal that stopped the program,
+    /// <summary>Says on the error stream which runs diverged, and returns the exit code: that of the signal that ended the program,
     /// <see cref="Diverged"/>, or 0.</summary>
     public static int ExitCodeOf(IEnumerable<RunSummary> runs, Interrupt interrupt)
     {

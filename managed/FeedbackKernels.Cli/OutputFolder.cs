@@ -4,23 +4,23 @@ using FeedbackKernels.Runs;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>The options for the folder that a run writes to.</summary>
+/// <summary>Where a run's files go.</summary>
 internal sealed class OutputFolder
 {
     private readonly Setting<string?> _out = new("--out", Use.Always)
     {
-        Description = "Folder for the results; it must be new or empty. [default: runs/DATE-TIME-NAME]",
+        Description = "Folder for the results. [default: runs/DATE-TIME-NAME]",
         HelpName = "folder",
     };
 
     private readonly Setting<bool> _overwrite;
 
-    public OutputFolder() => _overwrite = Names.Switch("--overwrite", Use.With(_out), false, "Delete the files of earlier runs in the --out folder first. Other files in it are kept.");
+    public OutputFolder() => _overwrite = Names.Switch("--overwrite", Use.With(_out), false, "Delete the files of former runs in the --out folder first; without it the folder must be new or empty.");
 
     /// <summary>All options.</summary>
     public IEnumerable<Option> All => [_out, _overwrite];
 
-    /// <summary>The folder. It is created later, after everything else has been checked.</summary>
+    /// <summary>The folder, which is made when everything else has been checked.</summary>
     /// <exception cref="IOException">It cannot be used.</exception>
     public RunPlace Choose(ParseResult parsed, string name)
     {

@@ -2,19 +2,19 @@ using System.CommandLine;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>An option, with what this program needs besides its name and type.</summary>
+/// <summary>What this program wants to know of an option.</summary>
 internal interface ISetting
 {
-    /// <summary>When the option has an effect.</summary>
+    /// <summary>What the option has an effect on.</summary>
     Use Use { get; }
 
     /// <summary>Whether it may be given more than once.</summary>
     bool MayRepeat { get; }
 }
 
-/// <summary>An option that declares when it has an effect.</summary>
-/// <param name="name">Name, with the dashes.</param>
-/// <param name="use">When it has an effect.</param>
+/// <summary>An option that says what it has an effect on.</summary>
+/// <param name="name">Name, with its dashes.</param>
+/// <param name="use">What it has an effect on.</param>
 internal sealed class Setting<T>(string name, Use use) : Option<T>(name), ISetting
 {
     /// <inheritdoc/>

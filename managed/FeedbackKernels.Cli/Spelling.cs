@@ -1,17 +1,16 @@
 namespace FeedbackKernels.Cli;
 
-/// <summary>Suggests a correction for a mistyped word.</summary>
+/// <summary>Finds what a mistyped word was meant to be.</summary>
 internal static class Spelling
 {
-    /// <summary>The candidate with the smallest edit distance; null if none is close.</summary>
+    /// <summary>The candidate that takes the fewest edits to reach; null where none is near.</summary>
     public static string? Nearest(string word, IEnumerable<string> candidates)
     {
         int most = (word.Length + 2) / 3;
         return candidates.Select(c => (Word: c, Edits: Distance(word, c))).Where(c => c.Edits <= most).OrderBy(c => c.Edits).FirstOrDefault().Word;
     }
 
-    /// <summary>The edit distance: the fewest insertions, deletions and replacements that turn one word into the other
-    /// (Levenshtein 1966).</summary>
+    /// <summary>Insertions, deletions and replacements from one word to another (Levenshtein 1966).</summary>
     public static int Distance(string from, string to)
     {
         int[] above = [.. Enumerable.Range(0, to.Length + 1)];

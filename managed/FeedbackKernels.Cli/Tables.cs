@@ -5,15 +5,15 @@ using Spectre.Console;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>Tables and lines that several commands print.</summary>
+/// <summary>Tables that commands end with.</summary>
 internal static class Tables
 {
     private const string Star = "*";
 
-    /// <summary>Prints one row per run. Runs that diverged are marked with a star and explained below the table.</summary>
+    /// <summary>One line a run. A run that diverged has a star, and below the table stands where.</summary>
     public static void Print(params IReadOnlyList<RunSummary> runs) => Print(Terminal.Open(), runs);
 
-    /// <summary>The same on a given console.</summary>
+    /// <summary>The same on a console of the caller's.</summary>
     public static void Print(IAnsiConsole terminal, params IReadOnlyList<RunSummary> runs)
     {
         var table = new TextTable(
@@ -29,15 +29,15 @@ internal static class Tables
         table.Write(terminal);
         foreach (RunSummary run in runs.Where(run => run.Diverged is not null))
         {
-            string kept = run.Epochs == 0 ? "no epoch was complete" : $"the values and the model are those of epoch {run.Epochs}";
+            string kept = run.Epochs == 0 ? "no epoch had ended" : $"the values and the model are those of epoch {run.Epochs}";
             terminal.Profile.Out.Writer.WriteLine($"{Star} {run.Rule} diverged at {run.Diverged}; {kept}");
         }
     }
 
-    /// <summary>Prints the backend.</summary>
-    /// <param name="asked">The backend that the user asked for.</param>
-    /// <param name="backend">The backend in use.</param>
-    /// <param name="details">Whether to print in full why it was chosen; if not, one short line tells if no GPU was found.</param>
+    /// <summary>Says what computes.</summary>
+    /// <param name="asked">The backend that was asked for.</param>
+    /// <param name="backend">The one there is.</param>
+    /// <param name="details">Says in full why it was chosen. Otherwise a GPU that was not found has one short line.</param>
     public static void PrintBackend(string asked, Backend backend, bool details = false)
     {
         Console.WriteLine($"backend {backend.Name}{(asked == backend.Name ? "" : $" ({asked})")}: {backend.Description}");
@@ -45,7 +45,7 @@ internal static class Tables
         if (!details && backend.ShortChoice != backend.Choice) Console.WriteLine($"{backend.ShortChoice}: using the CPU; `feedback info` has the details");
     }
 
-    /// <summary>Prints the notes of a data reader.</summary>
+    /// <summary>Says what a reader did with the data that a user may want to know.</summary>
     public static void PrintNotes(IReadOnlyList<string> notes)
     {
         foreach (string note in notes) Console.WriteLine(note);

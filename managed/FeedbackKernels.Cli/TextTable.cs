@@ -3,17 +3,17 @@ using Spectre.Console;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>A column of a table.</summary>
-/// <param name="Header">Header.</param>
-/// <param name="Short">Header for a narrow table; may have several lines.</param>
-/// <param name="Left">Whether cells are aligned to the left, as usual for text.</param>
+/// <summary>A column.</summary>
+/// <param name="Header">Its header.</param>
+/// <param name="Short">The same for a narrow table; lines are stacked.</param>
+/// <param name="Left">Whether its cells begin at the left, as text does.</param>
 internal readonly record struct TextColumn(string Header, string? Short = null, bool Left = false)
 {
     /// <summary>The lines of the short header.</summary>
     public string[] ShortLines => (Short ?? Header).Split('\n');
 }
 
-/// <summary>A table that never breaks or cuts a cell: with borders if there is room, else without borders, else with one line per
+/// <summary>A table that never breaks or cuts a cell: with borders where there is room, else without, else a line for each
 /// cell.</summary>
 internal sealed class TextTable(params TextColumn[] columns)
 {
@@ -22,13 +22,13 @@ internal sealed class TextTable(params TextColumn[] columns)
     /// <summary>Adds a row, one cell for each column.</summary>
     public void Add(params string[] cells) => _rows.Add(cells);
 
-    /// <summary>Writes the widest form that fits the console.</summary>
+    /// <summary>Writes the widest form that a console has room for.</summary>
     public void Write(IAnsiConsole terminal)
     {
         int width = terminal.Profile.Width;
         int[] full = Widths(c => c.Header.Length), narrow = Widths(c => c.ShortLines.Max(l => l.Length));
         if (full.Sum() + 3 * columns.Length + 1 <= width) terminal.Write(WithBorders(terminal));
-        // No blanks at the end of a line: some terminals wrap after the last column.
+        // No blank at the end of a line: some terminals wrap after the last column.
         else terminal.Profile.Out.Writer.Write(narrow.Sum() + columns.Length - 1 <= width ? WithoutBorders(narrow) : AsList());
     }
 

@@ -6,7 +6,7 @@ using FeedbackKernels.Runs;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary><c>feedback train</c>: trains one model under one rule.</summary>
+/// <summary><c>feedback train</c>: one model, one rule.</summary>
 internal static class TrainCommand
 {
     public static Command Create()
@@ -20,7 +20,7 @@ internal static class TrainCommand
             HelpName = "name",
             CustomParser = result => RuleOptions.Parse(result.Tokens.Single().Value, result),
         };
-        var command = new Command("train", "Trains a model under one learning rule and writes the results to a folder.");
+        var command = new Command("train", "Trains a model under one learning rule and writes a folder with its results.");
         command.Options.Add(rule);
         foreach (Option option in options.All.Concat(rules.All).Concat(output.All)) command.Options.Add(option);
         command.SetAction(parsed =>

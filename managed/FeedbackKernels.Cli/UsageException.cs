@@ -1,4 +1,4 @@
 namespace FeedbackKernels.Cli;
 
-/// <summary>The command line is wrong.</summary>
+/// <summary>A command line that cannot be carried out as it stands.</summary>
 internal sealed class UsageException(string message) : Exception(message);

@@ -7,10 +7,9 @@ using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>The condition under which an option has an effect. Every option declares one; giving an option without effect is an
-/// error.</summary>
-/// <param name="Needs">The condition in words, for error messages.</param>
-/// <param name="Holds">Whether a run meets it.</param>
+/// <summary>What an option has an effect on. Every option declares it, and one that is given without effect is refused.</summary>
+/// <param name="Needs">What has to be chosen for the option to have an effect, as help texts name it.</param>
+/// <param name="Holds">Whether a run has chosen it.</param>
 internal sealed record Use(string Needs, Func<ParseResult, RunConfig, bool> Holds)
 {
     /// <summary>The option always has an effect.</summary>
@@ -31,21 +30,21 @@ internal sealed record Use(string Needs, Func<ParseResult, RunConfig, bool> Hold
     /// <summary>One model.</summary>
     public static Use Model(string name) => new($"--model {name}", (_, run) => run.Model == name);
 
-    /// <summary>One of some learning rate schedules.</summary>
+    /// <summary>Some schedules of the learning rate.</summary>
     public static Use Schedule(params ScheduleKind[] kinds) =>
         new($"--schedule {AnyOf(kinds.Select(Names.Of))}", (_, run) => kinds.Contains(run.Training.Schedule.Kind));
 
-    /// <summary>One of some rules, for all layers or for some.</summary>
+    /// <summary>Some rules, as the rule of all layers or of some.</summary>
     public static Use Rule(params string[] names) => new($"the rule {AnyOf(names)}", (_, run) => RulesOf(run).Any(r => names.Contains(r.Name)));
 
-    /// <summary>A rule with a certain setting.</summary>
+    /// <summary>A rule with a setting.</summary>
     public static Use Rule<TRule>(string needs, Func<TRule, bool> holds) where TRule : FeedbackRule =>
         new(needs, (_, run) => RulesOf(run).OfType<TRule>().Any(holds));
 
     /// <summary>Another option.</summary>
     public static Use With(Option option) => new(option.Name, (parsed, _) => parsed.GetResult(option) is { Implicit: false });
 
-    // auto may still become either.
+    // As long as the backend is still to be chosen, it may be either.
     private static Use Backend(string name) => new($"--backend {name}", (_, run) => run.Backend == name || run.Backend == "auto");
 
     private static Use OfModel(string needs, Func<BlockSpec, bool> holds) => new(needs, (_, run) => BlocksOf(run.Model).Any(holds));

@@ -4,8 +4,8 @@ using FeedbackKernels.Rules;
 
 namespace FeedbackKernels.Bench.Suites;
 
-/// <summary>The work of the weight mirror for a layer in a training step: sending noise through W, the correlation, and the update of
-/// B at the end of a cycle.</summary>
+/// <summary>What the weight mirror does for a layer in a training step: its noise through W, the correlation, and, when a
+/// cycle is complete, the move of B.</summary>
 public class MirrorBenchmarks : LayerBenchmarks
 {
     private LayerMirror? _mirror;
@@ -24,10 +24,10 @@ public class MirrorBenchmarks : LayerBenchmarks
     private protected override void Cleanup() => _mirror?.Dispose();
 }
 
-/// <summary>The work that Kolen-Pollack adds to a step, the update of B, next to the update of W that every rule has.</summary>
+/// <summary>What Kolen-Pollack adds to a step: the update of B, beside that of W, which every rule has.</summary>
 public class KolenPollackUpdateBenchmarks : LayerBenchmarks
 {
-    // With this rate and decay the weights stay in range over millions of calls.
+    // A rate and a decay that leave the weights in their range over millions of calls.
     private static readonly SgdStep Update = new(LearningRate: 1e-6f, Momentum: 0.9f, WeightDecay: 5e-4f, Nesterov: true);
 
     private ConvShape _shape;

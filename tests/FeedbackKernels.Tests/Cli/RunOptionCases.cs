@@ -2,13 +2,13 @@ using static FeedbackKernels.Tests.Cli.OptionCase;
 
 namespace FeedbackKernels.Tests.Cli;
 
-/// <summary>The options of <c>train</c> and <c>compare</c>. By default a run has 4 steps of LeNet, with a cosine schedule from a
-/// learning rate of 0.1 to almost 0.</summary>
+/// <summary>The options of <c>train</c> and <c>compare</c>. Where nothing else is said, runs are 4 steps of LeNet at a learning
+/// rate of 0.1, which the cosine lets fall to almost nothing.</summary>
 internal static class RunOptionCases
 {
     private const string Rate = "training.schedule", SmallNet = "--model mlp --hidden 8";
 
-    /// <summary>All cases except those of options that only one of the commands has.</summary>
+    /// <summary>All but those that only one of the commands has.</summary>
     public static OptionCase[] All => [.. Model, .. Training, .. Backend, .. Mirror, .. KolenPollack, .. OtherRules];
 
     private static OptionCase[] Model =>
@@ -31,7 +31,7 @@ internal static class RunOptionCases
         // Four of eight steps: halfway up to the peak.
         new("--warm-up 2", (_, with) => Assert.Equal("0.05", with.Metrics[0][2]), $"{Rate}.warmUpEpochs", "2", "--schedule constant --epochs 2"),
         new("--milestones 0.25", (_, with) => Assert.Equal(0.01, with.LearningRate, 1e-6), $"{Rate}.milestones.0", "0.25", "--schedule multi-step"),
-        // The default milestones apply it twice.
+        // Twice: at the halves of the run that are usual.
         new("--gamma 0.5", (_, with) => Assert.Equal(0.025, with.LearningRate, 1e-6), $"{Rate}.gamma", "0.5", "--schedule multi-step"),
         new("--momentum 0.5", OtherModel, "training.momentum", "0.5"),
         new("--nesterov false", OtherModel, "training.nesterov", "False"),

@@ -3,15 +3,15 @@ using FeedbackKernels.Cli;
 
 namespace FeedbackKernels.Tests.Cli;
 
-/// <summary>An option without effect is an error, and each option declares when it has an effect.</summary>
+/// <summary>An option that nothing uses is refused, and each option says what uses it.</summary>
 [Collection(nameof(CommandLineTests))]
 public sealed class UnusedOptionTests : IDisposable
 {
-    // Small, in case an option is accepted and the command runs.
+    // Small enough to run, should an option be let through.
     private static readonly string[] Small =
         ["--limit-train", "64", "--limit-test", "32", "--batch", "32", "--epochs", "1", "--align-every", "0"];
 
-    /// <summary>For each option that has a condition: a command line that does not meet it, and what the option needs.</summary>
+    /// <summary>For each option that has a condition: a command line where it does not hold, and what the option needs.</summary>
     private static readonly (string[] Option, string[] Without, string Needs)[] Conditions =
     [
         (["--norm-order", "conv-relu-bn"], ["--model", "lenet"], "a --model with batch norms"),
@@ -112,7 +112,7 @@ public sealed class UnusedOptionTests : IDisposable
             }
         }
 
-        // The table above must not contain an option that always has an effect.
+        // The condition of an option that always has an effect would be a mistake in the table above.
         string[] conditional = [.. FeedbackProgram.Commands.SelectMany(c => c.Options).OfType<ISetting>().Where(s => s.Use != Use.Always).Select(s => ((Option)s).Name)];
         Assert.All(Conditions, c => Assert.Contains(c.Option[0], conditional));
     }
@@ -120,12 +120,12 @@ public sealed class UnusedOptionTests : IDisposable
     [Theory]
     [InlineData("train --schedule multi-step --milestones 0.5 --gamma 0.5 --model mlp --hidden 16")]
     [InlineData("train --nesterov --momentum 0 --model mlp --hidden 16")]
-    // The rule of a single layer counts.
+    // The rule of one layer is a chosen rule.
     [InlineData("train --model lenet --rule bp --rule-for fc2=wm --mirror-warm-up 3")]
     // One of the rules is enough.
     [InlineData("compare --model lenet --rules bp,kp --kp-early-steps 2 --kp-form closed-form")]
     [InlineData("compare --model lenet --rules bp,dfa --rule-for fc3=fa --feedback-init he --direct-target channels")]
-    // With settings of the CPU backend, auto chooses the CPU.
+    // Settings of the CPU backend decide for it.
     [InlineData("train --model lenet --threads 1 --exact")]
     public void An_option_that_one_choice_uses_is_taken(string arguments)
     {
@@ -139,11 +139,11 @@ public sealed class UnusedOptionTests : IDisposable
         string first = Path.Combine(_folder, "first"), second = Path.Combine(_folder, "second");
         string[] all = ["--model", "lenet", "--rule", "wm", "--mirror-warm-up", "3", "--schedule", "multi-step", "--milestones", "0.5", "--threads", "1", "--simd", "scalar"];
         Assert.Equal(0, FeedbackProgram.Run(["train", .. all, .. Small, "--out", first]).Code);
-        // Another rule, schedule, model and backend, which use none of the settings in the file.
+        // Another rule, schedule, model and backend: none of them uses what the config sets.
         string[] other = ["--model", "mlp", "--hidden", "8", "--rule", "bp", "--schedule", "cosine", "--backend", "reference", "--limit-train", "32"];
         (int code, _, string error) = FeedbackProgram.Run(["train", "--config", Path.Combine(first, "config.json"), .. other, "--out", second]);
         Assert.Equal((0, ""), (code, error));
-        // Settings that the reference backend does not have are not saved.
+        // What the reference backend does not know is not in its configuration either.
         Assert.Equal(0, FeedbackProgram.Json(second, "config.json").GetProperty("threads").GetInt32());
     }
 

@@ -58,7 +58,7 @@ public class BatchLoaderTests
     [Fact]
     public void Crops_shift_and_flips_mirror_whole_images()
     {
-        // One image in which every pixel is different: the result is the image, shifted, with zeros at the border.
+        // One image with a pixel of its own at each place: what comes out is it, moved, with zeros coming in.
         var shape = new MapShape(8, 8, 1);
         var set = new ImageSet(shape, 2, [.. Enumerable.Range(1, 64).Select(i => (byte)i)], [1]);
         var normalisation = Normalisation.Of(set, NormalisationKind.Unit);
@@ -70,7 +70,7 @@ public class BatchLoaderTests
             shifts.Add(Explain(pixels));
         }
 
-        // 9 x 9 shifts, each with and without flip: 400 draws contain most of the 162 (all but about 14).
+        // 9 x 9 shifts, each with and without flip: most of the 162 come up in 400 draws (all but about 14).
         Assert.InRange(shifts.Count, 130, 162);
         Assert.Equal((-4, 4), (shifts.Min(s => s.Item1), shifts.Max(s => s.Item1)));
         Assert.Equal((-4, 4), (shifts.Min(s => s.Item2), shifts.Max(s => s.Item2)));

@@ -4,8 +4,8 @@ using FeedbackKernels.Interop;
 namespace FeedbackKernels.Tests.Interop.Operations;
 
 /// <summary>
-/// A valid call of every public operation of a backend. <see cref="OperationTests"/> derives the wrong calls from it, and fails if a
-/// public method or one of its parameters is missing here.
+/// A valid call of every public operation of a backend. <see cref="OperationTests"/> derives the wrong ones from it, and fails where
+/// a public method, or a parameter of one, is missing here.
 /// </summary>
 internal static class OperationCases
 {
@@ -18,7 +18,7 @@ internal static class OperationCases
     private static readonly MirrorStep Mirror = new(Shape, new MirrorNoise(NoiseKind.Gaussian, Shape.FanIn, 1, 5, 1), 3, 4);
     private static readonly RandomKey Key = new(5, RandomPurpose.User);
 
-    // Wrong sizes of rows by channels.
+    // What sizes of rows by channels refuse.
     private static readonly object[] WrongRows = [0L, -1L, long.MaxValue, 1L << 61], WrongChannels = [0, -1, int.MinValue];
     private static readonly object[] WrongLengths = [0L, -1L, long.MaxValue];
 
@@ -163,13 +163,13 @@ internal static class OperationCases
             new Setting("stream", CudaBackend.LegacyStream) { Any = true }),
     ];
 
-    /// <summary>Public methods that are not operations, with the reason.</summary>
+    /// <summary>Public methods that are no operations, and why.</summary>
     public static IReadOnlyDictionary<string, string> Others { get; } = new Dictionary<string, string>
     {
         ["Dispose"] = "takes any number of calls from any thread",
     };
 
-    /// <summary>The public methods that a type of backend adds to those of its base class.</summary>
+    /// <summary>The public methods that a type of backend adds to its base.</summary>
     public static IEnumerable<MethodInfo> MethodsOf(Type type) => type
         .GetMethods(BindingFlags.Public | BindingFlags.Instance | BindingFlags.DeclaredOnly)
         .Where(m => !m.IsSpecialName && m.GetBaseDefinition() == m && !Others.ContainsKey(m.Name));
@@ -194,7 +194,7 @@ internal static class OperationCases
 
     private static object[] StatisticsOperands(string path, long length, bool optional) =>
     [
-        // Where statistics are optional, an absent mean means that none are computed.
+        // Without a mean no statistics are wanted, where they are optional.
         Out($"{path}.Mean", length, Holds.Floats) with { Optional = optional }, Out($"{path}.Variance", length, Holds.Floats),
         Out($"{path}.RunningMean", length, Holds.Floats) with { Optional = true },
         Out($"{path}.RunningVariance", length, Holds.Floats) with { Optional = true }, new Setting($"{path}.Momentum", 0.1f, -0.1f, 1.1f),
