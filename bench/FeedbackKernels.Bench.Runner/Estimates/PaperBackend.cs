@@ -40,7 +40,7 @@ internal sealed class PaperBackend(Func<ConvShape, string> name, ElementType sto
     /// <inheritdoc/>
     public override ElementType ActivationType => storage;
 
-    internal override ConvExplanation ExplainCore(in ConvShape shape, ConvPass pass) => new("none", Description);
+    internal override ConvExplanation ExplainCore(in ConvRequest request) => new("none", Description);
 
     internal override SafeHandle AllocateMemory(long bytes, string purpose)
     {

@@ -26,7 +26,7 @@ internal sealed class GflopsColumn : IColumn
 
     public UnitType UnitType => UnitType.Dimensionless;
 
-    public bool IsAvailable(Summary summary) => summary.BenchmarksCases.Any(c => typeof(ConvBenchmarks).IsAssignableFrom(c.Descriptor.Type));
+    public bool IsAvailable(Summary summary) => summary.BenchmarksCases.Any(c => typeof(ConvolutionBenchmarks).IsAssignableFrom(c.Descriptor.Type));
 
     public bool IsDefault(Summary summary, BenchmarkCase benchmarkCase) => false;
 
@@ -35,7 +35,7 @@ internal sealed class GflopsColumn : IColumn
     public string GetValue(Summary summary, BenchmarkCase benchmarkCase)
     {
         double? nanoseconds = summary[benchmarkCase]?.ResultStatistics?.Median;
-        if (nanoseconds is null || !typeof(ConvBenchmarks).IsAssignableFrom(benchmarkCase.Descriptor.Type)) return "-";
+        if (nanoseconds is null || !typeof(ConvolutionBenchmarks).IsAssignableFrom(benchmarkCase.Descriptor.Type)) return "-";
         string name = (string)benchmarkCase.Parameters[nameof(LayerBenchmarks.Shape)];
         double flops = LayerBenchmarks.Shapes.First(s => s.Name == name).Shape.Flops;
         return (flops / (nanoseconds.Value / NanosecondsPerSecond) / 1e9).ToString("F1", CultureInfo.InvariantCulture);

@@ -53,37 +53,3 @@ public abstract class LayerBenchmarks : IDisposable
         return buffer;
     }
 }
-
-/// <summary>A convolution in one of its passes.</summary>
-public abstract class ConvBenchmarks : LayerBenchmarks
-{
-    private protected ConvOperands? Operands { get; private set; }
-
-    private protected override void Setup(in ConvShape shape) => Operands = new ConvOperands(Backend, shape);
-
-    private protected override void Cleanup() => Operands?.Dispose();
-}
-
-/// <summary>y from x and W.</summary>
-public class ForwardBenchmarks : ConvBenchmarks
-{
-    /// <summary>The forward convolution.</summary>
-    [Benchmark]
-    public void Forward() => Operands!.Run(ConvPass.Forward);
-}
-
-/// <summary>dx from dy and B.</summary>
-public class FeedbackBenchmarks : ConvBenchmarks
-{
-    /// <summary>The feedback convolution.</summary>
-    [Benchmark]
-    public void Feedback() => Operands!.Run(ConvPass.Feedback);
-}
-
-/// <summary>dW from x and dy.</summary>
-public class WeightGradientBenchmarks : ConvBenchmarks
-{
-    /// <summary>The weight gradient.</summary>
-    [Benchmark]
-    public void WeightGradient() => Operands!.Run(ConvPass.WeightGradient);
-}

@@ -27,7 +27,7 @@ internal sealed class ProbeBackend(ElementType activations) : Backend
 
     public override ElementType ActivationType => activations;
 
-    internal override ConvExplanation ExplainCore(in ConvShape shape, ConvPass pass) => default;
+    internal override ConvExplanation ExplainCore(in ConvRequest request) => default;
 
     internal override SafeHandle AllocateMemory(long bytes, string purpose)
     {
