@@ -2,19 +2,33 @@ namespace FeedbackKernels.Interop;
 
 public abstract partial class Backend
 {
-    /// <summary>Which kernel would serve a convolution, and why.</summary>
+    /// <summary>Which kernel serves a convolution whose tensors have the backend's usual types, and why.</summary>
+    /// <param name="shape">Sizes.</param>
+    /// <param name="pass">Which of the three convolutions.</param>
     /// <exception cref="ArgumentException">The shape is the default value.</exception>
     /// <exception cref="ArgumentOutOfRangeException">The pass is none of the three.</exception>
     /// <exception cref="NotSupportedException">The shape is too large for the backend's kernels.</exception>
-    public ConvExplanation Explain(in ConvShape shape, ConvPass pass)
+    public ConvExplanation Explain(in ConvShape shape, ConvPass pass) => Explain(shape, pass, ActivationType);
+
+    /// <summary>Which kernel serves a convolution, and why.</summary>
+    /// <param name="shape">Sizes.</param>
+    /// <param name="pass">Which of the three convolutions.</param>
+    /// <param name="y">Element type of y or dy: <see cref="ActivationType"/>, or Float32 for y, as logits are.</param>
+    /// <exception cref="ArgumentException">The shape is the default value, or the pass does not take this element type.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The pass is none of the three, or the element type is unknown.</exception>
+    /// <exception cref="NotSupportedException">The shape is too large for the backend's kernels.</exception>
+    public ConvExplanation Explain(in ConvShape shape, ConvPass pass, ElementType y)
     {
         using OperationScope call = new(this);
         RequireShape(shape);
         RequireDefined(pass);
-        return ExplainCore(shape, pass);
+        RequireDefined(y);
+        if (y != ActivationType && (pass != ConvPass.Forward || y != ElementType.Float32))
+            throw new ArgumentException($"is {y}, wanted {ActivationType}{(pass == ConvPass.Forward ? " or Float32" : "")}", nameof(y));
+        return ExplainCore(ConvRequest.Of(shape, pass, ActivationType) with { Y = y });
     }
 
-    internal abstract ConvExplanation ExplainCore(in ConvShape shape, ConvPass pass);
+    internal abstract ConvExplanation ExplainCore(in ConvRequest request);
 
     /// <summary>
     /// Forward convolution with its epilogue: y[n,p,q,k] = sum over r,s,c of x[n, p*u-z+r, q*u-z+s, c] * W[r,s,c,k].

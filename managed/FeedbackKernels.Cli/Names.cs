@@ -1,29 +1,25 @@
 using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Numerics;
-using System.Text.Json;
+using FeedbackKernels.Settings;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>Creates options. Enumeration values appear on the command line in kebab-case, as in config.json.</summary>
+/// <summary>Creates options. Enumerations appear on the command line in kebab-case, as in config.json.</summary>
 internal static class Names
 {
-    public static string Of<TEnum>(TEnum value) where TEnum : struct, Enum => JsonNamingPolicy.KebabCaseLower.ConvertName(value.ToString());
-
-    public static string All<TEnum>() where TEnum : struct, Enum => string.Join(" | ", Enum.GetValues<TEnum>().Select(Of));
-
-    /// <summary>An option whose argument is the name of an enumeration value.</summary>
+    /// <summary>An option whose argument is the name of a value of an enumeration.</summary>
     public static Setting<TEnum> Choice<TEnum>(string name, Use use, TEnum standard, string description) where TEnum : struct, Enum => new(name, use)
     {
-        Description = $"{description} {All<TEnum>()}. [default: {Of(standard)}]",
+        Description = $"{description} {KebabCase.All<TEnum>()}. [default: {KebabCase.Of(standard)}]",
         HelpName = "name",
         CustomParser = Parse<TEnum>,
     };
 
     /// <summary>An option whose argument is the name of an enumeration value; null if it is not given.</summary>
-    public static Setting<TEnum?> OptionalChoice<TEnum>(string name, Use use, string description) where TEnum : struct, Enum => new(name, use)
+    public static Setting<TEnum?> OptionalChoice<TEnum>(string name, Use use, string description, string whenOmitted) where TEnum : struct, Enum => new(name, use)
     {
-        Description = $"{description} {All<TEnum>()}.",
+        Description = $"{description} {KebabCase.All<TEnum>()}. [default: {whenOmitted}]",
         HelpName = "name",
         CustomParser = result => Parse<TEnum>(result),
     };
@@ -54,6 +50,19 @@ internal static class Names
     {
         Description = description,
         DefaultValueFactory = _ => standard,
+    };
+
+    /// <summary>An option whose argument is one of some names.</summary>
+    public static Setting<string> OneOf(string name, Use use, string[] choices, string standard, string description) => new(name, use)
+    {
+        Description = $"{description} {string.Join(" | ", choices)}. [default: {standard}]",
+        HelpName = "name",
+        CustomParser = result =>
+        {
+            string text = result.Tokens.Single().Value;
+            if (!choices.Contains(text)) result.AddError($"{name} '{text}' is unknown; there are {string.Join(" | ", choices)}");
+            return text;
+        },
     };
 
     /// <summary>An option whose argument is a number, with a decimal point and without grouping.</summary>
@@ -107,10 +116,10 @@ internal static class Names
         string text = result.Tokens.Single().Value;
         foreach (TEnum value in Enum.GetValues<TEnum>())
         {
-            if (Of(value) == text) return value;
+            if (KebabCase.Of(value) == text) return value;
         }
 
-        result.AddError($"{OptionOf(result)} '{text}' is unknown; there are {All<TEnum>()}");
+        result.AddError($"{OptionOf(result)} '{text}' is unknown; there are {KebabCase.All<TEnum>()}");
         return default;
     }
 }

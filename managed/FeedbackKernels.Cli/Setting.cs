@@ -2,10 +2,10 @@ using System.CommandLine;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>What the program has to know about an option, beside what the parser knows.</summary>
+/// <summary>What the program knows about an option beyond its parser.</summary>
 internal interface ISetting
 {
-    /// <summary>When the option has an effect.</summary>
+    /// <summary>The condition under which the option has an effect.</summary>
     Use Use { get; }
 
     /// <summary>Whether it may be given more than once.</summary>
@@ -14,7 +14,7 @@ internal interface ISetting
 
 /// <summary>An option that declares when it has an effect.</summary>
 /// <param name="name">Name, with its dashes.</param>
-/// <param name="use">When it has an effect.</param>
+/// <param name="use">The condition under which it has an effect.</param>
 internal sealed class Setting<T>(string name, Use use) : Option<T>(name), ISetting
 {
     /// <inheritdoc/>

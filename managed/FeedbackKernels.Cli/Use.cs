@@ -7,9 +7,10 @@ using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>When an option has an effect. Every option declares it, and an option without effect is refused.</summary>
-/// <param name="Needs">What must be chosen for the option to have an effect, for messages.</param>
-/// <param name="Holds">Whether a run has chosen it.</param>
+/// <summary>The condition under which an option has an effect. Every option declares it, and an option that is given without effect
+/// is refused.</summary>
+/// <param name="Needs">The condition, as errors name it.</param>
+/// <param name="Holds">Whether a run meets it.</param>
 internal sealed record Use(string Needs, Func<ParseResult, RunConfig, bool> Holds)
 {
     /// <summary>The option always has an effect.</summary>
@@ -35,12 +36,10 @@ internal sealed record Use(string Needs, Func<ParseResult, RunConfig, bool> Hold
     public static Use Schedules(Func<ScheduleKind, bool> uses) =>
         new($"--schedule {AnyOf(ScheduleCatalog.All.Where(uses).Select(kind => kind.Name))}", (_, run) => uses(run.Training.Schedule.Kind));
 
-    /// <summary>Some rules, for all layers or some of them.</summary>
-    public static Use Rule(params string[] names) => new($"the rule {AnyOf(names)}", (_, run) => RulesOf(run).Any(r => names.Contains(r.Name)));
-
-    /// <summary>A rule with a setting.</summary>
-    public static Use Rule<TRule>(string needs, Func<TRule, bool> holds) where TRule : FeedbackRule =>
-        new(needs, (_, run) => RulesOf(run).OfType<TRule>().Any(holds));
+    /// <summary>A rule that an option configures, for all layers or some of them.</summary>
+    public static Use Rule(RuleOption option) => new(
+        $"the rule {AnyOf(RuleCatalog.RulesWith(option).Select(rule => rule.SettingOf(option)!.Needs is { } needs ? $"{rule.Name} with {needs}" : rule.Name))}",
+        (_, run) => RulesOf(run).Any(rule => RuleCatalog.EntryOf(rule)?.SettingOf(option)?.IsUsed(rule) == true));
 
     /// <summary>Another option.</summary>
     public static Use With(Option option) => new(option.Name, (parsed, _) => parsed.GetResult(option) is { Implicit: false });

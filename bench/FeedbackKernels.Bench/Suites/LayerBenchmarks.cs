@@ -8,7 +8,7 @@ namespace FeedbackKernels.Bench.Suites;
 [MemoryDiagnoser]
 public abstract class LayerBenchmarks : IDisposable
 {
-    /// <summary>N.</summary>
+    /// <summary>Images in a batch.</summary>
     public const int Batch = 16;
 
     private CpuBackend? _backend;
@@ -16,7 +16,7 @@ public abstract class LayerBenchmarks : IDisposable
     /// <summary>Names of the shapes.</summary>
     public static IEnumerable<string> Names => Shapes.Select(s => s.Name);
 
-    /// <summary>The shape that is measured.</summary>
+    /// <summary>The shape to measure.</summary>
     [ParamsSource(nameof(Names))]
     public string Shape { get; set; } = "";
 
@@ -25,7 +25,7 @@ public abstract class LayerBenchmarks : IDisposable
 
     private protected CpuBackend Backend => _backend ?? throw new InvalidOperationException("the benchmark has not been set up");
 
-    /// <summary>Makes the tensors.</summary>
+    /// <summary>Creates the tensors.</summary>
     [GlobalSetup]
     public void Setup()
     {
@@ -33,7 +33,7 @@ public abstract class LayerBenchmarks : IDisposable
         Setup(Shapes.First(s => s.Name == Shape).Shape);
     }
 
-    /// <summary>Gives them back.</summary>
+    /// <summary>Releases them.</summary>
     [GlobalCleanup]
     public void Dispose()
     {
@@ -52,38 +52,4 @@ public abstract class LayerBenchmarks : IDisposable
         Backend.FillGaussian(buffer, new RandomKey(1, RandomPurpose.User, stream), 0.5f);
         return buffer;
     }
-}
-
-/// <summary>A convolution in one of its passes.</summary>
-public abstract class ConvBenchmarks : LayerBenchmarks
-{
-    private protected ConvOperands? Operands { get; private set; }
-
-    private protected override void Setup(in ConvShape shape) => Operands = new ConvOperands(Backend, shape);
-
-    private protected override void Cleanup() => Operands?.Dispose();
-}
-
-/// <summary>y from x and W.</summary>
-public class ForwardBenchmarks : ConvBenchmarks
-{
-    /// <summary>The forward convolution.</summary>
-    [Benchmark]
-    public void Forward() => Operands!.Run(ConvPass.Forward);
-}
-
-/// <summary>dx from dy and B.</summary>
-public class FeedbackBenchmarks : ConvBenchmarks
-{
-    /// <summary>The feedback convolution.</summary>
-    [Benchmark]
-    public void Feedback() => Operands!.Run(ConvPass.Feedback);
-}
-
-/// <summary>dW from x and dy.</summary>
-public class WeightGradientBenchmarks : ConvBenchmarks
-{
-    /// <summary>The weight gradient.</summary>
-    [Benchmark]
-    public void WeightGradient() => Operands!.Run(ConvPass.WeightGradient);
 }

@@ -36,7 +36,7 @@ public sealed class Arena : IDisposable
         ArgumentNullException.ThrowIfNull(name);
         long needed = Backend.BytesOf(length, type, $"buffer '{name}'");
         if (_committed) throw new InvalidOperationException($"cannot rent '{name}': the arena has been committed");
-        long bytes = (needed + Alignment - 1) / Alignment * Alignment;
+        long bytes = Rounding.DivideUp(needed, Alignment) * Alignment;
         long offset = TakeBestFit(bytes);
         var buffer = new DeviceBuffer(_storage, offset, type, length, name, owner: false);
         _rented.Add(buffer, (offset, bytes));

@@ -20,164 +20,161 @@ internal unsafe struct ChannelArguments
     public ReluPosition Relu;
 }
 
+/// <summary>One pass down the rows of a chunk, for as many channels as a vector holds.</summary>
+internal unsafe interface IChannelPass
+{
+    static abstract void Run<TVector, TOps>(ChannelArguments* a, long firstRow, long rows, int channel) where TOps : unmanaged, IVectorOps<TVector>;
+}
+
 /// <summary>
-/// Batch norm and its relatives over a chunk of rows. All are bound by memory, so each reads and writes every element
-/// once. Channels are taken a vector at a time down the rows of the chunk, which stay in L1 and L2 meanwhile.
+/// The loop over the channels of a chunk of rows: four vectors at a time, then one, then single channels. The rows of the chunk stay in
+/// L1 and L2 while the passes go down them.
 /// </summary>
-internal static unsafe class ChannelKernels<TVector, TOps>
+internal static unsafe class ChannelKernel<TVector, TOps, TPass>
     where TVector : unmanaged
     where TOps : unmanaged, IVectorOps<TVector>
+    where TPass : unmanaged, IChannelPass
 {
-    // Sums of so many rows are added up among themselves before they join the total: the rounding error grows with the
-    // root of the longest chain of additions.
+    public static void Run(ChannelArguments* a, long firstRow, long rows)
+    {
+        int channel = 0;
+        for (; channel + 4 * TOps.Count <= a->Channels; channel += 4 * TOps.Count)
+            TPass.Run<Quad<TVector>, QuadOps<TVector, TOps>>(a, firstRow, rows, channel);
+        for (; channel + TOps.Count <= a->Channels; channel += TOps.Count) TPass.Run<TVector, TOps>(a, firstRow, rows, channel);
+        for (; channel < a->Channels; channel++) TPass.Run<float, ScalarOps>(a, firstRow, rows, channel);
+    }
+}
+
+/// <summary>Batch norm and the operations related to it. Memory bandwidth limits all of them, so each reads and writes every element once.</summary>
+internal static unsafe class ChannelPasses
+{
+    // The sums of this many rows are added up among themselves before they join the total: the rounding error grows with the root of
+    // the longest chain of additions.
     private const int BlockRows = 64;
 
     /// <summary>Sums of deviations from the chunk's first row, and of their squares.</summary>
-    public static void Statistics(ChannelArguments* a, long firstRow, long rows)
+    public readonly struct Statistics : IChannelPass
     {
-        int channel = 0;
-        for (; channel + 4 * TOps.Count <= a->Channels; channel += 4 * TOps.Count)
-            ChannelKernels<Quad<TVector>, QuadOps<TVector, TOps>>.StatisticsOf(a, firstRow, rows, channel);
-        for (; channel + TOps.Count <= a->Channels; channel += TOps.Count) StatisticsOf(a, firstRow, rows, channel);
-        for (; channel < a->Channels; channel++) ChannelKernels<float, ScalarOps>.StatisticsOf(a, firstRow, rows, channel);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void StatisticsOf(ChannelArguments* a, long firstRow, long rows, int channel)
-    {
-        nint stride = a->Channels;
-        float* x = a->X + firstRow * stride + channel;
-        TVector shift = TOps.Load(x);
-        TVector sum = TOps.Zero, squares = TOps.Zero;
-        for (long first = 0; first < rows; first += BlockRows)
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        public static void Run<TVector, TOps>(ChannelArguments* a, long firstRow, long rows, int channel) where TOps : unmanaged, IVectorOps<TVector>
         {
-            // Two chains of additions: one alone would wait for its own result at narrow rows.
-            TVector sum0 = TOps.Zero, sum1 = TOps.Zero, squares0 = TOps.Zero, squares1 = TOps.Zero;
-            long row = Math.Min(BlockRows, rows - first);
-            for (; row >= 2; row -= 2, x += 2 * stride)
+            nint stride = a->Channels;
+            float* x = a->X + firstRow * stride + channel;
+            TVector shift = TOps.Load(x);
+            TVector sum = TOps.Zero, squares = TOps.Zero;
+            for (long first = 0; first < rows; first += BlockRows)
             {
-                TVector d0 = TOps.Subtract(TOps.Load(x), shift), d1 = TOps.Subtract(TOps.Load(x + stride), shift);
-                sum0 = TOps.Add(sum0, d0);
-                sum1 = TOps.Add(sum1, d1);
-                squares0 = TOps.MultiplyAdd(d0, d0, squares0);
-                squares1 = TOps.MultiplyAdd(d1, d1, squares1);
+                // Two chains of additions: with narrow rows a single one would wait for its own result.
+                TVector sum0 = TOps.Zero, sum1 = TOps.Zero, squares0 = TOps.Zero, squares1 = TOps.Zero;
+                long row = Math.Min(BlockRows, rows - first);
+                for (; row >= 2; row -= 2, x += 2 * stride)
+                {
+                    TVector d0 = TOps.Subtract(TOps.Load(x), shift), d1 = TOps.Subtract(TOps.Load(x + stride), shift);
+                    sum0 = TOps.Add(sum0, d0);
+                    sum1 = TOps.Add(sum1, d1);
+                    squares0 = TOps.MultiplyAdd(d0, d0, squares0);
+                    squares1 = TOps.MultiplyAdd(d1, d1, squares1);
+                }
+
+                if (row > 0)
+                {
+                    TVector d = TOps.Subtract(TOps.Load(x), shift);
+                    sum0 = TOps.Add(sum0, d);
+                    squares0 = TOps.MultiplyAdd(d, d, squares0);
+                }
+
+                sum = TOps.Add(sum, TOps.Add(sum0, sum1));
+                squares = TOps.Add(squares, TOps.Add(squares0, squares1));
             }
 
-            if (row > 0)
-            {
-                TVector d = TOps.Subtract(TOps.Load(x), shift);
-                sum0 = TOps.Add(sum0, d);
-                squares0 = TOps.MultiplyAdd(d, d, squares0);
-            }
-
-            sum = TOps.Add(sum, TOps.Add(sum0, sum1));
-            squares = TOps.Add(squares, TOps.Add(squares0, squares1));
+            TOps.Store(shift, a->Shift + channel);
+            TOps.Store(sum, a->Sum + channel);
+            TOps.Store(squares, a->SecondSum + channel);
         }
-
-        TOps.Store(shift, a->Shift + channel);
-        TOps.Store(sum, a->Sum + channel);
-        TOps.Store(squares, a->SecondSum + channel);
     }
 
     /// <summary>output = activation(x * scale + bias + residual).</summary>
-    public static void Affine(ChannelArguments* a, long firstRow, long rows)
+    public readonly struct Affine : IChannelPass
     {
-        int channel = 0;
-        for (; channel + 4 * TOps.Count <= a->Channels; channel += 4 * TOps.Count)
-            ChannelKernels<Quad<TVector>, QuadOps<TVector, TOps>>.AffineOf(a, firstRow, rows, channel);
-        for (; channel + TOps.Count <= a->Channels; channel += TOps.Count) AffineOf(a, firstRow, rows, channel);
-        for (; channel < a->Channels; channel++) ChannelKernels<float, ScalarOps>.AffineOf(a, firstRow, rows, channel);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void AffineOf(ChannelArguments* a, long firstRow, long rows, int channel)
-    {
-        nint stride = a->Channels;
-        nint offset = (nint)firstRow * stride + channel;
-        TVector scale = TOps.Load(a->Scale + channel), bias = TOps.Load(a->Bias + channel);
-        float* x = a->X + offset, residual = a->Residual + offset, output = a->Output + offset;
-        bool join = a->Residual != null, relu = a->Activation == Activation.Relu;
-        for (long row = 0; row < rows; row++, x += stride, residual += stride, output += stride)
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        public static void Run<TVector, TOps>(ChannelArguments* a, long firstRow, long rows, int channel) where TOps : unmanaged, IVectorOps<TVector>
         {
-            TVector value = TOps.MultiplyAdd(TOps.Load(x), scale, bias);
-            if (join) value = TOps.Add(value, TOps.Load(residual));
-            if (relu) value = TOps.Relu(value);
-            TOps.Store(value, output);
+            nint stride = a->Channels;
+            nint offset = (nint)firstRow * stride + channel;
+            TVector scale = TOps.Load(a->Scale + channel), bias = TOps.Load(a->Bias + channel);
+            float* x = a->X + offset, residual = a->Residual + offset, output = a->Output + offset;
+            bool join = a->Residual != null, relu = a->Activation == Activation.Relu;
+            for (long row = 0; row < rows; row++, x += stride, residual += stride, output += stride)
+            {
+                TVector value = TOps.MultiplyAdd(TOps.Load(x), scale, bias);
+                if (join) value = TOps.Add(value, TOps.Load(residual));
+                if (relu) value = TOps.Relu(value);
+                TOps.Store(value, output);
+            }
         }
     }
 
-    /// <summary>Sums of dz and of dz * (x - mean); writes dz where the residual branch wants it.</summary>
-    public static void BackwardSums(ChannelArguments* a, long firstRow, long rows)
+    /// <summary>Sums of dz and of dz * (x - mean). Writes dz where the residual branch needs it.</summary>
+    public readonly struct BackwardSums : IChannelPass
     {
-        int channel = 0;
-        for (; channel + 4 * TOps.Count <= a->Channels; channel += 4 * TOps.Count)
-            ChannelKernels<Quad<TVector>, QuadOps<TVector, TOps>>.BackwardSumsOf(a, firstRow, rows, channel);
-        for (; channel + TOps.Count <= a->Channels; channel += TOps.Count) BackwardSumsOf(a, firstRow, rows, channel);
-        for (; channel < a->Channels; channel++) ChannelKernels<float, ScalarOps>.BackwardSumsOf(a, firstRow, rows, channel);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void BackwardSumsOf(ChannelArguments* a, long firstRow, long rows, int channel)
-    {
-        nint stride = a->Channels;
-        nint offset = (nint)firstRow * stride + channel;
-        TVector mean = TOps.Load(a->Mean + channel), scale = TOps.Load(a->Scale + channel), bias = TOps.Load(a->Bias + channel);
-        TVector sum = TOps.Zero, secondSum = TOps.Zero;
-        for (long first = 0; first < rows; first += BlockRows)
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        public static void Run<TVector, TOps>(ChannelArguments* a, long firstRow, long rows, int channel) where TOps : unmanaged, IVectorOps<TVector>
         {
-            TVector blockSum = TOps.Zero, blockSecondSum = TOps.Zero;
-            for (long row = Math.Min(BlockRows, rows - first); row > 0; row--, offset += stride)
+            nint stride = a->Channels;
+            nint offset = (nint)firstRow * stride + channel;
+            TVector mean = TOps.Load(a->Mean + channel), scale = TOps.Load(a->Scale + channel), bias = TOps.Load(a->Bias + channel);
+            TVector sum = TOps.Zero, secondSum = TOps.Zero;
+            for (long first = 0; first < rows; first += BlockRows)
             {
-                TVector x = TOps.Load(a->X + offset);
-                TVector dz = MaskedError(a, offset, x, scale, bias);
-                if (a->DResidual != null) TOps.Store(dz, a->DResidual + offset);
-                blockSum = TOps.Add(blockSum, dz);
-                blockSecondSum = TOps.MultiplyAdd(dz, TOps.Subtract(x, mean), blockSecondSum);
+                TVector blockSum = TOps.Zero, blockSecondSum = TOps.Zero;
+                for (long row = Math.Min(BlockRows, rows - first); row > 0; row--, offset += stride)
+                {
+                    TVector x = TOps.Load(a->X + offset);
+                    TVector dz = MaskedError<TVector, TOps>(a, offset, x, scale, bias);
+                    if (a->DResidual != null) TOps.Store(dz, a->DResidual + offset);
+                    blockSum = TOps.Add(blockSum, dz);
+                    blockSecondSum = TOps.MultiplyAdd(dz, TOps.Subtract(x, mean), blockSecondSum);
+                }
+
+                sum = TOps.Add(sum, blockSum);
+                secondSum = TOps.Add(secondSum, blockSecondSum);
             }
 
-            sum = TOps.Add(sum, blockSum);
-            secondSum = TOps.Add(secondSum, blockSecondSum);
+            TOps.Store(sum, a->Sum + channel);
+            TOps.Store(secondSum, a->SecondSum + channel);
         }
-
-        TOps.Store(sum, a->Sum + channel);
-        TOps.Store(secondSum, a->SecondSum + channel);
     }
 
     /// <summary>output = scale * (dz - meanError - (x - mean) * errorSlope), masked where a ReLU before the norm was off.</summary>
-    public static void BackwardApply(ChannelArguments* a, long firstRow, long rows)
+    public readonly struct BackwardApply : IChannelPass
     {
-        int channel = 0;
-        for (; channel + 4 * TOps.Count <= a->Channels; channel += 4 * TOps.Count)
-            ChannelKernels<Quad<TVector>, QuadOps<TVector, TOps>>.BackwardApplyOf(a, firstRow, rows, channel);
-        for (; channel + TOps.Count <= a->Channels; channel += TOps.Count) BackwardApplyOf(a, firstRow, rows, channel);
-        for (; channel < a->Channels; channel++) ChannelKernels<float, ScalarOps>.BackwardApplyOf(a, firstRow, rows, channel);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void BackwardApplyOf(ChannelArguments* a, long firstRow, long rows, int channel)
-    {
-        nint stride = a->Channels;
-        nint offset = (nint)firstRow * stride + channel;
-        TVector mean = TOps.Load(a->Mean + channel), scale = TOps.Load(a->Scale + channel), bias = TOps.Load(a->Bias + channel);
-        TVector meanError = TOps.Load(a->MeanError + channel), errorSlope = TOps.Load(a->ErrorSlope + channel);
-        bool stored = a->DResidual != null, reluBefore = a->Relu == ReluPosition.Before;
-        for (long row = 0; row < rows; row++, offset += stride)
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        public static void Run<TVector, TOps>(ChannelArguments* a, long firstRow, long rows, int channel) where TOps : unmanaged, IVectorOps<TVector>
         {
-            TVector x = TOps.Load(a->X + offset);
-            TVector dz = stored ? TOps.Load(a->DResidual + offset) : MaskedError(a, offset, x, scale, bias);
-            TVector trend = TOps.MultiplyAdd(TOps.Subtract(x, mean), errorSlope, meanError);
-            TVector error = TOps.Multiply(scale, TOps.Subtract(dz, trend));
-            if (reluBefore) error = TOps.KeepWherePositive(error, x);
-            TOps.Store(error, a->Output + offset);
+            nint stride = a->Channels;
+            nint offset = (nint)firstRow * stride + channel;
+            TVector mean = TOps.Load(a->Mean + channel), scale = TOps.Load(a->Scale + channel), bias = TOps.Load(a->Bias + channel);
+            TVector meanError = TOps.Load(a->MeanError + channel), errorSlope = TOps.Load(a->ErrorSlope + channel);
+            bool stored = a->DResidual != null, reluBefore = a->Relu == ReluPosition.Before;
+            for (long row = 0; row < rows; row++, offset += stride)
+            {
+                TVector x = TOps.Load(a->X + offset);
+                TVector dz = stored ? TOps.Load(a->DResidual + offset) : MaskedError<TVector, TOps>(a, offset, x, scale, bias);
+                TVector trend = TOps.MultiplyAdd(TOps.Subtract(x, mean), errorSlope, meanError);
+                TVector error = TOps.Multiply(scale, TOps.Subtract(dz, trend));
+                if (reluBefore) error = TOps.KeepWherePositive(error, x);
+                TOps.Store(error, a->Output + offset);
+            }
         }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static TVector MaskedError(ChannelArguments* a, nint offset, TVector x, TVector scale, TVector bias)
+    private static TVector MaskedError<TVector, TOps>(ChannelArguments* a, nint offset, TVector x, TVector scale, TVector bias)
+        where TOps : unmanaged, IVectorOps<TVector>
     {
         TVector dy = TOps.Load(a->Dy + offset);
         if (a->Relu != ReluPosition.After) return dy;
-        // Recomputed as the forward pass computed it, to the bit, so that the same elements are off.
+        // Recomputed with the bits of the forward pass, so that the same elements are masked.
         TVector output = a->Y != null ? TOps.Load(a->Y + offset) : TOps.MultiplyAdd(x, scale, bias);
         return TOps.KeepWherePositive(dy, output);
     }

@@ -53,6 +53,13 @@ public sealed unsafe partial class CpuBackend : Backend
     /// <summary>Threads that compute.</summary>
     public int Threads => _pool.Threads;
 
+    /// <summary>The kernels of the SIMD level.</summary>
+    internal CpuKernels* Kernels => _kernels;
+
+    internal WorkerPool Pool => _pool;
+
+    internal CpuScratch Scratch => _scratch;
+
     /// <summary>The threads besides the caller's.</summary>
     internal IReadOnlyList<Thread> Workers => _pool.Workers;
 
@@ -90,4 +97,11 @@ public sealed unsafe partial class CpuBackend : Backend
 
     internal override void DownloadBytes(nint source, Span<byte> destination) =>
         new ReadOnlySpan<byte>((void*)source, destination.Length).CopyTo(destination);
+
+    /// <summary>Runs an elementwise kernel on all threads.</summary>
+    private void Map(delegate*<MapArguments*, long, void> kernel, long length, in MapArguments arguments)
+    {
+        var job = new MapJob { Kernel = kernel, Arguments = arguments, Length = length };
+        _pool.Run(job.Items, ref job);
+    }
 }

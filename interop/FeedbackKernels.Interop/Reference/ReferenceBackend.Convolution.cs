@@ -2,7 +2,7 @@ namespace FeedbackKernels.Interop;
 
 public sealed unsafe partial class ReferenceBackend
 {
-    internal override ConvExplanation ExplainCore(in ConvShape shape, ConvPass pass) =>
+    internal override ConvExplanation ExplainCore(in ConvRequest request) =>
         new("reference loops", "the definition of the operation; not meant to be fast");
 
     internal override void ConvForwardCore(in ConvShape shape, BufferView x, BufferView w, BufferView y, in ConvEpilogue epilogue)

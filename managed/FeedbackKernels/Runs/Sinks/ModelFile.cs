@@ -23,5 +23,5 @@ internal sealed class ModelFile(string path, Model model, Preprocessing preproce
         if (result.Cancelled && model.FirstTensorNotFinite() is null) Save();
     }
 
-    private void Save() => Checkpoint.Save(model, path, preprocessing, configuration);
+    private void Save() => StoredModel.Save(model, path, preprocessing, configuration);
 }

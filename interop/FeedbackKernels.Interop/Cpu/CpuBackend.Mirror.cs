@@ -1,0 +1,86 @@
+namespace FeedbackKernels.Interop;
+
+public sealed unsafe partial class CpuBackend
+{
+    internal override void MirrorCorrelateCore(in MirrorStep step, BufferView w, BufferView correlation, bool accumulate)
+    {
+        // The noise is written to scratch once: both products read it, and making it twice would cost more than reading it.
+        ConvShape response = step.ResponseShape;
+        float* noise = _scratch.Floats(ScratchUse.MirrorNoise, response.InputLength);
+        float* answer = _scratch.Floats(ScratchUse.MirrorResponse, response.OutputLength);
+        FillNoise(step, noise);
+        var relu = new ConvEpilogue(Activation: step.ReluResponse ? Activation.Relu : Activation.None);
+        ConvForwardCore(
+            response, BufferView.FromPointer(noise, response.InputLength), w, BufferView.FromPointer(answer, response.OutputLength), relu);
+        RunConvolution(new ConvCall
+        {
+            Request = RequestOf(response, ConvPass.WeightGradient) with { Exact = true },
+            X = noise,
+            Weights = correlation.Floats,
+            Y = answer,
+            Accumulate = accumulate,
+        });
+    }
+
+    private void FillNoise(in MirrorStep step, float* output)
+    {
+        int length = step.Noise.Length;
+        long end = step.FirstSample + step.Samples, first = step.FirstSample;
+        var fill = new MirrorNoiseJob { Noise = step.Noise };
+        if (step.Noise.Kind == NoiseKind.Balanced)
+        {
+            fill.Columns = (uint*)_scratch.Ints(ScratchUse.NoiseColumns, length);
+            fill.Magnitudes = _scratch.Floats(ScratchUse.NoiseMagnitudes, length);
+        }
+
+        while (first < end)
+        {
+            // What the samples of a cycle have in common is worked out once for them all.
+            long cycle = first / step.Noise.CycleLength;
+            int samples = fill.Columns == null ? step.Samples : (int)(Math.Min(end, (cycle + 1) * step.Noise.CycleLength) - first);
+            if (fill.Columns != null)
+            {
+                var describe = new CycleJob { Noise = step.Noise, Cycle = cycle, Columns = fill.Columns, Magnitudes = fill.Magnitudes };
+                _pool.Run(Rounding.DivideUp32(length, MirrorNoise.BlockSigns), ref describe);
+            }
+
+            fill.FirstSample = first;
+            fill.Output = output + (first - step.FirstSample) * length;
+            _pool.Run(samples, ref fill);
+            first += samples;
+        }
+    }
+
+    private struct MirrorNoiseJob : IParallelJob
+    {
+        public MirrorNoise Noise;
+        public long FirstSample;
+
+        /// <summary>The cycle of balanced noise; null for the other kinds.</summary>
+        public uint* Columns;
+        public float* Magnitudes;
+        public float* Output;
+
+        public readonly void Run(int item, int worker)
+        {
+            int length = Noise.Length;
+            var values = new Span<float>(Output + (long)item * length, length);
+            if (Columns == null) Noise.Fill(values, FirstSample + item);
+            else Noise.FillBalanced(FirstSample + item, new ReadOnlySpan<uint>(Columns, length), new ReadOnlySpan<float>(Magnitudes, length), values);
+        }
+    }
+
+    private struct CycleJob : IParallelJob
+    {
+        public MirrorNoise Noise;
+        public long Cycle;
+        public uint* Columns;
+        public float* Magnitudes;
+
+        public readonly void Run(int item, int worker)
+        {
+            int first = item * MirrorNoise.BlockSigns, count = Math.Min(MirrorNoise.BlockSigns, Noise.Length - first);
+            Noise.DescribeCycle(Cycle, first, new Span<uint>(Columns + first, count), new Span<float>(Magnitudes + first, count));
+        }
+    }
+}
