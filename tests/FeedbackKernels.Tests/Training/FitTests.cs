@@ -105,7 +105,7 @@ public sealed class FitTests : IDisposable
     public void Warming_up_can_be_cancelled()
     {
         using var model = new Model(
-            _backend, ModelCatalog.Create("mlp", Data.Train.RequireShape(), 10, new ModelOptions(Hidden: 8)), RuleSet.Of(new WeightMirror(WarmUpSteps: int.MaxValue)), 16, 1);
+            _backend, ModelCatalog.Create("mlp", Data.Train.RequireShape(), 10, new ModelOptions(Hidden: 8)), RuleSet.Of(new WeightMirror(WarmUpSteps: 10_000_000)), 16, 1);
         using var cancel = new CancellationTokenSource(TimeSpan.FromMilliseconds(100));
         TrainingResult result = new Trainer(model, Data, Options()).Run(cancel: cancel.Token);
         Assert.True(result.Cancelled);
