@@ -27,7 +27,7 @@ internal sealed class BackendOptions
             Names.Number("--threads", Use.Cpu, standard.Threads, new Bounds(0, CpuBackend.MostThreads), "Threads of the CPU backend. 0 for one per processor."),
             (c, v) => c with { Threads = v });
         _settings.Add(
-            Names.OptionalChoice<SimdLevel>("--simd", Use.Cpu, "Vector width of the CPU backend.", whenOmitted: "the widest of this machine"),
+            Names.OptionalChoice<SimdLevel>("--simd", Use.Cpu, "Vector instructions of the CPU backend.", whenOmitted: "the widest that this CPU supports"),
             (c, v) => c with { Simd = v });
         _settings.Add(
             Names.Switch("--exact", Use.Cpu, standard.Exact, "Compute convolutions on the CPU without Winograd. Slower, with smaller rounding errors."),

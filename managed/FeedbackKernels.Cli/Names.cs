@@ -16,7 +16,7 @@ internal static class Names
         CustomParser = Parse<TEnum>,
     };
 
-    /// <summary>The same, null where the option is not given.</summary>
+    /// <summary>An option whose argument is the name of an enumeration value; null if it is not given.</summary>
     public static Setting<TEnum?> OptionalChoice<TEnum>(string name, Use use, string description, string whenOmitted) where TEnum : struct, Enum => new(name, use)
     {
         Description = $"{description} {KebabCase.All<TEnum>()}. [default: {whenOmitted}]",
@@ -74,7 +74,7 @@ internal static class Names
         CustomParser = result => ParseNumber<T>(result, bounds),
     };
 
-    /// <summary>The same, null where the option is not given.</summary>
+    /// <summary>An option whose argument is a number; null if it is not given.</summary>
     public static Setting<T?> OptionalNumber<T>(string name, Use use, Bounds bounds, string description) where T : struct, INumberBase<T> => new(name, use)
     {
         Description = description,
@@ -82,7 +82,7 @@ internal static class Names
         CustomParser = result => ParseNumber<T>(result, bounds),
     };
 
-    /// <summary>Parses a number; adds an error where the text is no number or is out of range.</summary>
+    /// <summary>Parses a number; adds an error if it is not a number or out of range.</summary>
     public static T ParseNumber<T>(ArgumentResult result, Bounds bounds, int token = 0) where T : INumberBase<T>
     {
         string text = result.Tokens[token].Value;
@@ -102,7 +102,7 @@ internal static class Names
     /// <summary>The name of the option that an argument belongs to.</summary>
     public static string OptionOf(ArgumentResult result) => ((OptionResult)result.Parent!).Option.Name;
 
-    /// <summary>What is wanted in place of a text that is no number of a type.</summary>
+    /// <summary>Describes the numbers of a type, for a text that is not one.</summary>
     private static string KindOf<T>(string text)
     {
         bool number = double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double value) && double.IsFinite(value);

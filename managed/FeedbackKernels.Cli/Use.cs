@@ -36,7 +36,7 @@ internal sealed record Use(string Needs, Func<ParseResult, RunConfig, bool> Hold
     public static Use Schedules(Func<ScheduleKind, bool> uses) =>
         new($"--schedule {AnyOf(ScheduleCatalog.All.Where(uses).Select(kind => kind.Name))}", (_, run) => uses(run.Training.Schedule.Kind));
 
-    /// <summary>A rule that an option sets up, as the rule of all layers or of some.</summary>
+    /// <summary>A rule that an option configures, for all layers or some of them.</summary>
     public static Use Rule(RuleOption option) => new(
         $"the rule {AnyOf(RuleCatalog.RulesWith(option).Select(rule => rule.SettingOf(option)!.Needs is { } needs ? $"{rule.Name} with {needs}" : rule.Name))}",
         (_, run) => RulesOf(run).Any(rule => RuleCatalog.EntryOf(rule)?.SettingOf(option)?.IsUsed(rule) == true));
