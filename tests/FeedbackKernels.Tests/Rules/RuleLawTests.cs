@@ -7,7 +7,7 @@ using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Tests.Rules;
 
-/// <summary>What each rule says of B, element by element, while a net is trained.</summary>
+/// <summary>The law by which each rule changes B, checked element by element in training.</summary>
 public sealed class RuleLawTests : IDisposable
 {
     private const int Images = 4;
@@ -44,11 +44,11 @@ public sealed class RuleLawTests : IDisposable
             // Independent of W: the angle is 90 degrees up to chance, and the norm that of W's own distribution.
             Assert.Equal(0, Math.Cos(double.DegreesToRadians(alignment.AngleDegrees)), 5 / Math.Sqrt(b.Length));
             Assert.Equal(1, alignment.NormRatio, 5 / Math.Sqrt(b.Length));
-            // Nor are they W's numbers in another layout.
+            // B is not W in another layout.
             Assert.Empty(b.Intersect(_backend.Download(layer.Weight.Value)));
         }
 
-        // 1 / sqrt(3 fan-in) of a uniform distribution, whatever W is drawn from.
+        // A uniform distribution has a deviation of 1 / sqrt(3 fan-in), whatever the distribution of W.
         using Model uniform = NewModel(new FeedbackAlignment(WeightInit.Uniform));
         foreach ((ConvLayer layer, float[] b) in Fed(uniform).Zip(Feedbacks(uniform)))
             Assert.Equal(1, Math.Sqrt(b.Average(v => (double)v * v) * 3 * layer.Shape().FanIn), 5 / Math.Sqrt(b.Length));
@@ -94,7 +94,7 @@ public sealed class RuleLawTests : IDisposable
     [InlineData(3)]
     public void The_mirror_moves_B_in_every_nth_step_alone(int every)
     {
-        // A rate of its own and gaussian noise: each mirror step moves B.
+        // With gaussian noise each mirror step moves B; balanced noise would move it once per cycle.
         using Model model = NewModel(new WeightMirror(Samples: 8, Noise: NoiseKind.Gaussian, Every: every, WarmUpSteps: 0));
         var sgd = new Sgd(model, new TrainingOptions { Batch = Images });
         Prepare(model);
@@ -123,7 +123,7 @@ public sealed class RuleLawTests : IDisposable
         }
 
         Assert.Equal(Feedbacks(counted), Feedbacks(model));
-        // One step more is another B.
+        // One more step changes B.
         foreach (ConvLayer layer in Fed(counted)) layer.Feedback!.AfterUpdate(new NoUpdate(), steps);
         Assert.NotEqual(Feedbacks(counted), Feedbacks(model));
     }
@@ -184,8 +184,8 @@ public sealed class RuleLawTests : IDisposable
     [Fact]
     public void Under_direct_feedback_a_shortcut_learns_from_its_blocks_error()
     {
-        // The last unit of a block and its projection are joined before the ReLU: with batch norms that are the same, their
-        // errors at the join are one tensor, so beta's gradients are equal.
+        // The last unit of a block and its projection are added before the ReLU, so both get the error at that place, and the
+        // gradients of their betas are equal.
         using Model model = NewModel(new DirectFeedbackAlignment());
         TestNets.LoadBatch(model, Images);
         TestNets.Step(model, Images);
@@ -214,7 +214,7 @@ public sealed class RuleLawTests : IDisposable
         Assert.Equal([4, reached], sizes);
         float[] b = _backend.Download(buffer), outputError = [1, -2, 0.5f, 0, 0, 0, 3, 1];
         double deviation = scale * Math.Sqrt(2.0 / (4 + reached));
-        // Chance moves a root mean square by 1 / sqrt(2 elements).
+        // The standard error of a root mean square is 1 / sqrt(2 elements), relative.
         Assert.Equal(1, Math.Sqrt(b.Average(v => (double)v * v)) / deviation, 5 / Math.Sqrt(2 * b.Length));
         using DeviceBuffer from = _backend.Allocate(8, "output error"), error = _backend.Allocate(2L * pixels * channels, "error");
         _backend.Upload<float>(outputError, from);
@@ -299,7 +299,7 @@ public sealed class RuleLawTests : IDisposable
     private float[][] Differences(Model model) =>
         [.. Fed(model).Zip(Feedbacks(model), (layer, b) => Transposed(layer, w => w).Zip(b, (w, own) => own - w).ToArray())];
 
-    /// <summary>W in feedback layout, each element through a function.</summary>
+    /// <summary>W in feedback layout, with a function applied to each element.</summary>
     private float[] Transposed(ConvLayer layer, Func<float, float> map)
     {
         ConvShape s = layer.Shape();
