@@ -5,7 +5,7 @@ using FeedbackKernels.Rules;
 
 namespace FeedbackKernels.Tests.Rules;
 
-/// <summary>The mirror's convergence law on the layers of a ResNet-20, for a fixed W.</summary>
+/// <summary>The convergence law of the mirror on the layers of a ResNet-20 with constant W.</summary>
 public class WeightMirrorTests
 {
     private const int Samples = 64, Steps = 160;
@@ -23,7 +23,7 @@ public class WeightMirrorTests
             double squared = relu ? (2.0 * shape.FanIn + 3) / effective : (shape.FanIn + 1) / effective;
             double law = double.RadiansToDegrees(Math.Atan(Math.Sqrt(squared)));
             Assert.True(Math.Abs(angle - law) < 2, $"{shape}: {angle:F2} degrees, law {law:F2}");
-            // The projection of B on W is W itself, so only the noise makes B longer.
+            // The projection on W is W itself, so only the noise makes the norm longer.
             Assert.Equal(Math.Sqrt(1 + squared), ratio, 0.05 * Math.Sqrt(1 + squared));
         }
     }
@@ -40,7 +40,7 @@ public class WeightMirrorTests
     [Fact]
     public void Whole_maps_tend_to_W_with_damped_border_taps()
     {
-        // With many samples only the bias of zero padding remains, which a 1x1 convolution does not have.
+        // With many samples only the bias of zero padding is left, which a 1x1 convolution does not have.
         using var backend = new CpuBackend();
         foreach ((int size, int filter, double least, double most) in ((int, int, double, double)[])[(7, 3, 4, 8), (28, 3, 0.7, 3), (7, 1, 0, 1.5)])
         {
@@ -59,7 +59,7 @@ public class WeightMirrorTests
     [Fact]
     public void By_default_B_equals_W_before_training_however_long_a_cycle_is()
     {
-        // A fan-in of 4608 has cycles of 8192 samples, which take more than 100 steps of 64.
+        // A fan-in of 4608 has cycles of 8192 samples: more than 100 steps of 64.
         var shape = new ConvShape(1, 7, 7, 512, 8, 3, 3, 1, 1);
         using var backend = new CpuBackend();
         using var layer = new ConvLayer(backend, "layer", 1, shape, bias: false, WeightInit.He);
