@@ -3,8 +3,8 @@ using System.Runtime.InteropServices;
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// The kernels of one SIMD level, as function pointers. Jobs reach them through a pointer, so that a job is plain data
-/// that can be handed to a thread. The tables stay until the process ends.
+/// The kernels of one SIMD level, as function pointers. Jobs refer to the table by pointer, so that a job is an unmanaged struct. The
+/// tables are never freed.
 /// </summary>
 internal unsafe struct CpuKernels
 {

@@ -19,7 +19,7 @@ internal static unsafe class PoolKernels<TVector, TOps>
     where TVector : unmanaged
     where TOps : unmanaged, IVectorOps<TVector>
 {
-    /// <summary>Maximum and its place. A place rides along as the bits of a float, which selections leave alone.</summary>
+    /// <summary>Maximum and its position. The position is kept as the bits of a float, which selections do not change.</summary>
     public static void Max(PoolArguments* a)
     {
         int channel = 0;
@@ -70,7 +70,7 @@ internal static unsafe class PoolKernels<TVector, TOps>
         TOps.Store(TOps.Divide(sum, TOps.Broadcast(window.Pixels)), a->Output + channel);
     }
 
-    /// <summary>Adds the window's share of its error, Output / pixels, to every pixel of the window.</summary>
+    /// <summary>Adds error / (pixels of the window) to every pixel of the window. The error is in Output.</summary>
     public static void SpreadAverage(PoolArguments* a)
     {
         int channel = 0;
