@@ -79,8 +79,8 @@ internal unsafe struct CpuKernels
             WinogradOutput = WinogradKernels<TVector, TOps>.OutputSet,
             WinogradError = WinogradKernels<TVector, TOps>.ErrorSet,
             WinogradGradient = &WinogradKernels<TVector, TOps>.Gradient,
-            MaxPool = &PoolKernels<TVector, TOps>.Max,
-            AveragePool = &PoolKernels<TVector, TOps>.Average,
-            SpreadAverage = &PoolKernels<TVector, TOps>.SpreadAverage,
+            MaxPool = &PoolKernel<TVector, TOps, PoolPasses.Max>.Run,
+            AveragePool = &PoolKernel<TVector, TOps, PoolPasses.Average>.Run,
+            SpreadAverage = &PoolKernel<TVector, TOps, PoolPasses.SpreadAverage>.Run,
         };
 }
