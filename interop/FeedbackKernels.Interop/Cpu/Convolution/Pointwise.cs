@@ -11,7 +11,7 @@ internal sealed unsafe class Pointwise : ConvKernel
     public override string? Refusal(in ConvRequest request, in TileSet tiles)
     {
         ConvShape shape = request.Shape;
-        if (shape is not { R: 1, S: 1, Padding: 0 }) return $"{shape.R}x{shape.S} filters, padding {shape.Padding}; it takes 1x1 without padding";
+        if (shape is not { R: 1, S: 1, Padding: 0 }) return $"{shape.R}x{shape.S} filters, padding {shape.Padding} (wanted 1x1 without padding)";
         return request.Pass == ConvPass.WeightGradient && WeightGradientPlan.FillsNoStrip(shape)
             ? $"{shape.C} input channels do not fill a strip of {WeightGradientPlan.StripFloats}"
             : null;

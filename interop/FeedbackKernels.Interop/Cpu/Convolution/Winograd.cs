@@ -17,13 +17,13 @@ internal sealed unsafe class Winograd : ConvKernel
         long pixels = (long)shape.N * shape.P * shape.Q;
         if (request.Exact) return "exact sums are wanted";
         if (shape is not { R: 3, S: 3, Stride: 1, Padding: <= MostPadding })
-            return $"{shape.R}x{shape.S} filters, stride {shape.Stride}, padding {shape.Padding}; it takes 3x3, stride 1, padding up to {MostPadding}";
+            return $"{shape.R}x{shape.S} filters, stride {shape.Stride}, padding {shape.Padding} (wanted 3x3, stride 1, padding up to {MostPadding})";
         if (tiles.Lanes == 1) return "it needs vectors of channels";
-        if (Math.Min(shape.C, shape.K) < FewestChannels) return $"{shape.C} and {shape.K} channels; it takes at least {FewestChannels}";
+        if (Math.Min(shape.C, shape.K) < FewestChannels) return $"{shape.C} and {shape.K} channels (wanted at least {FewestChannels})";
         if (shape.C % tiles.Lanes != 0 || shape.K % tiles.Lanes != 0)
             return $"{shape.C} and {shape.K} channels are not both multiples of a vector's {tiles.Lanes}";
-        if (Math.Min(shape.P, shape.Q) < SmallestMap) return $"outputs of {shape.P}x{shape.Q}; it takes at least {SmallestMap}x{SmallestMap}";
-        return pixels < FewestPixels ? $"{pixels} output pixels; it takes at least {FewestPixels}" : null;
+        if (Math.Min(shape.P, shape.Q) < SmallestMap) return $"outputs of {shape.P}x{shape.Q} (wanted at least {SmallestMap}x{SmallestMap})";
+        return pixels < FewestPixels ? $"{pixels} output pixels (wanted at least {FewestPixels})" : null;
     }
 
     public override ConvExplanation Explain(in ConvRequest request, string tile)
