@@ -1,7 +1,9 @@
-// Batch norm over [rows][channels], rows = N*P*Q. Sums over rows take two stages in a fixed order: blocks of 32 channels, or
-// 32 pairs of them, by 8 strips of a chunk of rows; then blocks of 8 channels by 64 strips of the chunks, in double precision.
-// Chunks are thousands and channels few: with fewer strips a few blocks would walk them at the latency of a load each.
-#include "numbers.cuh"
+// Batch norm over [rows][channels], rows = N*P*Q. Sums over rows are taken in two stages, both in a fixed order. In the first, a
+// block takes 32 channels (or 32 pairs of channels) and one chunk of rows, and each of its 8 strips of threads takes every 8th
+// row. In the second, a block takes 8 channels and all chunks, and each of its 64 strips takes every 64th chunk, in double
+// precision. There may be thousands of chunks and few channels: with fewer strips the second stage would wait for one load
+// after the other.
+#include "statistics.cuh"
 
 constexpr int ChannelLanes = 32, Strips = 8, ColumnThreads = ChannelLanes * Strips, ElementThreads = 256;
 constexpr int FinishLanes = 8, FinishStrips = 64, FinishThreads = FinishLanes * FinishStrips;
@@ -36,7 +38,7 @@ struct StatisticsFinishArguments
     int channels, chunks, rowsPerChunk;
     float momentum;
     const float* partials;   // [chunks][2][channels]: mean, sum of squared deviations
-    const int* counts;       // [chunks]: rows of each; or null, where a chunk has rowsPerChunk and the last one what is left
+    const int* counts;       // [chunks]: rows of each chunk; or null: rowsPerChunk rows each, and the rest in the last one
     float* mean;             // [channels]
     float* variance;         // [channels]
     float* runningMean;      // [channels] or null
@@ -98,7 +100,7 @@ struct BackwardApplyArguments
 
 namespace {
 
-// A thread's place in a block of so many lanes, each with Width neighbouring channels, by strips.
+// A thread's place in a block of LaneCount lanes by some strips; a lane has Width neighbouring channels.
 template <int LaneCount, int Width = 1>
 struct Column
 {
@@ -119,13 +121,13 @@ struct ChunkRows
     }
 };
 
-// Two sums of every channel of a block, strip by strip.
+// Two sums for every channel of a block, one pair for each strip.
 template <class Sum, int StripCount, int Channels>
 struct StripSums
 {
     Sum first[StripCount][Channels], second[StripCount][Channels];
 
-    // Adds the upper half of the strips to the lower one until one is left; the threads of strip 0 then have the sums.
+    // Adds the upper half of the strips to the lower half until one strip is left; the threads of strip 0 then have the sums.
     __device__ __forceinline__ void add(int strip, int channel, Sum& one, Sum& other)
     {
         first[strip][channel] = one;
@@ -145,10 +147,10 @@ template <int Width = 1>
 using ColumnShared = StripSums<float, Strips, ChannelLanes * Width>;
 using FinishShared = StripSums<double, FinishStrips, FinishLanes>;
 
-// Rows of a chunk that a strip visits: strip, strip + Strips, ...
+// How many rows of a chunk a strip visits: strip, strip + Strips, ...
 __device__ __forceinline__ int rows_of_strip(int chunkRows, int strip)
 {
-    return strip < chunkRows ? (chunkRows - strip + Strips - 1) / Strips : 0;
+    return strip < chunkRows ? divide_up(chunkRows - strip, Strips) : 0;
 }
 
 __device__ __forceinline__ float masked_error(float dy, float x, float y, float scale, float bias, bool reluAfter, bool hasY)
@@ -158,7 +160,7 @@ __device__ __forceinline__ float masked_error(float dy, float x, float y, float 
     return output > 0 ? dy : 0;
 }
 
-// Mean and sum of squared deviations of each channel over a chunk, by Welford's recurrence on the distance from the chunk's
+// Mean and sum of squared deviations of each channel over a chunk, by Welford's recurrence on the difference from the chunk's
 // first row, so that a mean far from zero costs no accuracy.
 template <class Number>
 __device__ __forceinline__ void batch_norm_statistics(ColumnShared<>& shared, const ColumnSumsArguments<Number>& arguments)
@@ -184,20 +186,13 @@ __device__ __forceinline__ void batch_norm_statistics(ColumnShared<>& shared, co
     shared.second[column.strip][column.lane] = squares;
     __syncthreads();
     if (column.strip != 0 || column.channel >= arguments.channels) return;
-    int merged = rows_of_strip(rows.count, 0);
+    Moments chunk = {rows_of_strip(rows.count, 0), mean, squares};
     for (int strip = 1; strip < Strips; strip++)
-    {
-        const int more = rows_of_strip(rows.count, strip);
-        if (more == 0) break;
-        const float difference = shared.first[strip][column.lane] - mean, share = static_cast<float>(more) / (merged + more);
-        mean = fmaf(difference, share, mean);
-        squares += shared.second[strip][column.lane] + difference * difference * share * merged;
-        merged += more;
-    }
+        chunk.merge(rows_of_strip(rows.count, strip), shared.first[strip][column.lane], shared.second[strip][column.lane]);
 
     float* partial = arguments.partials + static_cast<long long>(blockIdx.y) * 2 * arguments.channels;
-    partial[column.channel] = origin + mean;
-    partial[arguments.channels + column.channel] = squares;
+    partial[column.channel] = origin + chunk.mean;
+    partial[arguments.channels + column.channel] = chunk.squares;
 }
 
 // Sum over a chunk of rows of each channel.
@@ -219,7 +214,7 @@ __device__ __forceinline__ void column_sums(ColumnShared<>& shared, const Column
     arguments.partials[static_cast<long long>(blockIdx.y) * 2 * arguments.channels + column.channel] = sum;
 }
 
-// With dz = dy, masked where the ReLU after was off: sums of dz and of dz * (x - mean) over a chunk.
+// Sums of dz and of dz * (x - mean) over a chunk, where dz is dy, or 0 where the ReLU after the batch norm gave 0.
 template <int Width, class Number>
 __device__ __forceinline__ void batch_norm_backward_sums(ColumnShared<Width>& shared, const BackwardSumsArguments<Number>& arguments)
 {
@@ -231,7 +226,7 @@ __device__ __forceinline__ void batch_norm_backward_sums(ColumnShared<Width>& sh
     {
         const Lanes<Width> mean = load_lanes<Width>(arguments.mean + k), scale = load_lanes<Width>(arguments.scale + k);
         const Lanes<Width> bias = load_lanes<Width>(arguments.bias + k);
-        // Read in either case: a load under a condition would keep the next rows' loads from running ahead.
+        // Read whether it is needed or not: a load under a condition would keep the loads of the next rows from being issued early.
         const Number* output = arguments.y ? arguments.y : arguments.x;
 #pragma unroll 4
         for (int row = column.strip; row < rows.count; row += Strips)
@@ -252,7 +247,7 @@ __device__ __forceinline__ void batch_norm_backward_sums(ColumnShared<Width>& sh
 #pragma unroll
     for (int l = 0; l < Width; l++)
     {
-        // Side by side in memory, not a lane's next to each other: neighbouring lanes meet neighbouring banks.
+        // First channels of all lanes, then second ones: neighbouring lanes use neighbouring banks.
         shared.add(column.strip, l * ChannelLanes + column.lane, sum.at[l], slope.at[l]);
         if (column.strip != 0 || k >= channels) continue;
         partial[k + l] = sum.at[l];
@@ -260,7 +255,7 @@ __device__ __forceinline__ void batch_norm_backward_sums(ColumnShared<Width>& sh
     }
 }
 
-// y = activation(x * scale + bias + residual). A block takes a run of rows, so that indices inside it fit 32 bits.
+// y = activation(x * scale + bias + residual). A block takes some rows, so that indices within it fit 32 bits.
 template <int Width, class Number>
 __device__ __forceinline__ void channel_affine(const ChannelAffineArguments<Number>& arguments)
 {
@@ -280,7 +275,7 @@ __device__ __forceinline__ void channel_affine(const ChannelAffineArguments<Numb
     }
 }
 
-// dx = scale * (dz - meanError - (x - mean) * errorSlope), masked where the ReLU before was off; dResidual = dz.
+// dx = scale * (dz - meanError - (x - mean) * errorSlope), or 0 where the ReLU before the batch norm gave 0; dResidual = dz.
 template <int Width, class Number>
 __device__ __forceinline__ void backward_apply(const BackwardApplyArguments<Number>& arguments)
 {
@@ -313,13 +308,13 @@ __device__ __forceinline__ void backward_apply(const BackwardApplyArguments<Numb
 
 }  // namespace
 
-// Merges the chunks' statistics; moves the running ones.
+// Merges the statistics of the chunks and updates the running statistics.
 KERNEL(FinishThreads, batch_norm_finish, StatisticsFinishArguments)
 {
     SHARED(FinishShared, shared);
     const Column<FinishLanes> column;
     const int channels = arguments.channels, k = column.channel;
-    // Sums of deviations from the first chunk's mean, which is near every other's.
+    // Deviations are taken from the mean of the first chunk, which is close to that of the others.
     double first = 0, second = 0, origin = 0;
     if (k < channels)
     {
@@ -349,7 +344,7 @@ KERNEL(FinishThreads, batch_norm_finish, StatisticsFinishArguments)
         arguments.runningMean[k] = static_cast<float>((1 - momentum) * arguments.runningMean[k] + momentum * mean);
     if (arguments.runningVariance)
     {
-        // One row has no unbiased variance; its biased one, 0, is the best there is.
+        // One row has no unbiased variance: the biased one, 0, is stored.
         const double unbiased = arguments.rows > 1 ? squares / (rows - 1) : variance;
         arguments.runningVariance[k] = static_cast<float>((1 - momentum) * arguments.runningVariance[k] + momentum * unbiased);
     }
@@ -410,7 +405,7 @@ KERNEL(FinishThreads, batch_norm_backward_finish, BackwardFinishArguments)
     arguments.errorSlope[k] = static_cast<float>(slope * inverse * inverse / rows);
 }
 
-// Names end in what activations and errors are stored in, and in the numbers that a load takes.
+// Names end in the type of activations and errors, and in the number of elements that a load takes.
 KERNEL(ColumnThreads, batch_norm_statistics_fp32, ColumnSumsArguments<float>)
 {
     SHARED(ColumnShared<>, shared);

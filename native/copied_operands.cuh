@@ -1,11 +1,11 @@
-// Operands of a pipeline (pipeline.cuh), gathered from tensors of bf16 by copies of 8 channels. They are those of gather.cuh,
-// with addresses that move by additions: a step of the main loop has no division, and no row is looked up twice.
+// The operands of a pipeline (pipeline.cuh). They are the operands of gather.cuh, copied from bf16 tensors 8 channels at a time.
+// The address of every copy is computed once, before the main loop, and then only moved by additions: the loop has no division.
 #pragma once
 
 #include "gather.cuh"
 #include "pipeline.cuh"
 
-// The taps of a row or column that lie inside, a bit each.
+// A bit for each tap of a row or column that lies inside the image.
 __device__ __forceinline__ unsigned taps_inside(int origin, int direction, int taps, int size)
 {
     int first = direction > 0 ? -origin : origin - size + 1, end = direction > 0 ? size - origin : origin + 1;
@@ -14,7 +14,7 @@ __device__ __forceinline__ unsigned taps_inside(int origin, int direction, int t
     return first < end ? (1u << end) - (1u << first) : 0;
 }
 
-// A place in the reduction (tap and channel) that moves PipelineDepth at a time, and how far it lies in memory from the first.
+// A position in the reduction (tap and channel) that advances by PipelineDepth, and its distance in memory from the first one.
 class TapWalk
 {
 public:
@@ -33,7 +33,7 @@ public:
     {
         channel += PipelineDepth;
         distance += PipelineDepth * channelMove;
-        // Once, but for fewer than PipelineDepth channels.
+        // More than once only where there are fewer channels than PipelineDepth.
         while (channel >= gather.channels)
         {
             channel -= gather.channels;
@@ -47,7 +47,8 @@ public:
 
     __device__ __forceinline__ bool inside() const { return row < gather.tapRows; }
 
-    // The tap's row and column as bits, 16 for each. The host leaves room for the rows that the last step has too many.
+    // The row and column of the tap as bits, 16 for each. In the last step the row may be beyond the filter; the host accepts only
+    // filters for which it still fits in 16 bits.
     __device__ __forceinline__ unsigned bits() const { return 1u << row | 0x10000u << column; }
 
     int distance;
@@ -58,7 +59,7 @@ private:
     int row, column, channel;
 };
 
-// Left operand of a gather: rows are output pixels, pieces run along the channels of a tap.
+// Left operand of a gather: rows are output pixels, a piece is 8 channels of a tap.
 template <int Lines>
 class CopiedPixels
 {
@@ -99,7 +100,7 @@ private:
     unsigned taps[Lines / 32];
 };
 
-// Right operand of a gather: weights [tap][channel][columns], pieces run along the columns.
+// Right operand of a gather: weights [tap][channel][columns], a piece is 8 columns.
 template <int Lines>
 class CopiedWeightRows
 {
@@ -130,7 +131,7 @@ private:
     const int columns, left;
 };
 
-// The same operand from weights [tap][columns][channel], the forward weights read transposed: pieces run along the channels.
+// The same operand from weights [tap][columns][channel], which are forward weights read transposed: a piece is 8 channels.
 template <int Lines>
 class CopiedWeightColumns
 {
@@ -162,8 +163,8 @@ private:
     const int channels, left;
 };
 
-// Left operand of a weight gradient: rows are the inputs (tap, c) of a filter, pieces run along the channels, the reduction
-// over output pixels. A thread has one pixel a step, and a tap for each of its pieces.
+// Left operand of a weight gradient: rows are the inputs (tap, c) of a filter, a piece is 8 channels, and the reduction runs over
+// output pixels. In a step a thread copies from one pixel, and each of its pieces has a tap of its own.
 template <int Lines>
 class CopiedPatches
 {
@@ -188,7 +189,7 @@ public:
         {
             TapCursor tap;
             tap.start(gather, firstRow + Operand::copied_line() + 32 * i);
-            // A row beyond the last input gets a tap that lies outside every image.
+            // Rows after the last input get a tap so far outside that it misses every image.
             tapRow[i] = tap.inside(gather) ? tap.row : 1 << 30;
             tapColumn[i] = tap.column;
             distance[i] = (tap.row * shape.W + tap.column) * shape.C + tap.channel;
@@ -240,12 +241,12 @@ private:
     const ConvShape& shape;
     int left, row, column, rowMove, columnMove;
     const bf16* place;
-    // How far a step moves, and a new row and a new image beyond it: the host sees to it that they fit.
+    // Distances: of a step, and what is added at the end of a row and of an image. The host checks that they fit in 32 bits.
     int move, rowCarry, imageCarry;
     int tapRow[Lines / 32], tapColumn[Lines / 32], distance[Lines / 32];
 };
 
-// Right operand of a weight gradient: the errors [pixel][K], pieces run along K.
+// Right operand of a weight gradient: the errors [pixel][K], a piece is 8 columns.
 template <int Lines>
 class CopiedErrors
 {

@@ -1,10 +1,10 @@
-// What the kernels need of the language: CUDA C under nvcc, under clang without a CUDA toolkit, and on the host, where the
-// emulated driver (tests/emulated-driver) includes its own definitions of the same names before this file.
+// The part of CUDA C that the kernels use, for nvcc and for clang without a CUDA toolkit. On the host the emulated driver
+// (tests/emulated-driver) defines the same names before this file is included.
 #pragma once
 
 #if defined(FEEDBACK_EMULATED_DEVICE)
-// Everything is defined.
-// nvcc may have clang as its host compiler, which then defines __clang__ too.
+// The emulated driver has defined everything.
+// nvcc with clang as its host compiler defines __clang__ as well.
 #elif defined(__clang__) && !defined(__NVCC__)
 
 #define __global__ __attribute__((global))
@@ -54,18 +54,18 @@ __device__ __forceinline__ float exp2_approximate(float a)
 
 #if !defined(FEEDBACK_EMULATED_DEVICE)
 
-// A kernel takes one struct by value, so that its host side is one struct of the same layout.
+// A kernel takes one struct by value; the host has a struct of the same layout.
 #define KERNEL(threads, name, Arguments) extern "C" __global__ void __launch_bounds__(threads) name(const Arguments arguments)
 
-// Memory that the threads of a block share; its contents are undefined until written. A kernel may declare up to 48 KiB.
+// Shared memory, up to 48 KiB, undefined until written.
 #define SHARED(Type, name) __shared__ Type name
 
-// The same from the bytes that the launch gives, sizeof(Type) of them, on a multiple of 1024: may be more than 48 KiB.
+// Dynamic shared memory: the launch gives sizeof(Type) bytes, also more than 48 KiB. Aligned to 1024 bytes.
 #define DYNAMIC_SHARED(Type, name)                                                  \
     extern __shared__ __attribute__((aligned(1024))) unsigned char dynamic_shared[]; \
     Type& name = *reinterpret_cast<Type*>(dynamic_shared)
 
-// As many bytes of it as only the arguments say, the launch's own count; the same alignment.
+// The same where the size depends on the arguments; `bytes` has to be what the launch gives.
 #define DYNAMIC_SHARED_BYTES(name, bytes)                                           \
     extern __shared__ __attribute__((aligned(1024))) unsigned char dynamic_shared[]; \
     unsigned char* const name = (static_cast<void>(bytes), dynamic_shared)
@@ -83,7 +83,7 @@ __device__ __forceinline__ To bits_as(From from)
     return to;
 }
 
-// Two numbers rounded to bf16 (to the nearest, ties to even; a NaN stays one), the first in the lower half.
+// Rounds two numbers to bf16 (to nearest, ties to even; NaN stays NaN) and packs them, the first into the lower half.
 __device__ __forceinline__ unsigned pack_bf16(float first, float second)
 {
     unsigned packed;
@@ -93,7 +93,7 @@ __device__ __forceinline__ unsigned pack_bf16(float first, float second)
 
 #endif
 
-// The upper half of a binary32: 8 bits of significand. Only moved: arithmetic is in float.
+// The upper half of a binary32. Arithmetic is in float.
 struct bf16
 {
     unsigned short bits;
@@ -102,7 +102,7 @@ struct bf16
 __device__ __forceinline__ float to_float(float value) { return value; }
 __device__ __forceinline__ float to_float(bf16 value) { return bits_as<float>(static_cast<unsigned>(value.bits) << 16); }
 
-// Two numbers side by side in a word, the first in the lower half; pack_bf16 puts them there.
+// The two bf16 of a word that pack_bf16 made.
 __device__ __forceinline__ float lower_of(unsigned pair) { return bits_as<float>(pair << 16); }
 __device__ __forceinline__ float upper_of(unsigned pair) { return bits_as<float>(pair & 0xFFFF0000u); }
 
@@ -113,8 +113,8 @@ __device__ __forceinline__ Number rounded_to(float value)
     else return {static_cast<unsigned short>(pack_bf16(value, 0))};
 }
 
-// Several elements that lie side by side, moved by one instruction: their address is a multiple of their size, which the
-// emulation checks.
+// Contiguous elements that one instruction loads or stores. Their address has to be a multiple of their size; the emulated driver
+// checks that.
 template <class Element, int Count>
 struct alignas(sizeof(Element) * Count) Vector
 {
@@ -139,12 +139,12 @@ __device__ __forceinline__ void store_vector(Element* address, const Vector<Elem
     *reinterpret_cast<Vector<Element, Count>*>(address) = value;
 }
 
-// How many numbers make 16 bytes, the most that one instruction moves.
+// Elements in 16 bytes, the most that one instruction loads or stores.
 template <class Number>
 constexpr int WideOf = 16 / static_cast<int>(sizeof(Number));
 
-// Numbers in registers, as float whatever memory holds. Width is 1 unless the host has seen that channels and addresses allow
-// 16 bytes at a time, and then WideOf, or 2 where a thread holds pairs.
+// Elements in registers, as float whatever their type in memory. Width is 1, or WideOf where the host has checked that channels and
+// addresses allow 16 bytes at a time, or 2 where a thread has pairs.
 template <int Width>
 struct Lanes
 {

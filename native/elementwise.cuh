@@ -1,12 +1,11 @@
-// One pass over arrays of one length: a thread takes several numbers at a time where the addresses allow it, the rest singly,
-// and strides over the grid.
+// A grid-stride loop over arrays of one length, 16 bytes at a time where the addresses allow it.
 #pragma once
 
 #include "numbers.cuh"
 
 constexpr int ElementThreads = 256;
 
-// Calls body.run<Width>(i) for i = 0, Width, ... and body.run<1>(i) for what is left; all of it singly where wide is false.
+// Calls body.run<Width>(i) for i = 0, Width, ... and body.run<1>(i) for the remaining elements; without `wide` only the latter.
 template <int Width, class Body>
 __device__ __forceinline__ void for_each_run(long long length, bool wide, const Body& body)
 {

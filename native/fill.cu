@@ -1,4 +1,4 @@
-// values = a constant, the normal numbers of a random stream, or those of another array in another type.
+// values = a constant, or the normal numbers of a random stream.
 #include "elementwise.cuh"
 #include "random.cuh"
 
@@ -19,15 +19,6 @@ struct FillGaussianArguments
     float* values;
 };
 
-template <class From, class To>
-struct ConvertArguments
-{
-    long long length;
-    int wide;
-    const From* source;
-    To* result;
-};
-
 namespace {
 
 template <class Number>
@@ -45,23 +36,6 @@ struct Constant
     }
 };
 
-template <class From, class To>
-struct Conversion
-{
-    const ConvertArguments<From, To>& arguments;
-
-    template <int Width>
-    __device__ __forceinline__ void run(long long i) const
-    {
-        store_lanes<Width>(arguments.result + i, load_lanes<Width>(arguments.source + i));
-    }
-};
-
-using FloatArguments = ConvertArguments<float, float>;
-using RoundArguments = ConvertArguments<float, bf16>;
-using WidenArguments = ConvertArguments<bf16, float>;
-using Bf16Arguments = ConvertArguments<bf16, bf16>;
-
 }  // namespace
 
 KERNEL(ElementThreads, fill_fp32, FillArguments<float>)
@@ -74,27 +48,7 @@ KERNEL(ElementThreads, fill_bf16, FillArguments<bf16>)
     for_each_run<WideOf<bf16>>(arguments.length, arguments.wide, Constant<bf16>{arguments});
 }
 
-KERNEL(ElementThreads, convert_fp32_to_fp32, FloatArguments)
-{
-    for_each_run<WideOf<bf16>>(arguments.length, arguments.wide, Conversion<float, float>{arguments});
-}
-
-KERNEL(ElementThreads, convert_fp32_to_bf16, RoundArguments)
-{
-    for_each_run<WideOf<bf16>>(arguments.length, arguments.wide, Conversion<float, bf16>{arguments});
-}
-
-KERNEL(ElementThreads, convert_bf16_to_fp32, WidenArguments)
-{
-    for_each_run<WideOf<bf16>>(arguments.length, arguments.wide, Conversion<bf16, float>{arguments});
-}
-
-KERNEL(ElementThreads, convert_bf16_to_bf16, Bf16Arguments)
-{
-    for_each_run<WideOf<bf16>>(arguments.length, arguments.wide, Conversion<bf16, bf16>{arguments});
-}
-
-// A thread makes the four numbers of a random block.
+// A thread computes the four numbers of a random block.
 KERNEL(ElementThreads, fill_gaussian, FillGaussianArguments)
 {
     const long long block = static_cast<long long>(blockIdx.x) * ElementThreads + threadIdx.x;

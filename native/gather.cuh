@@ -1,5 +1,6 @@
-// Forward and feedback convolution as one operation: an output pixel gathers the input pixels under its taps. They differ
-// in how far an output step moves the taps, in the direction of the taps, and in which taps of the filter take part.
+// A forward convolution and one residue class of a feedback convolution are the same operation, a gather: each output pixel sums
+// over the input pixels under its taps. Gather describes both. The classes below load the operands of the tile products of
+// product_tile.cuh: pixels, weights and errors from global memory, or mirror noise that is made in registers.
 #pragma once
 
 #include "random.cuh"
@@ -7,11 +8,11 @@
 
 struct Gather
 {
-    int images, outputRows, outputColumns;             // of the pixels that are computed
-    int inputRows, inputColumns, channels;             // of what is gathered
+    int images, outputRows, outputColumns;             // the pixels that are computed
+    int inputRows, inputColumns, channels;             // the tensor that is gathered from
     int step, originRow, originColumn, direction;      // input row = output row * step + originRow + direction * tap row
-    int tapRows, tapColumns;                           // taps that take part
-    int firstTap, tapRowStep, tapColumnStep;           // and which taps of the filter they are
+    int tapRows, tapColumns;                           // the taps of the gather
+    int firstTap, tapRowStep, tapColumnStep;           // where they are in the filter: r*S + s of the first, and the steps
 
     __device__ __forceinline__ int depth() const { return tapRows * tapColumns * channels; }
     __device__ __forceinline__ int pixels() const { return images * outputRows * outputColumns; }
@@ -22,7 +23,7 @@ __device__ __forceinline__ Gather forward_gather(const ConvShape& s)
     return {s.N, s.P, s.Q, s.H, s.W, s.C, s.stride, -s.padding, -s.padding, 1, s.R, s.S, 0, s.S, 1};
 }
 
-// A place in the reduction: tap and channel, channels innermost.
+// A position in the reduction: tap and channel, channels innermost.
 struct TapCursor
 {
     int row, column, channel;
@@ -62,7 +63,7 @@ private:
     }
 };
 
-// A pixel of a row-major run of them over all images.
+// A position in the pixels of all images, in row-major order.
 struct PixelCursor
 {
     int image, row, column;
@@ -95,14 +96,14 @@ private:
     }
 };
 
-// Images in memory.
+// Images in global memory.
 template <class Element>
 struct MemoryImages
 {
     using Number = Element;
 
     const Number* data;
-    long long length;  // numbers in an image
+    long long length;  // elements of an image
 
     struct Image
     {
@@ -118,7 +119,7 @@ struct MemoryImages
     }
 };
 
-// Images of mirror noise, one sample each, made on the way.
+// Images of mirror noise: image n is a sample of noise, made in registers.
 template <class Element>
 struct NoiseImages
 {
@@ -138,39 +139,41 @@ struct NoiseImages
     }
 };
 
-// How the threads of a block share out an operand that is so many runs of Length numbers side by side: each thread takes 16
-// bytes of every Step-th run.
-template <class Number, int Length, int RunsOfIt>
-struct Shares
+// How the threads of a block divide the loads of an operand, which is Rows rows of Length contiguous elements: each thread loads 16
+// bytes of every Step-th row.
+template <class Number, int Length, int Rows>
+struct ThreadLoads
 {
-    static constexpr int Count = WideOf<Number>, Threads = Length / Count, Step = TileThreads / Threads, Each = RunsOfIt / Step;
+    static constexpr int Count = WideOf<Number>, Threads = Length / Count, Step = TileThreads / Threads, Each = Rows / Step;
 
-    __device__ static __forceinline__ int place() { return static_cast<int>(threadIdx.x) % Threads * Count; }
-    __device__ static __forceinline__ int run(int i) { return static_cast<int>(threadIdx.x) / Threads + Step * i; }
+    // The calling thread's first element in a row, and its i-th row.
+    __device__ static __forceinline__ int first() { return static_cast<int>(threadIdx.x) % Threads * Count; }
+    __device__ static __forceinline__ int row(int i) { return static_cast<int>(threadIdx.x) / Threads + Step * i; }
 };
 
-// Left operand of a gather: rows are output pixels, the reduction runs over taps and channels. A thread's numbers are
-// consecutive reduction indices of one row. Where Width is more than 1 it divides the channels, so they lie in one tap.
+// Left operand of a gather: rows are output pixels, the reduction runs over taps and channels. A thread loads consecutive depths
+// of a row. A load takes Width elements; where that is more than one, it divides the number of channels, so that all elements of
+// a load belong to one tap.
 template <int Width, class Images>
 class GatheredPixels
 {
     using Number = typename Images::Number;
-    using Share = Shares<Number, TileDepth, TileRows>;
+    using Loads = ThreadLoads<Number, TileDepth, TileRows>;
 
 public:
     static constexpr Runs Order = Runs::AlongDepth;
 
     __device__ __forceinline__ GatheredPixels(const Images& images, const Gather& gather, int firstPixel) : images(images), gather(gather)
     {
-        cursor.start(gather, Share::place());
+        cursor.start(gather, Loads::first());
 #pragma unroll
-        for (int i = 0; i < Share::Each; i++)
+        for (int i = 0; i < Loads::Each; i++)
         {
-            const int index = firstPixel + Share::run(i);
+            const int index = firstPixel + Loads::row(i);
             PixelCursor pixel;
             pixel.start(index < gather.pixels() ? index : 0, gather.outputRows, gather.outputColumns);
             image[i] = images.open(pixel.image);
-            // A row beyond the last pixel gets an origin that no tap brings back into the image.
+            // Rows after the last pixel get an origin so far outside that every tap misses the image.
             originRow[i] = index < gather.pixels() ? pixel.row * gather.step + gather.originRow : -(1 << 30);
             originColumn[i] = pixel.column * gather.step + gather.originColumn;
         }
@@ -180,13 +183,13 @@ public:
     {
         TapCursor tap = cursor;
 #pragma unroll
-        for (int i = 0; i < Share::Each; i++) values[i] = {};
+        for (int i = 0; i < Loads::Each; i++) values[i] = {};
 #pragma unroll
-        for (int d = 0; d < Share::Count; d += Width)
+        for (int d = 0; d < Loads::Count; d += Width)
         {
             const int rowMove = gather.direction * tap.row, columnMove = gather.direction * tap.column;
 #pragma unroll
-            for (int i = 0; i < Share::Each; i++)
+            for (int i = 0; i < Loads::Each; i++)
             {
                 const int h = originRow[i] + rowMove, w = originColumn[i] + columnMove;
                 if (tap.inside(gather) && static_cast<unsigned>(h) < static_cast<unsigned>(gather.inputRows)
@@ -194,7 +197,7 @@ public:
                     images.template load<Width>(values[i], d, image[i], (h * gather.inputColumns + w) * gather.channels + tap.channel);
             }
 
-            if (Width < Share::Count) tap.advance(gather, Width);
+            if (Width < Loads::Count) tap.advance(gather, Width);
         }
 
         cursor.advance(gather, TileDepth);
@@ -204,44 +207,44 @@ public:
     __device__ __forceinline__ void store(Operand& operand) const
     {
 #pragma unroll
-        for (int i = 0; i < Share::Each; i++) operand.put_depths(Share::run(i), Share::place(), values[i]);
+        for (int i = 0; i < Loads::Each; i++) operand.put_depths(Loads::row(i), Loads::first(), values[i]);
     }
 
 private:
     const Images images;
     const Gather& gather;
     TapCursor cursor;
-    typename Images::Image image[Share::Each];
-    int originRow[Share::Each], originColumn[Share::Each];
-    Staged<Number> values[Share::Each];
+    typename Images::Image image[Loads::Each];
+    int originRow[Loads::Each], originColumn[Loads::Each];
+    Staged<Number> values[Loads::Each];
 };
 
-// Right operand of a gather: weights whose columns lie side by side in memory, [tap][channel][columns]. A thread's numbers are
-// columns of one reduction index.
+// Right operand of a gather: weights [tap][channel][columns], whose columns are contiguous. A thread loads consecutive columns of
+// one depth.
 template <class Number, int Width>
 class WeightRows
 {
-    using Share = Shares<Number, TileColumns, TileDepth>;
+    using Loads = ThreadLoads<Number, TileColumns, TileDepth>;
 
 public:
     static constexpr Runs Order = Runs::AlongLines;
 
     __device__ __forceinline__ WeightRows(const Number* weights, const Gather& gather, int columns, int firstColumn)
-        : weights(weights), gather(gather), columns(columns), column(firstColumn + Share::place())
+        : weights(weights), gather(gather), columns(columns), column(firstColumn + Loads::first())
     {
 #pragma unroll
-        for (int i = 0; i < Share::Each; i++) cursor[i].start(gather, Share::run(i));
+        for (int i = 0; i < Loads::Each; i++) cursor[i].start(gather, Loads::row(i));
     }
 
     __device__ __forceinline__ void fetch()
     {
 #pragma unroll
-        for (int i = 0; i < Share::Each; i++)
+        for (int i = 0; i < Loads::Each; i++)
         {
             const Number* row = weights + (static_cast<long long>(cursor[i].filter_tap(gather)) * gather.channels + cursor[i].channel) * columns;
             values[i] = {};
 #pragma unroll
-            for (int j = 0; j < Share::Count; j += Width)
+            for (int j = 0; j < Loads::Count; j += Width)
             {
                 if (cursor[i].inside(gather) && column + j < columns) values[i].template load<Width>(j, row + column + j);
             }
@@ -254,23 +257,23 @@ public:
     __device__ __forceinline__ void store(Operand& operand) const
     {
 #pragma unroll
-        for (int i = 0; i < Share::Each; i++) operand.put_lines(Share::place(), Share::run(i), values[i]);
+        for (int i = 0; i < Loads::Each; i++) operand.put_lines(Loads::first(), Loads::row(i), values[i]);
     }
 
 private:
     const Number* weights;
     const Gather& gather;
     const int columns, column;
-    TapCursor cursor[Share::Each];
-    Staged<Number> values[Share::Each];
+    TapCursor cursor[Loads::Each];
+    Staged<Number> values[Loads::Each];
 };
 
-// The same operand from weights whose reduction channels lie side by side, [tap][columns][channel]: the forward weights read
-// transposed. A thread's numbers are reduction indices of one column.
+// The same operand from weights [tap][columns][channel], whose channels are contiguous: forward weights, read transposed. A thread
+// loads consecutive depths of one column.
 template <class Number, int Width>
 class WeightColumns
 {
-    using Share = Shares<Number, TileDepth, TileColumns>;
+    using Loads = ThreadLoads<Number, TileDepth, TileColumns>;
 
 public:
     static constexpr Runs Order = Runs::AlongDepth;
@@ -278,27 +281,27 @@ public:
     __device__ __forceinline__ WeightColumns(const Number* weights, const Gather& gather, int columns, int firstColumn)
         : weights(weights), gather(gather), columns(columns), firstColumn(firstColumn)
     {
-        cursor.start(gather, Share::place());
+        cursor.start(gather, Loads::first());
     }
 
     __device__ __forceinline__ void fetch()
     {
         TapCursor tap = cursor;
 #pragma unroll
-        for (int i = 0; i < Share::Each; i++) values[i] = {};
+        for (int i = 0; i < Loads::Each; i++) values[i] = {};
 #pragma unroll
-        for (int d = 0; d < Share::Count; d += Width)
+        for (int d = 0; d < Loads::Count; d += Width)
         {
             const Number* filter = weights + static_cast<long long>(tap.filter_tap(gather)) * columns * gather.channels + tap.channel;
 #pragma unroll
-            for (int i = 0; i < Share::Each; i++)
+            for (int i = 0; i < Loads::Each; i++)
             {
-                const int column = firstColumn + Share::run(i);
+                const int column = firstColumn + Loads::row(i);
                 if (tap.inside(gather) && column < columns)
                     values[i].template load<Width>(d, filter + static_cast<long long>(column) * gather.channels);
             }
 
-            if (Width < Share::Count) tap.advance(gather, Width);
+            if (Width < Loads::Count) tap.advance(gather, Width);
         }
 
         cursor.advance(gather, TileDepth);
@@ -308,7 +311,7 @@ public:
     __device__ __forceinline__ void store(Operand& operand) const
     {
 #pragma unroll
-        for (int i = 0; i < Share::Each; i++) operand.put_depths(Share::run(i), Share::place(), values[i]);
+        for (int i = 0; i < Loads::Each; i++) operand.put_depths(Loads::row(i), Loads::first(), values[i]);
     }
 
 private:
@@ -316,30 +319,30 @@ private:
     const Gather& gather;
     const int columns, firstColumn;
     TapCursor cursor;
-    Staged<Number> values[Share::Each];
+    Staged<Number> values[Loads::Each];
 };
 
-// Left operand of a weight gradient: rows are the inputs (tap, c) of a filter, the reduction runs over output pixels. A
-// thread's numbers are consecutive rows of one pixel.
+// Left operand of a weight gradient: rows are the inputs (tap, c) of a filter, the reduction runs over output pixels. A thread
+// loads consecutive rows of one pixel.
 template <int Width, class Images>
 class InputPatches
 {
     using Number = typename Images::Number;
-    using Share = Shares<Number, TileRows, TileDepth>;
+    using Loads = ThreadLoads<Number, TileRows, TileDepth>;
 
 public:
     static constexpr Runs Order = Runs::AlongLines;
 
     __device__ __forceinline__ InputPatches(const Images& images, const ConvShape& shape, int firstRow, int firstPixel, int endPixel)
-        : images(images), shape(shape), pixelIndex(firstPixel + Share::run(0)), endPixel(endPixel)
+        : images(images), shape(shape), pixelIndex(firstPixel + Loads::row(0)), endPixel(endPixel)
     {
         const Gather gather = forward_gather(shape);
         TapCursor tap;
-        tap.start(gather, firstRow + Share::place());
+        tap.start(gather, firstRow + Loads::first());
 #pragma unroll
-        for (int j = 0; j < Share::Count / Width; j++)
+        for (int j = 0; j < Loads::Count / Width; j++)
         {
-            // A row beyond the last input gets a tap that lies outside every image.
+            // Rows after the last input get a tap so far outside that it misses every image.
             tapRow[j] = tap.inside(gather) ? tap.row - shape.padding : -(1 << 30);
             tapColumn[j] = tap.column - shape.padding;
             channel[j] = tap.channel;
@@ -352,21 +355,21 @@ public:
     __device__ __forceinline__ void fetch()
     {
 #pragma unroll
-        for (int i = 0; i < Share::Each; i++)
+        for (int i = 0; i < Loads::Each; i++)
         {
             const bool inside = pixelIndex < endPixel;
             typename Images::Image image = images.open(inside ? pixel.image : 0);
             values[i] = {};
 #pragma unroll
-            for (int j = 0; j < Share::Count; j += Width)
+            for (int j = 0; j < Loads::Count; j += Width)
             {
                 const int h = pixel.row * shape.stride + tapRow[j / Width], w = pixel.column * shape.stride + tapColumn[j / Width];
                 if (inside && static_cast<unsigned>(h) < static_cast<unsigned>(shape.H) && static_cast<unsigned>(w) < static_cast<unsigned>(shape.W))
                     images.template load<Width>(values[i], j, image, (h * shape.W + w) * shape.C + channel[j / Width]);
             }
 
-            pixelIndex += Share::Step;
-            pixel.advance(Share::Step, shape.P, shape.Q);
+            pixelIndex += Loads::Step;
+            pixel.advance(Loads::Step, shape.P, shape.Q);
         }
     }
 
@@ -374,7 +377,7 @@ public:
     __device__ __forceinline__ void store(Operand& operand) const
     {
 #pragma unroll
-        for (int i = 0; i < Share::Each; i++) operand.put_lines(Share::place(), Share::run(i), values[i]);
+        for (int i = 0; i < Loads::Each; i++) operand.put_lines(Loads::first(), Loads::row(i), values[i]);
     }
 
 private:
@@ -382,33 +385,33 @@ private:
     const ConvShape& shape;
     PixelCursor pixel;
     int pixelIndex, endPixel;
-    int tapRow[Share::Count / Width], tapColumn[Share::Count / Width], channel[Share::Count / Width];
-    Staged<Number> values[Share::Each];
+    int tapRow[Loads::Count / Width], tapColumn[Loads::Count / Width], channel[Loads::Count / Width];
+    Staged<Number> values[Loads::Each];
 };
 
-// Right operand of a weight gradient: the errors [pixel][K]. A thread's numbers are columns of one pixel.
+// Right operand of a weight gradient: the errors [pixel][K]. A thread loads consecutive columns of one pixel.
 template <class Number, int Width>
 class PixelErrors
 {
-    using Share = Shares<Number, TileColumns, TileDepth>;
+    using Loads = ThreadLoads<Number, TileColumns, TileDepth>;
 
 public:
     static constexpr Runs Order = Runs::AlongLines;
 
     __device__ __forceinline__ PixelErrors(const Number* dy, int columns, int firstColumn, int firstPixel, int endPixel)
-        : dy(dy), columns(columns), column(firstColumn + Share::place()), pixel(firstPixel), endPixel(endPixel)
+        : dy(dy), columns(columns), column(firstColumn + Loads::first()), pixel(firstPixel), endPixel(endPixel)
     {
     }
 
     __device__ __forceinline__ void fetch()
     {
 #pragma unroll
-        for (int i = 0; i < Share::Each; i++)
+        for (int i = 0; i < Loads::Each; i++)
         {
-            const int row = pixel + Share::run(i);
+            const int row = pixel + Loads::row(i);
             values[i] = {};
 #pragma unroll
-            for (int j = 0; j < Share::Count; j += Width)
+            for (int j = 0; j < Loads::Count; j += Width)
             {
                 if (row < endPixel && column + j < columns) values[i].template load<Width>(j, dy + static_cast<long long>(row) * columns + column + j);
             }
@@ -421,7 +424,7 @@ public:
     __device__ __forceinline__ void store(Operand& operand) const
     {
 #pragma unroll
-        for (int i = 0; i < Share::Each; i++) operand.put_lines(Share::place(), Share::run(i), values[i]);
+        for (int i = 0; i < Loads::Each; i++) operand.put_lines(Loads::first(), Loads::row(i), values[i]);
     }
 
 private:
@@ -429,5 +432,5 @@ private:
     const int columns, column;
     int pixel;
     const int endPixel;
-    Staged<Number> values[Share::Each];
+    Staged<Number> values[Loads::Each];
 };

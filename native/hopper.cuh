@@ -1,25 +1,24 @@
-// What Hopper (sm_90a) has beyond Ampere: barriers in shared memory that count bytes, the TMA, which copies boxes of a tensor
-// there by itself, and wgmma, by which 128 threads multiply tiles that lie there. Here as functions; the emulated driver
-// (tests/emulated-driver/hopper.h) has the same ones for the host.
+// Instructions of Hopper (sm_90a): mbarrier, which counts arrivals and bytes in shared memory; the TMA, which copies boxes of a
+// tensor to shared memory; and wgmma, by which 128 threads multiply tiles in shared memory. The emulated driver has its own
+// versions (tests/emulated-driver/hopper.h).
 #pragma once
 
 #include "instructions.cuh"
 #include "shapes.cuh"
 
-// A CUtensorMap: a tensor in global memory and the box that one copy takes of it. The host fills it in.
+// A CUtensorMap, which the host encodes: it describes a tensor in global memory and the box that one copy takes.
 struct alignas(64) TensorMap
 {
     unsigned long long opaque[16];
 };
 
-// Counts arrivals and, where they announce some, bytes; when both are complete its phase ends and the next begins.
+// An mbarrier. Its phase ends when all expected arrivals, and all bytes that arrivals have announced, have come.
 using SharedBarrier = unsigned long long;
 
 #if !defined(FEEDBACK_EMULATED_DEVICE)
 
-// A kernel of at most so many threads a block, of which so many blocks share a multiprocessor. The TMA reads its maps from
-// where the arguments lie, never from a copy on the stack: `maps` is the address of the arguments themselves, which begin
-// with the maps.
+// A kernel with `threads` threads in a block, of which at least `blocks` blocks fit on a multiprocessor. The arguments begin with
+// the tensor maps. `maps` is their address in the parameter space: the TMA must not read them from a copy on the stack.
 #define HOPPER_KERNEL(threads, blocks, name, Arguments)                                                                    \
     __device__ __forceinline__ void name##_body(const Arguments& arguments, const TensorMap* maps);                        \
     extern "C" __global__ void HOPPER_BOUNDS(threads, blocks) name(const Arguments arguments)                              \
@@ -41,7 +40,7 @@ __device__ __forceinline__ void barrier_init(SharedBarrier* barrier, int arrival
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" :: "r"(shared_address(barrier)), "r"(arrivals) : "memory");
 }
 
-// Makes the barriers that this thread has set up known to the TMA; the block's other threads take a __syncthreads.
+// Makes barriers that this thread has initialised visible to the TMA. The other threads of the block need a __syncthreads.
 __device__ __forceinline__ void fence_barrier_init()
 {
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
@@ -53,13 +52,13 @@ __device__ __forceinline__ void barrier_arrive(SharedBarrier* barrier)
     asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" :: "r"(shared_address(barrier)) : "memory");
 }
 
-// Arrives, and lets the phase wait for so many bytes of the TMA.
+// Arrives, and adds to the bytes of the TMA that the phase waits for.
 __device__ __forceinline__ void barrier_arrive_expect_tx(SharedBarrier* barrier, int bytes)
 {
     asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" :: "r"(shared_address(barrier)), "r"(bytes) : "memory");
 }
 
-// Waits until the phase of that parity has ended: the first phase has parity 0, and the one before it counts as ended.
+// Waits until the phase of this parity has ended. The first phase has parity 0; the one before it counts as ended.
 __device__ __forceinline__ void barrier_wait(SharedBarrier* barrier, unsigned parity)
 {
     unsigned ended;
@@ -70,7 +69,7 @@ __device__ __forceinline__ void barrier_wait(SharedBarrier* barrier, unsigned pa
     } while (!ended);
 }
 
-// A barrier of the first `Threads` threads of a block, whatever the others do.
+// A barrier for `Threads` threads of a block; the other threads take no part.
 template <int Threads>
 __device__ __forceinline__ void named_barrier_sync()
 {
@@ -82,8 +81,8 @@ __device__ __forceinline__ void tensor_map_prefetch(const TensorMap* map)
     asm volatile("prefetch.tensormap [%0];" :: "l"(map) : "memory");
 }
 
-// Copies a box that begins at these indices, innermost first, and counts its bytes at the barrier. Elements outside the
-// tensor come as zeros, and count.
+// Starts a copy of the box that begins at these indices, innermost first. Its bytes count at the barrier. Elements outside the
+// tensor are filled with zeros, and count as well.
 __device__ __forceinline__ void tma_load_box(void* shared, const TensorMap* map, SharedBarrier* barrier, int i0, int i1, int i2)
 {
     asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];"
@@ -96,17 +95,17 @@ __device__ __forceinline__ void tma_load_box(void* shared, const TensorMap* map,
                  :: "r"(shared_address(shared)), "l"(map), "r"(shared_address(barrier)), "r"(i0), "r"(i1), "r"(i2), "r"(i3) : "memory");
 }
 
-// Before the first product: what the threads have done to their sums is done.
+// Needed before the first wgmma on registers that the threads have written.
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 
 __device__ __forceinline__ void wgmma_commit_group() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 
-// Waits until all but the last so many commits are computed. The sums may be used when none is left.
+// Waits until at most `Left` committed groups have not ended. The sums may be read after a wait with Left = 0.
 template <int Left, int Count>
 __device__ __forceinline__ void wgmma_wait_group(float (&sums)[Count])
 {
     asm volatile("wgmma.wait_group.sync.aligned %0;" :: "n"(Left) : "memory");
-    // Neither read nor written before the wait, which the compiler does not know to have anything to do with them.
+    // The compiler does not know that the wait concerns the sums: this keeps it from moving their uses before the wait.
 #pragma unroll
     for (int i = 0; i < Count; i++) asm volatile("" : "+f"(sums[i]) :: "memory");
 }
@@ -125,14 +124,14 @@ __device__ __forceinline__ void wgmma_wait_group(float (&sums)[Count])
     "+f"(sums[i + 6]), "+f"(sums[i + 7])
 #define SUMS_32(i) SUMS_8(i), SUMS_8(i + 8), SUMS_8(i + 16), SUMS_8(i + 24)
 
-// sums += left * right for 64 lines of the left tile, `Columns` of the right one and 16 steps of the reduction, by the 128
-// threads of a warpgroup: thread t holds of row t / 32 * 16 + t % 32 / 4 + 8 h the columns 8 j + 2 (t % 4) + c in
-// sums[4 j + 2 h + c]. A tile is told by its descriptor (see hopper_product.cuh); its neighbours in memory are steps of one
-// line (K-major), or lines of one step (MN-major).
+// sums += left * right, for 64 rows, Columns columns and 16 depths of the reduction, by the 128 threads of a warpgroup. Thread t has
+// row t / 32 * 16 + t % 32 / 4 + 8 h and column 8 j + 2 (t % 4) + c in sums[4 j + 2 h + c]. Operands are given by descriptors (see
+// hopper_product.cuh). In a K-major tile the depths of one row (or column) are contiguous, in an MN-major tile the rows (or
+// columns) of one depth.
 template <int Columns, bool LeftMnMajor, bool RightMnMajor>
 __device__ __forceinline__ void wgmma_bf16(float (&sums)[Columns / 2], unsigned long long left, unsigned long long right)
 {
-    static_assert(Columns == 64 || Columns == 128 || Columns == 256, "the widths that are written out");
+    static_assert(Columns == 64 || Columns == 128 || Columns == 256, "wgmma is written out for these widths");
     if constexpr (Columns == 64)
         asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" OPERANDS_32 "}, %32, %33, 1, 1, 1, %34, %35;"
                      : SUMS_32(0) : "l"(left), "l"(right), "n"(LeftMnMajor ? 1 : 0), "n"(RightMnMajor ? 1 : 0));

@@ -1,39 +1,39 @@
-// The product of two streams of bf16 tiles on Hopper, warp-specialised: one thread of an extra warp keeps the TMA copying tiles
-// into a ring in shared memory, two warpgroups multiply them by wgmma into sums that stay in registers. Barriers carry the
-// ring: a stage is `full` when its bytes have arrived and `empty` when all warps have done with it.
+// The warp-specialised tile product on Hopper. A producer warp, of which one thread works, has the TMA copy bf16 tiles into a ring
+// of stages in shared memory. Two consumer warpgroups multiply them by wgmma and accumulate in registers. Two barriers guard each
+// stage: `full` completes when its bytes have arrived, `empty` when all consumer warps have finished reading it.
 //
-// A tile in shared memory is what a TMA box of 64 bf16 by so many lines becomes with the 128-byte swizzle: rows of 128 bytes,
-// whose eight 16-byte parts change places by the row's number modulo 8, so that neither 8 rows nor 8 columns share banks.
+// The TMA writes a tile with the 128-byte swizzle: rows of 128 bytes (64 bf16), in which the index of each 16-byte part is XORed
+// with the row modulo 8, so that neither 8 rows nor 8 parts of a row conflict in their banks.
 #pragma once
 
 #include "gather.cuh"
 #include "hopper.cuh"
 
-constexpr int BoxWidth = 64;                    // bf16 in a row of a tile: the 128 bytes of the swizzle
-constexpr int StepDepth = 16;                   // of the reduction, that one wgmma takes
-constexpr int GroupThreads = 128, GroupRows = 64;  // a warpgroup, and the rows of its sums
+constexpr int BoxWidth = 64;                    // bf16 elements in a row of a tile: the 128 bytes of the swizzle
+constexpr int StepDepth = 16;                   // depths of the reduction in one wgmma
+constexpr int GroupThreads = 128, GroupRows = 64;  // threads of a warpgroup, and rows of its results
 constexpr int Groups = 2, ProductThreads = Groups * GroupThreads, HopperThreads = ProductThreads + 32;
 constexpr int ProductWarps = ProductThreads / 32;
-constexpr int HopperRows = Groups * GroupRows;  // of a block's tile
+constexpr int HopperRows = Groups * GroupRows;  // rows of the tile of a block
 
-// With 128 columns a block takes 100 KB of shared memory, and two blocks share a multiprocessor: one stores while the other
-// multiplies.
+// With 128 columns and 3 stages a block takes 100 KB of shared memory, so that two blocks fit on a multiprocessor: one can store
+// while the other multiplies.
 template <int Columns>
 constexpr int StagesOf = Columns == 128 ? 3 : 4;
 
-// Rows of 64 bf16, from a multiple of 1024 bytes on.
+// Has to start on a multiple of 1024 bytes, the period of the swizzle.
 template <int Rows>
 struct SwizzledTile
 {
     bf16 at[Rows][BoxWidth];
 };
 
-// A tile of 64 rows, of which wider ones consist where the reduction runs down the rows.
+// An MN-major operand of more than 64 columns consists of tiles of 64 rows of the reduction by 64 columns, one after the other.
 constexpr int BoxBytes = sizeof(SwizzledTile<BoxWidth>);
 
-// How a wgmma finds a tile: address, two distances and the swizzle, addresses in units of 16 bytes. Eight rows of a tile are
-// 1024 bytes from the next eight, the stride offset; where the reduction runs down the rows (MN-major), lines beyond 64 are in
-// the next tile, the leading offset ahead.
+// The matrix descriptor of a tile: start address, leading and stride byte offset, all in units of 16 bytes, and the swizzle. The
+// stride offset is the distance from eight rows to the next eight, 1024 bytes. In an MN-major tile the leading offset is the
+// distance from 64 columns to the next 64, `nextTile`; in a K-major tile it is not used.
 __device__ __forceinline__ unsigned long long tile_descriptor(const void* tile, int nextTile)
 {
     constexpr unsigned long long eightRows = 1024, swizzle128 = 1;
@@ -41,7 +41,7 @@ __device__ __forceinline__ unsigned long long tile_descriptor(const void* tile, 
            | (eightRows >> 4) << 32 | swizzle128 << 62;
 }
 
-// Where a step of 16 of the reduction begins in a tile: along the rows of its lines, or 16 rows down.
+// The descriptor of the 16 depths of a step: in a K-major tile 32 bytes further along the rows, in an MN-major one 16 rows down.
 template <bool MnMajor>
 __device__ __forceinline__ unsigned long long step_of(unsigned long long descriptor, int step)
 {
@@ -63,7 +63,7 @@ struct RingBarriers
 {
     SharedBarrier full[Stages], empty[Stages];
 
-    // By one thread, before a barrier of the block.
+    // Called by one thread, before a barrier of the block.
     __device__ __forceinline__ void start()
     {
 #pragma unroll
@@ -77,7 +77,7 @@ struct RingBarriers
     }
 };
 
-// A place in the ring, and the parity of the round that it is in.
+// A stage of the ring, and the parity of the current round.
 template <int Stages>
 struct RingCursor
 {
@@ -92,7 +92,7 @@ struct RingCursor
     }
 };
 
-// The producing thread's next stage, empty: the copies into it count at its barrier, which waits for so many bytes.
+// Called by the producer: waits until the next stage is empty, and has its barrier expect `bytes` bytes.
 template <int Stages>
 __device__ __forceinline__ int claim_stage(RingBarriers<Stages>& barriers, RingCursor<Stages>& cursor, int bytes)
 {
@@ -103,14 +103,14 @@ __device__ __forceinline__ int claim_stage(RingBarriers<Stages>& barriers, RingC
     return stage;
 }
 
-// The multiplying threads' part: sums = the products of so many stages, each of so many steps of 16, in order. Steps are a
-// constant: with a branch between two products the compiler has each waited for before the next.
+// Called by the consumers: sums = the products of `stages` stages of Steps times 16 depths each, in order. Steps is a constant
+// because the compiler serialises wgmma instructions with a branch between them.
 template <int Columns, bool LeftMnMajor, bool RightMnMajor, int Steps>
 __device__ __forceinline__ void multiply_stages(
     ProductRing<Columns>& ring, RingBarriers<StagesOf<Columns>>& barriers, int stages, float (&sums)[Columns / 2])
 {
     constexpr int leftStage = sizeof(ring.left[0]) >> 4, rightStage = sizeof(ring.right[0]) >> 4;
-    // A warpgroup's 64 lines are 64 rows of the left tile, be they its rows or the reduction's of 64 columns.
+    // A warpgroup has 64 rows of the left tile: rows of the product, or depths of 64 columns where the operand is MN-major.
     const unsigned long long left = tile_descriptor(&ring.left[0].at[threadIdx.x / GroupThreads * GroupRows], LeftMnMajor ? BoxBytes : 16);
     const unsigned long long right = tile_descriptor(&ring.right[0], RightMnMajor ? BoxBytes : 16);
     const bool elected = threadIdx.x % 32 == 0;
@@ -131,7 +131,7 @@ __device__ __forceinline__ void multiply_stages(
         }
 
         wgmma_commit_group();
-        // One stage's products are on their way while the next is waited for; only what is computed may be overwritten.
+        // The products of one stage stay in flight while the next is waited for; the stage before has been read and is released.
         wgmma_wait_group<1>(sums);
         if (before >= 0 && elected) barrier_arrive(&barriers.empty[before]);
         before = stage;
@@ -141,6 +141,6 @@ __device__ __forceinline__ void multiply_stages(
     wgmma_wait_group<0>(sums);
 }
 
-// Where a multiplying thread's sums lie in the block's tile.
+// Row and column, in the tile of the block, of the calling thread's sums.
 __device__ __forceinline__ int hopper_row(int half) { return static_cast<int>(threadIdx.x) / 32 * 16 + static_cast<int>(threadIdx.x) % 32 / 4 + 8 * half; }
 __device__ __forceinline__ int hopper_column(int j) { return 8 * j + static_cast<int>(threadIdx.x) % 4 * 2; }

@@ -1,22 +1,22 @@
-// The input pixels under a box of output pixels, for convolutions of few channels: copied once into shared memory, from where
-// every tap reads them. In NHWC the inputs of a pixel and a filter row are one run of S*C numbers, from one pixel to the next
-// stride*C further on, whatever multiple of 8 the channels are not.
+// The input patch under a box of output pixels, for convolutions of few channels: it is copied into shared memory once, and every
+// tap reads it there. In NHWC the inputs of one output pixel and one filter row are a contiguous run of S*C elements, and the run
+// of the next pixel starts stride*C elements further on; C need not be a multiple of 8 for that.
 #pragma once
 
 #include "instructions.cuh"
 #include "shapes.cuh"
 
-// A box has 8 by 16 output pixels of one image: a matrix of mma.sync is one row of it.
+// A box has 8 rows of 16 output pixels of one image. One matrix of mma.sync has the pixels of one row.
 constexpr int BoxRows = 8, BoxColumns = 16, BoxPixels = BoxRows * BoxColumns;
 
 constexpr int BoxThreads = 128, BoxWarps = BoxThreads / 32;
 
 __device__ __forceinline__ int boxes_of(const ConvShape& shape)
 {
-    return shape.N * ((shape.P + BoxRows - 1) / BoxRows) * ((shape.Q + BoxColumns - 1) / BoxColumns);
+    return shape.N * divide_up(shape.P, BoxRows) * divide_up(shape.Q, BoxColumns);
 }
 
-// Pixel i of the box is row i / 16, column i % 16 of it.
+// Pixel i of a box is in its row i / 16 and its column i % 16.
 struct OutputBox
 {
     const ConvShape& shape;
@@ -24,7 +24,7 @@ struct OutputBox
 
     __device__ __forceinline__ OutputBox(const ConvShape& shape, int number) : shape(shape)
     {
-        const int across = (shape.Q + BoxColumns - 1) / BoxColumns, down = (shape.P + BoxRows - 1) / BoxRows;
+        const int across = divide_up(shape.Q, BoxColumns), down = divide_up(shape.P, BoxRows);
         image = number / across / down;
         row = number / across % down * BoxRows;
         column = number % across * BoxColumns;
@@ -39,30 +39,30 @@ struct OutputBox
     __device__ __forceinline__ int columns() const { return shape.Q - column < BoxColumns ? shape.Q - column : BoxColumns; }
     __device__ __forceinline__ int pixels() const { return rows() * columns(); }
 
-    // Its number among the pixels of the output.
+    // The index of a pixel of the box among all output pixels.
     __device__ __forceinline__ int number(int pixel) const
     {
         return (image * shape.P + row + pixel / BoxColumns) * shape.Q + column + pixel % BoxColumns;
     }
 };
 
-// How a patch lies in shared memory: its rows, and where pairs of numbers are read from pixels that start on odd places, the
-// same once more a number further left, so that every pair is one aligned word.
+// The layout of a patch in shared memory. Elements are read in pairs, as aligned 32-bit words. Where stride*C is odd, the runs of
+// every other pixel start at odd elements; the patch then has a second copy, shifted left by one element, for those pixels.
 struct InputPatch
 {
     int rows, pitch, stride, step, copies;
 
     __device__ __forceinline__ InputPatch(const ConvShape& shape, bool pairs)
-        : rows((BoxRows - 1) * shape.stride + shape.R), pitch((((BoxColumns - 1) * shape.stride + shape.S) * shape.C + 1) / 2 * 2),
+        : rows((BoxRows - 1) * shape.stride + shape.R), pitch(divide_up(((BoxColumns - 1) * shape.stride + shape.S) * shape.C, 2) * 2),
           stride(shape.stride), step(shape.stride * shape.C),
           copies(pairs && step % 2 != 0 ? 2 : 1)
     {
     }
 
     // A multiple of 16.
-    __device__ __forceinline__ int bytes() const { return (copies * rows * pitch * static_cast<int>(sizeof(bf16)) + 15) / 16 * 16; }
+    __device__ __forceinline__ int bytes() const { return divide_up(copies * rows * pitch * static_cast<int>(sizeof(bf16)), 16) * 16; }
 
-    // Where the run of a pixel starts, and where it does for pairs.
+    // Where the run of a pixel starts, and where its pairs do.
     __device__ __forceinline__ int run(int row, int column) const { return row * stride * pitch + column * step; }
     __device__ __forceinline__ int run_of_pairs(int row, int column) const
     {
@@ -70,8 +70,8 @@ struct InputPatch
         return row * stride * pitch + place - place % 2 + place % 2 * rows * pitch;
     }
 
-    // Each warp copies every fourth row, several at once so that their loads are on their way together. Zeros where the image
-    // ends: padding costs no condition later.
+    // Each warp copies every fourth row, several rows at once so that their loads are in flight together. The padding becomes
+    // zeros here, so that no later read needs a condition.
     __device__ __forceinline__ void fill(bf16* patch, const bf16* x, const OutputBox& box) const
     {
         constexpr int AtOnce = 6;
@@ -114,15 +114,15 @@ struct InputPatch
     }
 };
 
-// A tile of numbers whose rows lie in the order of a reduction, 16 bytes more than the columns apart: the 8 rows of a matrix
-// meet 8 different groups of banks.
+// A tile in shared memory whose rows are indices of the reduction. Rows are 16 bytes longer than their columns, so that the 8 rows
+// of a matrix lie in 8 different groups of banks.
 template <int Columns>
 struct ReductionRows
 {
     static constexpr int Pitch = Columns + 8, Pieces = Columns / 8;
 
-    // Starts the calling thread's copies of 16 bytes. Rows is a function object: where a row starts in global memory, or null
-    // for zeros; `left` columns of a row exist.
+    // Starts the 16-byte copies of the calling thread. Rows is a function object that says where a row starts in global memory, or
+    // null for a row of zeros; a row has `left` columns.
     template <class Rows>
     __device__ static __forceinline__ void copy(bf16* tile, const Rows& rows, int count, int left)
     {
@@ -135,7 +135,7 @@ struct ReductionRows
         }
     }
 
-    // Fragments of 16 indices of the reduction by 16 columns.
+    // Loads the fragments of 16 indices of the reduction by 16 columns.
     __device__ static __forceinline__ void load(unsigned (&fragments)[4], const bf16* tile, int row, int column)
     {
         const int lane = static_cast<int>(threadIdx.x) % 32;

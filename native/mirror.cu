@@ -1,8 +1,7 @@
-// The weight mirror (Akrout et al. 2019, eq. 7): noise goes through a layer, response = noise * W, and W is read from the
-// correlation of the two. The noise is made in registers by both products and never stored; the response is, rounded to what
-// products take.
-// A patch mirror is the 1x1 case with R*S*C inputs, a full-map mirror the layer's own convolution.
-#include "weight_gradient.cuh"
+// The weight mirror (Akrout et al. 2019, eq. 7): noise goes through a layer, response = noise * W, and the correlation of noise and
+// response estimates W. Both products make the noise in registers, so it is never stored; the response is stored, rounded to the
+// type of the operands. A patch mirror is a 1x1 convolution with R*S*C inputs, a full-map mirror the convolution of the layer.
+#include "convolution_weight_gradient.cuh"
 
 template <class Number>
 struct MirrorRespondArguments
@@ -22,12 +21,12 @@ struct MirrorCorrelateArguments
     long long firstSample;
     MirrorNoise noise;
     const Number* response;  // [N][P][Q][K]
-    GradientSlices slices;
+    SplitK split;
 };
 
 namespace {
 
-// What becomes of the sums: see store_results in product_tile.cuh.
+// Stores responses: see store_results in product_tile.cuh.
 template <class Number>
 struct MirrorResponses
 {
@@ -72,12 +71,13 @@ __device__ __forceinline__ void mirror_correlate(const MirrorCorrelateArguments<
     using Tile = GradientTile<Product, WidthX, WidthW, Images>;
     SHARED(Tile, tile);
     const Images images = {arguments.noise, arguments.firstSample};
-    weight_gradient<Product, WidthX, WidthW, Images>(tile, arguments.shape, images, arguments.response, arguments.slices);
+    weight_gradient<Product, WidthX, WidthW, Images>(tile, arguments.shape, images, arguments.response, arguments.split);
 }
 
 }  // namespace
 
-// Names say how products are formed, and end in the numbers of noise made at a time and those a load of W or of the response.
+// Names have the type of the operands, and end in the number of noise values that are made at a time and the number of elements
+// that a load of W or of the response takes.
 KERNEL(TileThreads, mirror_respond_fp32_4_4, MirrorRespondArguments<float>) { mirror_respond<FloatProduct, 4, 4>(arguments); }
 KERNEL(TileThreads, mirror_respond_fp32_4_1, MirrorRespondArguments<float>) { mirror_respond<FloatProduct, 4, 1>(arguments); }
 KERNEL(TileThreads, mirror_respond_fp32_1_4, MirrorRespondArguments<float>) { mirror_respond<FloatProduct, 1, 4>(arguments); }

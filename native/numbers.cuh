@@ -1,18 +1,18 @@
-// Functions of one number. Those in double precision are written out because clang without a toolkit has no device maths
-// library; they are for places where there is little to compute (losses, random numbers), exact to a few units of 1e-16.
+// Functions of one number. Clang without a CUDA toolkit has no device maths library, so exp, log, sin and cos are written here, in
+// double precision with a relative error of a few 1e-16. They serve where little is computed: losses and random numbers.
 #pragma once
 
 #include "shapes.cuh"
 
 __device__ __forceinline__ float relu(float x)
 {
-    // A NaN is neither above 0 nor below: it stays a NaN.
+    // NaN stays NaN.
     return x > 0 || x != x ? x : 0;
 }
 
 __device__ __forceinline__ float sigmoid(float x)
 {
-    // exp2(128) is infinite and its reciprocal 0: large arguments saturate without a branch.
+    // exp2(128) is infinite, and its reciprocal is 0: no branch is needed for large arguments.
     const float log2e = 1.44269504f;
     return 1.0f / (1.0f + exp2_approximate(-x * log2e));
 }
@@ -33,21 +33,21 @@ __device__ inline double exp_double(double x)
     if (x > 710) x = 710;
     if (x < -750) x = -750;
     const double n = rint(x * 1.4426950408889634);
-    // n * ln 2 in two parts, so that the reduced argument keeps its bits.
+    // n * ln 2 is subtracted in two parts, so that the reduced argument is accurate.
     double r = fma(-n, 0.6931471803691238, x);
     r = fma(-n, 1.9082149292705877e-10, r);
-    // Taylor to the 13th power: the remainder on |r| < 0.347 is 4e-18.
+    // Taylor series up to the 13th power: the remainder for |r| < 0.347 is 4e-18.
     double sum = 1.0 / 6227020800.0;
     const double coefficients[] = {
         1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040, 1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5, 1, 1};
 #pragma unroll
     for (int i = 0; i < 13; i++) sum = fma(sum, r, coefficients[i]);
-    // Two factors, because 2^n alone leaves the range of normal numbers at both ends.
+    // Two factors, because 2^n alone may be outside the range of normal numbers.
     const int exponent = static_cast<int>(n), half = exponent / 2;
     return sum * power_of_two(half) * power_of_two(exponent - half);
 }
 
-// For positive numbers that are normal; infinity and NaN come back as they are.
+// For positive normal numbers; returns infinity and NaN unchanged.
 __device__ inline double log_double(double x)
 {
     if (!(x < 1.7976931348623157e308)) return x;
@@ -60,7 +60,7 @@ __device__ inline double log_double(double x)
         exponent++;
     }
 
-    // log m = 2 artanh(s), whose series on s^2 < 0.0295 needs ten terms.
+    // log m = 2 artanh(s); for s^2 < 0.0295 ten terms of the series are enough.
     const double s = (m - 1) / (m + 1), square = s * s;
     double sum = 1.0 / 21;
 #pragma unroll
@@ -73,7 +73,7 @@ struct SinCos
     float sin, cos;
 };
 
-// For 0 <= x < 7, rounded to the nearest float in all but rare cases.
+// For 0 <= x < 7. Rounded to the nearest float but in rare cases.
 __device__ inline SinCos sin_cos(float x)
 {
     const double quadrant = rint(x * 0.63661977236758134);

@@ -1,10 +1,10 @@
-// The product of a tile on tensor cores whose operands lie in global memory as bf16: copies that run by themselves (cp.async)
-// bring them into shared memory, three steps of the reduction ahead of the one that is computed. A tile has Rows by Columns
-// results and takes PipelineDepth indices of the reduction a step; four warps, two by two, each compute a quarter of it by
-// mma.sync m16n8k16, accumulated in fp32. The reduction runs in one fixed order, the same for every tile.
+// A multistage tile product on tensor cores. cp.async copies the bf16 operands from global to shared memory, three steps of the
+// reduction ahead of the step that is multiplied. A tile has Rows by Columns results; a step takes PipelineDepth depths of the
+// reduction. Four warps, two by two, each compute a quarter of the tile by mma.sync m16n8k16, accumulated in fp32. The order of
+// the reduction is fixed and the same for every tile size.
 //
-// Everything moves in pieces of 8 numbers, 16 bytes: what a copy brings, and a row of a matrix as ldmatrix reads it. Channel
-// counts are therefore multiples of 8 and tensors start on multiples of 16 bytes; the host sends the rest to product_tile.cuh.
+// The unit of all copies is a piece: 8 elements, 16 bytes, also one row of a matrix for ldmatrix. Therefore channel counts have to
+// be multiples of 8 and addresses multiples of 16; the host gives other convolutions to the kernels of product_tile.cuh.
 #pragma once
 
 #include "product_tile.cuh"
@@ -12,9 +12,9 @@
 
 constexpr int PipelineThreads = ResultThreads, PipelineDepth = 32, PipelineStages = 4;
 
-// One operand of a step in shared memory: `Lines` rows or columns of the tile. A piece runs along the depth or along the lines,
-// as it does in global memory; ldmatrix turns the latter. In both, pieces change places within 128 bytes, so that the 8 lanes
-// which a copy writes or a matrix is read by at one time meet all 32 banks.
+// One operand of one stage in shared memory: Lines rows or columns of the tile. A piece has 8 depths of a line, or 8 lines of a
+// depth, whichever is contiguous in global memory; ldmatrix transposes the latter. Both layouts swizzle their pieces within 128
+// bytes, so that the 8 lanes that write copies or read a matrix at the same time use all 32 banks.
 template <int Lines, Runs Order>
 struct PipelineOperand;
 
@@ -24,16 +24,16 @@ struct PipelineOperand<Lines, Runs::AlongDepth>
     static constexpr bool Transposed = false;
     static constexpr int Bytes = Lines * PipelineDepth * 2;
 
-    // Depths 8 * piece and the next seven of a line; rows of 64 bytes, two to 128.
+    // The byte offset of a piece: depths 8 * piece to 8 * piece + 7 of a line. Rows have 64 bytes, so that two make 128.
     __device__ static __forceinline__ int place(int line, int piece) { return line * 64 + (piece ^ line / 2 % 4) * 16; }
 
-    // Each thread copies one piece of Lines / 32 lines.
+    // Each thread copies the same piece of Lines / 32 lines.
     __device__ static __forceinline__ int copied_line() { return static_cast<int>(threadIdx.x) / 4; }
     __device__ static __forceinline__ int copied_depth() { return static_cast<int>(threadIdx.x) % 4 * 8; }
     __device__ static __forceinline__ int copied_place(int i) { return place(copied_line() + 32 * i, static_cast<int>(threadIdx.x) % 4); }
 
-    // The row of an 8x8 matrix that the calling lane gives the address of, from the matrix's first line and depth; and the same
-    // row of a matrix 16 lines i times and 16 depths k times further on.
+    // The address that the calling lane passes to ldmatrix, for a matrix that starts at this line and depth; and the same for the
+    // matrix 16 * i lines and 16 * k depths further on.
     __device__ static __forceinline__ unsigned matrix_row(unsigned operand, int line, int depth)
     {
         return operand + place(line + threadIdx.x % 8, depth / 8);
@@ -48,7 +48,7 @@ struct PipelineOperand<Lines, Runs::AlongLines>
     static constexpr bool Transposed = true;
     static constexpr int Bytes = Lines * PipelineDepth * 2;
 
-    // Lines 8 * piece and the next seven of a depth.
+    // The byte offset of a piece: lines 8 * piece to 8 * piece + 7 of a depth.
     __device__ static __forceinline__ int place(int depth, int piece)
     {
         return depth * Lines * 2 + (piece ^ (depth % 2 * 4 + depth / 2 % 4)) * 16;
@@ -64,11 +64,11 @@ struct PipelineOperand<Lines, Runs::AlongLines>
         return operand + place(depth + threadIdx.x % 8, line / 8);
     }
 
-    // Warps start at multiples of 32 or 64 lines, so that the bits of 2 * i are free in the piece's number.
+    // Warps start at multiples of 32 lines or more, so the bits of 2 * i are zero in the index of the piece.
     __device__ static __forceinline__ unsigned further(unsigned row, int i, int k) { return (row ^ i * 32) + k * Lines * 32; }
 };
 
-// A loader has copy(operand), which starts the calling thread's copies of the next step and moves on; zeros beyond the ends.
+// A loader has copy(operand): it starts the calling thread's copies of the next step, with zeros outside the tensors, and advances.
 template <int Rows, int Columns, class Left, class Right>
 struct Pipeline : ResultTile<Rows, Columns>
 {
@@ -86,7 +86,7 @@ struct Pipeline : ResultTile<Rows, Columns>
         float results[Rows * Columns];
     };
 
-    // sums = left * right over `steps` steps. Shared memory is free afterwards.
+    // sums = left * right over `steps` steps. Shared memory may be reused afterwards.
     __device__ static __forceinline__ void multiply(Shared& shared, Left& left, Right& right, int steps, Sums& sums)
     {
         sums.clear();
@@ -104,14 +104,14 @@ struct Pipeline : ResultTile<Rows, Columns>
         const int matrix = static_cast<int>(threadIdx.x) % 32 / 8;
         const unsigned leftRow = LeftOperand::matrix_row(0, warp_row() + matrix % 2 * 8, matrix / 2 * 8);
         const unsigned rightRow = RightOperand::matrix_row(LeftOperand::Bytes, warp_column() + matrix / 2 * 8, matrix % 2 * 8);
-        // Fragments are double, too: those of the next 16 depths travel while these are multiplied.
+        // Fragments are double-buffered as well: the next 16 depths are loaded while these are multiplied.
         Fragments even, odd;
         even.load(stage + leftRow, stage + rightRow, 0);
 #pragma unroll 1
         for (int step = 0; step < steps; step++)
         {
             odd.load(stage + leftRow, stage + rightRow, 1);
-            // Into the stage whose last fragments were read before the barrier.
+            // Copies go into the stage whose last fragments were read before the barrier.
             copy(left, right, filled, step + PipelineStages - 1 < steps);
             filled = filled + StageBytes == end ? first : filled + StageBytes;
             even.multiply(sums);
@@ -134,7 +134,7 @@ private:
         }
     };
 
-    // A group a step, if only an empty one, so that the count of groups says which step has arrived.
+    // Every step commits a group, possibly an empty one, so that the number of groups tells which step has arrived.
     __device__ static __forceinline__ void copy(Left& left, Right& right, unsigned stage, bool real)
     {
         if (real)
@@ -146,7 +146,7 @@ private:
         cp_async_commit_group();
     }
 
-    // The oldest step that has not been waited for is in shared memory, and all threads are done with the one before it.
+    // Afterwards the next step is in shared memory, and all threads have finished with the one before it.
     __device__ static __forceinline__ void wait_for_stage()
     {
         cp_async_wait_group<PipelineStages - 2>();

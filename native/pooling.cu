@@ -1,6 +1,6 @@
-// Pooling over windows of R by S. Backward passes gather: each input pixel adds up the windows that see it, in order, so no
-// two threads write one place and the result does not depend on timing. blockIdx.y walks the images, so that an index
-// inside one fits 32 bits.
+// Pooling over windows of R by S. The backward passes gather: each input pixel sums over the windows that contain it, in order, so
+// that no two threads write the same element and results do not depend on timing. blockIdx.y is the image, so that indices within
+// an image fit 32 bits.
 #include "shapes.cuh"
 
 constexpr int PoolThreads = 256;
@@ -34,27 +34,27 @@ struct AveragePoolArguments
 
 namespace {
 
-// A half-open range of indices along one direction.
+// A half-open range of indices.
 struct Range
 {
     int first, end;
 };
 
-// Input rows that window p sees, padding left out.
+// The input rows in window p, without padding.
 __device__ __forceinline__ Range seen_by(int p, int stride, int padding, int window, int size)
 {
     const int first = p * stride - padding, end = first + window;
     return {first < 0 ? 0 : first, end > size ? size : end};
 }
 
-// Windows that see input row h.
+// The windows that contain input row h.
 __device__ __forceinline__ Range windows_over(int h, int stride, int padding, int window, int count)
 {
     const int last = (h + padding) / stride, before = h + padding - window;
     return {before < 0 ? 0 : before / stride + 1, last < count ? last + 1 : count};
 }
 
-// Calls body(image, row, column, channel, place in the array) for every element of [N][rows][columns][C].
+// Calls body(image, row, column, channel, offset) for every element of [N][rows][columns][C].
 template <class Body>
 __device__ __forceinline__ void for_each_element(const PoolShape& shape, int rows, int columns, const Body& body)
 {
@@ -66,7 +66,7 @@ __device__ __forceinline__ void for_each_element(const PoolShape& shape, int row
         body(n, row, pixel - row * columns, i - pixel * C, static_cast<long long>(n) * length + i);
 }
 
-// The first of equal values wins; a NaN in a window is its maximum.
+// Of equal values the first is the maximum; NaN counts as the largest value.
 template <class Number>
 __device__ __forceinline__ void max_pool_forward(const MaxPoolForwardArguments<Number>& arguments)
 {

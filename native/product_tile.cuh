@@ -1,24 +1,23 @@
-// One block of 128 threads computes a tile of 128 rows by 64 columns of a matrix product, 16 steps of the reduction at a
-// time. Operands come from loaders, which gather (convolutions) or make (mirror noise) them: an implicit GEMM, nothing is laid
-// out in global memory first. The reduction runs in one fixed order.
+// The portable tile product, an implicit GEMM: a block of 128 threads computes 128 rows by 64 columns of a matrix product, 16 depths
+// of the reduction at a time. Loaders (gather.cuh) provide the operands. The order of the reduction is fixed.
 //
-// The tile in shared memory is double: a step's numbers travel from global memory to registers while the step before is
-// computed, and one barrier a step is enough. Products differ in how the tile lies in shared memory, in what multiplies it,
-// and so in which results a thread holds: FloatProduct here, TensorProduct in tensor_product.cuh.
+// Shared memory is double-buffered: operands of the next 16 depths are loaded into registers while these are multiplied, and there
+// is one barrier for every 16 depths. A Product defines the layout in shared memory, the multiplication, and which results a
+// thread holds: FloatProduct is below, TensorProduct in tensor_product.cuh.
 #pragma once
 
 #include "shapes.cuh"
 
 constexpr int TileRows = 128, TileColumns = 64, TileDepth = 16, TileThreads = 128;
 
-// Which of a loader's numbers are neighbours: steps of the reduction of one line (row or column), or lines of one step.
+// Which elements of an operand are contiguous: depths of one line (a row or column of the tile), or lines of one depth.
 enum class Runs
 {
     AlongDepth,
     AlongLines
 };
 
-// 16 bytes of an operand on their way from global to shared memory: as memory holds them, so that no number is looked at.
+// 16 bytes of an operand between global and shared memory, kept as raw bits.
 template <class Number>
 struct Staged
 {
@@ -26,7 +25,7 @@ struct Staged
 
     Vector<unsigned, 4> words;
 
-    // All of it, or one number, whose place was zero.
+    // Loads all 16 bytes, or element i alone, which has to be zero before.
     template <int Width>
     __device__ __forceinline__ void load(int i, const Number* address)
     {
@@ -57,19 +56,19 @@ private:
     __device__ __forceinline__ void put(int i, bf16 number) { words.at[i / 2] |= static_cast<unsigned>(number.bits) << i % 2 * 16; }
 };
 
-// Multiplies in binary32. A thread owns rows {4i..4i+3, 64+4i..} and columns {4j..4j+3, 32+4j..}, so that the lanes of a warp
-// read 4 and 8 distinct neighbouring 16-byte words: no bank conflicts.
+// Multiplies in binary32. A thread has 4 neighbouring rows in either half of the tile and 4 neighbouring columns in either half, so
+// that the lanes of a warp read 4 and 8 contiguous 16-byte words, without bank conflicts.
 struct FloatProduct
 {
     using Number = float;
 
-    // Consecutive columns that a thread holds.
+    // Neighbouring columns that a thread holds.
     static constexpr int Neighbours = 4;
 
     template <int Lines, Runs>
     struct Operand
     {
-        // Four floats more than there are lines: the stores of a transposing loader then meet 2 to a bank instead of 4.
+        // Rows are padded by four floats: stores of a transposing loader then have 2-way bank conflicts instead of 4-way ones.
         alignas(16) float at[TileDepth][Lines + 4];
 
         __device__ __forceinline__ void put_depths(int line, int depth, const Staged<float>& values)
@@ -81,11 +80,12 @@ struct FloatProduct
         __device__ __forceinline__ void put_lines(int line, int depth, const Staged<float>& values) { values.store(&at[depth][line]); }
     };
 
-    // Where the calling thread's results lie in the tile.
+    // Row and column of the calling thread's results in the tile.
     __device__ static __forceinline__ int row(int i) { return static_cast<int>(threadIdx.x) / 8 * 4 + i % 4 + i / 4 * (TileRows / 2); }
     __device__ static __forceinline__ int column(int j) { return static_cast<int>(threadIdx.x) % 8 * 4 + j % 4 + j / 4 * (TileColumns / 2); }
 
-    // The threads that hold one column are 16 groups of 8 rows; how many of a group's rows lie below a bound.
+    // Each column is held by 16 groups of threads, one for each 8 rows. rows_of_group says how many rows of a group are less than
+    // a bound.
     __device__ static __forceinline__ int group() { return static_cast<int>(threadIdx.x) / 8; }
 
     __device__ static __forceinline__ int rows_of_group(int group, int bound)
@@ -120,8 +120,8 @@ struct ProductTile
     typename Product::template Operand<TileColumns, Right::Order> right[2];
 };
 
-// sums = left * right over the reduction indices first to end. A loader has fetch(), which reads its share of the next 16
-// indices into registers and moves on, and store(operand), which puts them into shared memory, zeros beyond the end.
+// sums = left * right over the depths first to end - 1. A loader has fetch(), which loads the calling thread's part of the next 16
+// depths into registers, with zeros after the end, and store(operand), which puts it into shared memory.
 template <class Product, class Left, class Right>
 __device__ __forceinline__ void multiply_tile(
     ProductTile<Product, Left, Right>& tile, Left& left, Right& right, int first, int end, float (&sums)[8][8])
@@ -158,7 +158,7 @@ __device__ __forceinline__ void multiply_tile(
     }
 }
 
-// Stores Width numbers, or adds them to what is there; gives back what is there then, but for the rounding.
+// Stores Width sums, or adds them to the values at the address. Returns the stored values before they are rounded.
 template <int Width, class Number>
 __device__ __forceinline__ Lanes<Width> store_sums(Number* address, bool accumulate, const Lanes<Width>& sums)
 {
@@ -170,8 +170,9 @@ __device__ __forceinline__ Lanes<Width> store_sums(Number* address, bool accumul
     return lanes;
 }
 
-// Hands the calling thread's results to `results`, Width columns at a time, and keeps in their place what it makes of them. It
-// has place(row), where a row of the matrix lies, asked for in ascending order, and store(place, column, lanes).
+// Passes the calling thread's results to `results`, Width columns at a time, and keeps what it returns. Results has place(row), the
+// offset of a row of the matrix in memory, called in ascending order, and store(place, column, lanes), which returns the values
+// that it stored.
 template <class Product, int Width, class Results>
 __device__ __forceinline__ void store_results(
     float (&sums)[8][8], Results& results, int firstRow, int rows, int firstColumn, int columns)

@@ -1,5 +1,5 @@
-// The random numbers of interop/FeedbackKernels.Interop/Random, made where they are used and never stored: Philox4x32-10
-// (Salmon et al. 2011) is a function of a counter and a key, so every backend and every thread makes the same numbers.
+// The random numbers of interop/FeedbackKernels.Interop/Random, computed where they are used and never stored. Philox4x32-10 (Salmon
+// et al. 2011) is a function of a counter and a key, so every backend and every thread computes the same numbers.
 #pragma once
 
 #include "numbers.cuh"
@@ -27,7 +27,7 @@ __device__ inline RandomBlock philox(unsigned c0, unsigned c1, unsigned c2, unsi
     return {{c0, c1, c2, c3}};
 }
 
-// RandomKey in C#: names one stream.
+// The key of one stream of random numbers; RandomKey in C#.
 struct RandomKey
 {
     unsigned long long seed;
@@ -41,18 +41,18 @@ struct Gaussians
     float first, second;
 };
 
-// Box-Muller: two normal numbers from two words. A call, because it stands in unrolled loops.
+// Box-Muller: two normal numbers from two words. Not inlined, because it is called in unrolled loops.
 __device__ __noinline__ inline Gaussians gaussians(unsigned word0, unsigned word1, float standardDeviation)
 {
     const float unit = 1.0f / (1 << 24);
     const float u = static_cast<float>(word0 >> 8) * unit, v = static_cast<float>(word1 >> 8) * unit;
-    // 1 - u lies in (0, 1], where the logarithm is finite.
+    // 1 - u is in (0, 1], where the logarithm is finite.
     const float radius = standardDeviation * sqrtf(-2.0f * static_cast<float>(log_double(1.0f - u)));
     const SinCos angle = sin_cos(6.2831855f * v);
     return {radius * angle.cos, radius * angle.sin};
 }
 
-// Word i of a block without an array in memory.
+// Word i of a block, by selects: an index would put the block into local memory.
 __device__ __forceinline__ unsigned word_of(const RandomBlock& block, int i)
 {
     return i == 0 ? block.word[0] : i == 1 ? block.word[1] : i == 2 ? block.word[2] : block.word[3];
@@ -65,16 +65,16 @@ enum NoiseKind
     NoiseSign = 2
 };
 
-// MirrorNoise in C#: sample g is a vector of numbers, a function of seed, layer and g alone.
+// The noise of a weight mirror; MirrorNoise in C#. Sample g is a vector that depends on seed, layer and g only.
 struct MirrorNoise
 {
     unsigned long long seed;
     unsigned layer;
     int kind;
-    int cycleBits;  // balanced noise: log2 of the rows of the Hadamard matrix
+    int cycleBits;  // for balanced noise: log2 of the size of the Hadamard matrix
     float standardDeviation;
 
-    // What the numbers of one sample have in common.
+    // What all numbers of a sample share.
     struct Sample
     {
         unsigned sample, cycle, row, columnKey0, columnKey1;
@@ -96,7 +96,7 @@ struct MirrorNoise
         return sample;
     }
 
-    // Numbers i to i + Width - 1 of a sample; Width is 1, 4 or 8 and i a multiple of it.
+    // Numbers i to i + Width - 1 of a sample; Width is 1, 4 or 8, and i is a multiple of it.
     template <int Width>
     __device__ __forceinline__ Lanes<Width> numbers(const Sample& sample, int i) const
     {
@@ -149,7 +149,7 @@ private:
 
     __device__ static __forceinline__ unsigned rotate_left(unsigned x, int by) { return x << by | x >> (32 - by); }
 
-    // A keyed bijection of [0, 2^cycleBits), in place of a stored permutation.
+    // A keyed permutation of [0, 2^cycleBits), computed instead of stored.
     __device__ __forceinline__ unsigned permute(unsigned x, unsigned key0, unsigned key1) const
     {
         const unsigned mask = static_cast<unsigned>((1ull << cycleBits) - 1);

@@ -1,4 +1,4 @@
-// A tile of results that four warps, two by two, accumulate in fp32 as mma.sync m16n8k16 has them, and its way to global memory.
+// A tile of results that four warps, two by two, accumulate in fp32 in the layout of mma.sync m16n8k16, and how it is stored.
 #pragma once
 
 #include "instructions.cuh"
@@ -11,7 +11,7 @@ struct ResultTile
     static constexpr int WarpRows = Rows / 2, WarpColumns = Columns / 2;
     static constexpr int RowMatrices = WarpRows / 16, ColumnMatrices = WarpColumns / 8;
 
-    // Results of one thread: of the matrix i, j of its warp, rows l / 4 and l / 4 + 8 and of each two columns.
+    // The results of one thread: of matrix i, j of its warp two columns of each of the rows lane / 4 and lane / 4 + 8.
     struct Sums
     {
         float at[RowMatrices][ColumnMatrices][4];
@@ -31,7 +31,7 @@ struct ResultTile
         }
     };
 
-    // 16 indices of the reduction: of each matrix of rows a fragment, of each two matrices of columns.
+    // 16 depths of the operands: one fragment for each matrix of rows, and one for each two matrices of columns.
     struct Fragments
     {
         unsigned left[RowMatrices][4], right[ColumnMatrices / 2][4];
@@ -54,9 +54,9 @@ struct ResultTile
     __device__ static __forceinline__ int warp_row() { return static_cast<int>(threadIdx.x) / 64 * WarpRows; }
     __device__ static __forceinline__ int warp_column() { return static_cast<int>(threadIdx.x) / 32 % 2 * WarpColumns; }
 
-    // Hands the tile's results to `results` (see product_tile.cuh), Width columns at a time, by way of Rows * Columns floats of
-    // shared memory: neighbouring threads have neighbouring columns there, and 16 bytes each to store. A thread's columns are
-    // first_column() and the next, its rows every Groups-th from group() on.
+    // Passes the results of the tile to `results` (see store_results in product_tile.cuh), Width columns at a time. They are
+    // exchanged through Rows * Columns floats of shared memory first, so that each thread stores 16 bytes and neighbouring threads
+    // store neighbouring columns: Width columns from first_column() on, of the rows group(), group() + Groups, ...
     template <int Width>
     struct Results
     {
@@ -113,8 +113,8 @@ private:
         __syncthreads();
     }
 
-    // Four floats at a time change places, so that neither the pairs of 4 rows that half a warp stores nor the fours of 8 lanes,
-    // each 4 or 8 columns further on, share a bank.
+    // A swizzle of 16-byte words without bank conflicts: half a warp stores pairs of floats in 4 rows, and 8 lanes load words that
+    // are 4 or 8 columns apart.
     __device__ static __forceinline__ int result_place(int row, int column)
     {
         const int four = column / 4;

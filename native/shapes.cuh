@@ -1,7 +1,10 @@
-// Sizes in the project's alphabet. The structs are mirrored by NativeConvShape and NativePoolShape in C#.
+// Sizes in the project's alphabet. NativeConvShape and NativePoolShape in C# have the same layout.
 #pragma once
 
 #include "device.cuh"
+
+// a / b, rounded up; a not negative, b positive.
+__device__ __forceinline__ constexpr int divide_up(int a, int b) { return (a + b - 1) / b; }
 
 struct ConvShape
 {

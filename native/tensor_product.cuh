@@ -1,10 +1,10 @@
-// The product of a tile of bf16 by tensor cores: products exact, accumulated in fp32 (mma.sync m16n8k16).
+// The product of a tile of bf16 operands on tensor cores: exact products, accumulated in fp32 (mma.sync m16n8k16).
 #pragma once
 
 #include "instructions.cuh"
 #include "product_tile.cuh"
 
-// Two warps by two, each with 64 rows by 32 columns: 4 by 4 results of mma.
+// Four warps, two by two, each with 64 rows by 32 columns of the tile: 4 by 4 results of mma.
 struct TensorProduct
 {
     using Number = bf16;
@@ -14,7 +14,7 @@ struct TensorProduct
     template <int Lines, Runs Order>
     struct Operand;
 
-    // The pitches (48 bytes; 16 more than a multiple of 128) put the 8 rows of a matrix into 8 different groups of banks.
+    // With these pitches (48 bytes, and 16 more than a multiple of 128) the 8 rows of a matrix lie in 8 different groups of banks.
     template <int Lines>
     struct Operand<Lines, Runs::AlongDepth>
     {
@@ -22,7 +22,7 @@ struct TensorProduct
 
         __device__ __forceinline__ void put_depths(int line, int depth, const Staged<bf16>& values) { values.store(&at[line][depth]); }
 
-        // Matrix l / 8 starts `lines` lines and `depths` steps from here.
+        // Lanes 8m to 8m + 7 load matrix m, which starts `lines` lines and `depths` depths from the given line.
         __device__ __forceinline__ void load(unsigned (&fragments)[4], int line, int lines, int depths) const
         {
             ldmatrix<false>(fragments, shared_address(&at[line + lines + threadIdx.x % 8][depths]));
@@ -52,9 +52,9 @@ struct TensorProduct
 
     __device__ static __forceinline__ int rows_of_group(int group, int bound)
     {
-        // Rows group / 8 * 64 + group % 8, then every eighth.
-        const int rows = (bound - group / 8 * 64 - group % 8 + 7) / 8;
-        return rows < 0 ? 0 : rows > 8 ? 8 : rows;
+        // A group has the rows group / 8 * 64 + group % 8 + 8 * i.
+        const int left = bound - group / 8 * 64 - group % 8;
+        return left <= 0 ? 0 : left > 64 ? 8 : divide_up(left, 8);
     }
 
     template <class Left, class Right>

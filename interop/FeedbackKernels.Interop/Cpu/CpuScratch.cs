@@ -16,6 +16,7 @@ internal enum ScratchUse
     NoiseColumns,
     NoiseMagnitudes,
     DoubleSums,
+    SlabItems,
     WinogradWeights,
     WinogradTiles,
     WinogradProducts,

@@ -8,12 +8,45 @@ public sealed unsafe partial class CudaBackend
 {
     private const int ChannelLanes = 32, ColumnThreads = 256, FinishLanes = 8, FinishThreads = 512, ElementThreads = 256;
 
+    private static readonly CudaKernelTable<ElementType> StatisticsKernels = new(
+        "batch_norm", (ElementType.Float32, "batch_norm_statistics_fp32"), (ElementType.BFloat16, "batch_norm_statistics_bf16"));
+
+    private static readonly CudaKernelTable<ElementType> ColumnSumsKernels = new(
+        "batch_norm", (ElementType.Float32, "column_sums_fp32"), (ElementType.BFloat16, "column_sums_bf16"));
+
+    private static readonly CudaKernelTable<(ElementType Type, int Width)> ChannelAffineKernels = new(
+        "batch_norm",
+        ((ElementType.Float32, 4), "channel_affine_fp32_4"), ((ElementType.Float32, 1), "channel_affine_fp32_1"),
+        ((ElementType.BFloat16, 8), "channel_affine_bf16_8"), ((ElementType.BFloat16, 1), "channel_affine_bf16_1"));
+
+    private static readonly CudaKernelTable<(ElementType Type, int Width)> BackwardSumsKernels = new(
+        "batch_norm",
+        ((ElementType.Float32, 1), "batch_norm_backward_sums_fp32_1"),
+        ((ElementType.BFloat16, 1), "batch_norm_backward_sums_bf16_1"), ((ElementType.BFloat16, 2), "batch_norm_backward_sums_bf16_2"));
+
+    private static readonly CudaKernelTable<(ElementType Type, int Width)> BackwardApplyKernels = new(
+        "batch_norm",
+        ((ElementType.Float32, 4), "batch_norm_backward_apply_fp32_4"), ((ElementType.Float32, 1), "batch_norm_backward_apply_fp32_1"),
+        ((ElementType.BFloat16, 8), "batch_norm_backward_apply_bf16_8"), ((ElementType.BFloat16, 1), "batch_norm_backward_apply_bf16_1"));
+
+    private static readonly CudaKernel
+        StatisticsFinishKernel = new("batch_norm", "batch_norm_finish"),
+        FoldKernel = new("batch_norm", "batch_norm_fold"),
+        BackwardFinishKernel = new("batch_norm", "batch_norm_backward_finish"),
+        BiasFinishKernel = new("batch_norm", "bias_finish");
+
+    private static IEnumerable<CudaKernel> BatchNormKernels =>
+    [
+        .. StatisticsKernels.All, .. ColumnSumsKernels.All, .. ChannelAffineKernels.All, .. BackwardSumsKernels.All, .. BackwardApplyKernels.All,
+        StatisticsFinishKernel, FoldKernel, BackwardFinishKernel, BiasFinishKernel,
+    ];
+
     internal override void BatchNormStatisticsCore(long rows, int channels, BufferView x, in BatchStatistics statistics)
     {
         Chunks chunks = ChunksOf(rows);
         ColumnSumsArguments sums = StartSums(rows, channels, chunks, x);
         Launch(
-            "batch_norm", $"batch_norm_statistics_{ProductName}", ColumnGrid(channels, chunks.Count), ColumnThreads, sums,
+            StatisticsKernels[ActivationType], ColumnGrid(channels, chunks.Count), ColumnThreads, sums,
             new RowsOfChannels(rows, channels));
         FinishStatistics(rows, channels, chunks.Count, chunks.Rows, sums.Partials, statistics);
     }
@@ -23,9 +56,9 @@ public sealed unsafe partial class CudaBackend
         Chunks chunks = ChunksOf(rows);
         ColumnSumsArguments sums = StartSums(rows, channels, chunks, dy);
         var sizes = new RowsOfChannels(rows, channels);
-        Launch("batch_norm", $"column_sums_{ProductName}", ColumnGrid(channels, chunks.Count), ColumnThreads, sums, sizes);
+        Launch(ColumnSumsKernels[ActivationType], ColumnGrid(channels, chunks.Count), ColumnThreads, sums, sizes);
         var finish = new BiasFinishArguments { Channels = channels, Chunks = chunks.Count, Partials = sums.Partials, Db = db.Floats };
-        Launch("batch_norm", "bias_finish", FinishGrid(channels), FinishThreads, finish, sizes);
+        Launch(BiasFinishKernel, FinishGrid(channels), FinishThreads, finish, sizes);
     }
 
     internal override void BatchNormFoldCore(
@@ -43,7 +76,7 @@ public sealed unsafe partial class CudaBackend
             Bias = bias.Floats,
         };
         Launch(
-            "batch_norm", "batch_norm_fold", new Grid(DivideUp(channels, ElementThreads)), ElementThreads, arguments,
+            FoldKernel, new Grid(DivideUp(channels, ElementThreads)), ElementThreads, arguments,
             new RowsOfChannels(1, channels));
     }
 
@@ -64,7 +97,7 @@ public sealed unsafe partial class CudaBackend
             Y = y.Pointer,
         };
         Launch(
-            "batch_norm", $"channel_affine_{ProductName}_{WidthOf(channels, x, scale, bias, residual, y)}",
+            ChannelAffineKernels[(ActivationType, WidthOf(channels, x, scale, bias, residual, y))],
             new Grid(DivideUp(rows, rowsPerBlock)), ElementThreads, arguments, new RowsOfChannels(rows, channels));
     }
 
@@ -86,18 +119,19 @@ public sealed unsafe partial class CudaBackend
             Mean = state.Mean.Floats,
             Scale = state.Scale.Floats,
             Bias = state.Bias.Floats,
-            Partials = (float*)_scratch.Get(ScratchPurpose.ChannelPartials, 2L * chunks.Count * channels * sizeof(float)),
+            Partials = (float*)Scratch.Get(ScratchPurpose.ChannelPartials, 2L * chunks.Count * channels * sizeof(float)),
         };
-        // A lane takes a pair of channels where that is 4 bytes and leaves no lane of a block idle; no sum has another order then.
+        // A lane takes a pair of channels where that is a load of 4 bytes and leaves no lane of a block idle. The order of the sums is
+        // the same.
         bool paired = Precision == CudaPrecision.Bf16 && channels % 2 == 0 && channels >= 2 * ChannelLanes
             && AllowWide(x, y, dy, state.Mean, state.Scale, state.Bias);
-        int together = paired ? 2 : 1;
+        int width = paired ? 2 : 1;
         Launch(
-            "batch_norm", $"batch_norm_backward_sums_{ProductName}_{together}", ColumnGrid(DivideUp(channels, together), chunks.Count), ColumnThreads,
-            sums, sizes);
+            BackwardSumsKernels[(ActivationType, width)], ColumnGrid(DivideUp(channels, width), chunks.Count), ColumnThreads, sums, sizes);
         (BufferView meanError, BufferView errorSlope) = FinishBackwardSums(sums, chunks.Count, state, dGamma, dBeta);
 
-        int rowsPerBlock = RowsPerBlock(channels), width = WidthOf(channels, x, y, dy, state.Mean, state.Scale, state.Bias, dx, dResidual);
+        int rowsPerBlock = RowsPerBlock(channels);
+        width = WidthOf(channels, x, y, dy, state.Mean, state.Scale, state.Bias, dx, dResidual);
         var apply = new BackwardApplyArguments
         {
             Rows = rows,
@@ -116,17 +150,17 @@ public sealed unsafe partial class CudaBackend
             Dx = dx.Pointer,
             DResidual = dResidual.Pointer,
         };
-        Launch("batch_norm", $"batch_norm_backward_apply_{ProductName}_{width}", new Grid(DivideUp(rows, rowsPerBlock)), ElementThreads, apply, sizes);
+        Launch(BackwardApplyKernels[(ActivationType, width)], new Grid(DivideUp(rows, rowsPerBlock)), ElementThreads, apply, sizes);
     }
 
-    /// <summary>Adds the chunks up to dGamma and dBeta, and to what the error of each element takes: their means, K numbers each.</summary>
+    /// <summary>Adds the sums of the chunks: dGamma, dBeta, and the two vectors of K elements that the error of each element needs.</summary>
     private (BufferView MeanError, BufferView ErrorSlope) FinishBackwardSums(
         in BackwardSumsArguments sums, int chunks, in BatchNormState state, BufferView dGamma, BufferView dBeta)
     {
         int channels = sums.Channels;
-        // Each vector starts on a multiple of 16 bytes.
+        // Both vectors start on a multiple of 16 bytes.
         long padded = DivideUp(channels, 4) * 4;
-        BufferView meanError = BufferView.FromPointer(_scratch.Get(ScratchPurpose.ChannelVectors, 2 * padded * sizeof(float)), channels);
+        BufferView meanError = BufferView.FromPointer(Scratch.Get(ScratchPurpose.ChannelVectors, 2 * padded * sizeof(float)), channels);
         BufferView errorSlope = BufferView.FromPointer(meanError.Address + (nint)padded * sizeof(float), channels);
         var finish = new BackwardFinishArguments
         {
@@ -142,7 +176,7 @@ public sealed unsafe partial class CudaBackend
             ErrorSlope = errorSlope.Floats,
         };
         Launch(
-            "batch_norm", "batch_norm_backward_finish", FinishGrid(channels), FinishThreads, finish, new RowsOfChannels(sums.Rows, channels),
+            BackwardFinishKernel, FinishGrid(channels), FinishThreads, finish, new RowsOfChannels(sums.Rows, channels),
             operation: nameof(BatchNormBackwardCore));
         return (meanError, errorSlope);
     }
@@ -153,18 +187,19 @@ public sealed unsafe partial class CudaBackend
         Channels = channels,
         RowsPerChunk = chunks.Rows,
         X = x.Pointer,
-        Partials = (float*)_scratch.Get(ScratchPurpose.ChannelPartials, 2L * chunks.Count * channels * sizeof(float)),
+        Partials = (float*)Scratch.Get(ScratchPurpose.ChannelPartials, 2L * chunks.Count * channels * sizeof(float)),
     };
 
-    /// <param name="rows">All rows.</param>
+    /// <summary>Merges the statistics of the chunks of a tensor.</summary>
+    /// <param name="rows">Rows of all chunks.</param>
     /// <param name="channels">K.</param>
-    /// <param name="chunks">How many pairs of numbers each channel has.</param>
-    /// <param name="rowsPerChunk">Rows of each chunk but the last one; unused where there are counts.</param>
+    /// <param name="chunks">Number of chunks.</param>
+    /// <param name="rowsPerChunk">Rows of each chunk but the last one; not used where there are counts.</param>
     /// <param name="partials">[chunks][2][channels].</param>
-    /// <param name="statistics">Where they go.</param>
-    /// <param name="counts">[chunks]: rows of each; or null.</param>
-    /// <param name="operation">What errors call it.</param>
-    private void FinishStatistics(
+    /// <param name="statistics">Where the result goes.</param>
+    /// <param name="counts">[chunks]: rows of each chunk; or null.</param>
+    /// <param name="operation">Name of the operation in errors.</param>
+    internal void FinishStatistics(
         long rows, int channels, long chunks, int rowsPerChunk, float* partials, in BatchStatistics statistics, int* counts = null,
         [CallerMemberName] string operation = "")
     {
@@ -183,7 +218,7 @@ public sealed unsafe partial class CudaBackend
             RunningVariance = statistics.RunningVariance.Floats,
         };
         Launch(
-            "batch_norm", "batch_norm_finish", FinishGrid(channels), FinishThreads, arguments, new RowsOfChannels(rows, channels),
+            StatisticsFinishKernel, FinishGrid(channels), FinishThreads, arguments, new RowsOfChannels(rows, channels),
             operation: operation);
     }
 
@@ -191,7 +226,7 @@ public sealed unsafe partial class CudaBackend
 
     private static Grid FinishGrid(int channels) => new(DivideUp(channels, FinishLanes));
 
-    /// <summary>Rows in chunks of 512, or more where a grid could not hold so many chunks.</summary>
+    /// <summary>Chunks of 512 rows, or of more where a grid cannot hold so many chunks.</summary>
     private static Chunks ChunksOf(long rows)
     {
         const int usual = 512, mostChunks = 65_535;
@@ -199,7 +234,7 @@ public sealed unsafe partial class CudaBackend
         return new Chunks(checked((int)each), checked((int)DivideUp(rows, each)));
     }
 
-    /// <summary>About 4096 elements a block.</summary>
+    /// <summary>So many rows that a block has about 4096 elements.</summary>
     private static int RowsPerBlock(int channels) => Math.Max(1, 4096 / channels);
 
     private readonly record struct Chunks(int Rows, int Count);

@@ -2,10 +2,13 @@ using static FeedbackKernels.Interop.Rounding;
 
 namespace FeedbackKernels.Interop;
 
-// native/augment.cu
+// native/images.cu
 public sealed unsafe partial class CudaBackend
 {
     private const int AugmentThreads = 256, AugmentRun = 1024;
+
+    private static readonly CudaKernelTable<ElementType> AugmentImagesKernels = new(
+        "images", (ElementType.Float32, "augment_images_fp32"), (ElementType.BFloat16, "augment_images_bf16"));
 
     internal override void AugmentImagesCore(
         in ImageAugmentation augmentation, int images, BufferView pixels, BufferView numbers, BufferView table, BufferView x)
@@ -17,7 +20,8 @@ public sealed unsafe partial class CudaBackend
         }
 
         Launch(
-            "augment", $"augment_images_{ProductName}", new Grid(DivideUp(augmentation.ImageLength, AugmentRun), Math.Min(images, MostImagesOfAGrid)), AugmentThreads,
+            AugmentImagesKernels[ActivationType], new Grid(DivideUp(augmentation.ImageLength, AugmentRun), Math.Min(images, MostImagesOfAGrid)),
+            AugmentThreads,
             new AugmentArguments
             {
                 N = images,

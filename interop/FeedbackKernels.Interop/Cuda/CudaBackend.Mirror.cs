@@ -5,15 +5,32 @@ namespace FeedbackKernels.Interop;
 // native/mirror.cu
 public sealed unsafe partial class CudaBackend
 {
+    // By the number of noise values that are made at a time, and of elements that a load of W or of the response takes.
+    private static readonly CudaKernelTable<(ElementType Type, int WidthX, int WidthK)> MirrorRespondKernels = new(
+        "mirror",
+        ((ElementType.Float32, 4, 4), "mirror_respond_fp32_4_4"), ((ElementType.Float32, 4, 1), "mirror_respond_fp32_4_1"),
+        ((ElementType.Float32, 1, 4), "mirror_respond_fp32_1_4"), ((ElementType.Float32, 1, 1), "mirror_respond_fp32_1_1"),
+        ((ElementType.BFloat16, 8, 8), "mirror_respond_bf16_8_8"), ((ElementType.BFloat16, 8, 1), "mirror_respond_bf16_8_1"),
+        ((ElementType.BFloat16, 1, 8), "mirror_respond_bf16_1_8"), ((ElementType.BFloat16, 1, 1), "mirror_respond_bf16_1_1"));
+
+    private static readonly CudaKernelTable<(ElementType Type, int WidthX, int WidthK)> MirrorCorrelateKernels = new(
+        "mirror",
+        ((ElementType.Float32, 4, 4), "mirror_correlate_fp32_4_4"), ((ElementType.Float32, 4, 1), "mirror_correlate_fp32_4_1"),
+        ((ElementType.Float32, 1, 4), "mirror_correlate_fp32_1_4"), ((ElementType.Float32, 1, 1), "mirror_correlate_fp32_1_1"),
+        ((ElementType.BFloat16, 8, 8), "mirror_correlate_bf16_8_8"), ((ElementType.BFloat16, 8, 1), "mirror_correlate_bf16_8_1"),
+        ((ElementType.BFloat16, 1, 8), "mirror_correlate_bf16_1_8"), ((ElementType.BFloat16, 1, 1), "mirror_correlate_bf16_1_1"));
+
+    private static IEnumerable<CudaKernel> MirrorKernels => [.. MirrorRespondKernels.All, .. MirrorCorrelateKernels.All];
+
     internal override void MirrorCorrelateCore(in MirrorStep step, BufferView w, BufferView correlation, bool accumulate)
     {
         ConvShape shape = step.ResponseShape;
         RequireIndexable(shape);
         var noise = new NativeMirrorNoise(step.Noise);
         BufferView response = BufferView.FromPointer(
-            _scratch.Get(ScratchPurpose.MirrorResponse, shape.OutputLength * ActivationType.Size()), shape.OutputLength, ActivationType);
+            Scratch.Get(ScratchPurpose.MirrorResponse, shape.OutputLength * ActivationType.Size()), shape.OutputLength, ActivationType);
         BufferView weights = Operand(w, shape.WeightLength);
-        // Noise is made several numbers at a time where those never straddle two pixels.
+        // Noise is made several values at a time where they always belong to one pixel.
         int widthX = WidthOf(shape.C), widthK = WidthOf(shape.K, weights, response, correlation);
         var respond = new MirrorRespondArguments
         {
@@ -25,20 +42,23 @@ public sealed unsafe partial class CudaBackend
             Response = response.Pointer,
         };
         Launch(
-            "mirror", $"mirror_respond_{ProductName}_{widthX}_{widthK}",
-            new Grid(DivideUp((long)shape.N * shape.P * shape.Q, TileRows), DivideUp(shape.K, TileColumns)), TileThreads, respond, step.Layer);
+            MirrorRespondKernels[(ActivationType, widthX, widthK)],
+            new Grid(DivideUp((long)shape.N * shape.P * shape.Q, PortableTile.Rows), DivideUp(shape.K, PortableTile.Columns)), PortableTile.Threads,
+            respond, step.Layer);
 
-        Slices slices = SlicesOf(shape);
+        SplitK split = PortableTile.Split(shape);
         var correlate = new MirrorCorrelateArguments
         {
             Shape = respond.Shape,
             FirstSample = step.FirstSample,
             Noise = noise,
             Response = response.Pointer,
-            Slices = StartSlices(shape, slices, correlation, accumulate),
+            Split = SplitTarget(shape, split, correlation, accumulate),
         };
-        Launch("mirror", $"mirror_correlate_{ProductName}_{widthX}_{widthK}", GradientGrid(shape, slices), TileThreads, correlate, step.Layer);
-        AddSlices(shape, slices, correlation, accumulate);
+        Launch(
+            MirrorCorrelateKernels[(ActivationType, widthX, widthK)], PortableTile.GradientGrid(shape, split), PortableTile.Threads, correlate,
+            step.Layer);
+        AddSplits(shape, split, correlation, accumulate);
     }
 
     private struct MirrorRespondArguments
@@ -57,6 +77,6 @@ public sealed unsafe partial class CudaBackend
         public long FirstSample;
         public NativeMirrorNoise Noise;
         public void* Response;
-        public NativeGradientSlices Slices;
+        public NativeSplitK Split;
     }
 }

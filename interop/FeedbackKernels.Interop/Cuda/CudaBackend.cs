@@ -22,7 +22,6 @@ public sealed unsafe partial class CudaBackend : Backend
     private readonly nint _stream;
     private readonly CudaKernels _kernels;
     private readonly CudaHeap _heap;
-    private readonly CudaScratch _scratch;
     private readonly CudaStage _stage;
     private readonly CudaSteps _steps;
     private readonly CudaLabelFault _labels;
@@ -66,10 +65,11 @@ public sealed unsafe partial class CudaBackend : Backend
 
         _stream = _ownStream?.DangerousGetHandle() ?? stream;
         _heap = new CudaHeap(_context, _device, _ownStream);
-        _scratch = new CudaScratch(_heap);
+        Scratch = new CudaScratch(_heap);
         _stage = new CudaStage(_context, _stream);
         _steps = new CudaSteps(_context, _heap, _stream);
         _labels = new CudaLabelFault(_context, _heap, _stream);
+        _convolutions = new CudaConvKernels(this);
     }
 
     /// <summary>Waits for the work of a backend that nobody has disposed, so that its memory does not go before.</summary>
@@ -85,7 +85,7 @@ public sealed unsafe partial class CudaBackend : Backend
     public override string Description =>
         $"{_device.Name}, compute capability {_device.Major}.{_device.Minor}, {_device.Multiprocessors} multiprocessors, " +
         $"{_device.Bytes >> 20} MiB, device {_device.Ordinal}, kernels for {_device.Architecture}, " +
-        $"products and activations in {ProductName}{(_graphs ? "" : ", no graphs")}, driver {CudaLibrary.LoadedPath} for CUDA {_device.DriverVersionText}";
+        $"products and activations in {(Precision == CudaPrecision.Bf16 ? "bf16" : "fp32")}{(_graphs ? "" : ", no graphs")}, driver {CudaLibrary.LoadedPath} for CUDA {_device.DriverVersionText}";
 
     /// <inheritdoc/>
     public override bool HostAddressable => false;
@@ -145,7 +145,8 @@ public sealed unsafe partial class CudaBackend : Backend
             _ = _ownStream?.TryDrain() ?? _context.TryDrain();
             _steps.Dispose();
             _kernels.Dispose();
-            _scratch.Dispose();
+            Scratch.Dispose();
+            DisposeSegmentTables();
             _labels.Dispose();
             _stage.Dispose();
             _ownStream?.Dispose();
@@ -215,26 +216,35 @@ public sealed unsafe partial class CudaBackend : Backend
 
     private static void Check(CudaResult result, string call, string operation) => CudaException.ThrowIfFailed(result, call, operation);
 
-    /// <summary>Queues a kernel, or notes it where a step is open.</summary>
-    /// <param name="file">Its file in native/.</param>
-    /// <param name="kernel">Its name.</param>
+    /// <summary>All kernels that this backend launches; a test compares them with those of the PTX.</summary>
+    internal static IEnumerable<CudaKernel> AllKernels =>
+    [
+        .. ConvolutionKernels, .. MirrorKernels, .. BatchNormKernels, .. PoolingKernels, .. ActivationKernels, .. CrossEntropyKernels.All,
+        .. OptimiserKernels, .. FeedbackWeightsKernels, .. AlignmentKernels, .. AugmentImagesKernels.All, .. AllFillKernels,
+    ];
+
+    /// <summary>Memory between the kernels of one operation.</summary>
+    internal CudaScratch Scratch { get; }
+
+    /// <summary>Queues a kernel, or records it where a step is open.</summary>
+    /// <param name="kernel">The kernel.</param>
     /// <param name="grid">Blocks.</param>
     /// <param name="threads">Threads of a block, as the kernel is compiled for.</param>
-    /// <param name="arguments">A struct of the layout of the kernel's own, where that has holes with a field in each: what
-    /// lies in a hole is anything, and arguments are compared with those of the step before.</param>
-    /// <param name="sizes">What errors say of the operation's sizes.</param>
+    /// <param name="arguments">A struct of the same layout as the kernel's. It has a field for each gap between fields, because all its
+    /// bytes are compared with the arguments of the step before.</param>
+    /// <param name="sizes">The sizes of the operation in errors.</param>
     /// <param name="sharedBytes">Dynamic shared memory of a block.</param>
-    /// <param name="operation">The operation.</param>
-    private void Launch<TArguments, TSizes>(
-        string file, string kernel, Grid grid, int threads, in TArguments arguments, in TSizes sizes, int sharedBytes = 0,
+    /// <param name="operation">Name of the operation in errors.</param>
+    internal void Launch<TArguments, TSizes>(
+        CudaKernel kernel, Grid grid, int threads, in TArguments arguments, in TSizes sizes, int sharedBytes = 0,
         [CallerMemberName] string operation = "")
         where TArguments : unmanaged
         where TSizes : unmanaged
     {
-        nint function = _kernels.Get(file, kernel, sharedBytes);
+        nint function = _kernels.Get(kernel, sharedBytes);
         if (_steps.IsOpen)
         {
-            _steps.Log.Add(function, (grid.X, grid.Y, grid.Z), (uint)threads, (uint)sharedBytes, arguments, kernel, operation, sizes);
+            _steps.Log.Add(function, (grid.X, grid.Y, grid.Z), (uint)threads, (uint)sharedBytes, arguments, kernel.Name, operation, sizes);
             return;
         }
 
@@ -247,17 +257,31 @@ public sealed unsafe partial class CudaBackend : Backend
             }
         }
 
-        if (result != CudaResult.Success) ThrowLaunchFailed(result, kernel, operation, sizes);
+        if (result != CudaResult.Success) ThrowLaunchFailed(result, kernel.Name, operation, sizes);
+    }
+
+    /// <summary>A tensor map of bf16 for kernels that multiply by wgmma.</summary>
+    internal TensorMap Map(
+        nint address, ReadOnlySpan<ulong> sizes, ReadOnlySpan<ulong> strides, ReadOnlySpan<uint> box, ReadOnlySpan<uint> elementStrides,
+        string operation)
+    {
+        using CudaContext.Scope scope = _context.Enter();
+        return TensorMap.Tiled(
+            TensorMapType.BFloat16, address, sizes, strides, box, elementStrides, TensorMapSwizzle.Bytes128, TensorMapPromotion.Bytes256,
+            operation);
     }
 
     private static void ThrowLaunchFailed<TSizes>(CudaResult result, string kernel, string operation, in TSizes sizes) =>
         throw new CudaException("cuLaunchKernel", result, $"{NameOf(operation)} of {sizes}, kernel {kernel}");
 
-    // Without the suffix of the methods that the public ones call.
+    // Operations are named without the suffix of their cores.
     private static string NameOf(string operation) => operation.Replace("Core", "", StringComparison.Ordinal);
 
+    /// <summary>A thread for each four elements, up to a grid that fills any device many times over.</summary>
+    private static Grid ElementGrid(long length) => new(Math.Clamp(Rounding.DivideUp(length, 4 * ElementThreads), 1, 16_384));
+
     /// <summary>Blocks of a launch.</summary>
-    private readonly record struct Grid(uint X, uint Y = 1, uint Z = 1)
+    internal readonly record struct Grid(uint X, uint Y = 1, uint Z = 1)
     {
         public Grid(long x, long y = 1, long z = 1) : this(Checked(x), Checked(y), Checked(z))
         {
@@ -276,13 +300,15 @@ public sealed unsafe partial class CudaBackend : Backend
         public override string ToString() => $"{Rows} rows of {Channels} channels";
     }
 
-    // What kernels over activations are called by: the type of those, and with it the kind of product.
-    private string ProductName => NameOf(ActivationType);
+    /// <summary>Elements of activations that a load takes: 16 bytes, or one element where channels or addresses do not allow that.</summary>
+    internal int WidthOf(int channels, params ReadOnlySpan<BufferView> views)
+    {
+        int wide = 16 / ActivationType.Size();
+        return channels % wide == 0 && AllowWide(views) ? wide : 1;
+    }
 
-    private static string NameOf(ElementType type) => type == ElementType.BFloat16 ? "bf16" : "fp32";
-
-    /// <summary>Whether a kernel may move 16 bytes at a time: all addresses are multiples of that (absent ones are).</summary>
-    private static bool AllowWide(params ReadOnlySpan<BufferView> views)
+    /// <summary>Whether a kernel may load and store 16 bytes at a time: all addresses are multiples of 16, as those of absent views are.</summary>
+    internal static bool AllowWide(params ReadOnlySpan<BufferView> views)
     {
         foreach (BufferView view in views)
         {

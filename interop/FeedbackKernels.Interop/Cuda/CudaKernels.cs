@@ -4,7 +4,7 @@ using System.Reflection;
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// The kernels of native/*.cu, embedded in this assembly as an archive of PTX. A file's PTX is compiled by the driver when one of its
+/// The kernels of native/*.cu, embedded in this assembly as an archive of PTX. The driver compiles the PTX of a file when one of its
 /// kernels is first launched.
 /// </summary>
 internal sealed class CudaKernels(CudaContext context, CudaDevice device) : IDisposable
@@ -12,7 +12,7 @@ internal sealed class CudaKernels(CudaContext context, CudaDevice device) : IDis
     private const string ResourcePrefix = "cuda/";
 
     private readonly Dictionary<string, CudaModule> _modules = [];
-    private readonly Dictionary<string, (nint Function, int SharedBytes)> _functions = [];
+    private readonly Dictionary<CudaKernel, (nint Function, int SharedBytes)> _functions = [];
 
     /// <summary>How this assembly's kernels were built; or, when there are none, why.</summary>
     public static string BuildStatus { get; } = ReadStatus();
@@ -20,19 +20,38 @@ internal sealed class CudaKernels(CudaContext context, CudaDevice device) : IDis
     /// <summary>Whether this assembly has kernels.</summary>
     public static bool Exist => Ptx("sm_80", "fill") is not null;
 
-    /// <summary>A kernel of a file, which may be given so much dynamic shared memory: the most that any launch has asked for.</summary>
-    public nint Get(string file, string kernel, int sharedBytes)
+    /// <summary>The CUfunction of a kernel, which may be launched with this much dynamic shared memory, or with less.</summary>
+    public nint Get(CudaKernel kernel, int sharedBytes)
     {
         if (_functions.TryGetValue(kernel, out (nint Function, int SharedBytes) known) && known.SharedBytes >= sharedBytes) return known.Function;
-        nint function = ModuleOf(file).Function(kernel, sharedBytes);
+        nint function = ModuleOf(kernel.File).Function(kernel.Name, sharedBytes);
         _functions[kernel] = (function, sharedBytes);
         return function;
     }
 
-    /// <summary>Has the driver compile the smallest file, so that one which cannot is found out before there is work.</summary>
-    /// <exception cref="PlatformNotSupportedException">It is too old for the PTX of this build; the message says what it has
-    /// and what it would take.</exception>
+    /// <summary>Has the driver compile the smallest file, so that a driver that is too old is found when the backend is opened.</summary>
+    /// <exception cref="PlatformNotSupportedException">The driver is too old for the PTX of this build; the message says which version it
+    /// has and which is needed.</exception>
     public void Try() => ModuleOf("fill");
+
+    /// <summary>The names of the kernels in the embedded PTX of an architecture, by file.</summary>
+    internal static IEnumerable<(string File, string Kernel)> EntriesOf(string architecture)
+    {
+        using Stream? resource = typeof(CudaKernels).Assembly.GetManifestResourceStream(ResourcePrefix + "kernels.zip");
+        if (resource is null) yield break;
+        using var archive = new ZipArchive(resource);
+        foreach (ZipArchiveEntry entry in archive.Entries)
+        {
+            if (!entry.FullName.StartsWith(architecture + "/", StringComparison.Ordinal)) continue;
+            using var text = new StreamReader(entry.Open());
+            const string word = ".entry ";
+            while (text.ReadLine() is { } line)
+            {
+                int at = line.IndexOf(word, StringComparison.Ordinal);
+                if (at >= 0) yield return (Path.GetFileNameWithoutExtension(entry.Name), line[(at + word.Length)..].TrimEnd('(', ' '));
+            }
+        }
+    }
 
     /// <summary>Unloads everything.</summary>
     public void Dispose()

@@ -12,8 +12,8 @@ internal enum ScratchPurpose
     /// <summary>Two numbers a channel between the passes of a batch norm's backward step.</summary>
     ChannelVectors,
 
-    /// <summary>Weight gradients of one slice of the pixels each.</summary>
-    GradientSlices,
+    /// <summary>Partial sums of a weight gradient, one of each split.</summary>
+    SplitK,
 
     /// <summary>Responses of a mirror step.</summary>
     MirrorResponse,

@@ -10,8 +10,10 @@ namespace FeedbackKernels.Interop;
 /// <param name="Weights">Element type of W, B or dW as the kernel reads or writes them.</param>
 /// <param name="Y">Element type of y or dy, and of the residual.</param>
 /// <param name="Exact">Whether every sum is formed from its products: no Winograd, whose rounding errors are larger.</param>
-/// <param name="Alignment">The largest power of two, up to <see cref="FullAlignment"/>, that divides the address of every tensor.</param>
+/// <param name="Alignment">The largest power of two, up to <see cref="FullAlignment"/>, that divides the address of every tensor; on CUDA
+/// of every tensor but x or dx.</param>
 /// <param name="ChannelAlignment">The same for the vectors of the epilogue, which have one element a channel.</param>
+/// <param name="XAlignment">On CUDA the same for x or dx: some kernels take an x that starts anywhere.</param>
 internal readonly record struct ConvRequest(
     ConvShape Shape,
     ConvPass Pass,
@@ -20,7 +22,8 @@ internal readonly record struct ConvRequest(
     ElementType Y,
     bool Exact = false,
     int Alignment = ConvRequest.FullAlignment,
-    int ChannelAlignment = ConvRequest.FullAlignment)
+    int ChannelAlignment = ConvRequest.FullAlignment,
+    int XAlignment = ConvRequest.FullAlignment)
 {
     /// <summary>Alignment of a buffer that a backend allocates. Kernels do not distinguish larger ones.</summary>
     public const int FullAlignment = 64;

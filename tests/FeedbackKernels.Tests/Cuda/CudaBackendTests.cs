@@ -198,6 +198,6 @@ public class CudaBackendTests
         Assert.Contains("sm_80", backend.Description);
         Assert.Contains("for CUDA 12.4", backend.Description);
         Assert.Contains("4 classes", backend.Explain(new ConvShape(2, 8, 8, 4, 4, 3, 3, 2, 1), ConvPass.Feedback).Reason);
-        Assert.Contains("slices", backend.Explain(new ConvShape(9, 32, 32, 4, 4, 3, 3, 1, 1), ConvPass.WeightGradient).Algorithm);
+        Assert.Contains("split-K", backend.Explain(new ConvShape(9, 32, 32, 4, 4, 3, 3, 1, 1), ConvPass.WeightGradient).Algorithm);
     }
 }

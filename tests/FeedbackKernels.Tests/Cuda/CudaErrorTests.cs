@@ -126,22 +126,23 @@ public class CudaErrorTests
     }
 
     [Theory]
-    [InlineData(8, "ConvForward", "conv_forward_pipelined")]
-    [InlineData(8, "ConvFeedback", "conv_feedback_pipelined")]
-    [InlineData(8, "ConvWeightGradient", "conv_weight_gradient_pipelined")]
-    [InlineData(9, "ConvForward", "conv_gather_sm90")]
-    [InlineData(9, "ConvFeedback", "conv_gather_sm90")]
-    public void A_kernel_of_tensor_cores_is_named_with_the_operation_that_was_called(int major, string operation, string kernel)
+    [InlineData(8, "ConvForward", ElementType.BFloat16, "conv_forward_pipelined_64_64")]
+    [InlineData(8, "ConvFeedback", ElementType.BFloat16, "conv_feedback_pipelined_64_64")]
+    [InlineData(8, "ConvWeightGradient", ElementType.BFloat16, "conv_weight_gradient_pipelined")]
+    [InlineData(9, "ConvForward", ElementType.BFloat16, "conv_gather_sm90_64")]
+    [InlineData(9, "ConvForward", ElementType.Float32, "conv_forward_pipelined_to_fp32_64_64")]
+    [InlineData(9, "ConvFeedback", ElementType.BFloat16, "conv_gather_sm90_64")]
+    public void A_kernel_of_tensor_cores_is_named_with_the_operation_that_was_called(int major, string operation, ElementType y, string kernel)
     {
         EmulatedDriver.Require();
         using EmulatedDriver.Setting machine = EmulatedDriver.With("compute-major", major, 8);
         using CudaBackend backend = EmulatedDriver.CreateBackend(precision: CudaPrecision.Bf16);
         var shape = new ConvShape(2, 6, 6, 64, 64, 3, 3, 1, 1);
         using DeviceBuffer map = backend.Allocate(shape.InputLength, "map", ElementType.BFloat16);
-        using DeviceBuffer room = backend.Allocate(64, "too short", ElementType.BFloat16);
+        using DeviceBuffer room = backend.Allocate(64, "too short", y);
         using DeviceBuffer weights = backend.Allocate(shape.WeightLength, "weights", ElementType.BFloat16), dw = backend.Allocate(shape.WeightLength, "dW");
         // The caller lies about the length, so that no check of the arguments helps.
-        BufferView lie = BufferView.FromPointer(room.Address, shape.InputLength, ElementType.BFloat16);
+        BufferView lie = BufferView.FromPointer(room.Address, shape.InputLength, y);
         var e = Assert.Throws<CudaException>(() =>
         {
             if (operation == "ConvForward") backend.ConvForward(shape, map, weights, lie);

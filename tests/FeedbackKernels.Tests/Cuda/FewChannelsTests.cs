@@ -43,7 +43,7 @@ public class FewChannelsTests
         from c in Gen.Int[1, 7]
         from k in Gen.Int[1, 9]
         let shape = new ConvShape(n, h, w, c, 8 * k, r, s, stride, padding)
-        where FewChannelsConvolution.Choose(shape, ConvPass.Forward).Refusal is null
+        where FewChannelsPlan.Choose(shape, ConvPass.Forward).Refusal is null
         select shape;
 
     public static TheoryData<string> Names => [.. Shapes.Keys];
@@ -152,7 +152,7 @@ public class FewChannelsTests
             ConvExplanation forward = backend.Explain(shape, ConvPass.Forward), gradient = backend.Explain(shape, ConvPass.WeightGradient);
             Assert.StartsWith($"few channels, {tile}, bf16 tensor cores", forward.Algorithm);
             Assert.StartsWith($"few channels, {gradientTile}, bf16 tensor cores", gradient.Algorithm);
-            Assert.Contains("slices added in order", gradient.Reason);
+            Assert.Contains("partial sums are added in order", gradient.Reason);
         }
     }
 
@@ -163,7 +163,7 @@ public class FewChannelsTests
     [InlineData(7, 64, 64, 41, "bytes of shared memory, more than 98304")]
     public void What_they_do_not_take_they_say(int c, int k, int map, int filter, string refusal)
     {
-        FewChannelsConvolution plan = FewChannelsConvolution.Choose(new ConvShape(2, map, map, c, k, filter, filter, 1, filter / 2), ConvPass.Forward);
+        FewChannelsPlan plan = FewChannelsPlan.Choose(new ConvShape(2, map, map, c, k, filter, filter, 1, filter / 2), ConvPass.Forward);
         Assert.Contains(refusal, plan.Refusal);
     }
 

@@ -72,7 +72,7 @@ public class HopperTests
     {
         // Channels of a box by as many pixels: the square of a stage in shared memory.
         var shape = new ConvShape(256, map * stride, map * stride, 64, 64, 3, 3, stride, 1);
-        Assert.Equal(HopperConvolution.BoxChannels, HopperConvolution.Choose("sm_90a", shape, ConvPass.WeightGradient).Box.Pixels);
+        Assert.Equal(HopperPlan.BoxChannels, HopperPlan.Choose(shape, ConvPass.WeightGradient).Box.Pixels);
     }
 
     [Fact]
@@ -97,24 +97,32 @@ public class HopperTests
         DeviceBuffer y = Put(shape.OutputLength, 9), dx = Put(shape.InputLength, 9), dxSum = Put(shape.InputLength, 5), dxTransposed = Put(shape.InputLength, 9);
         DeviceBuffer mean = bench.Output(shape.K), variance = bench.Output(shape.K);
         DeviceBuffer dw = bench.Output(shape.WeightLength);
-        HopperConvolution forward = Plan(ConvPass.Forward), feedback = Plan(ConvPass.Feedback), gradient = Plan(ConvPass.WeightGradient);
+        HopperPlan gradientPlan = Plan(ConvPass.WeightGradient);
         if (gradientBox != default)
-            gradient = gradient with { Box = gradientBox, Tiles = gradientBox.Covering(shape.N, shape.P, shape.Q), BoxesPerSlice = 2 };
+        {
+            long boxes = gradientBox.Covering(shape.N, shape.P, shape.Q);
+            gradientPlan = gradientPlan with { Box = gradientBox, Boxes = boxes, Split = SplitK.Of(boxes, 2) };
+        }
+
+        HopperConvolution forward = Planned(ConvPass.Forward, Plan(ConvPass.Forward)), feedback = Planned(ConvPass.Feedback, Plan(ConvPass.Feedback));
+        HopperConvolution gradient = Planned(ConvPass.WeightGradient, gradientPlan);
         DeviceBuffer other = bench.Output(1);
         using StepScope step = inGraph ? backend.BeginStep() : default;
-        // So many launches that a graph is worth it.
+        // Fewer launches would not make a graph.
         for (int i = 0; inGraph && i < 8; i++) backend.Fill(other, i);
-        backend.HopperForward(forward, shape, x, w, y, new ConvEpilogue(Statistics: new BatchStatistics(mean, variance)));
-        backend.HopperFeedback(feedback, shape, dy, b, FeedbackLayout.Feedback, dx, accumulate: false);
-        backend.HopperFeedback(feedback, shape, dy, b, FeedbackLayout.Feedback, dxSum, accumulate: true);
-        backend.HopperFeedback(feedback, shape, dy, w, FeedbackLayout.Forward, dxTransposed, accumulate: false);
-        backend.HopperWeightGradient(gradient, shape, x, dy, dw);
+        forward.Forward(x, w, y, new ConvEpilogue(Statistics: new BatchStatistics(mean, variance)));
+        feedback.Feedback(dy, b, FeedbackLayout.Feedback, dx, accumulate: false);
+        feedback.Feedback(dy, b, FeedbackLayout.Feedback, dxSum, accumulate: true);
+        feedback.Feedback(dy, w, FeedbackLayout.Forward, dxTransposed, accumulate: false);
+        gradient.WeightGradient(x, dy, dw);
         step.Complete();
         return new Results(Get(y), Get(dx), Get(dxSum), Get(dxTransposed), bench.Get(mean), bench.Get(variance), bench.Get(dw));
 
-        HopperConvolution Plan(ConvPass pass)
+        HopperConvolution Planned(ConvPass pass, in HopperPlan plan) => new(backend, ConvRequest.Of(shape, pass, ElementType.BFloat16), plan);
+
+        HopperPlan Plan(ConvPass pass)
         {
-            HopperConvolution plan = HopperConvolution.Choose("sm_90a", shape, pass);
+            HopperPlan plan = HopperPlan.Choose(shape, pass);
             Assert.Null(plan.Refusal);
             return columns == 0 || pass == ConvPass.WeightGradient ? plan : plan with { Columns = columns };
         }

@@ -4,8 +4,8 @@ using FeedbackKernels.Interop;
 namespace FeedbackKernels.Tests.Interop.Operations;
 
 /// <summary>
-/// A valid call of every public operation of a backend. <see cref="OperationTests"/> derives the wrong ones from it, and fails where
-/// a public method, or a parameter of one, is missing here.
+/// A valid call of every public operation of a backend. <see cref="OperationTests"/> derives the wrong calls from it, and fails if a
+/// public method or one of its parameters is missing here.
 /// </summary>
 internal static class OperationCases
 {
@@ -18,7 +18,13 @@ internal static class OperationCases
     private static readonly MirrorStep Mirror = new(Shape, new MirrorNoise(NoiseKind.Gaussian, Shape.FanIn, 1, 5, 1), 3, 4);
     private static readonly RandomKey Key = new(5, RandomPurpose.User);
 
-    // What sizes of rows by channels refuse.
+    // With a gap between the two; the second is the one that wrong calls change.
+    private static readonly SlabSegment[] Segments = [new(0, 5, 0.01f), new(8, Elements - 8, 0, 0.5f)];
+    private static readonly ConvShape Small = new(1, 3, 3, 3, 2, 1, 1, 1, 0);
+    private static readonly CoupledSegment[] Coupled = [new(Small, 0, 8, 0.01f), new(Small, 10, 16, 0, 0.5f)];
+    private static readonly long CoupledLength = 10 + Small.WeightLength;
+
+    // Wrong sizes of rows by channels.
     private static readonly object[] WrongRows = [0L, -1L, long.MaxValue, 1L << 61], WrongChannels = [0, -1, int.MinValue];
     private static readonly object[] WrongLengths = [0L, -1L, long.MaxValue];
 
@@ -114,6 +120,26 @@ internal static class OperationCases
             Of(Shape), Out("w", Shape.WeightLength, Holds.Floats), In("dw", Shape.WeightLength, Holds.Floats),
             Out("velocity", Shape.WeightLength, Holds.Floats), Out("b", Shape.WeightLength, Holds.Floats),
             Out("bVelocity", Shape.WeightLength, Holds.Floats), StepParameters, Copy("wCopy", Shape.WeightLength), Copy("bCopy", Shape.WeightLength)),
+        new("SgdUpdateSlab", (b, a) => Void(() => b.SgdUpdateSlab(
+                a.Get<SlabSegment[]>("segments"), a["values"], a["gradients"], a["velocities"], StepOf(a), a["copies"])),
+            new Setting(
+                "segments", Segments, Array.Empty<SlabSegment>(), Changed(Segments, s => s with { Length = 0 }), Changed(Segments, s => s with { Length = -1 }),
+                Changed(Segments, s => s with { Length = long.MaxValue }), Changed(Segments, s => s with { Offset = -1 }), Changed(Segments, s => s with { Offset = 4 }),
+                Changed(Segments, s => s with { Offset = long.MaxValue }), Changed(Segments, s => s with { WeightDecay = float.NaN }),
+                Changed(Segments, s => s with { Shrink = float.PositiveInfinity })),
+            Out("values", Elements, Holds.Floats), In("gradients", Elements, Holds.Floats), Out("velocities", Elements, Holds.Floats), StepParameters,
+            Copy("copies", Elements)),
+        new("SgdUpdateCoupledSlab", (b, a) => Void(() => b.SgdUpdateCoupledSlab(
+                a.Get<CoupledSegment[]>("segments"), a["values"], a["gradients"], a["velocities"], a["feedback"], a["feedbackVelocities"], StepOf(a),
+                a["copies"], a["feedbackCopies"])),
+            new Setting(
+                "segments", Coupled, Array.Empty<CoupledSegment>(), Changed(Coupled, s => s with { Shape = default }), Changed(Coupled, s => s with { Offset = -1 }),
+                Changed(Coupled, s => s with { Offset = 4 }), Changed(Coupled, s => s with { FeedbackOffset = -1 }), Changed(Coupled, s => s with { FeedbackOffset = 4 }),
+                Changed(Coupled, s => s with { Offset = long.MaxValue }), Changed(Coupled, s => s with { WeightDecay = float.PositiveInfinity }),
+                Changed(Coupled, s => s with { Shrink = float.NaN })),
+            Out("values", CoupledLength, Holds.Floats), In("gradients", CoupledLength, Holds.Floats), Out("velocities", CoupledLength, Holds.Floats),
+            Out("feedback", CoupledLength + 6, Holds.Floats), Out("feedbackVelocities", CoupledLength + 6, Holds.Floats), StepParameters,
+            Copy("copies", CoupledLength), Copy("feedbackCopies", CoupledLength + 6)),
         new("ClipFactor", (b, a) => Void(() => b.ClipFactor([a["gradients"], a["gradients"]], a.Get<float>("most"), a["factor"])),
             In("gradients", Elements, Holds.Floats) with { Needs = 1 }, new Setting("most", 1f, 0f, -1f), Out("factor", 1, Holds.Floats)),
         new("Convert", (b, a) => Void(() => b.Convert(a.Get<long>("length"), a["source"], a["result"])),
@@ -165,13 +191,13 @@ internal static class OperationCases
             new Setting("stream", CudaBackend.LegacyStream) { Any = true }),
     ];
 
-    /// <summary>Public methods that are no operations, and why.</summary>
+    /// <summary>Public methods that are not operations, with the reason.</summary>
     public static IReadOnlyDictionary<string, string> Others { get; } = new Dictionary<string, string>
     {
         ["Dispose"] = "takes any number of calls from any thread",
     };
 
-    /// <summary>The public methods that a type of backend adds to its base.</summary>
+    /// <summary>The public methods that a type of backend adds to those of its base class.</summary>
     public static IEnumerable<MethodInfo> MethodsOf(Type type) => type
         .GetMethods(BindingFlags.Public | BindingFlags.Instance | BindingFlags.DeclaredOnly)
         .Where(m => !m.IsSpecialName && m.GetBaseDefinition() == m && !Others.ContainsKey(m.Name));
@@ -196,7 +222,7 @@ internal static class OperationCases
 
     private static object[] StatisticsOperands(string path, long length, bool optional) =>
     [
-        // Without a mean no statistics are wanted, where they are optional.
+        // Where statistics are optional, an absent mean means that none are computed.
         Out($"{path}.Mean", length, Holds.Floats) with { Optional = optional }, Out($"{path}.Variance", length, Holds.Floats),
         Out($"{path}.RunningMean", length, Holds.Floats) with { Optional = true },
         Out($"{path}.RunningVariance", length, Holds.Floats) with { Optional = true }, new Setting($"{path}.Momentum", 0.1f, -0.1f, 1.1f),
@@ -215,6 +241,8 @@ internal static class OperationCases
         var layer = new ConvShape(1, 1 << 9, 1 << 9, 1, 1, 1, 1, 1, 0);
         return new MirrorStep(layer, new MirrorNoise(NoiseKind.Sign, 1 << 18, 1, 5, 1), 0, samples, MirrorForm.FullMap);
     }
+
+    private static T[] Changed<T>(T[] segments, Func<T, T> change) => [segments[0], change(segments[1])];
 
     private static Setting Of(ConvShape shape) => new("shape", shape);
 
