@@ -4,7 +4,7 @@ namespace FeedbackKernels.Interop;
 /// 1x1 convolutions without padding, linear layers among them. Rows and images do not matter, so all pixels of the batch are one row of a
 /// matrix product; a stride only chooses the pixels.
 /// </summary>
-internal sealed unsafe class Pointwise : ConvKernel
+internal sealed unsafe class Pointwise : CpuConvKernel
 {
     public override string Name => "pointwise";
 

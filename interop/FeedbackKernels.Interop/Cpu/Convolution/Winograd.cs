@@ -4,7 +4,7 @@ using System.Runtime.InteropServices;
 namespace FeedbackKernels.Interop;
 
 /// <summary>3x3 convolutions of stride 1 by Winograd's algorithm, where the products that it saves cost more than its transforms.</summary>
-internal sealed unsafe class Winograd : ConvKernel
+internal sealed unsafe class Winograd : CpuConvKernel
 {
     // With fewer channels or output pixels, the transforms and the calls of 36 small products cost what the products save.
     private const int FewestChannels = 16, SmallestMap = 7, FewestPixels = 512, MostPadding = 2;
