@@ -458,6 +458,7 @@ int make_call(KernelCall& call, void* function, Index3 grid, Index3 block, unsig
     constexpr std::size_t alignment = 64;
     const std::size_t bytes = (kernel.argumentBytes + alignment - 1) / alignment * alignment;
     std::shared_ptr<void> copy(std::aligned_alloc(alignment, bytes), std::free);
+    if (!copy) return failed(OutOfMemory, name + ": the host has no memory for its arguments");
     std::memcpy(copy.get(), arguments, kernel.argumentBytes);
     call = {&kernel, grid, block, sharedBytes, std::move(copy)};
     return Success;

@@ -33,9 +33,10 @@ enum class Origin
     Host
 };
 
-// The address, or null where the host has no such memory. Memory of the pool cannot be touched before it is opened.
+// The address, or null where the host has no such memory. Memory of the pool cannot be touched before it is opened, which is
+// false where the host refuses.
 void* allocate(std::size_t bytes, Origin origin);
-void open(void* address);
+bool open(void* address);
 
 // Says that memory of the pool will be released: from here on nothing may be queued that uses it. False for an address that
 // was not allocated there, or is given back twice.

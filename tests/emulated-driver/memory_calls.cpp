@@ -86,8 +86,7 @@ EXPORT int cuMemAllocAsync(std::uint64_t* address, std::size_t bytes, void* hand
     if (!stream) return unknown_stream();
     const int result = take(address, bytes, Origin::Pool);
     return result == Success ? queue(*stream, [memory = pointer(*address)] {
-        open(memory);
-        return static_cast<int>(Success);
+        return open(memory) ? static_cast<int>(Success) : failed(OutOfMemory, "the host refuses to map memory of the pool");
     }) : result;
 }
 

@@ -2,6 +2,7 @@
 // late as a device may, so that a program which does not wait where it has to gets other results.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -17,7 +18,8 @@ struct Stream
     unsigned flags = 0;
     std::recursive_mutex lock;
     std::deque<Operation> waiting;
-    unsigned long long queued = 0, ended = 0;
+    // Written under the lock. Other threads, such as that of finalizers, ask without it how far the stream has come.
+    std::atomic<unsigned long long> queued{0}, ended{0};
 };
 
 // The stream behind a handle: null and 1 are the legacy default stream, 2 is the calling thread's; null where there is none.
