@@ -17,24 +17,38 @@ struct TransposedShape
     int taps, C, K;
 };
 
+// The square of a tap's forward layout that a block takes.
+struct SquarePlace
+{
+    int k, c, tap;
+};
+
 // Calls read(i) for each offset i of the forward layout, and visit(j, value) for the same weight's offset j of the feedback layout,
 // with the value that was read.
 template <class Read, class Visit>
-__device__ __forceinline__ void walk_transposed(Square& square, const TransposedShape& shape, const Read& read, const Visit& visit)
+__device__ __forceinline__ void walk_transposed(Square& square, const SquarePlace& place, int C, int K, const Read& read, const Visit& visit)
 {
     const int lane = threadIdx.x % SquareSide, row = threadIdx.x / SquareSide;
-    const int firstK = blockIdx.x * SquareSide, firstC = blockIdx.y * SquareSide;
-    const long long tap = static_cast<long long>(blockIdx.z) * shape.C * shape.K;
-    for (int c = firstC + row; c < firstC + SquareSide && c < shape.C; c += SquareRows)
+    const int firstK = place.k * SquareSide, firstC = place.c * SquareSide;
+    const long long tap = static_cast<long long>(place.tap) * C * K;
+    for (int c = firstC + row; c < firstC + SquareSide && c < C; c += SquareRows)
     {
-        if (firstK + lane < shape.K) square.at[c - firstC][lane] = read(tap + static_cast<long long>(c) * shape.K + firstK + lane);
+        if (firstK + lane < K) square.at[c - firstC][lane] = read(tap + static_cast<long long>(c) * K + firstK + lane);
     }
 
     __syncthreads();
-    for (int k = firstK + row; k < firstK + SquareSide && k < shape.K; k += SquareRows)
+    for (int k = firstK + row; k < firstK + SquareSide && k < K; k += SquareRows)
     {
-        if (firstC + lane < shape.C) visit(tap + static_cast<long long>(k) * shape.C + firstC + lane, square.at[lane][k - firstK]);
+        if (firstC + lane < C) visit(tap + static_cast<long long>(k) * C + firstC + lane, square.at[lane][k - firstK]);
     }
+}
+
+// The same for the one tensor of a launch: a grid of squares along K, along C, and taps.
+template <class Read, class Visit>
+__device__ __forceinline__ void walk_transposed(Square& square, const TransposedShape& shape, const Read& read, const Visit& visit)
+{
+    const SquarePlace place = {static_cast<int>(blockIdx.x), static_cast<int>(blockIdx.y), static_cast<int>(blockIdx.z)};
+    walk_transposed(square, place, shape.C, shape.K, read, visit);
 }
 
 // Stores a feedback weight, and its bf16 copy where there is one.

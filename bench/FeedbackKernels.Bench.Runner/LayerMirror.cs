@@ -14,6 +14,7 @@ internal sealed class LayerMirror : IDisposable
 
     private readonly ConvLayer _layer;
     private readonly Feedback _feedback;
+    private readonly DeviceBuffer _noise, _velocity;
     private int _steps;
 
     /// <summary>Draws W and B.</summary>
@@ -23,7 +24,8 @@ internal sealed class LayerMirror : IDisposable
     public LayerMirror(Backend backend, in ConvShape shape, WeightMirror rule)
     {
         _layer = new ConvLayer(backend, "layer", Index, shape, bias: false, WeightInit.He);
-        _layer.Weight.EnableTraining();
+        _noise = backend.Allocate(shape.WeightLength, "noise");
+        _velocity = backend.Allocate(shape.WeightLength, "velocity");
         _feedback = rule.Attach(_layer, new LayerPlace(Seed, Classes: 10, shape.N))!;
         _layer.Initialise(Seed);
         _feedback.Initialise();
@@ -34,7 +36,7 @@ internal sealed class LayerMirror : IDisposable
         _layer.Backend.Align(_layer.Shape(), _layer.Weight.Value, _feedback.OwnWeights!.Value).AngleDegrees;
 
     /// <summary>What the rule does after an update.</summary>
-    public void Step() => _feedback.AfterUpdate(new SgdStep(LearningRate: 0), _steps++);
+    public void Step() => _feedback.AfterUpdate(new Unmoved(), _steps++);
 
     /// <summary>Moves W by a share of its norm in a random direction, keeping the norm: a random walk, as of a W in training
     /// whose gradients are mostly noise.</summary>
@@ -45,8 +47,8 @@ internal sealed class LayerMirror : IDisposable
         Parameter w = _layer.Weight;
         // shrink * (W - size / shrink * noise) keeps the variance where shrink² + (size / deviation)² = 1.
         float shrink = MathF.Sqrt(1 - rate * rate), size = rate * _layer.Init.StandardDeviation(_layer.Shape());
-        backend.FillGaussian(w.Gradient, new RandomKey(Seed, RandomPurpose.User, Index, (uint)_steps), 1);
-        backend.SgdUpdate(w.Length, w.Value, w.Gradient, w.Velocity, new SgdStep(size / shrink, Shrink: shrink), w.Copy);
+        backend.FillGaussian(_noise, new RandomKey(Seed, RandomPurpose.User, Index, (uint)_steps), 1);
+        backend.SgdUpdate(w.Length, w.Value, _noise, _velocity, new SgdStep(size / shrink, Shrink: shrink), w.Copy);
     }
 
     public void Dispose()
@@ -54,5 +56,13 @@ internal sealed class LayerMirror : IDisposable
         _feedback.Dispose();
         _layer.Feedback = null;
         _layer.Dispose();
+        _noise.Dispose();
+        _velocity.Dispose();
+    }
+
+    /// <summary>No update: the mirror does not look at it.</summary>
+    private sealed class Unmoved : WeightUpdate
+    {
+        public override double ApplyTo(double value, ref double velocity) => value;
     }
 }

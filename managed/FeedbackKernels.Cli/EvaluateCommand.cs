@@ -3,7 +3,6 @@ using System.Globalization;
 using FeedbackKernels.Data;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Models;
-using FeedbackKernels.Rules;
 using FeedbackKernels.Runs;
 using FeedbackKernels.Training;
 
@@ -30,7 +29,7 @@ internal static class EvaluateCommand
             using Backend backend = BackendOptions.Open(parsed, chosen);
             using StoredRun run = StoredRun.Open(parsed.GetValue(folder)!.FullName);
             TestSet test = run.OpenTest(parsed.GetValue(data), parsed.GetValue(limit));
-            using var model = new Model(backend, run.Describe(), RuleSet.Of(new Backprop()), parsed.GetValue(batch), seed: 0, training: false);
+            using var model = Model.ForEvaluation(backend, run.Describe(), parsed.GetValue(batch));
             run.Model.LoadInto(model);
             using var interrupt = new Interrupt();
             Evaluation result = new Evaluator(model).Run(test.Images, run.Preprocessing.CreateNormalisation(), interrupt.Token);

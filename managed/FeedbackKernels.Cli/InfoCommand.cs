@@ -3,7 +3,6 @@ using System.Globalization;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Layers;
 using FeedbackKernels.Models;
-using FeedbackKernels.Rules;
 using FeedbackKernels.Runs;
 
 namespace FeedbackKernels.Cli;
@@ -37,7 +36,7 @@ internal static class InfoCommand
             int outputs = parsed.GetValue(classes) is > 0 and var wanted ? wanted : ModelCatalog.UsualClasses(name);
             ModelSpec spec = ModelCatalog.Create(name, new MapShape(rows, rows, parsed.GetValue(channels)), outputs, new ModelOptions(Hidden: parsed.GetValue(hidden)));
             using Backend backend = BackendOptions.Open(parsed, config);
-            using var model = new Model(backend, spec, RuleSet.Of(new Backprop()), batch: 1, seed: 0, training: false);
+            using var model = Model.ForEvaluation(backend, spec, batch: 1);
             Tables.PrintBackend(config.Backend, backend, details: true);
             Console.WriteLine($"SIMD levels of this machine: {string.Join(", ", SimdLevels.Supported.Select(Names.Of))}; processors: {Environment.ProcessorCount}");
             Console.WriteLine($"CUDA kernels of this build: {CudaBackend.KernelBuild}");

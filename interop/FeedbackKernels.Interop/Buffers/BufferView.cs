@@ -57,6 +57,9 @@ public readonly struct BufferView
     /// <inheritdoc cref="op_Implicit(DeviceBuffer?)"/>
     public static BufferView FromDeviceBuffer(DeviceBuffer? buffer) => buffer;
 
+    /// <summary>What is left from an element on; absent where this is.</summary>
+    internal BufferView From(long first) => IsAbsent ? default : new BufferView(Address + (nint)(first * Type.Size()), Length - first, Type, Owner);
+
     internal unsafe void* Pointer => (void*)Address;
 
     internal unsafe float* Floats => (float*)Address;

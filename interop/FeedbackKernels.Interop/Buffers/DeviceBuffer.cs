@@ -40,13 +40,18 @@ public sealed class DeviceBuffer : IDisposable
 
     /// <summary>A part of this buffer that shares its memory.</summary>
     /// <exception cref="ArgumentOutOfRangeException">The part does not lie inside the buffer.</exception>
-    public DeviceBuffer Slice(long offset, long length)
+    public DeviceBuffer Slice(long offset, long length) => Slice(offset, length, Name);
+
+    /// <summary>A part of this buffer that shares its memory and has a name of its own.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">The part does not lie inside the buffer.</exception>
+    public DeviceBuffer Slice(long offset, long length, string name)
     {
+        ArgumentNullException.ThrowIfNull(name);
         if (offset < 0 || offset > Length)
             throw new ArgumentOutOfRangeException(nameof(offset), offset, $"buffer '{Name}' has {Length} elements");
         if (length < 0 || length > Length - offset)
             throw new ArgumentOutOfRangeException(nameof(length), length, $"buffer '{Name}' has {Length - offset} elements from offset {offset}");
-        return new DeviceBuffer(_storage, _byteOffset + offset * Type.Size(), Type, length, Name, owner: false);
+        return new DeviceBuffer(_storage, _byteOffset + offset * Type.Size(), Type, length, name, owner: false);
     }
 
     /// <summary>The elements themselves, where the backend's memory is host memory (the CPU backends). The span does not keep the

@@ -123,7 +123,8 @@ public sealed unsafe partial class CpuBackend
         return job;
     }
 
-    private void MergeStatistics(float* chunks, int* chunkRows, int count, int channels, in BatchStatistics statistics)
+    /// <summary>Merges the statistics of chunks of rows.</summary>
+    internal void MergeStatistics(float* chunks, int* chunkRows, int count, int channels, in BatchStatistics statistics)
     {
         var merge = new StatisticsMerge
         {

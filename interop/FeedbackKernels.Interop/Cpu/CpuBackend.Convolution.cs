@@ -1,119 +1,63 @@
-using System.Runtime.InteropServices;
+using System.Diagnostics;
 
 namespace FeedbackKernels.Interop;
 
 public sealed unsafe partial class CpuBackend
 {
+    // The kernel of each request so far. The list is walked once for each, because a refusal is a text and a step allocates nothing.
+    private readonly Dictionary<ConvRequest, ConvKernel> _serving = [];
+
     internal override ConvExplanation ExplainCore(in ConvRequest request)
     {
-        (ConvShape shape, ConvPass pass) = (request.Shape, request.Pass);
-        RequireIndexable(shape);
-        int columns = pass == ConvPass.Feedback ? shape.C : shape.K;
-        int width = _kernels->Tiles.Panels(columns).Width(0);
-        string tile = $"{_kernels->Tiles.MaxRows(width)}x{width}, {Level}";
-        bool pointwise = shape is { R: 1, S: 1, Stride: 1, Padding: 0 };
-        if (UsesWinograd(shape))
-        {
-            (int height, int breadth) = pass == ConvPass.Feedback ? (shape.H, shape.W) : (shape.P, shape.Q);
-            bool mixed = new TileGrid(shape.N, height, breadth).IsMixed;
-            return new(
-                $"Winograd F(4x4 3x3){(mixed ? " + F(3x3 3x3)" : "")} {tile}",
-                $"3x3, stride 1: 36 products a 4x4 tile of outputs instead of 144{(mixed ? ", and 25 instead of 81 at the map's end" : "")}");
-        }
-
-        return pass switch
-        {
-            ConvPass.WeightGradient => new(
-                $"direct weight gradient {tile}", "tiles of C by K, reduced over pixels; border taps left out"),
-            ConvPass.Feedback when shape.Stride > 1 => new(
-                $"direct gather {tile}", $"{ResidueClass.Classes(shape)} residue classes of input pixels, each with the taps that reach it"),
-            _ when pointwise => new($"direct gather {tile}", "1x1: all pixels of the batch as one row"),
-            _ => new($"direct gather {tile}", "no im2col: a run of (column, channel) a filter row; border taps left out"),
-        };
+        RequireIndexable(request.Shape);
+        ConvRequest asked = request with { Exact = request.Exact || Exact };
+        ConvKernel kernel = Choose(asked, out string refusals);
+        int width = _kernels->Tiles.Panels(asked.Pass == ConvPass.Feedback ? asked.Shape.C : asked.Shape.K).Width(0);
+        ConvExplanation explanation = kernel.Explain(asked, $"{_kernels->Tiles.MaxRows(width)}x{width}, {Level}");
+        return explanation with { Reason = explanation.Reason + refusals };
     }
 
-    internal override void ConvForwardCore(in ConvShape shape, BufferView x, BufferView w, BufferView y, in ConvEpilogue epilogue)
+    internal override void ConvForwardCore(in ConvShape shape, BufferView x, BufferView w, BufferView y, in ConvEpilogue epilogue) =>
+        RunConvolution(new ConvCall
+        {
+            Request = RequestOf(shape, ConvPass.Forward),
+            X = x.Floats,
+            Weights = w.Floats,
+            Y = y.Floats,
+            Epilogue = epilogue,
+        });
+
+    internal override void ConvFeedbackCore(
+        in ConvShape shape, BufferView dy, BufferView weights, FeedbackLayout layout, BufferView dx, bool accumulate) =>
+        RunConvolution(new ConvCall
+        {
+            Request = RequestOf(shape, ConvPass.Feedback),
+            X = dx.Floats,
+            Weights = weights.Floats,
+            Y = dy.Floats,
+            Layout = layout,
+            Accumulate = accumulate,
+        });
+
+    internal override void ConvWeightGradientCore(in ConvShape shape, BufferView x, BufferView dy, BufferView dw) =>
+        RunConvolution(new ConvCall
+        {
+            Request = RequestOf(shape, ConvPass.WeightGradient),
+            X = x.Floats,
+            Weights = dw.Floats,
+            Y = dy.Floats,
+        });
+
+    /// <summary>Packs weights into panels, in scratch memory.</summary>
+    internal float* Pack(WeightPacking packing)
     {
-        RequireIndexable(shape);
-        var gather = new GatherConvolution
-        {
-            Kernels = _kernels,
-            Input = x.Floats,
-            Output = y.Floats,
-            Layout = _kernels->Tiles.Panels(shape.K),
-            N = shape.N,
-            InputRows = shape.H,
-            InputColumns = shape.W,
-            InputChannels = shape.C,
-            P = shape.P,
-            Q = shape.Q,
-            TapRows = shape.R,
-            TapColumns = shape.S,
-            Step = shape.Stride,
-            OriginRow = shape.Padding,
-            OriginColumn = shape.Padding,
-            InputRowStride = (nint)shape.W * shape.C,
-            InputImageStride = (nint)shape.H * shape.W * shape.C,
-            OutputPixelStride = shape.K,
-            OutputRowStride = (nint)shape.Q * shape.K,
-            OutputImageStride = (nint)shape.P * shape.Q * shape.K,
-            Epilogue = new EpilogueArguments
-            {
-                Scale = epilogue.Scale.Floats,
-                Bias = epilogue.Bias.Floats,
-                Residual = epilogue.Residual.Floats,
-                Activation = epilogue.Activation,
-            },
-        };
-        var packing = new WeightPacking
-        {
-            Kernels = _kernels,
-            Source = w.Floats,
-            Layout = gather.Layout,
-            InputChannels = shape.C,
-            TapRows = shape.R,
-            TapColumns = shape.S,
-            TapRowStride = (nint)shape.S * shape.C * shape.K,
-            TapColumnStride = (nint)shape.C * shape.K,
-            ChannelStride = shape.K,
-            ColumnStride = 1,
-        };
-        gather.Plan();
-        RunFastest(shape, ConvPass.Forward, ref gather, packing, epilogue.Statistics);
+        packing.Panels = _scratch.Floats(ScratchUse.Panels, packing.PanelFloats);
+        _pool.Run(packing.Items, ref packing);
+        return packing.Panels;
     }
 
-    private bool UsesWinograd(in ConvShape shape) =>
-        !Exact && WinogradConvolution.Suits(shape, _kernels->Tiles.Lanes);
-
-    private void RunFastest(
-        in ConvShape shape, ConvPass pass, ref GatherConvolution gather, in WeightPacking packing, in BatchStatistics statistics)
-    {
-        if (UsesWinograd(shape))
-        {
-            WinogradConvolution winograd = WinogradConvolution.Of(gather, packing, Zeros(gather.InputChannels));
-            winograd.Weights = _scratch.Floats(ScratchUse.WinogradWeights, winograd.WeightFloats(Threads));
-            winograd.Tiles = _scratch.Floats(ScratchUse.WinogradTiles, winograd.TileFloats(Threads));
-            winograd.Products = _scratch.Floats(ScratchUse.WinogradProducts, winograd.ProductFloats(Threads));
-            RunConvolution(ref winograd, gather.Layout.Columns, statistics);
-        }
-        else
-        {
-            gather.Panels = Pack(packing);
-            if (gather.SpreadFloats > 0) gather.Spread = _scratch.Floats(ScratchUse.SpreadPixels, Threads * gather.SpreadFloats);
-            if (gather.ProductFloats > 0) gather.Products = _scratch.Floats(ScratchUse.ProductPixels, Threads * gather.ProductFloats);
-            RunConvolution(ref gather, gather.Layout.Columns, statistics);
-        }
-    }
-
-    private float* Zeros(int channels)
-    {
-        long count = WinogradMap.ZeroFloats(channels);
-        float* zeros = _scratch.Floats(ScratchUse.WinogradZeros, count);
-        NativeMemory.Clear(zeros, checked((nuint)count * sizeof(float)));
-        return zeros;
-    }
-
-    private void RunConvolution<T>(ref T convolution, int columns, in BatchStatistics statistics)
+    /// <summary>Runs a convolution, and merges the statistics of its chunks where they are wanted.</summary>
+    internal void RunChunked<T>(ref T convolution, int columns, in BatchStatistics statistics)
         where T : struct, IChunkedConvolution
     {
         if (statistics.IsAbsent)
@@ -130,146 +74,39 @@ public sealed unsafe partial class CpuBackend
         MergeStatistics(chunkStatistics, chunkPixels, chunks, columns, statistics);
     }
 
-    internal override void ConvFeedbackCore(
-        in ConvShape shape, BufferView dy, BufferView weights, FeedbackLayout layout, BufferView dx, bool accumulate)
+    private ConvRequest RequestOf(in ConvShape shape, ConvPass pass) => ConvRequest.Of(shape, pass, ElementType.Float32) with { Exact = Exact };
+
+    private void RunConvolution(in ConvCall call)
     {
-        RequireIndexable(shape);
-        for (int row = 0; row < ResidueClass.RowClasses(shape); row++)
+        RequireIndexable(call.Request.Shape);
+        if (!_serving.TryGetValue(call.Request, out ConvKernel? kernel))
         {
-            for (int column = 0; column < ResidueClass.ColumnClasses(shape); column++)
-            {
-                bool othersAreCleared = FeedbackClass(shape, dy, weights, layout, dx, accumulate, row, column);
-                if (othersAreCleared) return;
-            }
+            kernel = Choose(call.Request, out _);
+            _serving.Add(call.Request, kernel);
         }
+
+        kernel.Run(this, call);
     }
 
-    /// <summary>
-    /// The input pixels (row + i * stride, column + j * stride): a convolution of stride 1 over dy with every stride-th
-    /// tap, in reverse order. At stride 1 there is one class and it has all taps; the one tap of a 1x1 convolution is in the
-    /// first class, which then clears the pixels of the others.
-    /// </summary>
-    /// <returns>Whether it did.</returns>
-    private bool FeedbackClass(
-        in ConvShape shape, BufferView dy, BufferView weights, FeedbackLayout layout, BufferView dx, bool accumulate, int row, int column)
+    /// <summary>The first kernel of the list that serves a request, and the refusals of those before it.</summary>
+    private ConvKernel Choose(in ConvRequest request, out string refusals)
     {
-        int u = shape.Stride;
-        ResidueClass rows = ResidueClass.OfRows(shape, row), columns = ResidueClass.OfColumns(shape, column);
-        if (rows.Taps * columns.Taps == 0 && accumulate) return false;
-        bool transposed = layout == FeedbackLayout.Forward;
-        nint tapColumnFloats = (nint)shape.C * shape.K, tapRowFloats = shape.S * tapColumnFloats;
-        var gather = new GatherConvolution
+        refusals = "";
+        foreach (ConvKernel kernel in ConvKernel.All)
         {
-            Kernels = _kernels,
-            Input = dy.Floats,
-            Output = dx.Floats + ((nint)row * shape.W + column) * shape.C,
-            Layout = _kernels->Tiles.Panels(shape.C),
-            N = shape.N,
-            InputRows = shape.P,
-            InputColumns = shape.Q,
-            InputChannels = shape.K,
-            P = rows.Positions,
-            Q = columns.Positions,
-            TapRows = rows.Taps,
-            TapColumns = columns.Taps,
-            Step = 1,
-            OriginRow = rows.Origin,
-            OriginColumn = columns.Origin,
-            InputRowStride = (nint)shape.Q * shape.K,
-            InputImageStride = (nint)shape.P * shape.Q * shape.K,
-            OutputPixelStride = (nint)u * shape.C,
-            OutputRowStride = (nint)u * shape.W * shape.C,
-            OutputImageStride = (nint)shape.H * shape.W * shape.C,
-            Accumulate = accumulate,
-            Alone = shape is { R: 1, S: 1, Padding: 0 },
-        };
-        var packing = new WeightPacking
-        {
-            Kernels = _kernels,
-            Source = weights.Floats + rows.LastTap * tapRowFloats + columns.LastTap * tapColumnFloats,
-            Layout = gather.Layout,
-            InputChannels = shape.K,
-            TapRows = rows.Taps,
-            TapColumns = columns.Taps,
-            TapRowStride = -u * tapRowFloats,
-            TapColumnStride = -u * tapColumnFloats,
-            ChannelStride = transposed ? 1 : shape.C,
-            ColumnStride = transposed ? shape.K : 1,
-        };
-        gather.Plan();
-        RunFastest(shape, ConvPass.Feedback, ref gather, packing, default);
-        return gather.ClearsBetween;
+            string? refusal = kernel.Refusal(request, _kernels->Tiles);
+            if (refusal is null) return kernel;
+            refusals += $"; not {kernel.Name}: {refusal}";
+        }
+
+        throw new UnreachableException("the last kernel of the list refuses nothing");
     }
 
-    internal override void ConvWeightGradientCore(in ConvShape shape, BufferView x, BufferView dy, BufferView dw)
-    {
-        RequireIndexable(shape);
-        if (UsesWinograd(shape)) WinogradWeightGradientTo(shape, x.Floats, dy.Floats, dw.Floats);
-        else WeightGradientTo(shape, x.Floats, dy.Floats, dw.Floats, accumulate: false);
-    }
-
-    private void WeightGradientTo(in ConvShape shape, float* x, float* dy, float* dw, bool accumulate)
-    {
-        var gradient = new WeightGradient
-        {
-            Kernels = _kernels,
-            Shape = shape,
-            X = x,
-            Dy = dy,
-            Dw = dw,
-            Accumulate = accumulate,
-            Layout = _kernels->Tiles.Panels(shape.K),
-        };
-        gradient.Plan(Threads);
-        gradient.Blocks = _scratch.Floats(ScratchUse.GradientBlocks, Threads * gradient.BlockFloats);
-        gradient.Partials = _scratch.Floats(ScratchUse.GradientShares, gradient.PartialFloats);
-        _pool.Run(gradient.Items, ref gradient);
-        if (gradient.Shares == 1) return;
-        var sums = new PartialSums
-        {
-            Kernels = _kernels,
-            Total = dw,
-            Partials = gradient.Partials,
-            Count = gradient.Shares - 1,
-            Length = shape.WeightLength,
-        };
-        _pool.Run(sums.Items, ref sums);
-    }
-
-    private void WinogradWeightGradientTo(in ConvShape shape, float* x, float* dy, float* dw)
-    {
-        float* zeros = Zeros(Math.Max(shape.C, shape.K));
-        var grid = new TileGrid(shape.N, shape.P, shape.Q);
-        WinogradMap input = WinogradMap.Of(x, shape.H, shape.W, shape.C, grid, zeros);
-        input.OriginRow = input.OriginColumn = shape.Padding;
-        WinogradMap error = WinogradMap.Of(dy, shape.P, shape.Q, shape.K, grid, zeros);
-        error.Overlap = 0;
-        var gradient = new WinogradWeightGradient
-        {
-            Kernels = _kernels,
-            Layout = _kernels->Tiles.Panels(shape.K),
-            Input = input,
-            Error = error,
-            Dw = dw,
-        };
-        gradient.Tiles = _scratch.Floats(ScratchUse.WinogradTiles, gradient.TileFloats(Threads));
-        gradient.Errors = _scratch.Floats(ScratchUse.WinogradProducts, gradient.ErrorFloats(Threads));
-        gradient.Sums = _scratch.Floats(ScratchUse.WinogradSums, gradient.SumFloats);
-        gradient.Run(_pool);
-    }
-
-    /// <summary>Over all pixels of a batch the kernels count in 32 bits.</summary>
+    /// <summary>The kernels count all pixels of a batch in 32 bits.</summary>
     private static void RequireIndexable(in ConvShape shape)
     {
         long pixels = shape.N * Math.Max((long)shape.H * shape.W, (long)shape.P * shape.Q);
         if (pixels > int.MaxValue)
             throw new NotSupportedException($"the convolution {shape} has {pixels} pixels; the CPU kernels count to {int.MaxValue}");
-    }
-
-    private float* Pack(WeightPacking packing)
-    {
-        packing.Panels = _scratch.Floats(ScratchUse.Panels, packing.PanelFloats);
-        _pool.Run(packing.Items, ref packing);
-        return packing.Panels;
     }
 }

@@ -12,7 +12,14 @@ public sealed unsafe partial class CpuBackend
         var relu = new ConvEpilogue(Activation: step.ReluResponse ? Activation.Relu : Activation.None);
         ConvForwardCore(
             response, BufferView.FromPointer(noise, response.InputLength), w, BufferView.FromPointer(answer, response.OutputLength), relu);
-        WeightGradientTo(response, noise, answer, correlation.Floats, accumulate);
+        RunConvolution(new ConvCall
+        {
+            Request = RequestOf(response, ConvPass.WeightGradient) with { Exact = true },
+            X = noise,
+            Weights = correlation.Floats,
+            Y = answer,
+            Accumulate = accumulate,
+        });
     }
 
     private void FillNoise(in MirrorStep step, float* output)

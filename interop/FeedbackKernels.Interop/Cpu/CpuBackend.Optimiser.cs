@@ -16,4 +16,21 @@ public sealed unsafe partial class CpuBackend
         MapTransposed(
             _kernels->Sgd, shape, dw, new MapArguments { Y = b.Floats, Z = bVelocity.Floats, Step = new SgdFactors(step) },
             new MapArguments { X = dw.Floats, Y = w.Floats, Z = velocity.Floats, Step = new SgdFactors(step) });
+
+    internal override void SgdUpdateSlabCore(
+        ReadOnlySpan<SlabSegment> segments, BufferView values, BufferView gradients, BufferView velocities, in SgdStep step, BufferView copies)
+    {
+        fixed (SlabSegment* first = segments)
+        {
+            var job = new SlabJob
+            {
+                Kernel = _kernels->Sgd,
+                Arguments = new MapArguments { X = gradients.Floats, Y = values.Floats, Z = velocities.Floats, Step = new SgdFactors(step) },
+                Segments = first,
+                FirstItems = _scratch.Ints(ScratchUse.SlabItems, segments.Length + 1),
+                Count = segments.Length,
+            };
+            _pool.Run(job.CountItems(), ref job);
+        }
+    }
 }

@@ -53,6 +53,13 @@ public sealed unsafe partial class CpuBackend : Backend
     /// <summary>Threads that compute.</summary>
     public int Threads => _pool.Threads;
 
+    /// <summary>The kernels of the SIMD level.</summary>
+    internal CpuKernels* Kernels => _kernels;
+
+    internal WorkerPool Pool => _pool;
+
+    internal CpuScratch Scratch => _scratch;
+
     /// <summary>The threads besides the caller's.</summary>
     internal IReadOnlyList<Thread> Workers => _pool.Workers;
 

@@ -3,12 +3,12 @@ using static FeedbackKernels.Interop.Rounding;
 
 namespace FeedbackKernels.Interop;
 
-// native/convolution_*.cu. Which of them serves a convolution is decided in Convolution/ConvKernels.cs.
+// native/convolution_*.cu. Which of them serves a convolution is decided in Convolution/CudaConvKernels.cs.
 public sealed unsafe partial class CudaBackend
 {
     private static readonly CudaKernel SplitKSumKernel = new("convolution_weight_gradient", "split_k_sum");
 
-    private readonly ConvKernels _convolutions;
+    private readonly CudaConvKernels _convolutions;
 
     private static IEnumerable<CudaKernel> ConvolutionKernels =>
     [

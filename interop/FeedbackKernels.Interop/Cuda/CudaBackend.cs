@@ -69,7 +69,7 @@ public sealed unsafe partial class CudaBackend : Backend
         _stage = new CudaStage(_context, _stream);
         _steps = new CudaSteps(_context, _heap, _stream);
         _labels = new CudaLabelFault(_context, _heap, _stream);
-        _convolutions = new ConvKernels(this);
+        _convolutions = new CudaConvKernels(this);
     }
 
     /// <summary>Waits for the work of a backend that was not disposed, so that its memory is not freed before.</summary>
@@ -145,6 +145,7 @@ public sealed unsafe partial class CudaBackend : Backend
             _steps.Dispose();
             _kernels.Dispose();
             Scratch.Dispose();
+            DisposeSegmentTables();
             _labels.Dispose();
             _stage.Dispose();
             _ownStream?.Dispose();

@@ -20,14 +20,32 @@ public abstract class Block
     /// <summary>Units with weights, in the order of the forward pass.</summary>
     public abstract IEnumerable<ConvUnit> Units { get; }
 
+    /// <summary>The same units in the order in which the backward pass finishes their gradients.</summary>
+    internal virtual IEnumerable<ConvUnit> UnitsInBackwardOrder => Units;
+
     /// <summary>What the block computed last.</summary>
     public abstract DeviceBuffer Result { get; }
 
-    /// <summary>Whether the block learns from an error that the blocks above send down.</summary>
+    /// <summary>Whether the block, or one below that it passes errors to, learns from the error that the blocks above send down.</summary>
     internal abstract bool WantsError { get; }
+
+    /// <summary>Whether the backward pass needs memory for the error at the output even where no block above sends one: a unit under
+    /// direct feedback writes its error there.</summary>
+    internal virtual bool HoldsError => true;
 
     /// <summary>The layer that cannot send an error to the block's input, or null where all can.</summary>
     internal abstract ConvLayer? LayerThatSendsNone { get; }
+
+    /// <summary>Tells the block which one feeds it; called once, from the input upwards, before the backward pass is planned.</summary>
+    /// <param name="below">The block below; null for the first.</param>
+    internal virtual void ConnectTo(Block? below)
+    {
+    }
+
+    /// <summary>Tells the last block that its output is the logits.</summary>
+    internal virtual void MarkAsOutput()
+    {
+    }
 
     /// <summary>Plans the forward pass and returns the output, which stays rented until the backward pass (or, in a plan
     /// for evaluation, until the model returns it).</summary>

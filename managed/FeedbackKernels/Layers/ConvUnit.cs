@@ -12,7 +12,7 @@ public sealed class ConvUnit : Block, IDisposable
     private readonly NormOrder _order;
     private readonly Activation _activation;
     private DeviceBuffer? _x, _residual, _preNorm, _output, _error, _inputError;
-    private bool _accumulatesInputError, _outputReleased;
+    private bool _accumulatesInputError, _outputReleased, _computesLogits;
 
     /// <summary>Puts the pieces together.</summary>
     /// <param name="layer">The convolution.</param>
@@ -53,15 +53,21 @@ public sealed class ConvUnit : Block, IDisposable
     /// <inheritdoc/>
     public override DeviceBuffer Result => _output ?? throw new InvalidOperationException($"{Name} has no memory planned");
 
-    /// <summary>Whether the output is the net's answer: kept in Float32, where nothing but a bias follows the products, so that
-    /// classes which differ in the third digit keep their order.</summary>
-    internal bool ComputesLogits { get; set; }
+    /// <summary>Whether the unit is the projection shortcut of a residual block.</summary>
+    internal bool IsShortcut { get; init; }
+
+    /// <summary>The unit's parameters in the order in which the backward pass finishes their gradients.</summary>
+    internal IEnumerable<Parameter> ParametersInBackwardOrder =>
+        ((IEnumerable<Parameter?>)[Norm?.Gamma, Norm?.Beta, Layer.Bias, Layer.Weight]).OfType<Parameter>();
 
     internal override bool WantsError => Layer.Feedback is not { ReceivesDirectError: true };
 
     internal override ConvLayer? LayerThatSendsNone => Layer.Feedback is { SendsError: true } ? null : Layer;
 
     private bool NormFollowsActivation => Norm is not null && _order == NormOrder.ConvReluBn;
+
+    // Logits stay in Float32 where only a bias follows the products: classes that differ in the third digit keep their order.
+    internal override void MarkAsOutput() => _computesLogits = true;
 
     internal override DeviceBuffer PlanForward(MemoryPlan plan, DeviceBuffer x) => PlanForward(plan, x, residual: null);
 
@@ -72,7 +78,7 @@ public sealed class ConvUnit : Block, IDisposable
         _residual = residual;
         _outputReleased = false;
         _preNorm = plan.Training && Norm is not null ? plan.Rent(Output, $"{Name} before its norm") : null;
-        _output = ComputesLogits && Norm is null && _activation == Activation.None
+        _output = _computesLogits && Norm is null && _activation == Activation.None
             ? plan.Rent(Output, $"{Name} output", ElementType.Float32)
             : plan.Rent(Output, $"{Name} output");
         return _output;

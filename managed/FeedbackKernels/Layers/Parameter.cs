@@ -2,12 +2,18 @@ using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Layers;
 
-/// <summary>A tensor that training changes, with its gradient and velocity.</summary>
+/// <summary>
+/// A tensor that training changes, and its gradient. A model puts its parameters into a <see cref="ParameterSlab"/>; a parameter
+/// that is in none allocates memory of its own when it is first used.
+/// </summary>
 public sealed class Parameter : IDisposable
 {
     private readonly Backend _backend;
+    private readonly bool _multiplies;
+    private bool _trains;
+    private DeviceBuffer? _value, _copy, _gradient;
 
-    /// <summary>Allocates the value.</summary>
+    /// <summary>Describes the tensor; allocates nothing.</summary>
     /// <param name="backend">Where it lives.</param>
     /// <param name="name">Name in checkpoints and messages.</param>
     /// <param name="sizes">Sizes of the dimensions.</param>
@@ -17,12 +23,11 @@ public sealed class Parameter : IDisposable
     {
         ArgumentNullException.ThrowIfNull(backend);
         _backend = backend;
+        _multiplies = multiplies && backend.ActivationType != ElementType.Float32;
         Name = name;
         Sizes = sizes;
         Decays = decays;
-        Value = backend.Allocate(Sizes.Aggregate(1L, (product, size) => product * size), name);
-        if (multiplies && backend.ActivationType != ElementType.Float32)
-            Copy = backend.Allocate(Length, $"copy of {name}", backend.ActivationType);
+        Length = sizes.Aggregate(1L, (product, size) => product * size);
     }
 
     /// <summary>Name in checkpoints and messages.</summary>
@@ -35,43 +40,57 @@ public sealed class Parameter : IDisposable
     public bool Decays { get; }
 
     /// <summary>Number of elements.</summary>
-    public long Length => Value.Length;
+    public long Length { get; }
+
+    /// <summary>The slab that holds the parameter; null where it has memory of its own.</summary>
+    public ParameterSlab? Slab { get; private set; }
+
+    /// <summary>Elements of the slab in front of this parameter.</summary>
+    public long Offset { get; private set; }
 
     /// <summary>The tensor, Float32.</summary>
-    public DeviceBuffer Value { get; }
+    public DeviceBuffer Value => _value ??= _backend.Allocate(Length, Name);
 
-    /// <summary>The tensor rounded to what products take, where that is not Float32. Whatever writes <see cref="Value"/> writes
-    /// it too, in the same pass or by <see cref="RefreshCopy"/>.</summary>
-    public DeviceBuffer? Copy { get; }
+    /// <summary>The tensor rounded to the type that products take, where that is not Float32. Whatever writes <see cref="Value"/>
+    /// writes the copy too, in the same pass or by <see cref="RefreshCopy"/>.</summary>
+    public DeviceBuffer? Copy => _multiplies ? _copy ??= _backend.Allocate(Length, $"copy of {Name}", _backend.ActivationType) : null;
 
     /// <summary>What products read: the copy, where there is one.</summary>
     public DeviceBuffer Operand => Copy ?? Value;
 
     /// <summary>Gradient of the loss; absent until <see cref="EnableTraining"/>.</summary>
-    public DeviceBuffer? Gradient { get; private set; }
+    public DeviceBuffer? Gradient => _trains ? _gradient ??= _backend.Allocate(Length, $"gradient of {Name}") : null;
 
-    /// <summary>Velocity of SGD with momentum; absent until <see cref="EnableTraining"/>.</summary>
-    public DeviceBuffer? Velocity { get; private set; }
+    /// <summary>Whether products read a copy in another type.</summary>
+    internal bool HasCopy => _multiplies;
 
-    /// <summary>Allocates what training needs besides the value.</summary>
-    public void EnableTraining()
-    {
-        Gradient ??= _backend.Allocate(Length, $"gradient of {Name}");
-        Velocity ??= _backend.Allocate(Length, $"velocity of {Name}");
-    }
+    /// <summary>Whether there is a gradient.</summary>
+    internal bool Trains => _trains;
+
+    /// <summary>Makes room for the gradient.</summary>
+    public void EnableTraining() => _trains = true;
 
     /// <summary>Makes the copy anew, after the value has been loaded or drawn.</summary>
     public void RefreshCopy()
     {
-        if (Copy is not null) _backend.Convert(Length, Value, Copy);
+        if (Copy is { } copy) _backend.Convert(Length, Value, copy);
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        Value.Dispose();
-        Copy?.Dispose();
-        Gradient?.Dispose();
-        Velocity?.Dispose();
+        _value?.Dispose();
+        _copy?.Dispose();
+        _gradient?.Dispose();
+    }
+
+    /// <summary>Takes a place in a slab, before the first use of the parameter.</summary>
+    internal void Bind(ParameterSlab slab, long offset)
+    {
+        if (_value is not null) throw new InvalidOperationException($"parameter '{Name}' has memory already");
+        (Slab, Offset) = (slab, offset);
+        _value = slab.Values.Slice(offset, Length, Name);
+        if (_multiplies) _copy = slab.Copies!.Slice(offset, Length, $"copy of {Name}");
+        if (_trains) _gradient = slab.Gradients!.Slice(offset, Length, $"gradient of {Name}");
     }
 }

@@ -19,6 +19,7 @@ public sealed class PoolBlock : Block
     private readonly PoolKind _kind;
     private readonly PoolShape _shape;
     private DeviceBuffer? _x, _output, _positions, _error, _inputError;
+    private bool _belowWantsError;
 
     internal PoolBlock(Backend backend, string name, PoolKind kind, in PoolShape shape)
     {
@@ -43,12 +44,14 @@ public sealed class PoolBlock : Block
     /// <inheritdoc/>
     public override DeviceBuffer Result => _output ?? throw new InvalidOperationException($"{Name} has no memory planned");
 
-    /// <summary>Set by the model: a pooling wants the error if the block below does.</summary>
-    internal bool BlockBelowWantsError { get; set; }
+    // A pooling has no weights: it passes the error on to a block below that learns from it.
+    internal override bool WantsError => _belowWantsError;
 
-    internal override bool WantsError => BlockBelowWantsError;
+    internal override bool HoldsError => _belowWantsError;
 
     internal override ConvLayer? LayerThatSendsNone => null;
+
+    internal override void ConnectTo(Block? below) => _belowWantsError = below is { WantsError: true };
 
     internal override DeviceBuffer PlanForward(MemoryPlan plan, DeviceBuffer x)
     {

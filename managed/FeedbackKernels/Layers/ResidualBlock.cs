@@ -36,6 +36,8 @@ public sealed class ResidualBlock : Block
     /// <inheritdoc/>
     public override IEnumerable<ConvUnit> Units => _shortcut is null ? _main : [.. _main, _shortcut];
 
+    internal override IEnumerable<ConvUnit> UnitsInBackwardOrder => _shortcut is null ? _main.Reverse() : [.. _main.Reverse(), _shortcut];
+
     /// <summary>The projection, where the shortcut is one.</summary>
     public ConvUnit? Shortcut => _shortcut;
 

@@ -27,13 +27,13 @@ internal sealed class BlockBuilder(Backend backend, NormOrder order)
         }
     }
 
-    private ConvUnit Unit(ConvSpec spec, MapShape input)
+    private ConvUnit Unit(ConvSpec spec, MapShape input, bool isShortcut = false)
     {
         var shape = new ConvShape(1, input.H, input.W, input.C, spec.K, spec.Filter, spec.Filter, spec.Stride, spec.Padding);
         bool normed = spec.Norm is not null;
         var layer = new ConvLayer(backend, spec.Name, _layers++, shape, bias: !normed, spec.Init) { IsNormed = normed };
         BatchNorm? norm = normed ? new BatchNorm(backend, spec.Norm!, spec.K, spec.ZeroGamma) : null;
-        return new ConvUnit(layer, input, norm, spec.Activation, order);
+        return new ConvUnit(layer, input, norm, spec.Activation, order) { IsShortcut = isShortcut };
     }
 
     private ConvUnit Unit(LinearSpec spec, MapShape input)
@@ -53,7 +53,7 @@ internal sealed class BlockBuilder(Backend backend, NormOrder order)
             map = main[i].Output;
         }
 
-        return new ResidualBlock(spec.Name, main, spec.Shortcut is null ? null : Unit(spec.Shortcut, input));
+        return new ResidualBlock(spec.Name, main, spec.Shortcut is null ? null : Unit(spec.Shortcut, input, isShortcut: true));
     }
 
     private PoolBlock Pool(PoolSpec spec, MapShape input)

@@ -1,6 +1,7 @@
 using FeedbackKernels.Interop;
 using FeedbackKernels.Layers;
 using FeedbackKernels.Rules;
+using FeedbackKernels.State;
 
 namespace FeedbackKernels.Models;
 
@@ -8,55 +9,70 @@ namespace FeedbackKernels.Models;
 /// A model in a backend's memory: a list of blocks with explicit forward and backward passes. All memory of a step lies
 /// in one arena, planned for the largest batch; smaller batches use part of it.
 /// </summary>
-public sealed class Model : IDisposable
+public sealed class Model : IState, IDisposable
 {
     private readonly List<Block> _blocks = [];
     private readonly Arena _arena;
     private readonly DeviceBuffer? _outputError;
+    private readonly ParameterSlab? _weights, _feedback;
     private ConvUnit[] _units = [];
 
-    /// <summary>Allocates the model, draws its weights, and plans the memory of a step.</summary>
+    /// <summary>Allocates a model to be trained, draws its weights, and plans the memory of a step.</summary>
     /// <param name="backend">Where it lives; stays the caller's.</param>
     /// <param name="spec">What it is.</param>
     /// <param name="rules">How errors go back.</param>
     /// <param name="batch">Images of the largest batch.</param>
     /// <param name="seed">Seed of the initial weights.</param>
-    /// <param name="training">Whether backward passes are wanted.</param>
     /// <exception cref="ArgumentException">The rules cannot be combined, a setting of theirs is out of range, the images do not fit the
     /// model, or a batch norm would see a single value a channel in training.</exception>
-    public Model(Backend backend, ModelSpec spec, RuleSet rules, int batch, ulong seed, bool training = true)
+    public Model(Backend backend, ModelSpec spec, RuleSet rules, int batch, ulong seed)
+        : this(backend, spec, batch, seed, rules ?? throw new ArgumentNullException(nameof(rules)))
+    {
+    }
+
+    /// <param name="backend">Where it lives; stays the caller's.</param>
+    /// <param name="spec">What it is.</param>
+    /// <param name="batch">Images of the largest batch.</param>
+    /// <param name="seed">Seed of the initial weights.</param>
+    /// <param name="rules">How errors go back; null for a model without backward pass.</param>
+    private Model(Backend backend, ModelSpec spec, int batch, ulong seed, RuleSet? rules)
     {
         ArgumentNullException.ThrowIfNull(backend);
         ArgumentNullException.ThrowIfNull(spec);
-        ArgumentNullException.ThrowIfNull(rules);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(batch);
         Backend = backend;
         Spec = spec;
         MaxBatch = batch;
-        CanTrain = training;
+        CanTrain = rules is not null;
         _arena = new Arena(backend);
         try
         {
             Build();
-            if (training) RequireStatistics(batch);
-            rules.Validate(Layers);
-            AttachFeedback(rules, seed);
+            if (rules is not null)
+            {
+                RequireStatistics(batch);
+                rules.Validate(Layers);
+                AttachFeedback(rules, seed);
+                foreach (Parameter parameter in Parameters) parameter.EnableTraining();
+            }
+
+            _weights = new ParameterSlab(backend, [.. UnitsInBackwardOrder.SelectMany(u => u.ParametersInBackwardOrder)], "weights");
+            Parameter[] feedback = [.. UnitsInBackwardOrder.SelectMany(u => u.Layer.Feedback?.Parameters ?? [])];
+            if (feedback.Length > 0) _feedback = new ParameterSlab(backend, feedback, "feedback weights");
             foreach (ConvLayer layer in Layers) layer.Initialise(seed);
             foreach (BatchNorm norm in Norms) norm.Initialise();
             foreach (ConvLayer layer in Layers) layer.Feedback?.Initialise();
 
-            var plan = new MemoryPlan(_arena, batch, backend.ActivationType, training);
+            var plan = new MemoryPlan(_arena, batch, backend.ActivationType, CanTrain);
             Input = plan.Keep(plan.Rent(spec.Input, "images"));
             Pixels = plan.Rent(spec.Input, "pixels", ElementType.UInt8);
             ImageNumbers = plan.Rent(new MapShape(1, 1, 1), "image numbers", ElementType.Int32);
             PixelTable = _arena.Rent(256L * spec.Input.C, "pixel table");
             Labels = plan.Rent(new MapShape(1, 1, 1), "labels", ElementType.Int32);
             Losses = plan.Rent(new MapShape(1, 1, 1), "losses", ElementType.Float32);
-            ClipFactor = _arena.Rent(1, "clip factor");
             Logits = PlanForward(plan);
-            if (training)
+            if (CanTrain)
             {
-                foreach (Parameter parameter in Parameters) parameter.EnableTraining();
                 // Direct feedback goes back to it at every layer.
                 _outputError = plan.Keep(plan.Rent(new MapShape(1, 1, spec.Classes), "output error"));
                 PlanBackward(plan, _outputError);
@@ -70,6 +86,14 @@ public sealed class Model : IDisposable
             throw;
         }
     }
+
+    /// <summary>Allocates a model without backward pass, which needs no rule, and plans the memory of a forward pass.</summary>
+    /// <param name="backend">Where it lives; stays the caller's.</param>
+    /// <param name="spec">What it is.</param>
+    /// <param name="batch">Images of the largest batch.</param>
+    /// <param name="seed">Seed of the weights that it has until others are loaded.</param>
+    /// <exception cref="ArgumentException">The images do not fit the model.</exception>
+    public static Model ForEvaluation(Backend backend, ModelSpec spec, int batch, ulong seed = 0) => new(backend, spec, batch, seed, rules: null);
 
     /// <summary>Where the model lives.</summary>
     public Backend Backend { get; }
@@ -107,9 +131,6 @@ public sealed class Model : IDisposable
     /// <summary>Where the losses of the images are that were computed last, [N].</summary>
     internal DeviceBuffer Losses { get; }
 
-    /// <summary>[1]: what clipping multiplies gradients by.</summary>
-    internal DeviceBuffer ClipFactor { get; }
-
     /// <summary>The blocks, in the order of the forward pass.</summary>
     public IReadOnlyList<Block> Blocks => _blocks;
 
@@ -122,6 +143,12 @@ public sealed class Model : IDisposable
 
     /// <summary>Everything that training changes, B excepted.</summary>
     public IReadOnlyList<Parameter> Parameters { get; private set; } = [];
+
+    /// <summary>The parameters in memory, one block for each role.</summary>
+    internal ParameterSlab Weights => _weights!;
+
+    /// <summary>The weights that the rules keep, likewise; null where they keep none.</summary>
+    internal ParameterSlab? FeedbackWeights => _feedback;
 
     /// <summary>Elements of <see cref="Parameters"/>.</summary>
     public long ParameterCount => Parameters.Sum(p => p.Length);
@@ -200,10 +227,11 @@ public sealed class Model : IDisposable
         RefreshCopies();
     }
 
-    /// <summary>Makes the copies of all weights that products read anew, after something wrote into <see cref="Tensors"/>.</summary>
+    /// <summary>Makes the copies of all weights that products read anew, after something wrote into the tensors.</summary>
     public void RefreshCopies()
     {
         foreach (Parameter parameter in Parameters) parameter.RefreshCopy();
+        foreach (Parameter parameter in _feedback?.Parameters ?? []) parameter.RefreshCopy();
     }
 
     /// <summary>Every tensor that makes the model what it is, with its name and sizes; B excepted.</summary>
@@ -216,14 +244,23 @@ public sealed class Model : IDisposable
         ]),
     ];
 
-    /// <summary>Every tensor that training changes: <see cref="Tensors"/>, and B with whatever else the rules keep.</summary>
-    public IEnumerable<(string Name, IReadOnlyList<int> Sizes, DeviceBuffer Buffer)> State() =>
-        Tensors().Concat(Layers.SelectMany(l => l.Feedback?.State ?? []));
+    /// <summary><see cref="Tensors"/>, and the weights that the rules keep.</summary>
+    public IEnumerable<(string Name, IReadOnlyList<int> Sizes, DeviceBuffer Buffer)> TensorsAndFeedback() =>
+        Tensors().Concat(Layers.SelectMany(l => l.Feedback?.Parameters ?? []).Select(p => (p.Name, p.Sizes, p.Value)));
 
-    /// <summary>Name of the first tensor of <see cref="State"/> that holds a NaN or an infinity; null where there is none.</summary>
+    /// <inheritdoc/>
+    public void Walk(IStateWalker walker)
+    {
+        ArgumentNullException.ThrowIfNull(walker);
+        foreach ((string name, IReadOnlyList<int> sizes, DeviceBuffer buffer) in Tensors()) walker.Tensor(name, sizes, buffer);
+        foreach (ConvLayer layer in Layers) layer.Feedback?.Walk(walker);
+        if (walker.Replaces) RefreshCopies();
+    }
+
+    /// <summary>Name of the first of <see cref="TensorsAndFeedback"/> that holds a NaN or an infinity; null where there is none.</summary>
     public string? FirstTensorNotFinite()
     {
-        foreach ((string name, _, DeviceBuffer buffer) in State())
+        foreach ((string name, _, DeviceBuffer buffer) in TensorsAndFeedback())
         {
             // In double precision the squares of floats that are finite have a finite sum.
             if (!double.IsFinite(Backend.Compare(buffer.Length, buffer, buffer).SquaredNorm)) return name;
@@ -236,6 +273,8 @@ public sealed class Model : IDisposable
     public void Dispose()
     {
         foreach (ConvUnit unit in _blocks.SelectMany(b => b.Units)) unit.Dispose();
+        _weights?.Dispose();
+        _feedback?.Dispose();
         _arena.Dispose();
     }
 
@@ -251,7 +290,7 @@ public sealed class Model : IDisposable
 
         if (map != new MapShape(1, 1, Spec.Classes))
             throw new ArgumentException($"{Spec.Name} ends in {map}, not in {Spec.Classes} logits");
-        if (_blocks[^1] is ConvUnit last) last.ComputesLogits = true;
+        _blocks[^1].MarkAsOutput();
         _units = [.. _blocks.SelectMany(b => b.Units)];
         Layers = [.. _units.Select(u => u.Layer)];
         Norms = [.. _units.Where(u => u.Norm is not null).Select(u => u.Norm!)];
@@ -262,17 +301,15 @@ public sealed class Model : IDisposable
         ];
     }
 
+    private IEnumerable<ConvUnit> UnitsInBackwardOrder => Enumerable.Reverse(_blocks).SelectMany(b => b.UnitsInBackwardOrder);
+
     private void AttachFeedback(RuleSet rules, ulong seed)
     {
-        ConvUnit first = _blocks.SelectMany(b => b.Units).First();
         foreach (Block block in _blocks)
         {
-            ConvUnit[] units = [.. block.Units];
-            foreach (ConvUnit unit in units)
+            foreach (ConvUnit unit in block.Units)
             {
-                bool output = block == _blocks[^1];
-                bool shortcut = block is ResidualBlock residual && residual.Shortcut == unit;
-                var place = new LayerPlace(seed, Spec.Classes, MaxBatch, unit == first, output, shortcut);
+                var place = new LayerPlace(seed, Spec.Classes, MaxBatch, unit == _units[0], block == _blocks[^1], unit.IsShortcut);
                 unit.Layer.Feedback = rules.For(unit.Layer.Name).Attach(unit.Layer, place);
             }
         }
@@ -293,12 +330,7 @@ public sealed class Model : IDisposable
 
     private void PlanBackward(MemoryPlan plan, DeviceBuffer outputError)
     {
-        // A pooling wants an error if what is below it does: known once the blocks are gone through from below.
-        for (int i = 0; i < _blocks.Count; i++)
-        {
-            if (_blocks[i] is PoolBlock pool) pool.BlockBelowWantsError = i > 0 && _blocks[i - 1].WantsError;
-        }
-
+        for (int i = 0; i < _blocks.Count; i++) _blocks[i].ConnectTo(i > 0 ? _blocks[i - 1] : null);
         DeviceBuffer? error = outputError;
         for (int i = _blocks.Count - 1; i >= 0; i--)
         {
@@ -311,8 +343,7 @@ public sealed class Model : IDisposable
                     + "give the layers below it the same rule");
             }
 
-            // A block that hears from the loss directly needs a place for its error all the same.
-            error ??= block is PoolBlock { WantsError: false } ? null : plan.Rent(block.Output, $"{block.Name} error");
+            error ??= block.HoldsError ? plan.Rent(block.Output, $"{block.Name} error") : null;
             if (error is not null) error = block.PlanBackward(plan, error, wanted);
         }
     }

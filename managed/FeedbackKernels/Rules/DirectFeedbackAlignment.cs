@@ -74,8 +74,7 @@ public sealed record DirectFeedbackAlignment(DirectTarget Target = DirectTarget.
 
         public override bool ReceivesDirectError => true;
 
-        public override IEnumerable<(string Name, IReadOnlyList<int> Sizes, DeviceBuffer Buffer)> State =>
-            [(_weights.Name, _weights.Sizes, _weights.Value)];
+        public override IReadOnlyList<Parameter> Parameters => [_weights];
 
         public override (BufferView Weights, FeedbackLayout Layout) Weights =>
             throw new NotSupportedException($"{RuleName} sends no error through {Layer.Name}");
@@ -109,7 +108,6 @@ public sealed record DirectFeedbackAlignment(DirectTarget Target = DirectTarget.
 
         protected override void Dispose(bool disposing)
         {
-            _weights.Dispose();
             _channelErrors?.Dispose();
             base.Dispose(disposing);
         }

@@ -1,13 +1,27 @@
 using FeedbackKernels.Interop;
 using FeedbackKernels.Layers;
+using FeedbackKernels.State;
 
 namespace FeedbackKernels.Rules;
 
+/// <summary>How B moves.</summary>
+public enum FeedbackUpdate
+{
+    /// <summary>The rule itself moves B in <see cref="Feedback.AfterUpdate"/>, or nothing does.</summary>
+    ByRule,
+
+    /// <summary>The optimiser gives B every adjustment and every decay of W, transposed: Kolen-Pollack.</summary>
+    LikeWeights,
+
+    /// <summary>The optimiser follows a gradient of B, which <see cref="Feedback.ComputeGradient"/> writes.</summary>
+    ByGradient,
+}
+
 /// <summary>
-/// What a learning rule keeps for one layer: the weights that carry errors from its output to its input (or, under direct
+/// A learning rule at work on one layer: the weights that carry errors from the layer's output to its input (or, under direct
 /// feedback, from the loss to its output), and how they move.
 /// </summary>
-public abstract class Feedback(ConvLayer layer) : IDisposable
+public abstract class Feedback(ConvLayer layer) : IState, IDisposable
 {
     /// <summary>The layer.</summary>
     public ConvLayer Layer { get; } = layer;
@@ -15,12 +29,18 @@ public abstract class Feedback(ConvLayer layer) : IDisposable
     /// <summary>The rule's name, for reports.</summary>
     public abstract string RuleName { get; }
 
-    /// <summary>The weights of the feedback convolution and how they lie in memory.</summary>
+    /// <summary>The weights of the feedback convolution and their layout in memory.</summary>
     /// <exception cref="NotSupportedException">The rule sends no error to the layer's input.</exception>
     public abstract (BufferView Weights, FeedbackLayout Layout) Weights { get; }
 
-    /// <summary>B of its own in feedback layout, for checkpoints and alignment; null where there is none.</summary>
+    /// <summary>B in feedback layout; null where the rule has no B for this layer.</summary>
     public virtual Parameter? OwnWeights => null;
+
+    /// <summary>All weights that the rule keeps for this layer; the model's file holds them.</summary>
+    public virtual IReadOnlyList<Parameter> Parameters => OwnWeights is { } own ? [own] : [];
+
+    /// <summary>How <see cref="OwnWeights"/> moves.</summary>
+    public virtual FeedbackUpdate Update => FeedbackUpdate.ByRule;
 
     /// <summary>Whether the layer passes its error on to its input.</summary>
     public virtual bool SendsError => true;
@@ -28,45 +48,48 @@ public abstract class Feedback(ConvLayer layer) : IDisposable
     /// <summary>Whether the layer's error comes straight from the loss instead of from the layers above.</summary>
     public virtual bool ReceivesDirectError => false;
 
-    /// <summary>Tensors that a checkpoint holds for this layer besides the model's own.</summary>
-    public virtual IEnumerable<(string Name, IReadOnlyList<int> Sizes, DeviceBuffer Buffer)> State =>
-        OwnWeights is null ? [] : [(OwnWeights.Name, OwnWeights.Sizes, OwnWeights.Value)];
-
-    /// <summary>Called once, when W has its initial values: draws B.</summary>
+    /// <summary>Draws the initial B. Called once, when W has its initial values.</summary>
     public virtual void Initialise()
     {
     }
 
-    /// <summary>Called once, before the first step: what the rule does ahead of training.</summary>
+    /// <summary>Does the rule's work ahead of training. Called once, before the first step.</summary>
     /// <param name="cancel">Ends it early.</param>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
     public virtual void BeforeTraining(CancellationToken cancel = default)
     {
     }
 
-    /// <summary>The update that W gets under this rule, from the one that the trainer would make.</summary>
-    /// <param name="update">Learning rate, momentum, decay of this step.</param>
+    /// <summary>Changes the decay of W under this rule.</summary>
+    /// <param name="terms">The run's own.</param>
     /// <param name="step">Number of the step, from 0.</param>
-    public virtual SgdStep Adjust(SgdStep update, int step) => update;
+    public virtual UpdateTerms Adjust(UpdateTerms terms, int step) => terms;
 
-    /// <summary>Updates W, and what moves with it in the same pass, where the rule has such.</summary>
-    /// <param name="update">The update of W, from <see cref="Adjust"/>.</param>
-    /// <returns>Whether it did; otherwise the trainer updates W.</returns>
-    public virtual bool UpdateTogether(in SgdStep update) => false;
+    /// <summary>Writes the gradient of <see cref="OwnWeights"/>. Called before each update where B moves
+    /// <see cref="FeedbackUpdate.ByGradient"/>.</summary>
+    /// <param name="step">Number of the step, from 0.</param>
+    public virtual void ComputeGradient(int step) => throw new NotSupportedException($"{RuleName} has no gradient of B");
 
-    /// <summary>Called after each update of W: moves B.</summary>
+    /// <summary>Moves B where the rule does it itself. Called after each update of W.</summary>
     /// <param name="update">The update that W got.</param>
     /// <param name="step">Number of the step, from 0.</param>
-    public virtual void AfterUpdate(in SgdStep update, int step)
+    public virtual void AfterUpdate(WeightUpdate update, int step)
     {
     }
 
-    /// <summary>Under direct feedback: writes the layer's error at its output, from the loss's gradient by the logits.</summary>
+    /// <summary>Writes the layer's error at its output from the loss's gradient by the logits: direct feedback.</summary>
     /// <param name="images">N.</param>
     /// <param name="outputError">[N][classes].</param>
     /// <param name="error">[N][P][Q][K], overwritten.</param>
     public virtual void ProjectOutputError(int images, BufferView outputError, BufferView error) =>
         throw new NotSupportedException($"{RuleName} has no direct path from the loss");
+
+    /// <inheritdoc/>
+    public virtual void Walk(IStateWalker walker)
+    {
+        ArgumentNullException.ThrowIfNull(walker);
+        foreach (Parameter parameter in Parameters) walker.Tensor(parameter.Name, parameter.Sizes, parameter.Value);
+    }
 
     /// <inheritdoc/>
     public void Dispose()
@@ -76,10 +99,13 @@ public abstract class Feedback(ConvLayer layer) : IDisposable
     }
 
     /// <summary>Releases the rule's tensors.</summary>
-    protected virtual void Dispose(bool disposing) => OwnWeights?.Dispose();
+    protected virtual void Dispose(bool disposing)
+    {
+        foreach (Parameter parameter in Parameters) parameter.Dispose();
+    }
 
-    /// <summary>Allocates B for a layer, in feedback layout.</summary>
-    protected static Parameter AllocateFeedbackWeights(ConvLayer layer)
+    /// <summary>Describes the B of a layer, in feedback layout.</summary>
+    protected static Parameter NewFeedbackWeights(ConvLayer layer)
     {
         ConvShape shape = layer.Shape();
         return new Parameter(layer.Backend, $"{layer.Name}.feedback", [shape.R, shape.S, shape.K, shape.C], decays: true, multiplies: true);

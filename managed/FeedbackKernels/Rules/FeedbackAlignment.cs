@@ -25,7 +25,7 @@ public sealed record FeedbackAlignment(WeightInit? Init = null, float Scale = 1)
     {
         public override string RuleName => FeedbackAlignment.RuleName;
 
-        public override Parameter OwnWeights { get; } = AllocateFeedbackWeights(layer);
+        public override Parameter OwnWeights { get; } = NewFeedbackWeights(layer);
 
         public override (BufferView Weights, FeedbackLayout Layout) Weights => (OwnWeights.Operand, FeedbackLayout.Feedback);
 

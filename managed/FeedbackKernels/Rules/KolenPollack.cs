@@ -1,5 +1,6 @@
 using FeedbackKernels.Interop;
 using FeedbackKernels.Layers;
+using FeedbackKernels.State;
 
 namespace FeedbackKernels.Rules;
 
@@ -96,17 +97,14 @@ public sealed record KolenPollack(
 
         public override string RuleName => KolenPollack.RuleName;
 
-        public override Parameter OwnWeights { get; } = AllocateFeedbackWeights(layer);
+        public override Parameter OwnWeights { get; } = NewFeedbackWeights(layer);
 
         public override (BufferView Weights, FeedbackLayout Layout) Weights => (OwnWeights.Operand, FeedbackLayout.Feedback);
 
         public override void Initialise() => Draw(OwnWeights, Layer, place.Seed, rule.Init, rule.Scale);
 
-        public override SgdStep Adjust(SgdStep update, int step) => update with
-        {
-            WeightDecay = rule.Decay ?? update.WeightDecay,
-            Shrink = ShrinksAt(step) ? update.Shrink * ShrinkPerStep : update.Shrink,
-        };
+        public override UpdateTerms Adjust(UpdateTerms terms, int step) =>
+            new(rule.Decay ?? terms.WeightDecay, ShrinksAt(step) ? terms.Shrink * ShrinkPerStep : terms.Shrink);
 
         public override void BeforeTraining(CancellationToken cancel = default)
         {
@@ -115,60 +113,51 @@ public sealed record KolenPollack(
             Parameter w = Layer.Weight;
             // W = shrink * W - size * noise keeps its variance where shrink² + (size / deviation)² = 1.
             float shrink = ShrinkPerStep, size = MathF.Sqrt(1 - shrink * shrink) * Layer.Init.StandardDeviation(Layer.Shape());
+            using DeviceBuffer noise = backend.Allocate(w.Length, $"{Layer.Name} noise"), velocity = backend.Allocate(w.Length, $"{Layer.Name} velocity of the noise");
             for (int i = 0; i < _steps; i++)
             {
                 cancel.ThrowIfCancellationRequested();
-                backend.FillGaussian(w.Gradient, new RandomKey(place.Seed, RandomPurpose.KolenPollackNoise, Layer.Index, (uint)i), 1);
-                backend.SgdUpdate(w.Length, w.Value, w.Gradient, w.Velocity, new SgdStep(size / shrink, Shrink: shrink), w.Copy);
-                backend.TransposedCombine(
-                    Layer.Shape(), -size, w.Gradient, shrink, OwnWeights.Value, OwnWeights.Value, OwnWeights.Copy);
+                backend.FillGaussian(noise, new RandomKey(place.Seed, RandomPurpose.KolenPollackNoise, Layer.Index, (uint)i), 1);
+                backend.SgdUpdate(w.Length, w.Value, noise, velocity, new SgdStep(size / shrink, Shrink: shrink), w.Copy);
+                backend.TransposedCombine(Layer.Shape(), -size, noise, shrink, OwnWeights.Value, OwnWeights.Value, OwnWeights.Copy);
             }
-
-            backend.Fill(w.Velocity, 0);
         }
 
         private bool ShrinksAt(int step) =>
             rule.Early == EarlyDecay.InTraining && step < _steps && (Layer.IsNormed || place.IsOutput);
     }
 
-    private sealed class TwoWeight : Common
+    private sealed class TwoWeight(ConvLayer layer, KolenPollack rule, LayerPlace place) : Common(layer, rule, place)
     {
-        public TwoWeight(ConvLayer layer, KolenPollack rule, LayerPlace place) : base(layer, rule, place) => OwnWeights.EnableTraining();
-
-        public override IEnumerable<(string Name, IReadOnlyList<int> Sizes, DeviceBuffer Buffer)> State =>
-            [.. base.State, ($"{OwnWeights.Name}.velocity", OwnWeights.Sizes, OwnWeights.Velocity!)];
-
-        public override bool UpdateTogether(in SgdStep update)
-        {
-            Parameter w = Layer.Weight;
-            Layer.Backend.SgdUpdateBoth(
-                Layer.Shape(), w.Value, w.Gradient, w.Velocity, OwnWeights.Value, OwnWeights.Velocity, update, w.Copy, OwnWeights.Copy);
-            return true;
-        }
+        public override FeedbackUpdate Update => FeedbackUpdate.LikeWeights;
     }
 
     private sealed class ClosedForm(ConvLayer layer, KolenPollack rule, LayerPlace place) : Common(layer, rule, place)
     {
         private readonly DeviceBuffer _difference = layer.Backend.Allocate(layer.Weight.Length, $"{layer.Name} initial mismatch");
-        private double _share = 1, _velocity;
+        private double _factor = 1, _velocity;
 
         public override void BeforeTraining(CancellationToken cancel = default)
         {
             base.BeforeTraining(cancel);
             // R = B_0 - W_0^T.
             Layer.Backend.TransposedCombine(Layer.Shape(), -1, Layer.Weight.Value, 1, OwnWeights.Value, _difference);
-            (_share, _velocity) = (1, 0);
+            (_factor, _velocity) = (1, 0);
         }
 
-        public override void AfterUpdate(in SgdStep update, int step)
+        public override void AfterUpdate(WeightUpdate update, int step)
         {
-            // SGD on the difference, whose gradient is the decay alone.
-            double gradient = update.WeightDecay * _share;
-            _velocity = update.Momentum * _velocity + gradient;
-            double move = update.Nesterov ? gradient + update.Momentum * _velocity : _velocity;
-            _share = update.Shrink * (_share - update.LearningRate * move);
+            _factor = update.ApplyTo(_factor, ref _velocity);
             Layer.Backend.TransposedCombine(
-                Layer.Shape(), 1, Layer.Weight.Value, (float)_share, _difference, OwnWeights.Value, OwnWeights.Copy);
+                Layer.Shape(), 1, Layer.Weight.Value, (float)_factor, _difference, OwnWeights.Value, OwnWeights.Copy);
+        }
+
+        public override void Walk(IStateWalker walker)
+        {
+            base.Walk(walker);
+            walker.Tensor($"{OwnWeights.Name}.initial_mismatch", OwnWeights.Sizes, _difference);
+            walker.Scalar($"{OwnWeights.Name}.mismatch_factor", ref _factor);
+            walker.Scalar($"{OwnWeights.Name}.mismatch_velocity", ref _velocity);
         }
 
         protected override void Dispose(bool disposing)

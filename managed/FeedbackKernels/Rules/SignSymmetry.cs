@@ -49,7 +49,7 @@ public sealed record SignSymmetry(SignMagnitude Magnitude = SignMagnitude.Unifor
 
         public override string RuleName => SignSymmetry.RuleName;
 
-        public override Parameter OwnWeights { get; } = AllocateFeedbackWeights(layer);
+        public override Parameter OwnWeights { get; } = NewFeedbackWeights(layer);
 
         public override (BufferView Weights, FeedbackLayout Layout) Weights => (OwnWeights.Operand, FeedbackLayout.Feedback);
 
@@ -61,7 +61,7 @@ public sealed record SignSymmetry(SignMagnitude Magnitude = SignMagnitude.Unifor
 
         public override void BeforeTraining(CancellationToken cancel = default) => ReadSigns();
 
-        public override void AfterUpdate(in SgdStep update, int step)
+        public override void AfterUpdate(WeightUpdate update, int step)
         {
             if (rule.Magnitude == SignMagnitude.BatchRandom) DrawMagnitudes(step + 1);
             ReadSigns();

@@ -1,5 +1,6 @@
 using FeedbackKernels.Interop;
 using FeedbackKernels.Layers;
+using FeedbackKernels.State;
 
 namespace FeedbackKernels.Rules;
 
@@ -91,8 +92,7 @@ public sealed record WeightMirror(
         private readonly DeviceBuffer _correlation;
         private readonly float _rate;
         private readonly int _samplesPerStep, _samplesPerMove;
-        private long _sample, _moves;
-        private int _collected;
+        private long _sample, _moves, _collected;
 
         public Mirror(ConvLayer layer, WeightMirror rule, in LayerPlace place) : base(layer)
         {
@@ -102,7 +102,7 @@ public sealed record WeightMirror(
             _samplesPerMove = rule.ReadsInCycles ? _noise.CycleLength : _samplesPerStep;
             _rate = rule.Rate ?? (rule.ReadsInCycles && !rule.ReluResponse ? 1 : AveragingRate);
             _correlation = layer.Backend.Allocate(layer.Weight.Length, $"{layer.Name} mirror correlation");
-            OwnWeights = AllocateFeedbackWeights(layer);
+            OwnWeights = NewFeedbackWeights(layer);
         }
 
         public override string RuleName => WeightMirror.RuleName;
@@ -123,9 +123,18 @@ public sealed record WeightMirror(
             }
         }
 
-        public override void AfterUpdate(in SgdStep update, int step)
+        public override void AfterUpdate(WeightUpdate update, int step)
         {
             if ((step + 1) % _rule.Every == 0) Step();
+        }
+
+        public override void Walk(IStateWalker walker)
+        {
+            base.Walk(walker);
+            walker.Tensor($"{OwnWeights.Name}.mirror_correlation", Layer.Weight.Sizes, _correlation);
+            walker.Scalar($"{OwnWeights.Name}.mirror_sample", ref _sample);
+            walker.Scalar($"{OwnWeights.Name}.mirror_collected", ref _collected);
+            walker.Scalar($"{OwnWeights.Name}.mirror_moves", ref _moves);
         }
 
         protected override void Dispose(bool disposing)
@@ -136,12 +145,12 @@ public sealed record WeightMirror(
 
         private void Step()
         {
-            int samples = Math.Min(_samplesPerStep, _samplesPerMove - _collected);
+            int samples = (int)Math.Min(_samplesPerStep, _samplesPerMove - _collected);
             var step = new MirrorStep(Layer.Shape(), _noise, _sample, samples, _rule.Form, _rule.ReluResponse);
             Layer.Backend.MirrorCorrelate(step, Layer.Weight.Operand, _correlation, accumulate: _collected > 0);
             _sample += samples;
             _collected += samples;
-            if (_collected == _samplesPerMove) Move(step with { Samples = _collected });
+            if (_collected == _samplesPerMove) Move(step with { Samples = (int)_collected });
         }
 
         private void Move(in MirrorStep collected)

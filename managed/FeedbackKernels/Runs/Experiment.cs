@@ -34,7 +34,7 @@ public static class Experiment
         config.Validate();
         config = config.For(data);
         using Model model = Build(config, data, backend, config.Training.Batch);
-        var trainer = new Trainer(model, data, config.Training);
+        using var trainer = new Trainer(model, data, config.Training);
         // Everything has been checked: from here on something is written.
         using var output = new RunFolder(place, config, model, trainer.Preprocessing, observer);
         try
@@ -60,7 +60,7 @@ public static class Experiment
         // No image is shown to this model: two are as good as a batch.
         int batch = Math.Min(2, config.Training.Batch);
         using Model model = Build(config, data, backend, batch);
-        _ = new Trainer(model, data, config.Training with { Batch = batch });
+        new Trainer(model, data, config.Training with { Batch = batch }).Dispose();
         if (config.Training.Batch > data.Train.Count)
             throw new ArgumentException($"a batch of {config.Training.Batch} out of {data.Train.Count} training images", nameof(config));
     }

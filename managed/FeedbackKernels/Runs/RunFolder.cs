@@ -108,7 +108,7 @@ public sealed class RunFolder : ITrainingObserver, IDisposable
         _folder.Dispose();
     }
 
-    private void SaveModel() => Checkpoint.Save(_model, File(RunFiles.Model), _preprocessing, _configuration);
+    private void SaveModel() => StoredModel.Save(_model, File(RunFiles.Model), _preprocessing, _configuration);
 
     private string File(string name) => System.IO.Path.Combine(Path, name);
 

@@ -16,6 +16,9 @@ public interface IState
 /// <summary>Reads or replaces the tensors and numbers of an <see cref="IState"/>. Names are unique within a walk.</summary>
 public interface IStateWalker
 {
+    /// <summary>Whether the walk puts values in, so that what is derived from them has to be made anew.</summary>
+    bool Replaces { get; }
+
     /// <summary>A Float32 tensor in a backend's memory.</summary>
     /// <param name="name">Its name, as <c>layer1.0.conv1.weight</c>.</param>
     /// <param name="sizes">Sizes of its dimensions.</param>

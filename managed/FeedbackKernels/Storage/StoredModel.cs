@@ -7,7 +7,10 @@ using FeedbackKernels.Models;
 
 namespace FeedbackKernels.Storage;
 
-/// <summary>A model's file, open: its tensors, and what its metadata say of the images that it was trained on.</summary>
+/// <summary>
+/// A model's file: a safetensors file with weights [R][S][C][K], biases, batch norms with their running statistics, and the weights
+/// that the learning rule keeps, <c>*.feedback</c> [R][S][K][C]. The metadata hold the preprocessing of the images.
+/// </summary>
 public sealed class StoredModel : IDisposable
 {
     private const string FormatKey = "format", ModelKey = "model", LayoutKey = "weights", ConfigurationKey = "configuration";
@@ -26,6 +29,28 @@ public sealed class StoredModel : IDisposable
 
     /// <summary>What tells the configuration of the model's run from others; null where the file does not say.</summary>
     public string? Configuration { get; }
+
+    /// <summary>Writes a model. The file appears whole or not at all.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="path">The file.</param>
+    /// <param name="preprocessing">What the model's images go through; null where the caller keeps it elsewhere.</param>
+    /// <param name="configuration">Tells this run's configuration from others; optional.</param>
+    /// <exception cref="IOException">The file cannot be written.</exception>
+    public static void Save(Model model, string path, Preprocessing? preprocessing = null, string? configuration = null)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        var tensors = model.TensorsAndFeedback().Select(t => (t.Name, t.Sizes, model.Backend.Download(t.Buffer))).ToList();
+        SafeTensors.Write(path, tensors, Metadata(model.Spec, preprocessing, configuration));
+    }
+
+    /// <summary>Loads the tensors of a model, feedback weights excepted, from a file: what evaluation needs.</summary>
+    /// <exception cref="IOException">The file does not exist.</exception>
+    /// <exception cref="InvalidDataException">A tensor is missing or has other sizes; nothing is loaded then.</exception>
+    public static void Load(Model model, string path)
+    {
+        using StoredModel stored = Open(path);
+        stored.LoadInto(model);
+    }
 
     /// <summary>Opens a file.</summary>
     /// <exception cref="IOException">It does not exist.</exception>
@@ -66,7 +91,7 @@ public sealed class StoredModel : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _file.Dispose();
 
-    internal static Dictionary<string, string> Metadata(ModelSpec spec, Preprocessing? preprocessing, string? configuration)
+    private static Dictionary<string, string> Metadata(ModelSpec spec, Preprocessing? preprocessing, string? configuration)
     {
         var metadata = new Dictionary<string, string>
         {

@@ -7,14 +7,14 @@ using FeedbackKernels.Models;
 namespace FeedbackKernels.Training;
 
 /// <summary>Trains a model on a data set.</summary>
-public sealed class Trainer
+public sealed class Trainer : IDisposable
 {
     private readonly Model _model;
     private readonly DataSet _data;
     private readonly TrainingOptions _options;
     private readonly Normalisation _normalisation;
     private readonly Evaluator _evaluator;
-    private readonly Sgd _sgd;
+    private readonly Optimiser _optimiser;
     private readonly List<EpochReport> _epochs = [];
     private readonly List<LayerAlignment> _alignment = [];
     private ITrainingObserver? _observer;
@@ -46,7 +46,7 @@ public sealed class Trainer
         Preprocessing = Preprocessing.Of(data, options.Normalisation);
         _normalisation = Preprocessing.CreateNormalisation();
         _evaluator = new Evaluator(model);
-        _sgd = new Sgd(model, options);
+        _optimiser = new Sgd(model, options, data.Train.Count / options.Batch);
     }
 
     /// <summary>What the images of training and evaluation go through; to be saved with the model.</summary>
@@ -77,6 +77,9 @@ public sealed class Trainer
             throw;
         }
     }
+
+    /// <summary>Gives back the memory of the optimiser.</summary>
+    public void Dispose() => _optimiser.Dispose();
 
     /// <summary>Whether all epochs came to their end.</summary>
     private bool RunEpochs(long start, CancellationToken cancel)
@@ -116,20 +119,17 @@ public sealed class Trainer
         using BatchLoader loader = BatchLoader.Train(
             _data.Train, _normalisation, _options.Augmentation, _options.Batch, _options.Seed, epoch);
         var tally = new EpochTally(epoch, loader.Batches);
-        int step = tally.FirstStep;
-        float rate = 0;
         while (loader.Next() is { } batch)
         {
             if (cancel.IsCancellationRequested) break;
-            rate = _options.Schedule.At(step, loader.Batches, _options.Epochs);
-            Step(batch, step++, rate, results, tally);
+            Step(batch, results, tally);
         }
 
         if (results.Images > 0) ReadDeferred(results, tally);
         if (tally.Steps < loader.Batches) return false;
         // The last update has no loss after it that would show a weight which is not finite.
         if (_model.FirstTensorNotFinite() is { } tensor)
-            throw new NonFiniteLossException(epoch, step - 1, tally.Loss, $"{tensor}, after the update");
+            throw new NonFiniteLossException(epoch, _optimiser.Step - 1, tally.Loss, $"{tensor}, after the update");
         Evaluation test;
         try
         {
@@ -141,14 +141,14 @@ public sealed class Trainer
         }
 
         var report = new EpochReport(
-            epoch, step, rate, tally.Loss, tally.Top1, test.Loss, test.Top1, test.Top5, tally.Speed, Stopwatch.GetElapsedTime(start).TotalSeconds);
+            epoch, _optimiser.Step, _optimiser.LearningRate, tally.Loss, tally.Top1, test.Loss, test.Top1, test.Top5, tally.Speed, Stopwatch.GetElapsedTime(start).TotalSeconds);
         _epochs.Add(report);
-        if (_options.AlignEvery > 0 && (epoch % _options.AlignEvery == 0 || epoch == _options.Epochs)) Align(probe, epoch, step);
+        if (_options.AlignEvery > 0 && (epoch % _options.AlignEvery == 0 || epoch == _options.Epochs)) Align(probe, epoch, _optimiser.Step);
         _observer?.OnEpoch(report);
         return true;
     }
 
-    private void Step(Batch batch, int step, float rate, StepResults results, EpochTally tally)
+    private void Step(Batch batch, StepResults results, EpochTally tally)
     {
         Evaluator.LoadBatch(_model, batch);
         using StepScope scope = _model.Backend.BeginStep();
@@ -161,7 +161,7 @@ public sealed class Trainer
         }
 
         _model.Backward(batch.Count);
-        _sgd.Update(step, rate);
+        _optimiser.Update();
         scope.Complete();
         if (!scope.IsDeferred)
         {

@@ -183,7 +183,7 @@ public sealed class CommandLineTests : IDisposable
         Assert.Contains("another configuration", Feedback("evaluate", run).Error);
         using (var backend = new CpuBackend(1))
         using (var larger = new Model(backend, ModelCatalog.Create("resnet14", new(32, 32, 3), 10), RuleSet.Of(new Backprop()), 2, seed: 1))
-            Assert.Contains("is missing", Assert.Throws<InvalidDataException>(() => Checkpoint.Load(larger, model)).Message);
+            Assert.Contains("is missing", Assert.Throws<InvalidDataException>(() => StoredModel.Load(larger, model)).Message);
         File.WriteAllText(config, "{ \"modle\": 1 }");
         Assert.Contains("modle", Feedback("evaluate", run).Error);
     }

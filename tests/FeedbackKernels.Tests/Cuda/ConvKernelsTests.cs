@@ -25,7 +25,7 @@ public class ConvKernelsTests
     {
         using EmulatedDriver.Setting machine = EmulatedDriver.With("compute-major", 9, 8);
         using CudaBackend backend = EmulatedDriver.CreateBackend(precision: CudaPrecision.Bf16), other = EmulatedDriver.CreateBackend();
-        Assert.Equal(["hopper", "few channels", "pipelined", "portable"], ConvKernels.List.Select(k => k.Name));
+        Assert.Equal(["hopper", "few channels", "pipelined", "portable"], CudaConvKernels.List.Select(k => k.Name));
         ConvRequest request = ConvRequest.Of(new ConvShape(2, 16, 16, 64, 64, 3, 3, 1, 1), ConvPass.Forward, ElementType.BFloat16);
         ConvRequest stem = ConvRequest.Of(new ConvShape(2, 16, 16, 3, 64, 3, 3, 1, 1), ConvPass.Forward, ElementType.BFloat16);
         AssertRefusals(backend, request, null, "64 channels are more than 7", null, null);
@@ -40,7 +40,7 @@ public class ConvKernelsTests
 
         static void AssertRefusals(CudaBackend on, ConvRequest request, params string?[] expected)
         {
-            string?[] actual = [.. ConvKernels.List.Select(k => k.Refusal(on, request))];
+            string?[] actual = [.. CudaConvKernels.List.Select(k => k.Refusal(on, request))];
             Assert.Equal(expected.Length, actual.Length);
             foreach ((string? wanted, string? found) in expected.Zip(actual))
             {
@@ -55,7 +55,7 @@ public class ConvKernelsTests
     {
         EmulatedDriver.Require();
         using CudaBackend backend = EmulatedDriver.CreateBackend(precision: CudaPrecision.Bf16);
-        var kernels = new ConvKernels(backend);
+        var kernels = new CudaConvKernels(backend);
         ConvRequest request = ConvRequest.Of(Classifier, ConvPass.Forward, ElementType.BFloat16);
         CudaConvolution first = kernels.For(request);
         // The first comparison of two requests makes comparers.

@@ -80,12 +80,12 @@ public class TensorCoreTests
             sgd.Update(step, 0.05f);
         }
 
-        Checkpoint.Save(trained, path);
+        StoredModel.Save(trained, path);
         using var cpu = new CpuBackend(exact: true);
-        using var loaded = new Model(backend, TestNets.Residual(), TrainerTests.RulesOf("bp"), 10, seed: 8, training: false);
-        using var onCpu = new Model(cpu, TestNets.Residual(), TrainerTests.RulesOf("bp"), 10, seed: 8, training: false);
-        Checkpoint.Load(loaded, path);
-        Checkpoint.Load(onCpu, path);
+        using var loaded = Model.ForEvaluation(backend, TestNets.Residual(), 10, seed: 8);
+        using var onCpu = Model.ForEvaluation(cpu, TestNets.Residual(), 10, seed: 8);
+        StoredModel.Load(loaded, path);
+        StoredModel.Load(onCpu, path);
         Directory.Delete(Path.GetDirectoryName(path)!, recursive: true);
         float[] expected = Logits(trained), onCpuLogits = Logits(onCpu);
         Values.AssertSameBits(expected, Logits(loaded));

@@ -105,7 +105,7 @@ public class GradientTests
             float[] training = Logits(trained, Pass.Measure(8)), evaluation = Logits(trained, Pass.Evaluate(8));
             Assert.All(training.Zip(evaluation), pair => Assert.Equal(pair.First, pair.Second, 0.1));
 
-            using var loaded = new Model(backend, TestNets.Residual(order), RuleSet.Of(new Backprop()), 8, seed: 0, training: false);
+            using var loaded = Model.ForEvaluation(backend, TestNets.Residual(order), 8);
             loaded.CopyFrom(trained);
             TestNets.LoadBatch(loaded, 8);
             Assert.Equal(evaluation, Logits(loaded, Pass.Evaluate(8)));

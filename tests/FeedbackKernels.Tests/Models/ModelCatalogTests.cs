@@ -26,8 +26,8 @@ public class ModelCatalogTests
     public void Parameters_and_multiply_adds_are_the_published_ones(string name, int size, int channels, int classes, long parameters, long multiplyAdds)
     {
         using var backend = new CpuBackend(1);
-        using var model = new Model(
-            backend, ModelCatalog.Create(name, new MapShape(size, size, channels), classes), RuleSet.Of(new Backprop()), batch: 1, seed: 1, training: false);
+        using var model = Model.ForEvaluation(
+            backend, ModelCatalog.Create(name, new MapShape(size, size, channels), classes), batch: 1, seed: 1);
         Assert.Equal(parameters, model.ParameterCount);
         Assert.Equal(2.0 * multiplyAdds, model.ForwardFlops);
     }

@@ -77,7 +77,7 @@ public class KolenPollackTests
             // Chance moves both by about 1 / sqrt(elements).
             Assert.InRange(square / startSquare, 1 - 6 / Math.Sqrt(w.Length), 1 + 6 / Math.Sqrt(w.Length));
             Assert.Equal(shrink, correlation, 5 / Math.Sqrt(w.Length));
-            Assert.All(backend.Download(layer.Weight.Velocity), v => Assert.Equal(0, v));
+            Assert.All(backend.Download(layer.Weight.Gradient), g => Assert.Equal(0, g));
         }
     }
 
@@ -115,7 +115,7 @@ public class KolenPollackTests
         using var backend = new CpuBackend();
         using Model model = NewModel(backend, new KolenPollack(Decay: 0.5f, EarlyShrink: 1));
         Feedback feedback = model.Layers[1].Feedback!;
-        SgdStep adjusted = feedback.Adjust(new SgdStep(0.1f, WeightDecay: 0.1f), 0);
+        UpdateTerms adjusted = feedback.Adjust(new UpdateTerms(0.1f), 0);
         Assert.Equal(0.5f, adjusted.WeightDecay);
         Assert.Equal(1, adjusted.Shrink);
     }

@@ -85,7 +85,7 @@ public sealed class RuleLawTests : IDisposable
         Assert.Equal(Feedbacks(one).Select(b => b.Select(v => 2 * v)), Feedbacks(two));
         ConvLayer layer = Fed(one).First();
         float[] first = [.. Feedbacks(one)[0].Select(Math.Abs)];
-        layer.Feedback!.AfterUpdate(default, 0);
+        layer.Feedback!.AfterUpdate(new NoUpdate(), 0);
         Assert.Equal(redrawn, !first.SequenceEqual(Feedbacks(one)[0].Select(Math.Abs)));
     }
 
@@ -119,12 +119,12 @@ public sealed class RuleLawTests : IDisposable
         Prepare(counted);
         for (int i = 0; i < steps; i++)
         {
-            foreach (ConvLayer layer in Fed(counted)) layer.Feedback!.AfterUpdate(default, i);
+            foreach (ConvLayer layer in Fed(counted)) layer.Feedback!.AfterUpdate(new NoUpdate(), i);
         }
 
         Assert.Equal(Feedbacks(counted), Feedbacks(model));
         // One step more is another B.
-        foreach (ConvLayer layer in Fed(counted)) layer.Feedback!.AfterUpdate(default, steps);
+        foreach (ConvLayer layer in Fed(counted)) layer.Feedback!.AfterUpdate(new NoUpdate(), steps);
         Assert.NotEqual(Feedbacks(counted), Feedbacks(model));
     }
 
@@ -162,7 +162,7 @@ public sealed class RuleLawTests : IDisposable
                 expected[place] = (1 - share) * expected[place] + share * correlation[i] / (samples * deviation * deviation);
             }
 
-            layer.Feedback!.AfterUpdate(default, move);
+            layer.Feedback!.AfterUpdate(new NoUpdate(), move);
             float[] found = Feedbacks(model)[0];
             for (int i = 0; i < found.Length; i++) Assert.Equal(expected[i], found[i], 2e-5);
         }
@@ -176,7 +176,7 @@ public sealed class RuleLawTests : IDisposable
         {
             bool projected = layer.Name != "fc" && !layer.Name.Contains("downsample", StringComparison.Ordinal);
             Assert.Equal(projected, layer.Feedback!.ReceivesDirectError);
-            Assert.Equal(projected ? 1 : 0, layer.Feedback.State.Count());
+            Assert.Equal(projected ? 1 : 0, layer.Feedback.Parameters.Count);
             Assert.False(layer.Feedback.SendsError);
         }
     }
@@ -207,7 +207,9 @@ public sealed class RuleLawTests : IDisposable
         using var layer = new ConvLayer(_backend, "layer", 2, shape, bias: false, WeightInit.He);
         using Feedback feedback = new DirectFeedbackAlignment(target, scale).Attach(layer, new LayerPlace(3, Classes: 4, Batch: 2))!;
         feedback.Initialise();
-        (_, IReadOnlyList<int> sizes, DeviceBuffer buffer) = feedback.State.Single();
+        Parameter weights = feedback.Parameters.Single();
+        IReadOnlyList<int> sizes = weights.Sizes;
+        DeviceBuffer buffer = weights.Value;
         int pixels = 36, channels = 32, reached = target == DirectTarget.Channels ? channels : pixels * channels;
         Assert.Equal([4, reached], sizes);
         float[] b = _backend.Download(buffer), outputError = [1, -2, 0.5f, 0, 0, 0, 3, 1];
@@ -227,7 +229,7 @@ public sealed class RuleLawTests : IDisposable
                 Assert.Equal(target == DirectTarget.Channels ? sum / pixels : sum, found[i], 1e-5 * scale);
             }
 
-            feedback.AfterUpdate(default, repeat);
+            feedback.AfterUpdate(new NoUpdate(), repeat);
         }
     }
 
@@ -267,7 +269,7 @@ public sealed class RuleLawTests : IDisposable
             (BufferView weights, FeedbackLayout layout) = layer.Feedback!.Weights;
             Assert.Equal((layer.Weight.Value.Address, FeedbackLayout.Forward), (weights.Address, layout));
             Assert.Null(layer.Feedback.OwnWeights);
-            Assert.Empty(layer.Feedback.State);
+            Assert.Empty(layer.Feedback.Parameters);
         }
     }
 
@@ -310,4 +312,10 @@ public sealed class RuleLawTests : IDisposable
 
         return b;
     }
+}
+
+/// <summary>An update that changes nothing, for rules that do not look at it.</summary>
+internal sealed class NoUpdate : WeightUpdate
+{
+    public override double ApplyTo(double value, ref double velocity) => value;
 }

@@ -85,7 +85,7 @@ public sealed class RuleSetTests : IDisposable
             float[] first = _backend.Download(layer.Feedback!.OwnWeights!.Value);
             float[] w = [.. _backend.Download(layer.Weight.Value).Select(v => -v)];
             _backend.Upload<float>(w, layer.Weight.Value);
-            layer.Feedback.AfterUpdate(default, 0);
+            layer.Feedback.AfterUpdate(new NoUpdate(), 0);
             float[] second = _backend.Download(layer.Feedback.OwnWeights.Value);
             Assert.Equal(first.Select(v => -Math.Sign(v)), second.Select(v => Math.Sign(v)));
             bool redrawn = !first.Select(Math.Abs).SequenceEqual(second.Select(Math.Abs));

@@ -60,7 +60,7 @@ public sealed class FitTests : IDisposable
     [Fact]
     public void A_model_for_evaluation_and_too_many_steps_are_refused()
     {
-        using var model = new Model(_backend, ModelCatalog.Create("mlp", Data.Train.Shape, 10), RuleSet.Of(new Backprop()), 16, 1, training: false);
+        using var model = Model.ForEvaluation(_backend, ModelCatalog.Create("mlp", Data.Train.Shape, 10), 16, 1);
         Assert.Contains("planned for evaluation", Assert.Throws<ArgumentException>(() => new Trainer(model, Data, Options())).Message);
         using Model trained = NewModel("mlp", Data.Train.Shape);
         Assert.Contains("2147483647", Assert.Throws<ArgumentException>(() => new Trainer(trained, Data, Options() with { Epochs = int.MaxValue })).Message);
@@ -87,7 +87,7 @@ public sealed class FitTests : IDisposable
         string message = Assert.Throws<ArgumentException>(() => new Model(_backend, spec, RuleSet.Of(new Backprop()), batch, 1)).Message;
         Assert.Contains($"'{norm}'", message);
         Assert.Contains("N = 1, P = 1, Q = 1", message);
-        using var evaluated = new Model(_backend, spec, RuleSet.Of(new Backprop()), batch, 1, training: false);
+        using var evaluated = Model.ForEvaluation(_backend, spec, batch, 1);
         evaluated.Forward(Pass.Evaluate(1));
     }
 
@@ -135,7 +135,7 @@ public sealed class FitTests : IDisposable
     {
         using Model model = TrainerTests.NewModel(_backend, rule);
         Assert.Null(model.FirstTensorNotFinite());
-        foreach ((string name, _, DeviceBuffer buffer) in model.State())
+        foreach ((string name, _, DeviceBuffer buffer) in model.TensorsAndFeedback())
         {
             float[] values = _backend.Download(buffer);
             foreach (float wrong in (float[])[float.NaN, float.NegativeInfinity])

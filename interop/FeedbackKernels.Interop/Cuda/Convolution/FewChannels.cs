@@ -83,7 +83,7 @@ internal sealed unsafe class FewChannelsConvolution(CudaBackend backend, in Conv
     : CudaConvolution(backend, request)
 {
     /// <summary>The entry in the list.</summary>
-    public static readonly ConvKernel Kernel = new(
+    public static readonly CudaConvKernel Kernel = new(
         "few channels", Refusal,
         (backend, request) => new FewChannelsConvolution(backend, request, FewChannelsPlan.Choose(request.Shape, request.Pass)));
 

@@ -97,7 +97,7 @@ internal sealed unsafe class HopperConvolution(CudaBackend backend, in ConvReque
     : CudaConvolution(backend, request)
 {
     /// <summary>The entry in the list.</summary>
-    public static readonly ConvKernel Kernel = new(
+    public static readonly CudaConvKernel Kernel = new(
         "hopper", Refusal, (backend, request) => new HopperConvolution(backend, request, HopperPlan.Choose(request.Shape, request.Pass)));
 
     private const int MostClasses = 4;

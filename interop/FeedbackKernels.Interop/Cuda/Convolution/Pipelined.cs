@@ -105,7 +105,7 @@ internal sealed unsafe class PipelinedConvolution(CudaBackend backend, in ConvRe
     : CudaConvolution(backend, request)
 {
     /// <summary>The entry in the list.</summary>
-    public static readonly ConvKernel Kernel = new(
+    public static readonly CudaConvKernel Kernel = new(
         "pipelined", Refusal, (backend, request) => new PipelinedConvolution(backend, request, Choose(backend, request)));
 
     private static readonly CudaKernelTable<(PipelinedTile Tile, ElementType Y)> ForwardTable = new(

@@ -32,7 +32,7 @@ internal static class PortableTile
 internal sealed unsafe class PortableConvolution : CudaConvolution
 {
     /// <summary>The entry in the list.</summary>
-    public static readonly ConvKernel Kernel = new("portable", (_, _) => null, (backend, request) => new PortableConvolution(backend, request));
+    public static readonly CudaConvKernel Kernel = new("portable", (_, _) => null, (backend, request) => new PortableConvolution(backend, request));
 
     // By the number of elements that a load of x and of W takes, and by whether y is float where operands are bf16.
     private static readonly CudaKernelTable<(ElementType Type, ElementType Y, int WidthX, int WidthW)> ForwardTable = new(

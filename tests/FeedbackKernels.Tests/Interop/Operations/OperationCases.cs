@@ -18,6 +18,12 @@ internal static class OperationCases
     private static readonly MirrorStep Mirror = new(Shape, new MirrorNoise(NoiseKind.Gaussian, Shape.FanIn, 1, 5, 1), 3, 4);
     private static readonly RandomKey Key = new(5, RandomPurpose.User);
 
+    // With a gap between the two; the second is the one that wrong calls change.
+    private static readonly SlabSegment[] Segments = [new(0, 5, 0.01f), new(8, Elements - 8, 0, 0.5f)];
+    private static readonly ConvShape Small = new(1, 3, 3, 3, 2, 1, 1, 1, 0);
+    private static readonly CoupledSegment[] Coupled = [new(Small, 0, 8, 0.01f), new(Small, 10, 16, 0, 0.5f)];
+    private static readonly long CoupledLength = 10 + Small.WeightLength;
+
     // What sizes of rows by channels refuse.
     private static readonly object[] WrongRows = [0L, -1L, long.MaxValue, 1L << 61], WrongChannels = [0, -1, int.MinValue];
     private static readonly object[] WrongLengths = [0L, -1L, long.MaxValue];
@@ -114,6 +120,26 @@ internal static class OperationCases
             Of(Shape), Out("w", Shape.WeightLength, Holds.Floats), In("dw", Shape.WeightLength, Holds.Floats),
             Out("velocity", Shape.WeightLength, Holds.Floats), Out("b", Shape.WeightLength, Holds.Floats),
             Out("bVelocity", Shape.WeightLength, Holds.Floats), StepParameters, Copy("wCopy", Shape.WeightLength), Copy("bCopy", Shape.WeightLength)),
+        new("SgdUpdateSlab", (b, a) => Void(() => b.SgdUpdateSlab(
+                a.Get<SlabSegment[]>("segments"), a["values"], a["gradients"], a["velocities"], StepOf(a), a["copies"])),
+            new Setting(
+                "segments", Segments, Array.Empty<SlabSegment>(), Changed(Segments, s => s with { Length = 0 }), Changed(Segments, s => s with { Length = -1 }),
+                Changed(Segments, s => s with { Length = long.MaxValue }), Changed(Segments, s => s with { Offset = -1 }), Changed(Segments, s => s with { Offset = 4 }),
+                Changed(Segments, s => s with { Offset = long.MaxValue }), Changed(Segments, s => s with { WeightDecay = float.NaN }),
+                Changed(Segments, s => s with { Shrink = float.PositiveInfinity })),
+            Out("values", Elements, Holds.Floats), In("gradients", Elements, Holds.Floats), Out("velocities", Elements, Holds.Floats), StepParameters,
+            Copy("copies", Elements)),
+        new("SgdUpdateCoupledSlab", (b, a) => Void(() => b.SgdUpdateCoupledSlab(
+                a.Get<CoupledSegment[]>("segments"), a["values"], a["gradients"], a["velocities"], a["feedback"], a["feedbackVelocities"], StepOf(a),
+                a["copies"], a["feedbackCopies"])),
+            new Setting(
+                "segments", Coupled, Array.Empty<CoupledSegment>(), Changed(Coupled, s => s with { Shape = default }), Changed(Coupled, s => s with { Offset = -1 }),
+                Changed(Coupled, s => s with { Offset = 4 }), Changed(Coupled, s => s with { FeedbackOffset = -1 }), Changed(Coupled, s => s with { FeedbackOffset = 4 }),
+                Changed(Coupled, s => s with { Offset = long.MaxValue }), Changed(Coupled, s => s with { WeightDecay = float.PositiveInfinity }),
+                Changed(Coupled, s => s with { Shrink = float.NaN })),
+            Out("values", CoupledLength, Holds.Floats), In("gradients", CoupledLength, Holds.Floats), Out("velocities", CoupledLength, Holds.Floats),
+            Out("feedback", CoupledLength + 6, Holds.Floats), Out("feedbackVelocities", CoupledLength + 6, Holds.Floats), StepParameters,
+            Copy("copies", CoupledLength), Copy("feedbackCopies", CoupledLength + 6)),
         new("ClipFactor", (b, a) => Void(() => b.ClipFactor([a["gradients"], a["gradients"]], a.Get<float>("most"), a["factor"])),
             In("gradients", Elements, Holds.Floats) with { Needs = 1 }, new Setting("most", 1f, 0f, -1f), Out("factor", 1, Holds.Floats)),
         new("Convert", (b, a) => Void(() => b.Convert(a.Get<long>("length"), a["source"], a["result"])),
@@ -215,6 +241,8 @@ internal static class OperationCases
         var layer = new ConvShape(1, 1 << 9, 1 << 9, 1, 1, 1, 1, 1, 0);
         return new MirrorStep(layer, new MirrorNoise(NoiseKind.Sign, 1 << 18, 1, 5, 1), 0, samples, MirrorForm.FullMap);
     }
+
+    private static T[] Changed<T>(T[] segments, Func<T, T> change) => [segments[0], change(segments[1])];
 
     private static Setting Of(ConvShape shape) => new("shape", shape);
 

@@ -1,8 +1,8 @@
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// Every stride-th pixel of every stride-th row of the maps of a batch, counted as one run: what a 1x1 convolution reads, and
-/// what its feedback writes.
+/// Every <see cref="Stride"/>th pixel of every <see cref="Stride"/>th row of a batch of maps, numbered as one run: the pixels that a
+/// strided 1x1 convolution reads, and those that its feedback pass writes.
 /// </summary>
 internal unsafe struct StridedPixels
 {
@@ -13,19 +13,45 @@ internal unsafe struct StridedPixels
 
     public int Stride, Channels, MapRows, MapColumns;
 
-    /// <summary>Rows and columns of a map that count.</summary>
+    /// <summary>Strided rows and columns of a map.</summary>
     public int Rows, Columns;
 
-    /// <summary>Whether the maps are written past the caches: in whole lines, and not added to.</summary>
+    /// <summary>Whether stores bypass the caches. Only whole cache lines are written then, and nothing is added.</summary>
     public bool NonTemporal;
 
-    /// <summary>Copies the pixels [first, end) to where each takes <paramref name="pixelStride"/> floats.</summary>
+    /// <summary>The pixels of the input under the single tap of a pointwise convolution.</summary>
+    public static StridedPixels InputsOf(in ConvGeometry geometry, CpuKernels* kernels, float* input) => new()
+    {
+        Kernels = kernels,
+        Map = input,
+        Stride = geometry.Step,
+        Channels = geometry.InputChannels,
+        MapRows = geometry.InputRows,
+        MapColumns = geometry.InputColumns,
+        Rows = geometry.P,
+        Columns = geometry.Q,
+    };
+
+    /// <summary>The pixels that a pointwise convolution writes.</summary>
+    public static StridedPixels OutputsOf(in ConvGeometry geometry, CpuKernels* kernels, float* output) => new()
+    {
+        Kernels = kernels,
+        Map = output,
+        Stride = geometry.MapStep,
+        Channels = geometry.OutputChannels,
+        MapRows = geometry.MapRows,
+        MapColumns = geometry.MapColumns,
+        Rows = geometry.P,
+        Columns = geometry.Q,
+    };
+
+    /// <summary>Copies the pixels [first, end) to <paramref name="destination"/>, <paramref name="pixelStride"/> floats apart.</summary>
     public readonly void Gather(long first, long end, float* destination, nint pixelStride)
     {
         for (long pixel = first; pixel < end;)
         {
             RowPart part = RowPartFrom(pixel, end);
-            float* from = part.At, next = NextRow(pixel + part.Count);
+            float* from = part.At, next = AddressOf(pixel + part.Count);
             for (int i = 0; i < part.Count; i++, from += (nint)Stride * Channels, destination += pixelStride)
             {
                 next = Fetch(next, Channels);
@@ -37,14 +63,14 @@ internal unsafe struct StridedPixels
         }
     }
 
-    /// <summary>Writes, or adds, some channels of the pixels [first, end).</summary>
+    /// <summary>Writes some channels of the pixels [first, end), or adds to them.</summary>
     public readonly void Scatter(long first, long end, float* source, nint pixelStride, int firstChannel, int channels, bool add)
     {
         delegate*<MapArguments*, long, void> write = add ? Kernels->Add : NonTemporal ? Kernels->CopyNonTemporal : Kernels->Copy;
         for (long pixel = first; pixel < end;)
         {
             RowPart part = RowPartFrom(pixel, end);
-            float* to = part.At + firstChannel, next = NextRow(pixel + part.Count) + firstChannel;
+            float* to = part.At + firstChannel, next = AddressOf(pixel + part.Count) + firstChannel;
             for (int i = 0; i < part.Count; i++, to += (nint)Stride * Channels, source += pixelStride)
             {
                 if (!NonTemporal) next = Fetch(next, channels);
@@ -56,7 +82,7 @@ internal unsafe struct StridedPixels
         }
     }
 
-    /// <summary>Clears what lies between the pixels [first, end) and those right of and below them.</summary>
+    /// <summary>Clears the map pixels to the right of the pixels [first, end) and below them, up to the next strided ones.</summary>
     public readonly void ClearBetween(long first, long end)
     {
         for (long pixel = first; pixel < end;)
@@ -71,10 +97,10 @@ internal unsafe struct StridedPixels
         }
     }
 
-    /// <summary>The first pixel of the row after one, or the next pixel.</summary>
-    private readonly float* NextRow(long pixel) => RowPartFrom(pixel, pixel + 1).At;
+    /// <summary>Address of pixel number <paramref name="pixel"/>.</summary>
+    private readonly float* AddressOf(long pixel) => RowPartFrom(pixel, pixel + 1).At;
 
-    /// <summary>Asks for a pixel of the next row, while one of this row is copied: copies alone would wait for a few lines at a time.</summary>
+    /// <summary>Prefetches a pixel of the next row while one of this row is copied. Copies alone have only a few misses in flight.</summary>
     private readonly float* Fetch(float* pixel, int channels)
     {
         Caches.Fetch(pixel, channels);
@@ -88,7 +114,7 @@ internal unsafe struct StridedPixels
         fill(&zeros, (long)pixels * Channels);
     }
 
-    /// <summary>The pixels from one on that lie in its row.</summary>
+    /// <summary>The pixels from <paramref name="pixel"/> on that lie in its row, up to <paramref name="end"/>.</summary>
     private readonly RowPart RowPartFrom(long pixel, long end)
     {
         long row = pixel / Columns, image = row / Rows;

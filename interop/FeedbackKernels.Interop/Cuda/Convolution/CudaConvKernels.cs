@@ -4,20 +4,20 @@ namespace FeedbackKernels.Interop;
 /// <param name="Name">What explanations call it.</param>
 /// <param name="Refusal">Why it does not serve a request on this backend; null where it does.</param>
 /// <param name="Prepare">Makes the plan of a request that it serves.</param>
-internal sealed record ConvKernel(
+internal sealed record CudaConvKernel(
     string Name, Func<CudaBackend, ConvRequest, string?> Refusal, Func<CudaBackend, ConvRequest, CudaConvolution> Prepare);
 
 /// <summary>
 /// The kernels of convolutions in the order of preference. The first that does not refuse a request serves it, in a run and in an
 /// explanation alike.
 /// </summary>
-internal sealed class ConvKernels(CudaBackend backend)
+internal sealed class CudaConvKernels(CudaBackend backend)
 {
     // Texts and plans are made once for each request: a step allocates nothing.
     private readonly Dictionary<ConvRequest, CudaConvolution> _prepared = [];
 
     /// <summary>The list. The last kernel refuses nothing.</summary>
-    public static IReadOnlyList<ConvKernel> List { get; } =
+    public static IReadOnlyList<CudaConvKernel> List { get; } =
         [HopperConvolution.Kernel, FewChannelsConvolution.Kernel, PipelinedConvolution.Kernel, PortableConvolution.Kernel];
 
     /// <summary>The kernel that serves a request, with its plan.</summary>
@@ -40,7 +40,7 @@ internal sealed class ConvKernels(CudaBackend backend)
 
     private CudaConvolution Choose(in ConvRequest request, List<(string Kernel, string Refusal)> refused)
     {
-        foreach (ConvKernel kernel in List)
+        foreach (CudaConvKernel kernel in List)
         {
             if (kernel.Refusal(backend, request) is not { } refusal) return kernel.Prepare(backend, request);
             refused.Add((kernel.Name, refusal));

@@ -26,6 +26,43 @@ internal unsafe struct WeightPacking : IParallelJob
 
     private readonly nint PanelRows => (nint)TapRows * TapColumns * InputChannels;
 
+    /// <summary>W, [R][S][C][K], of a forward pass.</summary>
+    public static WeightPacking Forward(CpuKernels* kernels, in ConvShape shape, float* w, in PanelLayout layout) => new()
+    {
+        Kernels = kernels,
+        Source = w,
+        Layout = layout,
+        InputChannels = shape.C,
+        TapRows = shape.R,
+        TapColumns = shape.S,
+        TapRowStride = (nint)shape.S * shape.C * shape.K,
+        TapColumnStride = (nint)shape.C * shape.K,
+        ChannelStride = shape.K,
+        ColumnStride = 1,
+    };
+
+    /// <summary>The taps of a residue class of a feedback pass, from the last one down: B, [R][S][K][C], or W read transposed.</summary>
+    public static WeightPacking Feedback(
+        CpuKernels* kernels, in ConvShape shape, in ResidueClass rows, in ResidueClass columns, float* weights, FeedbackLayout order,
+        in PanelLayout layout)
+    {
+        bool transposed = order == FeedbackLayout.Forward;
+        nint tapColumnFloats = (nint)shape.C * shape.K, tapRowFloats = shape.S * tapColumnFloats;
+        return new WeightPacking
+        {
+            Kernels = kernels,
+            Source = weights + rows.LastTap * tapRowFloats + columns.LastTap * tapColumnFloats,
+            Layout = layout,
+            InputChannels = shape.K,
+            TapRows = rows.Taps,
+            TapColumns = columns.Taps,
+            TapRowStride = -shape.Stride * tapRowFloats,
+            TapColumnStride = -shape.Stride * tapColumnFloats,
+            ChannelStride = transposed ? 1 : shape.C,
+            ColumnStride = transposed ? shape.K : 1,
+        };
+    }
+
     public readonly int Items => WorkItems.Checked((long)TapRows * TapColumns * Blocks);
 
     public readonly long PanelFloats => (long)PanelRows * Layout.PaddedColumns;
