@@ -1,5 +1,4 @@
-// Graphs: kernels and what each has to come after. A launch runs them in an order drawn anew each time, among those that the
-// dependencies allow.
+// Graphs: kernels and their dependencies. Each launch runs the kernels in a random order that the dependencies allow.
 #include <algorithm>
 #include <map>
 #include <memory>
@@ -29,7 +28,7 @@ struct Graph
 
 struct Executable
 {
-    // Destroyed by its owner when it likes; its nodes then name nothing.
+    // May be destroyed before; its nodes are invalid then.
     std::weak_ptr<Graph> origin;
     std::vector<Node> nodes;
 };
@@ -163,7 +162,7 @@ EXPORT int cuGraphInstantiateWithFlags(void** executable, void* graphHandle, uns
     return Success;
 }
 
-// Launches that are queued or running keep their arguments.
+// Launches that are queued keep the arguments that they were queued with.
 EXPORT int cuGraphExecKernelNodeSetParams_v2(void* handle, void* node, const KernelParameters* parameters)
 {
     counters.calls++;

@@ -17,8 +17,8 @@ namespace {
 constexpr unsigned char Poison = 0xFF;
 constexpr std::size_t CheckedBefore = 64;
 
-// Blocks run in any order, so the first access beyond an allocation may be far from it, and must not be of what lies there.
-// Costs addresses, no memory.
+// Blocks run in any order, so the first access outside an allocation may be far from it and must not hit another one. Guards cost
+// addresses, but no memory.
 constexpr std::size_t GuardBytes = 1 << 20;
 
 struct Allocation
@@ -26,7 +26,7 @@ struct Allocation
     std::size_t bytes;
     std::unique_ptr<GuardedMemory> pages;
     Origin origin;
-    // Whether a kernel may touch it, and whether it has been given back to its pool.
+    // Whether it can be accessed, and whether it has been freed to its pool.
     bool open, retired;
 };
 
@@ -50,7 +50,7 @@ bool is_poison(const char* from, const char* to)
     return true;
 }
 
-// The allocation that holds these bytes, or null; the lock is the caller's.
+// The allocation that contains these bytes, or null. The caller holds the lock.
 const Allocation* allocation_around(const void* address, std::size_t bytes)
 {
     const auto at = reinterpret_cast<std::uintptr_t>(address);
@@ -208,7 +208,7 @@ bool slack_is_untouched(std::string& message)
             ? begin - CheckedBefore : allocation.pages->begin_of_pages();
         if (is_poison(before, begin) && is_poison(end, allocation.pages->end_of_pages())) continue;
         message = "wrote just outside an allocation of " + std::to_string(allocation.bytes) + " bytes";
-        // Reported once.
+        // Restored, so that it is reported once.
         std::memset(const_cast<char*>(before), Poison, static_cast<std::size_t>(begin - before));
         std::memset(const_cast<char*>(end), Poison, static_cast<std::size_t>(allocation.pages->end_of_pages() - end));
         return false;

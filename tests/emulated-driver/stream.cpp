@@ -125,7 +125,7 @@ EXPORT int cuStreamCreate(void** stream, unsigned flags)
     return Success;
 }
 
-// What is queued still runs, on a device behind the caller's back.
+// Queued work still runs.
 EXPORT int cuStreamDestroy_v2(void* handle)
 {
     counters.calls++;

@@ -3,7 +3,7 @@ using FeedbackKernels.Interop;
 namespace FeedbackKernels.Tests.Cuda;
 
 /// <summary>The list of convolution kernels, and the names of all kernels.</summary>
-public class ConvKernelsTests
+public class CudaConvKernelsTests
 {
     // The classifier of a ResNet-50.
     private static readonly ConvShape Classifier = ConvShape.Linear(128, 2048, 1000);
