@@ -4,15 +4,15 @@ using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Bench;
 
-/// <summary>The options that say what computes, and how.</summary>
+/// <summary>The options that select and configure the backend.</summary>
 internal sealed class BackendOptions
 {
-    private readonly Option<string> _backend = new("--backend") { Description = "What computes.", DefaultValueFactory = _ => "cpu" };
-    private readonly Option<CudaPrecision> _precision = new("--precision") { Description = "How the CUDA backend forms products." };
-    private readonly Option<int> _device = new("--device") { Description = "The CUDA backend's GPU, as the driver counts them." };
-    private readonly Option<int> _threads = new("--threads") { Description = "Threads of the CPU backend; 0 for one a processor." };
-    private readonly Option<bool> _exact = new("--exact") { Description = "No Winograd on the CPU." };
-    private readonly Option<SimdLevel?> _simd = new("--simd") { Description = "Vector width of the CPU backend; the widest where it is not given." };
+    private readonly Option<string> _backend = new("--backend") { Description = "Backend.", DefaultValueFactory = _ => "cpu" };
+    private readonly Option<CudaPrecision> _precision = new("--precision") { Description = "Number format of activations and products on the CUDA backend." };
+    private readonly Option<int> _device = new("--device") { Description = "GPU of the CUDA backend, by its number in the driver's list, from 0." };
+    private readonly Option<int> _threads = new("--threads") { Description = "Threads of the CPU backend; 0 for one per processor." };
+    private readonly Option<bool> _exact = new("--exact") { Description = "Do not use Winograd's algorithm on the CPU." };
+    private readonly Option<SimdLevel?> _simd = new("--simd") { Description = "Vector instructions of the CPU backend. [default: the widest that this machine supports]" };
 
     public BackendOptions() => _backend.AcceptOnlyFromAmong([.. Backends.Names]);
 
@@ -22,7 +22,7 @@ internal sealed class BackendOptions
         AddCpuTo(command);
     }
 
-    /// <summary>Only those of the CPU backend, for commands that are about nothing else.</summary>
+    /// <summary>Adds only the options of the CPU backend, for commands that always use it.</summary>
     public void AddCpuTo(Command command)
     {
         foreach (Option option in (Option[])[_threads, _exact, _simd]) command.Options.Add(option);
@@ -37,7 +37,7 @@ internal sealed class BackendOptions
 
     public bool Exact(ParseResult parsed) => parsed.GetValue(_exact);
 
-    /// <summary>The choice of the CPU backend's settings as arguments for a child process.</summary>
+    /// <summary>The settings of the CPU backend as arguments for a child process.</summary>
     public IReadOnlyList<string> CpuArguments(ParseResult parsed)
     {
         var arguments = new List<string> { "--threads", parsed.GetValue(_threads).ToString(CultureInfo.InvariantCulture) };

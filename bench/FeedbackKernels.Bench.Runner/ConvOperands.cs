@@ -3,12 +3,13 @@ using FeedbackKernels.Interop;
 namespace FeedbackKernels.Bench;
 
 /// <summary>
-/// The tensors of one convolution, filled with normal numbers: zeros would flatter the clock. On a device whose cache may
-/// hold them from one call to the next there are several sets of activations, taken in turn, as no training step finds them.
+/// The tensors of one convolution, filled with normal numbers: with zeros the chip would draw less power and clock higher. On a
+/// device with a large cache there are several sets of activations, used in turn, because a training step never finds its
+/// activations in the cache.
 /// </summary>
 internal sealed class ConvOperands : IDisposable
 {
-    // More than twice the level-2 cache of any GPU so far (H100 and H200: 50 MB); the PyTorch peer does the same.
+    // More than twice the level-2 cache of any GPU so far (H100 and H200: 50 MB), as in the PyTorch peer.
     private const long RotatedBytes = 120_000_000;
     private const int MostSets = 8;
 
@@ -20,7 +21,7 @@ internal sealed class ConvOperands : IDisposable
     public ConvOperands(Backend backend, ConvShape shape)
     {
         (Backend, Shape) = (backend, shape);
-        // Weights as products read them in a training step: the copies, where the backend has such.
+        // The type in which a training step reads weights: that of the bf16 copies if the backend has them.
         ElementType type = backend.ActivationType;
         _w = New(shape.WeightLength, 2, type);
         _b = New(shape.WeightLength, 3, type);
@@ -47,7 +48,7 @@ internal sealed class ConvOperands : IDisposable
                 Backend.ConvForward(Shape, x, _w, y);
                 break;
             case ConvPass.Feedback:
-                // What the forward pass writes is as good an error as any.
+                // The output of the forward pass serves as the error.
                 Backend.ConvFeedback(Shape, y, _b, FeedbackLayout.Feedback, dx);
                 break;
             default:

@@ -4,12 +4,12 @@ using FeedbackKernels.Rules;
 
 namespace FeedbackKernels.Bench;
 
-/// <summary>One layer under the weight mirror, outside any model: W with random weights and the rule's own feedback.</summary>
+/// <summary>One layer under the weight mirror, outside of a model, with random W.</summary>
 internal sealed class LayerMirror : IDisposable
 {
     private const ulong Seed = 1;
 
-    // Any layer but a model's first, which has no feedback.
+    // Any layer except the first of a model, which has no feedback.
     private const uint Index = 1;
 
     private readonly ConvLayer _layer;
@@ -18,9 +18,9 @@ internal sealed class LayerMirror : IDisposable
     private int _steps;
 
     /// <summary>Draws W and B.</summary>
-    /// <param name="backend">Where they live; stays the caller's.</param>
-    /// <param name="shape">Sizes.</param>
-    /// <param name="rule">The mirror; its warm-up is left out.</param>
+    /// <param name="backend">Where they are allocated; not disposed with this object.</param>
+    /// <param name="shape">Sizes of the layer.</param>
+    /// <param name="rule">The rule; its warm-up is skipped.</param>
     public LayerMirror(Backend backend, in ConvShape shape, WeightMirror rule)
     {
         _layer = new ConvLayer(backend, "layer", Index, shape, bias: false, WeightInit.He);
@@ -35,17 +35,17 @@ internal sealed class LayerMirror : IDisposable
     public double AngleDegrees =>
         _layer.Backend.Align(_layer.Shape(), _layer.Weight.Value, _feedback.OwnWeights!.Value).AngleDegrees;
 
-    /// <summary>What the rule does after an update.</summary>
+    /// <summary>Does what the rule does after an update of W.</summary>
     public void Step() => _feedback.AfterUpdate(new Unmoved(), _steps++);
 
-    /// <summary>Moves W by a share of its norm in a random direction, keeping the norm: a random walk, as of a W in training
-    /// whose gradients are mostly noise.</summary>
-    /// <param name="rate">The share, 0 to below 1.</param>
+    /// <summary>Moves W in a random direction without changing its norm: a random walk, like that of W in training while the
+    /// gradients are mostly noise.</summary>
+    /// <param name="rate">Length of the move relative to the norm of W, 0 to below 1.</param>
     public void Drift(float rate)
     {
         Backend backend = _layer.Backend;
         Parameter w = _layer.Weight;
-        // shrink * (W - size / shrink * noise) keeps the variance where shrink² + (size / deviation)² = 1.
+        // shrink * (W - size / shrink * noise) keeps the variance if shrink² + (size / deviation)² = 1.
         float shrink = MathF.Sqrt(1 - rate * rate), size = rate * _layer.Init.StandardDeviation(_layer.Shape());
         backend.FillGaussian(_noise, new RandomKey(Seed, RandomPurpose.User, Index, (uint)_steps), 1);
         backend.SgdUpdate(w.Length, w.Value, _noise, _velocity, new SgdStep(size / shrink, Shrink: shrink), w.Copy);
@@ -60,7 +60,7 @@ internal sealed class LayerMirror : IDisposable
         _velocity.Dispose();
     }
 
-    /// <summary>No update: the mirror does not look at it.</summary>
+    /// <summary>No update. The mirror does not use it.</summary>
     private sealed class Unmoved : WeightUpdate
     {
         public override double ApplyTo(double value, ref double velocity) => value;

@@ -5,7 +5,7 @@ using FeedbackKernels.Models;
 
 namespace FeedbackKernels.Bench;
 
-/// <summary><c>layers</c>: every distinct convolution of a net, each pass, as
+/// <summary><c>layers</c>: measures every distinct convolution of a model in each pass. Lines are
 /// <c>conv,feedback-kernels,algorithm,shape,pass,gflops_median,gflops_best</c>.</summary>
 internal static class LayersCommand
 {
@@ -15,11 +15,11 @@ internal static class LayersCommand
     public static Command Create()
     {
         var model = new Option<string>("--model") { Description = "A ResNet.", DefaultValueFactory = _ => "resnet18" };
-        var batch = new Option<int>("--batch") { Description = "N.", DefaultValueFactory = _ => 16 };
-        var filter = new Option<string>("--filter") { Description = "Only shapes whose name contains this.", DefaultValueFactory = _ => "" };
+        var batch = new Option<int>("--batch") { Description = "Images in a batch.", DefaultValueFactory = _ => 16 };
+        var filter = new Option<string>("--filter") { Description = "Measure only layers whose name contains this.", DefaultValueFactory = _ => "" };
         var choice = new BackendOptions();
-        var budget = new Option<double>("--budget") { Description = "Seconds for each figure.", DefaultValueFactory = _ => 0.6 };
-        var command = new Command("layers", "GFLOP/s of every distinct convolution of a net, each pass.") { model, batch, filter, budget };
+        var budget = new Option<double>("--budget") { Description = "Seconds to measure for each figure. More give steadier figures.", DefaultValueFactory = _ => 0.6 };
+        var command = new Command("layers", "Measures GFLOP/s of every distinct convolution of a model in each pass.") { model, batch, filter, budget };
         choice.AddTo(command);
         command.SetAction(parsed =>
         {

@@ -6,23 +6,23 @@ using FeedbackKernels.Rules;
 
 namespace FeedbackKernels.Bench;
 
-/// <summary><c>mirror</c>: what the weight mirror costs and reaches in each distinct convolution of a net, as
-/// <c>mirror,feedback-kernels,noise,layer,samples,ms_median,percent_of_layer,angle_degrees</c>; last a line for all
-/// convolutions of the net together, with the mean angle.</summary>
+/// <summary><c>mirror</c>: measures the cost of the weight mirror and the angle that it reaches, in each distinct convolution of a
+/// model. Lines are <c>mirror,feedback-kernels,noise,layer,samples,ms_median,percent_of_layer,angle_degrees</c>; the last line is
+/// for all convolutions of the model together, with the mean angle.</summary>
 internal static class MirrorCommand
 {
     public static Command Create()
     {
         var model = new Option<string>("--model") { Description = "A ResNet.", DefaultValueFactory = _ => "resnet18" };
-        var batch = new Option<int>("--batch") { Description = "N of the training step that the cost is a share of.", DefaultValueFactory = _ => 32 };
-        var filter = new Option<string>("--filter") { Description = "Only layers whose name contains this.", DefaultValueFactory = _ => "" };
+        var batch = new Option<int>("--batch") { Description = "Images in the training step to which the cost is compared.", DefaultValueFactory = _ => 32 };
+        var filter = new Option<string>("--filter") { Description = "Measure only layers whose name contains this.", DefaultValueFactory = _ => "" };
         var noise = new Option<NoiseKind>("--noise") { Description = "Distribution of the noise.", DefaultValueFactory = _ => NoiseKind.Balanced };
-        var samples = new Option<int>("--samples") { Description = "Samples in a mirror step; 0 for the rule's own." };
-        var steps = new Option<int>("--steps") { Description = "Mirror steps before the angle is taken; 0 for one cycle: until B has moved once." };
-        var drift = new Option<float>("--drift") { Description = "Share of its norm by which W moves, in a random direction, before each mirror step." };
-        var budget = new Option<double>("--budget") { Description = "Seconds for each time.", DefaultValueFactory = _ => 0.6 };
+        var samples = new Option<int>("--samples") { Description = "Noise samples in a mirror step; 0 for the rule's default." };
+        var steps = new Option<int>("--steps") { Description = "Mirror steps before the angle is measured; 0 for one cycle, after which B has been updated once." };
+        var drift = new Option<float>("--drift") { Description = "Move W before each mirror step in a random direction, by this fraction of its norm, 0 to below 1." };
+        var budget = new Option<double>("--budget") { Description = "Seconds to measure for each figure. More give steadier figures.", DefaultValueFactory = _ => 0.6 };
         var choice = new BackendOptions();
-        var command = new Command("mirror", "Cost and reached angle of the weight mirror, layer by layer.")
+        var command = new Command("mirror", "Measures the cost of the weight mirror and the angle that it reaches, layer by layer.")
         {
             model, batch, filter, noise, samples, steps, drift, budget,
         };
@@ -37,7 +37,7 @@ internal static class MirrorCommand
             using Backend backend = choice.Create(parsed);
             var rule = new WeightMirror(parsed.GetValue(samples) is > 0 and var given ? given : null, parsed.GetValue(noise));
             var results = new List<Result>();
-            // The first layer sends no error down, and has no B.
+            // The first layer sends no error to its input and has no B.
             foreach (LayerShape layer in LayerShapes.Of(parsed.GetValue(model)!, images).Skip(1))
             {
                 if (!layer.Name.Contains(parsed.GetValue(filter)!, StringComparison.Ordinal)) continue;
@@ -62,7 +62,7 @@ internal static class MirrorCommand
         }
 
         double angle = mirror.AngleDegrees;
-        // B moves at the end of a cycle: whole cycles, so that the move is paid for.
+        // B is updated at the end of a cycle. Time whole cycles, to include the update.
         Timing time = Timing.Of(
             backend,
             () =>
@@ -73,7 +73,7 @@ internal static class MirrorCommand
         return new Result(layer.Name, layer.Count, time.Median / cycle, ConvolutionSeconds(backend, layer.Shape, budget), angle);
     }
 
-    /// <summary>Mirror steps from one move of B to the next.</summary>
+    /// <summary>Mirror steps from one update of B to the next.</summary>
     private static int StepsOfACycle(in ConvShape shape, WeightMirror rule)
     {
         int samples = MirrorNoise.CycleLengthOf(rule.Noise, shape.FanIn);

@@ -4,20 +4,20 @@ using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Bench;
 
-/// <summary>The commands that need nothing but the kernels: a program that compiles ahead of time, for machines that have
-/// no .NET. FeedbackKernels.Bench has these commands too, and those that need libraries.</summary>
+/// <summary>The commands that need only the kernels, as a program that can be compiled ahead of time for machines without .NET.
+/// FeedbackKernels.Bench has these commands too, and those that need further libraries.</summary>
 internal static class Runner
 {
-    /// <summary>What a program returns that could not do what it was asked to.</summary>
+    /// <summary>Exit code after an error.</summary>
     public const int Failure = 1;
 
     public static int Main(string[] arguments) => Run(Commands("Benchmarks of the kernels and of whole training steps."), arguments);
 
-    /// <summary>A program of the commands there are here.</summary>
+    /// <summary>The root command with the commands of this program.</summary>
     public static RootCommand Commands(string description) =>
         new(description) { LayersCommand.Create(), StepCommand.Create(), MirrorCommand.Create(), ShapesCommand.Create(), EstimateCommand.Create() };
 
-    /// <summary>Carries out a command; what goes wrong is one line.</summary>
+    /// <summary>Runs a command line; an error is printed on one line.</summary>
     public static int Run(RootCommand root, string[] arguments)
     {
         try

@@ -8,30 +8,30 @@ using FeedbackKernels.Rules;
 
 namespace FeedbackKernels.Bench;
 
-/// <summary><c>step</c>: a whole training step, forward, backward, update and mirror, as
-/// <c>model,feedback-kernels,rule,model,batch,images_per_s_median,images_per_s_best</c>. Rules are taken in turn. Where it
-/// is one rule, memory follows as <c>memory,feedback-kernels,rule,model,batch,mib</c>: the process's largest resident set, or
-/// on a GPU what is in use of its memory.</summary>
+/// <summary><c>step</c>: measures whole training steps: forward, backward, update and mirror. Lines are
+/// <c>model,feedback-kernels,rule,model,batch,images_per_s_median,images_per_s_best</c>. The rules run in turn. For a single rule
+/// there is also a line <c>memory,feedback-kernels,rule,model,batch,mib</c>: the peak resident set of the process, or the GPU memory
+/// in use.</summary>
 internal static class StepCommand
 {
     // Direct feedback goes to channels: weights of all elements of an ImageNet model would take gigabytes.
     internal static readonly FeedbackRule[] Rules =
         [.. RuleCatalog.All.Select(entry => entry.Create() is DirectFeedbackAlignment direct ? direct with { Target = DirectTarget.Channels } : entry.Create())];
 
-    // The queue stays full through that many: as many as the PyTorch peer takes.
+    // Enough to keep the queue full; the PyTorch peer uses the same number.
     private const int QueuedSteps = 10;
 
     public static Command Create()
     {
-        var model = new Option<string>("--model") { Description = "Model.", DefaultValueFactory = _ => "resnet20" };
-        var batch = new Option<int>("--batch") { Description = "N.", DefaultValueFactory = _ => 128 };
-        var size = new Option<int>("--size") { Description = "Rows and columns of an image; 0 for the model's usual ones." };
-        var rule = new Option<string>("--rule") { Description = "Learning rule, or all.", DefaultValueFactory = _ => Backprop.RuleName };
+        var model = new Option<string>("--model") { Description = "Model to train.", DefaultValueFactory = _ => "resnet20" };
+        var batch = new Option<int>("--batch") { Description = "Images in a training step.", DefaultValueFactory = _ => 128 };
+        var size = new Option<int>("--size") { Description = "Rows and columns of an image; 0 for the model's usual size." };
+        var rule = new Option<string>("--rule") { Description = "Learning rule; all for every rule in turn.", DefaultValueFactory = _ => Backprop.RuleName };
         rule.AcceptOnlyFromAmong([.. Rules.Select(r => r.Name), "all"]);
-        var rounds = new Option<int>("--rounds") { Description = "Samples of each rule that count.", DefaultValueFactory = _ => 15 };
-        var inner = new Option<int>("--inner") { Description = "Steps in a sample; 0 for one, and ten where the backend queues its work." };
+        var rounds = new Option<int>("--rounds") { Description = "Samples to measure for each rule, after two for warm-up.", DefaultValueFactory = _ => 15 };
+        var inner = new Option<int>("--inner") { Description = "Steps in a sample; 0 for one, or ten if the backend queues its work (CUDA)." };
         var choice = new BackendOptions();
-        var command = new Command("step", "Images per second of whole training steps.") { model, batch, size, rule, rounds, inner };
+        var command = new Command("step", "Measures images per second of whole training steps.") { model, batch, size, rule, rounds, inner };
         choice.AddTo(command);
         command.SetAction(parsed =>
         {

@@ -6,7 +6,7 @@ using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Bench;
 
-/// <summary>A model under one rule, on one random batch.</summary>
+/// <summary>Trains a model under one rule on one random batch.</summary>
 internal sealed class Stepper : IDisposable
 {
     private readonly Model _model;
@@ -24,7 +24,7 @@ internal sealed class Stepper : IDisposable
         _model.Load(pixels, [.. Enumerable.Range(0, images).Select(i => i % spec.Classes)]);
     }
 
-    /// <summary>Calls a step and waits for nothing: a backend that queues its work has it queued then.</summary>
+    /// <summary>Runs a step without waiting: on a backend that queues its work, the step is then queued.</summary>
     public void Step()
     {
         using StepScope scope = _model.Backend.BeginStep();

@@ -3,22 +3,22 @@ using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Bench;
 
-/// <summary>Seconds of one call: median and best of many.</summary>
+/// <summary>Seconds per call: median and best of many samples.</summary>
 internal readonly record struct Timing(double Median, double Best)
 {
     private const int WarmUpCalls = 2, FewestSamples = 7, MostSamples = 200, MostCallsInASample = 1000;
 
-    // The runtime compiles a method again, optimised, when it has been called 30 times and 100 ms have passed without new
-    // methods: in a process that measures one small layer that has to be waited for.
+    // The runtime recompiles a method with optimisations once it has been called 30 times and no new methods have appeared for
+    // 100 ms. A process that measures one small layer has to wait for that.
     private const double WarmUpSeconds = 0.3;
 
-    // Launching into an empty queue and waiting for it cost some 20 microseconds, which a call of a device would be blamed for.
+    // Launching into an empty queue and waiting for the result takes some 20 microseconds, which must not dominate a sample.
     private const double SampleSecondsOfADevice = 4e-3;
 
     /// <summary>
-    /// Calls until the time is used up, after calls that warm caches and let the runtime compile: two at least, and for
-    /// 0.3 s or half of the budget, whichever is less. A sample is one call; where the backend queues its work, as many calls
-    /// between two synchronisations as take 4 ms or a tenth of the budget, whichever is less.
+    /// Measures calls until the budget is used up. Warm-up calls come first, at least two, and for 0.3 s or half of the budget,
+    /// whichever is less. A sample is one call. If the backend queues its work, a sample is as many calls between two
+    /// synchronisations as take 4 ms or a tenth of the budget, whichever is less.
     /// </summary>
     public static Timing Of(Backend backend, Action action, double budgetSeconds)
     {
@@ -40,7 +40,7 @@ internal readonly record struct Timing(double Median, double Best)
         return new Timing(seconds[seconds.Count / 2], seconds[0]);
     }
 
-    /// <summary>Seconds a call, of so many between two synchronisations.</summary>
+    /// <summary>Seconds per call, of a number of calls between two synchronisations.</summary>
     public static double Sample(Backend backend, Action action, int calls)
     {
         backend.Synchronize();

@@ -6,11 +6,11 @@ using FeedbackKernels.Models;
 
 namespace FeedbackKernels.Bench;
 
-/// <summary><c>peers</c>: builds the peers' programs, runs them in turn with ours, layer by layer and step by step, and
-/// writes the ratios as tables and as a roofline picture.</summary>
+/// <summary><c>peers</c>: builds the peers' programs, runs them in turn with ours, and writes tables with the ratios and a roofline
+/// plot.</summary>
 internal static class PeersCommand
 {
-    /// <summary>The models and the batches of their whole training steps.</summary>
+    /// <summary>The models, with the batch of their training steps.</summary>
     private static readonly Dictionary<string, int> StepBatches = new() { ["resnet18"] = 32, ["resnet20"] = 128, ["resnet50"] = 16 };
 
     private const int LayerBatch = 16;
@@ -19,30 +19,30 @@ internal static class PeersCommand
     {
         var models = new Option<string[]>("--model")
         {
-            Description = "Models, one or several.",
+            Description = "One or several models.",
             DefaultValueFactory = _ => ["resnet18"],
             AllowMultipleArgumentsPerToken = true,
         };
         models.AcceptOnlyFromAmong([.. StepBatches.Keys]);
         var batch = new Option<int>("--batch")
         {
-            Description = $"N; 0 for {LayerBatch} in layers and, in steps, {string.Join(", ", StepBatches.Select(b => $"{b.Value} of {b.Key}"))}.",
+            Description = $"Images in a batch; 0 for {LayerBatch} in layers and, in steps, {string.Join(", ", StepBatches.Select(b => $"{b.Value} for {b.Key}"))}.",
         };
-        var what = new Option<string>("--what") { Description = "layers, steps or all.", DefaultValueFactory = _ => "all" };
+        var what = new Option<string>("--what") { Description = "What to measure: single layers, training steps, or both.", DefaultValueFactory = _ => "all" };
         what.AcceptOnlyFromAmong("layers", "steps", "all");
-        var filter = new Option<string>("--filter") { Description = "Only layers whose name contains this.", DefaultValueFactory = _ => "" };
-        var rounds = new Option<int>("--rounds") { Description = "Runs of each program in each place; medians are taken.", DefaultValueFactory = _ => 3 };
-        var budget = new Option<double>("--budget") { Description = "Seconds for each figure of a layer.", DefaultValueFactory = _ => 0.6 };
-        var steps = new Option<int>("--steps") { Description = "Steps that count in a run.", DefaultValueFactory = _ => 10 };
+        var filter = new Option<string>("--filter") { Description = "Measure only layers whose name contains this.", DefaultValueFactory = _ => "" };
+        var rounds = new Option<int>("--rounds") { Description = "Runs of each program on each layer or model; the tables have the medians. Use more on a shared machine.", DefaultValueFactory = _ => 3 };
+        var budget = new Option<double>("--budget") { Description = "Seconds to measure for each figure of a layer.", DefaultValueFactory = _ => 0.6 };
+        var steps = new Option<int>("--steps") { Description = "Training steps to measure in a run.", DefaultValueFactory = _ => 10 };
         var peers = new Option<string[]>("--peers")
         {
-            Description = "Peers, one or several; all that can be built where it is not given (with --exact, those without Winograd).",
+            Description = "One or several peers. [default: all that can be built; with --exact, only those without Winograd]",
             AllowMultipleArgumentsPerToken = true,
         };
         peers.AcceptOnlyFromAmong(Peer.Names);
-        var output = new Option<string>("--out") { Description = "Folder for tables and picture; artifacts/comparison where it is not given." };
+        var output = new Option<string>("--out") { Description = "Folder for tables and plot. [default: artifacts/comparison]" };
         var cpu = new BackendOptions();
-        var command = new Command("peers", "Ours and other libraries in turn, in the same minutes: ratios, tables, a roofline picture.")
+        var command = new Command("peers", "Compares these kernels with other libraries, run in turn: tables with ratios and a roofline plot.")
         {
             models, batch, what, filter, rounds, budget, steps, peers, output,
         };
@@ -110,6 +110,6 @@ internal static class PeersCommand
         }
 
         throw new DirectoryNotFoundException(
-            $"no folder above '{AppContext.BaseDirectory}' holds Kernels.sln: the comparison builds the peers from the repository's bench/peers");
+            $"no folder above '{AppContext.BaseDirectory}' contains Kernels.sln; the comparison builds the peers from bench/peers of the repository");
     }
 }

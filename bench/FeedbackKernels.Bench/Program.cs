@@ -5,8 +5,8 @@ using FeedbackKernels.Bench.Suites;
 
 namespace FeedbackKernels.Bench;
 
-/// <summary>Benchmarks. Commands print CSV within seconds, for runs in turn with other programs; anything else goes to
-/// BenchmarkDotNet (<c>--list flat</c> shows its benchmarks).</summary>
+/// <summary>The benchmarks. The commands print CSV within seconds, so they can run in turn with other programs. All other arguments go
+/// to BenchmarkDotNet (<c>--list flat</c> lists its benchmarks).</summary>
 internal static class Program
 {
     public static int Main(string[] arguments)
@@ -16,11 +16,11 @@ internal static class Program
         return command ? Runner.Run(root, arguments) : RunBenchmarkDotNet(arguments);
     }
 
-    /// <summary>Every command.</summary>
+    /// <summary>All commands.</summary>
     internal static RootCommand Commands()
     {
         RootCommand root = Runner.Commands(
-            "Benchmarks of the kernels and of whole training steps. Any other argument goes to BenchmarkDotNet: see --list flat.");
+            "Benchmarks of the kernels and of whole training steps. All other arguments go to BenchmarkDotNet; --list flat lists its benchmarks.");
         root.Subcommands.Add(PeersCommand.Create());
         return root;
     }

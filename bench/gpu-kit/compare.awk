@@ -1,4 +1,4 @@
-# Ours and the peer's lines of one CSV file (round,kind,source,detail,...) as tables: medians over the rounds, and ratios.
+# Turns one CSV file (round,kind,source,detail,...) with our lines and the peer's into tables: medians over the rounds, and ratios.
 function median(list,   n, v, i, j, t) {
   n = split(list, v, " ")
   for (i = 2; i <= n; i++) for (j = i; j > 1 && v[j - 1] + 0 > v[j] + 0; j--) { t = v[j]; v[j] = v[j - 1]; v[j - 1] = t }

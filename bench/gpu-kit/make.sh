@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Makes the GPU kit: a folder of programs for a linux-x64 machine that has an NVIDIA driver, and neither .NET nor CUDA.
+# Builds the GPU kit: a folder of programs for a linux-x64 machine with an NVIDIA driver, but without .NET and CUDA.
 #
-#   bench/gpu-kit/make.sh [FOLDER]      artifacts/gpu-kit where no folder is given
+#   bench/gpu-kit/make.sh [FOLDER]      default: artifacts/gpu-kit
 #
-# Needs the .NET SDK, a C compiler that links (for native AOT), and what the CUDA kernels need: CMake and clang or nvcc.
+# Needs the .NET SDK, a C compiler (native AOT links with it), CMake, and clang or nvcc for the CUDA kernels.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 kit=$(realpath -m "${1:-$root/artifacts/gpu-kit}")
@@ -11,13 +11,13 @@ work=$root/artifacts/gpu-kit-build
 most_bytes=60000000
 
 if [ -e "$kit" ] && [ ! -e "$kit/run.sh" ] && [ -n "$(ls -A "$kit")" ]; then
-  echo "make.sh: '$kit' is there and is no GPU kit; name another folder" >&2
+  echo "make.sh: '$kit' exists and is not a GPU kit; give another folder" >&2
   exit 1
 fi
 mkdir -p "$kit"
 rm -rf "$work/out" "$kit/bin" "$kit/tests" "$kit/peer"
 
-# Apart from the builds beside the sources, lock files included: a publish restores other packages than a build.
+# Keep outputs and lock files apart from those of normal builds: a publish restores other packages than a build.
 publish() {
   local project=$1 output=$2
   shift 2
@@ -25,18 +25,18 @@ publish() {
     -p:NuGetLockFilePath="$work/lock/\$(MSBuildProjectName).json" -p:DebugType=none "$@"
 }
 
-# Ahead of time the default is an x86-64 without AVX2.
+# By default, native AOT compiles for an x86-64 without AVX2.
 native=(-p:PublishAot=true -p:IlcInstructionSet=x86-64-v3)
 publish managed/FeedbackKernels.Cli feedback "${native[@]}"
 publish bench/FeedbackKernels.Bench.Runner bench "${native[@]}"
-# The test framework finds tests by reflection: its warnings are of no use here, and what is not made for trimming stays whole.
+# The test framework finds tests by reflection, so trim only assemblies that declare that they support it.
 publish tests/FeedbackKernels.Tests tests --self-contained -p:PublishTrimmed=true -p:TrimMode=partial -p:SuppressTrimAnalysisWarnings=true
 
 mkdir -p "$kit/bin" "$kit/peer"
 cp "$work/out/feedback/feedback" "$work/out/bench/bench" "$kit/bin/"
 cp -r "$work/out/tests" "$kit/tests"
 rm -f "$kit"/tests/*.xml "$kit"/tests/*.pdb
-# Debuggers' parts of the runtime, and garbage collectors that are only taken on request: 7 MB.
+# Parts of the runtime for debuggers, and optional garbage collectors: 7 MB.
 (cd "$kit/tests" && rm -f createdump libmscordaccore.so libmscordbi.so libcoreclrtraceptprovider.so libclrgc.so libclrgcexp.so)
 cp "$root/bench/peers/gpu/torch_resnet.py" "$kit/peer/"
 cp "$root/bench/gpu-kit/run.sh" "$root/bench/gpu-kit/compare.awk" "$kit/"
@@ -46,12 +46,12 @@ cp "$root/bench/gpu-kit/run.sh" "$root/bench/gpu-kit/compare.awk" "$kit/"
 } > "$kit/build.txt"
 
 if grep -q ': none' "$kit/build.txt"; then
-  echo "make.sh: $(tail -n 1 "$kit/build.txt"): a kit without kernels is of no use" >&2
+  echo "make.sh: $(tail -n 1 "$kit/build.txt"): a kit without kernels is useless" >&2
   exit 1
 fi
 bytes=$(du -sb "$kit/bin" "$kit/tests" "$kit/peer" | awk '{ sum += $1 } END { print sum }')
 awk -v bytes="$bytes" -v kit="$kit" 'BEGIN { printf "%s: %.1f MB\n", kit, bytes / 1e6 }'
 if [ "$bytes" -ge $most_bytes ]; then
-  echo "make.sh: the kit has $bytes bytes, wanted less than $most_bytes" >&2
+  echo "make.sh: the kit has $bytes bytes; the limit is $most_bytes" >&2
   exit 1
 fi

@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
-# Checks and measures FeedbackKernels on this machine's GPU. Needs the NVIDIA driver; compute-sanitizer and PyTorch take part
-# where they are. Every part may fail without stopping the others; the summary says which did.
+# Tests and measures FeedbackKernels on the GPU of this machine. Needs the NVIDIA driver; uses compute-sanitizer and PyTorch if they
+# are installed. A part that fails does not stop the others; the summary lists the failures.
 #
 #   ./run.sh [--data FOLDER] [--out FOLDER] [--parts "NAME ..."]
 #
-# --data    cifar-10-batches-bin, or a folder that holds it; without it the training part is left out
-# --out     where results go: a folder named by card, driver and date is made there; ./results where it is not given
-# --parts   device tests sanitizer layers steps mirror training; all where it is not given
+# --data    cifar-10-batches-bin, or the folder that contains it; without it, the training part is skipped
+# --out     folder for the results; run.sh creates a folder named after card, driver and date in it. Default: ./results
+# --parts   some of: device tests sanitizer layers steps mirror training. Default: all
 #
-# Variables set how much is done:
-MODELS=${MODELS:-resnet18 resnet50}           # layers and steps of these
+# Variables that set the extent of the measurements:
+MODELS=${MODELS:-resnet18 resnet50}           # models to measure
 PRECISIONS=${PRECISIONS:-bf16 fp32}
 BATCH=${BATCH:-256}
-BUDGET=${BUDGET:-0.3}                         # seconds for each figure of a layer
-SAMPLES=${SAMPLES:-10}                        # samples of each rule's step
+BUDGET=${BUDGET:-0.3}                         # seconds to measure for each figure of a layer
+SAMPLES=${SAMPLES:-10}                        # samples for the step of each rule
 INNER=${INNER:-0}                             # steps in a sample; 0 for ten
-ROUNDS=${ROUNDS:-3}                           # ours and PyTorch in turn
-FILTER=${FILTER:-}                            # only layers whose name contains this
+ROUNDS=${ROUNDS:-3}                           # rounds; in each, ours and PyTorch run in turn
+FILTER=${FILTER:-}                            # measure only layers whose name contains this
 RULES=${RULES:-backprop feedback-alignment sign-symmetry weight-mirror kolen-pollack direct-feedback-alignment}
 TRAIN_MODEL=${TRAIN_MODEL:-resnet20}
 TRAIN_RULES=${TRAIN_RULES:-bp,wm,kp,ss,fa,dfa}
@@ -24,7 +24,7 @@ TRAIN_OPTIONS=${TRAIN_OPTIONS:---epochs 10 --batch 128 --lr 0.2 --schedule one-c
 TEST_OPTIONS=${TEST_OPTIONS:--namespace FeedbackKernels.Tests.Conformance -namespace FeedbackKernels.Tests.Cuda -class- FeedbackKernels.Tests.Conformance.SimdLevelTests}
 SANITIZER_OPTIONS=${SANITIZER_OPTIONS:--class FeedbackKernels.Tests.Conformance.BatchNormTests -class FeedbackKernels.Tests.Conformance.PoolingTests -class FeedbackKernels.Tests.Cuda.TensorCoreTests}
 PYTHON=${PYTHON:-python3}
-PEER_DEVICE=${PEER_DEVICE:-cuda}              # cpu checks the script where there is no GPU
+PEER_DEVICE=${PEER_DEVICE:-cuda}              # cpu: to check the script without a GPU
 PEER_OPTIONS=${PEER_OPTIONS:-}
 set -u
 
@@ -33,15 +33,15 @@ data= out=$kit/results parts="device tests sanitizer layers steps mirror trainin
 while [ $# -gt 0 ]; do
   case $1 in
     --data | --out | --parts)
-      [ $# -gt 1 ] || { echo "run.sh: $1 wants a value" >&2; exit 2; }
+      [ $# -gt 1 ] || { echo "run.sh: $1 needs a value" >&2; exit 2; }
       case $1 in --data) data=$2 ;; --out) out=$2 ;; --parts) parts=$2 ;; esac
       shift 2 ;;
-    -h | --help) sed -n '2,/^# Variables/p' "$0" | sed 's/^# \{0,1\}//'; exit 0 ;;
+    -h | --help) sed -n '2,/^PEER_OPTIONS/p' "$0" | sed 's/^# \{0,1\}//'; exit 0 ;;
     *) echo "run.sh: unknown argument '$1'; see --help" >&2; exit 2 ;;
   esac
 done
 
-# The tests take the emulated driver unless one is named, and the machine's is meant here.
+# The tests use the emulated driver unless a driver is named. Use the one of the machine.
 export FEEDBACK_CUDA_DRIVER=${FEEDBACK_CUDA_DRIVER:-libcuda.so.1}
 export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1
 PATH=$kit/bin:$PATH
@@ -57,7 +57,7 @@ cp "$kit/build.txt" "$folder/"
 echo "results: $folder"
 failures=0
 
-# Runs a command as a part: its output goes into a file, how it ended into the summary.
+# Runs a command as a part. Its output goes to a file, its outcome to the summary.
 part() {
   local name=$1 file=$2 start=$SECONDS status
   shift 2
@@ -74,7 +74,7 @@ skip() { note skipped "$1" "$2"; }
 
 wants() { [[ " $parts " == *" $1 "* ]]; }
 
-# Puts the round in front of each line.
+# Runs a command and puts the round in front of each line of its output.
 round() {
   local number=$1
   shift
@@ -89,7 +89,7 @@ if sys.argv[1] == 'cuda' and not torch.cuda.is_available(): raise SystemExit('Py
 
 if reason=$(has_torch "$PEER_DEVICE"); then peer="$PYTHON $kit/peer/torch_resnet.py"; else peer=; fi
 without_peer="$PYTHON cannot run the peer: $(tail -n 1 <<<"$reason")"
-# Of the peer and ours the same: bf16 is bfloat16 there, fp32 float32.
+# The peer's name of a precision.
 dtype() { [ "$1" = bf16 ] && echo bfloat16 || echo float32; }
 
 describe() {
@@ -110,7 +110,7 @@ if wants tests; then part "conformance tests" tests.log "$kit/tests/FeedbackKern
 if wants sanitizer; then
   sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda*/bin/compute-sanitizer 2>/dev/null | tail -n 1)
   for tool in memcheck racecheck; do
-    if [ -z "$sanitizer" ]; then skip "compute-sanitizer $tool" "compute-sanitizer is not there"; continue; fi
+    if [ -z "$sanitizer" ]; then skip "compute-sanitizer $tool" "compute-sanitizer is not installed"; continue; fi
     part "compute-sanitizer $tool" "sanitizer-$tool.log" "$sanitizer" --tool $tool --error-exitcode 1 \
       "$kit/tests/FeedbackKernels.Tests" -noColor $SANITIZER_OPTIONS
   done
@@ -138,7 +138,7 @@ if wants steps; then
       file=steps-$model-$precision-n$BATCH.csv
       for ((i = 1; i <= ROUNDS; i++)); do
         step=(bench step --backend cuda --precision $precision --model $model --batch "$BATCH" --rounds "$SAMPLES" --inner "$INNER")
-        # One rule a process: six models of ResNet-50 at once would not fit any card.
+        # One process per rule: six ResNet-50 models at once do not fit on any card.
         for rule in $RULES; do
           part "step $rule $model $precision, round $i" "$file" round $i "${step[@]}" --rule $rule
         done
@@ -161,14 +161,14 @@ fi
 if wants training; then
   [ ! -d "$data/cifar-10-batches-bin" ] || data=$data/cifar-10-batches-bin
   if [ -z "$data" ]; then
-    skip "training" "--data names no folder with CIFAR-10"
+    skip "training" "needs --data with the CIFAR-10 folder"
   else
     for precision in $PRECISIONS; do
       part "training $TRAIN_MODEL $precision, every rule" "training-$precision.log" \
         feedback compare --backend cuda --precision $precision --rules "$TRAIN_RULES" --model "$TRAIN_MODEL" --data "cifar10:$data" \
         $TRAIN_OPTIONS --out "$folder/training-$precision"
     done
-    # A model is no result, and weighs more than all that are.
+    # Delete the models: they are larger than all results together.
     find "$folder" -name model.safetensors -delete
   fi
 fi

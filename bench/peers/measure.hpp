@@ -1,4 +1,4 @@
-// What the C++ peers share: the clock, the list of layer shapes, and numbers to compute with.
+// Shared by the C++ peers: timing, the list of layer shapes, and random input.
 #pragma once
 #include <algorithm>
 #include <chrono>
@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-// Seconds of one call: median and best of many.
+// Seconds per call: median and best of many calls.
 struct Timing {
     double median, best;
 };
@@ -20,8 +20,8 @@ inline double seconds_now() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// Calls until the time is used up, after calls that warm up: two at least, and for 0.3 s or half of the budget,
-// whichever is less. The same rule as Timing.Of of our own benchmarks.
+// Measures calls until the budget is used up. Warm-up calls come first: at least two, and for 0.3 s or half of the
+// budget, whichever is less. The same method as Timing.Of of our benchmarks.
 template <class Action>
 Timing time_calls(Action action, double budget_seconds) {
     constexpr std::size_t fewest = 7, most = 200;
@@ -39,18 +39,18 @@ Timing time_calls(Action action, double budget_seconds) {
     return {seconds[seconds.size() / 2], seconds[0]};
 }
 
-// A convolution of a real net with square maps and filters: C to K channels, R x R, on H x H.
+// A convolution of a model, with square maps and filters: C to K channels, R x R, on H x H.
 struct LayerShape {
     std::string name;
     int c, k, r, stride, padding, h;
 
     int p() const { return (h + 2 * padding - r) / stride + 1; }
 
-    // Direct count: 2 * N*P*P*K * C*R*R. What Winograd saves does not reduce it.
+    // FLOP of the direct convolution: 2 * N*P*P*K * C*R*R, also if Winograd computes less.
     double flops(int n) const { return 2.0 * n * p() * p() * k * c * r * r; }
 };
 
-// Reads lines of name,C,K,R,stride,padding,H, as the command "shapes" of our benchmarks prints them.
+// Reads lines of name,C,K,R,stride,padding,H, the output of the command "shapes" of our benchmarks.
 inline std::vector<LayerShape> read_shapes(std::istream &input) {
     std::vector<LayerShape> shapes;
     for (std::string line; std::getline(input, line);) {
@@ -61,13 +61,13 @@ inline std::vector<LayerShape> read_shapes(std::istream &input) {
         std::getline(fields, s.name, ',');
         fields >> s.c >> comma[0] >> s.k >> comma[1] >> s.r >> comma[2] >> s.stride >> comma[3] >> s.padding >>
             comma[4] >> s.h;
-        if (!fields) throw std::runtime_error("shape '" + line + "': wanted name,C,K,R,stride,padding,H");
+        if (!fields) throw std::runtime_error("shape '" + line + "': expected name,C,K,R,stride,padding,H");
         shapes.push_back(s);
     }
     return shapes;
 }
 
-// Fills with numbers in [-1/2, 1/2): zeros would draw less power and flatter the clock.
+// Fills with numbers in [-1/2, 1/2): with zeros the chip would draw less power and clock higher.
 inline void fill_random(float *values, std::size_t count) {
     unsigned state = 1;
     for (std::size_t i = 0; i < count; i++) {

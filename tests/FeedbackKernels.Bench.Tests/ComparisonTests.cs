@@ -6,7 +6,7 @@ using FeedbackKernels.Models;
 
 namespace FeedbackKernels.Tests.Bench;
 
-/// <summary>What the benchmarks make of their own lines and the peers', without any peer.</summary>
+/// <summary>The evaluation of our figures and those of the peers, without running a peer.</summary>
 public sealed class ComparisonTests : IDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("feedback-bench").FullName;
@@ -42,9 +42,9 @@ public sealed class ComparisonTests : IDisposable
         Assert.All(still, line => Assert.InRange(Number(line, 5), 0, 1000));
         Assert.All(still, line => Assert.InRange(Number(line, 6), 1e-3, 1e6));
         Assert.All(still, line => Assert.InRange(Number(line, 7), 0, 0.1));
-        // Four and eight steps of a tenth of the norm, of which B has seen the mean: some ten degrees.
+        // Four and eight steps of a tenth of the norm; B is the mean over them, some ten degrees away.
         Assert.All(drifting, line => Assert.InRange(Number(line, 7), 4, 30));
-        // B has not moved yet, and was drawn independently of W.
+        // B has not been updated yet, and was drawn independently of W.
         Assert.All(early, line => Assert.InRange(Number(line, 7), 70, 110));
 
         static double Number(string line, int field) => double.Parse(line.Split(',')[field], CultureInfo.InvariantCulture);

@@ -1,15 +1,15 @@
 namespace FeedbackKernels.Bench.Estimates;
 
-/// <summary>A GPU as an estimate sees it: rates that a kernel can reach, which are lower than those on the data sheet.</summary>
+/// <summary>The rates of a GPU that an estimate uses: what a kernel can reach, which is less than the data sheet says.</summary>
 /// <param name="Name">Name on the command line.</param>
-/// <param name="BytesPerSecond">Of the memory.</param>
+/// <param name="BytesPerSecond">Memory bandwidth.</param>
 /// <param name="TensorFlops">FLOP/s of bf16 products on tensor cores, dense.</param>
 /// <param name="VectorFlops">FLOP/s of fp32 products.</param>
 internal sealed record Card(string Name, double BytesPerSecond, double TensorFlops, double VectorFlops)
 {
     /// <summary>
-    /// The cards there are. H200: 4.2 of 4.8 TB/s and 790 of 989 TFLOP/s, which is what long copies and large products reach
-    /// there; the others, and fp32, by the same shares of their data sheets (H100 SXM: 3.35 TB/s; A100 SXM 80 GB: 2.04 TB/s,
+    /// All cards. H200: 4.2 of 4.8 TB/s and 790 of 989 TFLOP/s, which long copies and large products reach there. The other
+    /// cards, and fp32, have the same fractions of their data sheets (H100 SXM: 3.35 TB/s; A100 SXM 80 GB: 2.04 TB/s,
     /// 312 TFLOP/s; fp32 67 and 19.5 TFLOP/s).
     /// </summary>
     public static IReadOnlyList<Card> All { get; } =
@@ -19,6 +19,6 @@ internal sealed record Card(string Name, double BytesPerSecond, double TensorFlo
         new("a100", 1.78e12, 249e12, 15.6e12),
     ];
 
-    /// <summary>The card of a name.</summary>
+    /// <summary>The card with a name.</summary>
     public static Card Named(string name) => All.First(c => c.Name == name);
 }

@@ -7,30 +7,30 @@ using FeedbackKernels.Models;
 namespace FeedbackKernels.Bench.Estimates;
 
 /// <summary>
-/// <c>estimate</c>: what a training step would take on a GPU if every operation ran at the card's rate for bytes or for
-/// products, whichever takes longer: a prediction to hold measurements against. Lines are
-/// <c>estimate,card,rule,model,batch,what,pass,count,MB,GFLOP,bound,us</c>, heaviest first, sums by pass after them, and last
+/// <c>estimate</c>: predicts the time of a training step on a GPU, assuming that every operation runs at the card's rate for bytes
+/// or for products, whichever takes longer. Lines are
+/// <c>estimate,card,rule,model,batch,what,pass,count,MB,GFLOP,bound,us</c>, longest time first, then sums by pass, and last
 /// <c>estimate,card,rule,model,batch,step,images/s,count,MB,GFLOP,us,images_per_s</c>.
 /// </summary>
 internal static class EstimateCommand
 {
-    // The mirror's B moves once a cycle: over so many steps its share is even.
+    // The mirror updates B once per cycle: count over many steps, so that the average includes the updates.
     private const int Steps = 32;
 
     public static Command Create()
     {
-        var model = new Option<string>("--model") { Description = "Model.", DefaultValueFactory = _ => "resnet50" };
-        var batch = new Option<int>("--batch") { Description = "N.", DefaultValueFactory = _ => 256 };
+        var model = new Option<string>("--model") { Description = "Model to train.", DefaultValueFactory = _ => "resnet50" };
+        var batch = new Option<int>("--batch") { Description = "Images in a training step.", DefaultValueFactory = _ => 256 };
         var rule = new Option<string>("--rule") { Description = "Learning rule.", DefaultValueFactory = _ => StepCommand.Rules[0].Name };
         rule.AcceptOnlyFromAmong([.. StepCommand.Rules.Select(r => r.Name)]);
-        var card = new Option<string>("--card") { Description = "The GPU, which sets the rates.", DefaultValueFactory = _ => Card.All[0].Name };
+        var card = new Option<string>("--card") { Description = "GPU; sets the default rates.", DefaultValueFactory = _ => Card.All[0].Name };
         card.AcceptOnlyFromAmong([.. Card.All.Select(c => c.Name)]);
-        var bandwidth = new Option<double>("--bandwidth") { Description = "TB/s of the memory; 0 for the card's." };
-        var flops = new Option<double>("--tflops") { Description = "TFLOP/s of products; 0 for the card's in --precision." };
-        var gap = new Option<double>("--gap") { Description = "Microseconds from one kernel to the next.", DefaultValueFactory = _ => 2 };
-        var precision = new Option<CudaPrecision>("--precision") { Description = "How products are formed.", DefaultValueFactory = _ => CudaPrecision.Bf16 };
-        var storage = new Option<CudaPrecision>("--storage") { Description = "What activations are stored as.", DefaultValueFactory = _ => CudaPrecision.Bf16 };
-        var command = new Command("estimate", "Predicts a training step on a GPU from bytes and FLOP; measures nothing.")
+        var bandwidth = new Option<double>("--bandwidth") { Description = "Memory bandwidth in TB/s; 0 for the card's." };
+        var flops = new Option<double>("--tflops") { Description = "Speed of matrix products in TFLOP/s; 0 for the card's at --precision." };
+        var gap = new Option<double>("--gap") { Description = "Time between two kernels in microseconds.", DefaultValueFactory = _ => 2 };
+        var precision = new Option<CudaPrecision>("--precision") { Description = "Number format of matrix products.", DefaultValueFactory = _ => CudaPrecision.Bf16 };
+        var storage = new Option<CudaPrecision>("--storage") { Description = "Number format of stored activations.", DefaultValueFactory = _ => CudaPrecision.Bf16 };
+        var command = new Command("estimate", "Predicts the time of a training step on a GPU from bytes and FLOP; measures nothing.")
         {
             model, batch, rule, card, bandwidth, flops, gap, precision, storage,
         };
@@ -58,7 +58,7 @@ internal static class EstimateCommand
         return command;
     }
 
-    /// <summary>What a step does: each kind of work with how often a step has it.</summary>
+    /// <summary>The work of a step: each distinct piece with its average number per step.</summary>
     internal static IReadOnlyList<(PaperWork Work, double Count)> Count(string model, int images, string rule, ElementType storage)
     {
         using var backend = new PaperBackend(Namer(model, images), storage);

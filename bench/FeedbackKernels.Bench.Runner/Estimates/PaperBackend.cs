@@ -3,29 +3,29 @@ using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Bench.Estimates;
 
-/// <summary>What one operation moves through the device's memory, and what it computes.</summary>
-/// <param name="Subject">What it is done to: a layer's sizes, or channels and rows of a map.</param>
+/// <summary>The memory traffic and the arithmetic of one operation.</summary>
+/// <param name="Subject">What it is applied to: a layer's sizes, or channels and rows of a map.</param>
 /// <param name="Pass">The operation.</param>
-/// <param name="Bytes">Bytes read and written, each operand once a pass over it.</param>
-/// <param name="Flops">FLOP of products; what is done to one number at a time counts as free.</param>
+/// <param name="Bytes">Bytes read and written, each operand once for each pass over it.</param>
+/// <param name="Flops">FLOP of matrix products; elementwise arithmetic counts as free.</param>
 internal readonly record struct PaperWork(string Subject, string Pass, double Bytes, double Flops);
 
 /// <summary>
-/// A backend that computes nothing and notes what a GPU would have to move and to multiply: a model and its rule run on it as
-/// on any other, so that an estimate counts the operations that a step has, and no others.
+/// A backend that computes nothing and records what a GPU would have to move and to multiply. A model and its rule run on it as
+/// on any other backend, so an estimate counts exactly the operations of a step.
 /// </summary>
 /// <param name="name">Names a convolution.</param>
-/// <param name="storage">What activations, errors, and the copies of W and B that products read are stored in.</param>
+/// <param name="storage">Type of stored activations, errors, and the copies of W and B that products read.</param>
 internal sealed class PaperBackend(Func<ConvShape, string> name, ElementType storage) : Backend
 {
     private const int MasterBytes = sizeof(float);
 
     private readonly int _bytes = storage.Size();
 
-    // Addresses that nobody follows; far from zero, which stands for an absent buffer.
+    // Addresses that are never dereferenced; not zero, which means an absent buffer.
     private long _address = 1L << 40;
 
-    /// <summary>What the operations so far would have done.</summary>
+    /// <summary>The work of the operations so far.</summary>
     public List<PaperWork> Work { get; } = [];
 
     /// <inheritdoc/>
@@ -51,7 +51,7 @@ internal sealed class PaperBackend(Func<ConvShape, string> name, ElementType sto
 
     internal override void UploadBytes(ReadOnlySpan<byte> source, nint destination)
     {
-        // Weights at the start and images ahead of a step: no part of it.
+        // Uploads of initial weights and of images are not part of a step.
     }
 
     internal override void DownloadBytes(nint source, Span<byte> destination) => destination.Clear();
@@ -94,7 +94,7 @@ internal sealed class PaperBackend(Func<ConvShape, string> name, ElementType sto
         long rows, int channels, BufferView x, BufferView scale, BufferView bias, BufferView residual, Activation activation, BufferView y) =>
         NoteMap(rows, channels, "norm fwd", 2, residual);
 
-    // One pass for the sums over x and dy, and one that reads them again and writes dx: y, where it masks them, in both.
+    // One pass for the sums over x and dy, and one that reads them again and writes dx. If y masks them, both passes read it.
     internal override void BatchNormBackwardCore(
         long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy,
         BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual) =>
@@ -159,7 +159,7 @@ internal sealed class PaperBackend(Func<ConvShape, string> name, ElementType sto
         return default;
     }
 
-    /// <summary>Pixels of x that a forward pass needs: a filter smaller than its stride leaves rows and columns out.</summary>
+    /// <summary>Elements of x that a forward pass reads: a filter smaller than its stride skips rows and columns.</summary>
     private static long Touched(in ConvShape s) =>
         (long)s.N * s.C * Math.Min(s.H, (long)s.P * Math.Min(s.R, s.Stride)) * Math.Min(s.W, (long)s.Q * Math.Min(s.S, s.Stride));
 
@@ -179,7 +179,7 @@ internal sealed class PaperBackend(Func<ConvShape, string> name, ElementType sto
     private void NotePool(in PoolShape shape, int positionBytes) => Note(
         $"{shape.C} channels@{shape.H}", "pooling", _bytes * (shape.InputLength + shape.OutputLength) + positionBytes * shape.OutputLength, 0);
 
-    // Masters, gradients and velocities are fp32; the update writes the copies that products read, where there are such.
+    // Masters, gradients and velocities are fp32. The update also writes the copies that products read, if there are any.
     private void NoteUpdate(long length, int passes, params ReadOnlySpan<BufferView> copies) =>
         Note("all", "update", (double)length * passes * MasterBytes + Times((long)_bytes * length, 0, copies), 0);
 

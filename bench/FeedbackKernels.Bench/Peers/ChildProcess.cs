@@ -3,21 +3,21 @@ using System.Diagnostics;
 
 namespace FeedbackKernels.Bench.Peers;
 
-/// <summary>What to run.</summary>
+/// <summary>A program to run.</summary>
 /// <param name="File">The program.</param>
 /// <param name="Arguments">Its arguments.</param>
 internal sealed record ChildProcess(string File, IReadOnlyList<string> Arguments)
 {
     private const int SignalOffset = 128;
 
-    /// <summary>Variables that the program gets besides our own.</summary>
+    /// <summary>Environment variables in addition to those of this process.</summary>
     public IReadOnlyDictionary<string, string> Environment { get; init; } = new Dictionary<string, string>();
 
-    /// <summary>What it reads.</summary>
+    /// <summary>Its standard input.</summary>
     public string Input { get; init; } = "";
 
-    /// <summary>Runs it to its end.</summary>
-    /// <returns>Exit code, what it printed, and what it complained of; null where there is no such program.</returns>
+    /// <summary>Runs it and waits for its end.</summary>
+    /// <returns>Exit code, output and error output; null if the program does not exist.</returns>
     public ChildResult? Run()
     {
         var start = new ProcessStartInfo(File, Arguments)
@@ -43,7 +43,7 @@ internal sealed record ChildProcess(string File, IReadOnlyList<string> Arguments
         return new ChildResult(process.ExitCode, output.Result, error.Result);
     }
 
-    /// <summary>How an exit code reads: a program that a signal ended has 128 and its number.</summary>
+    /// <summary>An exit code in words. For a program that a signal ended, it is 128 plus the number of the signal.</summary>
     public static string Describe(int exitCode) =>
         exitCode > SignalOffset ? $"ended by signal {exitCode - SignalOffset}" : $"exit code {exitCode}";
 
@@ -56,18 +56,18 @@ internal sealed record ChildProcess(string File, IReadOnlyList<string> Arguments
         }
         catch (IOException)
         {
-            // The program ended without reading: its exit code and its complaint say why.
+            // The program ended without reading its input; its exit code and error output tell why.
         }
     }
 }
 
-/// <summary>How a program ended.</summary>
+/// <summary>The result of a program.</summary>
 internal sealed record ChildResult(int ExitCode, string Output, string Error)
 {
-    /// <summary>Its lines.</summary>
+    /// <summary>The lines of its output.</summary>
     public IEnumerable<string> Lines => Output.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
 
-    /// <summary>The last line of its complaint, or how it ended.</summary>
+    /// <summary>The exit code in words, and the last line of the error output.</summary>
     public string Reason
     {
         get

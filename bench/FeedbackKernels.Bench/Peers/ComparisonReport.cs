@@ -6,10 +6,10 @@ namespace FeedbackKernels.Bench.Peers;
 /// <summary>The result of a comparison as text: tables in Markdown, and CSV.</summary>
 internal static class ComparisonReport
 {
-    /// <summary>The names of the passes in the programs' lines, in the order of a training step.</summary>
+    /// <summary>The names of the passes in the output of the programs, in the order of a training step.</summary>
     public static readonly string[] Passes = ["fwd", "bwd_data", "bwd_weights"];
 
-    /// <summary>Tables, geometric means, the smallest ratio, the machine's ceilings, and runs that failed.</summary>
+    /// <summary>Tables, geometric means, the smallest ratio, the ceilings of the machine, and failed runs.</summary>
     public static string Markdown(Comparison comparison, string title, IReadOnlyList<string> failures)
     {
         var text = new StringBuilder();

@@ -2,19 +2,19 @@ using System.Globalization;
 
 namespace FeedbackKernels.Bench.Peers;
 
-/// <summary>A line that one of the programs printed.</summary>
-/// <param name="Source">The program, with its version where it says one.</param>
+/// <summary>A line of the output of one of the programs.</summary>
+/// <param name="Source">The program, with its version if it prints one.</param>
 /// <param name="Mode">Algorithm, layout or rule.</param>
 internal abstract record Figure(string Source, string Mode)
 {
-    /// <summary>Our own program's name in its lines.</summary>
+    /// <summary>The name of our program in its output.</summary>
     public const string OurSource = "feedback-kernels";
 
-    /// <summary>Whether the line is our own.</summary>
+    /// <summary>Whether the line is from our program.</summary>
     public bool IsOurs => Source == OurSource;
 
-    /// <summary>Reads a line: null for an empty line or a remark (<c>#</c>).</summary>
-    /// <exception cref="InvalidDataException">The line is none of those that the programs print.</exception>
+    /// <summary>Parses a line; null for an empty line or a comment (<c>#</c>).</summary>
+    /// <exception cref="InvalidDataException">The line has none of the formats that the programs print.</exception>
     public static Figure? Parse(string line)
     {
         ArgumentNullException.ThrowIfNull(line);
@@ -57,7 +57,7 @@ internal sealed record ConvFigure(string Source, string Mode, string Shape, stri
 /// <summary>Images per second of training steps.</summary>
 internal sealed record StepFigure(string Source, string Mode, string Model, int Batch, double Median, double Best) : Figure(Source, Mode);
 
-/// <summary>Largest resident set of a process that made training steps.</summary>
+/// <summary>Peak resident set of a process that ran training steps.</summary>
 internal sealed record MemoryFigure(string Source, string Mode, string Model, int Batch, double Mebibytes) : Figure(Source, Mode);
 
 /// <summary>A ceiling of the machine: GFLOP/s (<c>peak</c>) or GB/s (<c>bandwidth</c>).</summary>

@@ -3,7 +3,7 @@ using System.Globalization;
 namespace FeedbackKernels.Bench.Peers;
 
 /// <summary>One run of a program on one layer.</summary>
-/// <param name="Line">The layer, as the command <c>shapes</c> prints it.</param>
+/// <param name="Line">The layer, in the format of the command <c>shapes</c>.</param>
 /// <param name="Batch">N.</param>
 /// <param name="Budget">Seconds for each figure.</param>
 /// <param name="Threads">Threads.</param>
@@ -12,22 +12,22 @@ internal sealed record LayerRun(string Line, int Batch, double Budget, int Threa
 /// <summary>One run of a program on whole training steps.</summary>
 /// <param name="Model">Model.</param>
 /// <param name="Batch">N.</param>
-/// <param name="Steps">Steps that count.</param>
+/// <param name="Steps">Steps to measure.</param>
 /// <param name="Threads">Threads.</param>
 internal sealed record StepRun(string Model, int Batch, int Steps, int Threads);
 
 /// <summary>A program to compare with.</summary>
 /// <param name="Name">Name on the command line.</param>
-/// <param name="Build">How to make it.</param>
+/// <param name="Build">How to build it.</param>
 internal sealed record Peer(string Name, PeerBuild Build)
 {
-    /// <summary>How to run it on a layer; null where it has no single layers.</summary>
+    /// <summary>How to run it on a layer; null if it cannot run single layers.</summary>
     public Func<LayerRun, ChildProcess>? Layer { get; private init; }
 
-    /// <summary>How to run it on training steps; null where it has none.</summary>
+    /// <summary>How to run it on training steps; null if it cannot train.</summary>
     public Func<StepRun, ChildProcess>? Step { get; private init; }
 
-    /// <summary>Whether it computes with Winograd's algorithm where that is faster.</summary>
+    /// <summary>Whether it may use Winograd's algorithm.</summary>
     public bool IsWinograd { get; private init; }
 
     /// <summary>All names.</summary>
@@ -56,7 +56,7 @@ internal sealed record Peer(string Name, PeerBuild Build)
         ];
     }
 
-    /// <summary>The program that measures the machine's ceilings.</summary>
+    /// <summary>The program that measures the ceilings of the machine.</summary>
     public static (PeerBuild Build, ChildProcess Run) Ceilings(string sources, string output, int threads)
     {
         var build = new CppBuild(sources, output, "peak/peak.cpp", ["-O3", "-march=native"]);
@@ -76,8 +76,8 @@ internal sealed record Peer(string Name, PeerBuild Build)
         ["OPENBLAS_NUM_THREADS"] = Text(threads),
     };
 
-    /// <summary>PyTorch asks the allocator for every activation of every step. glibc by default maps and unmaps them each time,
-    /// which costs page faults; kept mapped, the peer is at its best.</summary>
+    /// <summary>PyTorch allocates every activation in every step. By default glibc maps and unmaps that memory each time, which costs
+    /// page faults; PyTorch is fastest if the memory stays mapped.</summary>
     private static ChildProcess Torch(TorchBuild build, int threads, string[] arguments) =>
         new("dotnet", [build.Program, .. arguments, "--layout", "nhwc", "--threads", Text(threads)])
         {

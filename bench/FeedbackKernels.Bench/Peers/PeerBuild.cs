@@ -1,9 +1,9 @@
 namespace FeedbackKernels.Bench.Peers;
 
-/// <summary>A tool that is there could not build a peer.</summary>
+/// <summary>A peer could not be built, though the tools are there.</summary>
 internal sealed class BuildException(string message) : IOException(message);
 
-/// <summary>Makes a peer's program from its sources, once: it is built again only when a source is newer.</summary>
+/// <summary>Builds a peer's program from its sources, and again only if a source is newer.</summary>
 /// <param name="Sources">Folder of all peers' sources.</param>
 /// <param name="Output">Folder of all peers' programs.</param>
 internal abstract record PeerBuild(string Sources, string Output)
@@ -11,12 +11,12 @@ internal abstract record PeerBuild(string Sources, string Output)
     /// <summary>The program.</summary>
     public abstract string Program { get; }
 
-    /// <summary>The folder of this peer's own sources, below <see cref="Sources"/>.</summary>
+    /// <summary>The folder of this peer's sources, below <see cref="Sources"/>.</summary>
     protected abstract string SourceFolder { get; }
 
-    /// <summary>Builds where that is needed.</summary>
+    /// <summary>Builds the program if it is missing or outdated.</summary>
     /// <exception cref="FileNotFoundException">A compiler or library is missing; the message names the package.</exception>
-    /// <exception cref="BuildException">The compiler complains of something else.</exception>
+    /// <exception cref="BuildException">Another error of the compiler.</exception>
     public void Ensure()
     {
         string folder = Path.Combine(Sources, SourceFolder);
@@ -31,7 +31,7 @@ internal abstract record PeerBuild(string Sources, string Output)
         }
         catch
         {
-            // Half a build would pass for a whole one in the next run.
+            // An incomplete build must not count as built in the next run.
             File.Delete(Program);
             throw;
         }
@@ -43,7 +43,7 @@ internal abstract record PeerBuild(string Sources, string Output)
     /// <param name="package">The Debian package that has it.</param>
     /// <param name="tool">The tool.</param>
     /// <param name="arguments">Its arguments.</param>
-    /// <param name="missing">For a complaint that names one of these, the Debian package that has it.</param>
+    /// <param name="missing">Texts in the error output, each with the Debian package whose absence it means.</param>
     protected void RunTool(string package, string tool, IReadOnlyList<string> arguments, params IReadOnlyList<(string Complaint, string Package)> missing)
     {
         ChildResult result = new ChildProcess(tool, arguments).Run()
@@ -67,7 +67,7 @@ internal abstract record PeerBuild(string Sources, string Output)
     }
 }
 
-/// <summary>A program of one C++ file.</summary>
+/// <summary>A program with one C++ source file.</summary>
 /// <param name="Sources">Folder of all peers' sources.</param>
 /// <param name="Output">Folder of all peers' programs.</param>
 /// <param name="File">The file, below <paramref name="Sources"/>.</param>
@@ -90,12 +90,12 @@ internal sealed record CppBuild(
     }
 }
 
-/// <summary>The TorchSharp program, with what it needs to load where libstdc++ is older than 13.</summary>
+/// <summary>The TorchSharp program, with what it needs to load on systems with libstdc++ older than 13.</summary>
 internal sealed record TorchBuild(string Sources, string Output) : PeerBuild(Sources, Output)
 {
     public override string Program => Path.Combine(Folder, "torchsharp-peer.dll");
 
-    /// <summary>To be preloaded.</summary>
+    /// <summary>The library to preload.</summary>
     public string Shim => Path.Combine(Folder, "libiosinit.so");
 
     protected override string SourceFolder => "torchsharp";
@@ -110,7 +110,7 @@ internal sealed record TorchBuild(string Sources, string Output) : PeerBuild(Sou
             ["build", Path.Combine(sources, "torchsharp-peer.csproj"), "-c", "Release", "-o", Folder, "-nodeReuse:false", "-v", "quiet"]);
         RunTool("g++", "g++", ["-O2", "-shared", "-fPIC", Path.Combine(sources, "iosinit.cpp"), "-o", Shim]);
         RunTool("python3", "python3", [Path.Combine(sources, "glibcxx_compat.py"), Path.Combine(Folder, "libLibTorchSharp.so")]);
-        // The build leaves a program that needs no compilation as old as it was.
+        // MSBuild does not touch a program that is up to date, so its time would stay older than the sources.
         File.SetLastWriteTimeUtc(Program, DateTime.UtcNow);
     }
 }

@@ -6,12 +6,12 @@ using SkiaSharp;
 
 namespace FeedbackKernels.Bench.Peers;
 
-/// <summary>A pass of a layer in the picture.</summary>
+/// <summary>A pass of a layer in the plot.</summary>
 /// <param name="Layer">Layer.</param>
 /// <param name="Pass">Pass, one of <see cref="ComparisonReport.Passes"/>.</param>
 /// <param name="Intensity">FLOP per byte of the operands, each touched once.</param>
 /// <param name="Ours">Our GFLOP/s.</param>
-/// <param name="Theirs">The best peer's; NaN where there is none.</param>
+/// <param name="Theirs">The best peer's GFLOP/s; NaN if there is none.</param>
 internal sealed record RooflinePoint(string Layer, string Pass, double Intensity, double Ours, double Theirs)
 {
     /// <summary>FLOP of the direct convolution per byte of x, W and y (or their gradients), each touched once.</summary>
@@ -19,14 +19,13 @@ internal sealed record RooflinePoint(string Layer, string Pass, double Intensity
         shape.Flops / (sizeof(float) * (double)(shape.InputLength + shape.WeightLength + shape.OutputLength));
 }
 
-/// <summary>The roofline picture: what each pass of each layer reaches, below what the machine's arithmetic and memory
-/// allow a direct convolution.</summary>
+/// <summary>The roofline plot: the GFLOP/s of each pass of each layer, with the limits that arithmetic and memory bandwidth of the
+/// machine set for a direct convolution.</summary>
 internal static class Roofline
 {
     private const int Width = 1600, Height = 900;
 
-    /// <summary>A sans-serif family that is installed; the library alone would take a serif one where its own
-    /// are not installed.</summary>
+    /// <summary>An installed sans-serif font; without its own fonts, the library would choose one with serifs.</summary>
     private static readonly string Family =
         ((string[])["Open Sans", "DejaVu Sans", "Liberation Sans", "Arial", "Helvetica"])
         .FirstOrDefault(SKFontManager.Default.FontFamilies.Contains) ?? Fonts.Default;
@@ -38,11 +37,11 @@ internal static class Roofline
         ("bwd_weights", "weight gradient", MarkerShape.FilledTriangleUp, MarkerShape.OpenTriangleUp),
     ];
 
-    // Blue and vermilion of Okabe and Ito, which colour-blind readers tell apart too.
+    // Blue and vermilion of Okabe and Ito, which colour-blind readers can tell apart.
     private static readonly Color OurColor = Color.FromHex("#0072B2"), TheirColor = Color.FromHex("#D55E00"), RoofColor = Color.FromHex("#444444");
 
     /// <summary>Writes <c>roofline.png</c> and <c>roofline.svg</c>.</summary>
-    /// <param name="points">What was measured.</param>
+    /// <param name="points">The measured points.</param>
     /// <param name="peak">FMA peak, GFLOP/s.</param>
     /// <param name="bandwidth">Memory bandwidth, GB/s.</param>
     /// <param name="folder">Where the files go.</param>
@@ -70,7 +69,7 @@ internal static class Roofline
         return plot;
     }
 
-    /// <summary>Axes are logarithmic: the plot gets logarithms, and the ticks say the numbers.</summary>
+    /// <summary>Axes are logarithmic: the plot gets logarithms, and the tick labels show the numbers.</summary>
     private static Coordinates At(double intensity, double rate) => new(Math.Log10(intensity), Math.Log10(rate));
 
     private static void AddRoof(Plot plot, double peak, double bandwidth, double left, double right, double bottom)
@@ -91,7 +90,7 @@ internal static class Roofline
         foreach ((string pass, string label, MarkerShape ours, MarkerShape theirs) in Markers)
         {
             RooflinePoint[] ofPass = [.. points.Where(p => p.Pass == pass)];
-            // Peers first: where the two meet, ours lies in the peer's ring.
+            // Peers first: if the two coincide, our mark lies inside the peer's ring.
             Add([.. ofPass.Where(p => double.IsFinite(p.Theirs)).Select(p => At(p.Intensity, p.Theirs))], theirs, 14, TheirColor, $"best peer, {label}");
             Add([.. ofPass.Select(p => At(p.Intensity, p.Ours))], ours, 9, OurColor, $"ours, {label}");
         }
@@ -106,8 +105,8 @@ internal static class Roofline
         }
     }
 
-    /// <summary>Letters at the fastest, the slowest, and the best and the worst against the peers; the legend says their
-    /// names, so that no text lies over points.</summary>
+    /// <summary>Marks the fastest and the slowest point, and the best and the worst relative to the peers, with letters. The legend has
+    /// their names, so that no text covers points.</summary>
     private static void AddNames(Plot plot, IReadOnlyList<RooflinePoint> points)
     {
         RooflinePoint[] contested = [.. points.Where(p => double.IsFinite(p.Theirs))];
@@ -116,7 +115,7 @@ internal static class Roofline
             points.MaxBy(p => p.Ours), points.MinBy(p => p.Ours), contested.MaxBy(p => p.Ours / p.Theirs), contested.MinBy(p => p.Ours / p.Theirs),
         ];
         char letter = 'A';
-        // Two models may share a layer, whose points then fall together: one letter.
+        // Two models may share a layer, with points in the same place: mark it once.
         foreach (RooflinePoint p in extremes.OfType<RooflinePoint>().DistinctBy(p => (p.Pass, p.Intensity, Math.Round(Math.Log10(p.Ours), 1))))
         {
             var text = plot.Add.Text(letter.ToString(), At(p.Intensity, p.Ours));
@@ -135,7 +134,7 @@ internal static class Roofline
     private static void Style(Plot plot, double left, double right, double bottom, double top)
     {
         plot.Font.Set(Family);
-        plot.Title("Convolutions: reached GFLOP/s over arithmetic intensity", size: 22);
+        plot.Title("Convolutions: GFLOP/s over arithmetic intensity", size: 22);
         plot.XLabel("FLOP of the direct convolution per byte of operands", size: 18);
         plot.YLabel("GFLOP/s, direct count", size: 18);
         plot.Axes.Bottom.TickGenerator = Ticks(left, right);

@@ -5,32 +5,32 @@ using FeedbackKernels.Rules;
 
 namespace FeedbackKernels.Bench.Peers;
 
-/// <summary>Runs our program and the peers' in turn, each time as a child process, so that all pay the same and none warms
-/// the machine for another.</summary>
+/// <summary>Runs our program and those of the peers in turn. Each run is a child process, so that all have the same overhead and none
+/// warms up the machine for another.</summary>
 /// <param name="sources">Folder of the peers' sources.</param>
 /// <param name="output">Folder of the peers' programs.</param>
 /// <param name="threads">Threads of every program.</param>
-/// <param name="rounds">Runs of each program in each place.</param>
+/// <param name="rounds">Runs of each program on each layer or model.</param>
 internal sealed class Tournament(string sources, string output, int threads, int rounds)
 {
     private readonly List<Peer> _peers = [];
     private readonly List<string> _failures = [];
 
-    /// <summary>Arguments for our own program.</summary>
+    /// <summary>Additional arguments for our program.</summary>
     public IReadOnlyList<string> OurArguments { get; init; } = [];
 
-    /// <summary>Runs of each program in each place.</summary>
+    /// <summary>Runs of each program on each layer or model.</summary>
     public int Rounds => rounds;
 
-    /// <summary>What the programs printed.</summary>
+    /// <summary>The figures that the programs printed.</summary>
     public Comparison Comparison { get; } = new();
 
-    /// <summary>Runs of peers that did not end well, each with its reason.</summary>
+    /// <summary>Failed runs of peers, each with its reason.</summary>
     public IReadOnlyList<string> Failures => _failures;
 
-    /// <summary>Builds the peers that are to take part.</summary>
-    /// <param name="names">Who; all where it is empty, and then one that cannot be built only misses the comparison.</param>
-    /// <param name="withWinograd">Whether, of all, those that use Winograd take part.</param>
+    /// <summary>Builds the peers.</summary>
+    /// <param name="names">Peers that must be built. If empty, all peers; those that cannot be built are then skipped.</param>
+    /// <param name="withWinograd">Whether "all" includes peers that use Winograd.</param>
     public void Enter(IReadOnlyCollection<string> names, bool withWinograd)
     {
         IEnumerable<Peer> chosen = Peer.All(sources, output)
@@ -44,12 +44,12 @@ internal sealed class Tournament(string sources, string output, int threads, int
             }
             catch (Exception e) when (names.Count == 0 && IsBuildFailure(e))
             {
-                Console.Error.WriteLine($"# without {string.Join(", ", group.Select(peer => peer.Name))}: {e.Message}");
+                Console.Error.WriteLine($"# skipped {string.Join(", ", group.Select(peer => peer.Name))}: {e.Message}");
             }
         }
     }
 
-    /// <summary>Measures FMA peak and bandwidth, where the program that does can be built.</summary>
+    /// <summary>Measures FMA peak and memory bandwidth, if the program for it can be built.</summary>
     public void MeasureCeilings()
     {
         (PeerBuild build, ChildProcess run) = Peer.Ceilings(sources, output, threads);
@@ -60,11 +60,11 @@ internal sealed class Tournament(string sources, string output, int threads, int
         }
         catch (Exception e) when (IsBuildFailure(e))
         {
-            Console.Error.WriteLine($"# without the roofline picture: {e.Message}");
+            Console.Error.WriteLine($"# no roofline plot: {e.Message}");
         }
     }
 
-    /// <summary>One layer, every pass.</summary>
+    /// <summary>Measures one layer in every pass.</summary>
     public void Layer(string model, LayerShape layer, double budget)
     {
         var run = new LayerRun(ShapesCommand.Line(layer), layer.Shape.N, budget, threads);
@@ -72,7 +72,7 @@ internal sealed class Tournament(string sources, string output, int threads, int
         InTurn(layer.Name, ours, [.. _peers.Where(p => p.Layer is not null).Select(p => (p.Name, p.Layer!(run)))]);
     }
 
-    /// <summary>Whole training steps under backprop, which every peer has.</summary>
+    /// <summary>Measures whole training steps under backprop, the rule that every peer has.</summary>
     public void Steps(string model, int batch, int steps)
     {
         var run = new StepRun(model, batch, steps, threads);
@@ -89,13 +89,13 @@ internal sealed class Tournament(string sources, string output, int threads, int
             if (!Collect(round, Figure.OurSource, result, subject)) throw new InvalidDataException($"failed: {_failures[^1]}");
             foreach ((string name, ChildProcess run) in peers)
             {
-                // A peer that cannot do it will not be able to in the next round.
+                // A peer that failed once would fail in the next round too.
                 if (!failed.Contains(name) && !Collect(round, name, run.Run()!, subject)) failed.Add(name);
             }
         }
     }
 
-    /// <summary>Takes what a program printed, also where it then failed; returns whether it ended well.</summary>
+    /// <summary>Adds the figures that a program printed, even if it then failed; returns whether it succeeded.</summary>
     private bool Collect(int round, string name, ChildResult result, string subject)
     {
         try
@@ -120,10 +120,10 @@ internal sealed class Tournament(string sources, string output, int threads, int
         return false;
     }
 
-    /// <summary>This very program: its host, or <c>dotnet</c> with its assembly.</summary>
+    /// <summary>This program: its own executable, or <c>dotnet</c> with its assembly.</summary>
     private ChildProcess Ours(string[] arguments)
     {
-        string program = Environment.ProcessPath ?? throw new FileNotFoundException("this process does not know its own program");
+        string program = Environment.ProcessPath ?? throw new FileNotFoundException("the path of this program is unknown");
         bool hosted = Path.GetFileNameWithoutExtension(program) == "dotnet";
         string[] assembly = hosted ? [Assembly.GetExecutingAssembly().Location] : [];
         return new ChildProcess(program, [.. assembly, .. arguments, .. OurArguments]);

@@ -4,7 +4,7 @@ using FeedbackKernels.Layers;
 
 namespace FeedbackKernels.Bench.Suites;
 
-/// <summary>The batch norm behind each convolution: what is not fused into the convolution itself.</summary>
+/// <summary>The batch norm after each convolution: the parts that are not fused into the convolution.</summary>
 public class BatchNormBenchmarks : LayerBenchmarks
 {
     private static readonly Pass TrainingPass = Pass.Train(Batch);
@@ -14,11 +14,11 @@ public class BatchNormBenchmarks : LayerBenchmarks
     private BatchNorm? _norm;
     private DeviceBuffer? _x, _y, _dy, _dx;
 
-    /// <summary>Mean and variance of each channel, where no convolution's epilogue has them.</summary>
+    /// <summary>Mean and variance of each channel, as computed if no convolution epilogue does it.</summary>
     [Benchmark]
     public void Statistics() => Backend.BatchNormStatistics(_rows, _channels, _x, _norm!.Statistics(TrainingPass));
 
-    /// <summary>Norm and ReLU in one pass over the map.</summary>
+    /// <summary>Normalisation and ReLU in one pass.</summary>
     [Benchmark]
     public void Apply() => Backend.ChannelAffine(_rows, _channels, _x, _norm!.Scale, _norm.Bias, default, Activation.Relu, _y);
 

@@ -6,8 +6,8 @@ using FeedbackKernels.Rules;
 
 namespace FeedbackKernels.Bench.Suites;
 
-/// <summary>Whole residual blocks, convolutions, norms, ReLUs and join: the first two of each stage, of which one has a
-/// projection where the stage changes the map.</summary>
+/// <summary>Whole residual blocks, with convolutions, norms, ReLUs and join: the first two blocks of each stage. The first has a
+/// projection if the stage changes the size of the map.</summary>
 [MemoryDiagnoser]
 public class BlockBenchmarks : IDisposable
 {
@@ -25,11 +25,11 @@ public class BlockBenchmarks : IDisposable
     public static IEnumerable<string> Names => Models.SelectMany(
         model => Spec(model).Blocks.OfType<ResidualSpec>().Where(b => b.Name[^2..] is ".0" or ".1").Select(b => $"{model}/{b.Name}"));
 
-    /// <summary>The block that is measured.</summary>
+    /// <summary>The block to measure.</summary>
     [ParamsSource(nameof(Names))]
     public string Name { get; set; } = "";
 
-    /// <summary>Makes the block and plans its memory.</summary>
+    /// <summary>Creates the block and its memory.</summary>
     [GlobalSetup]
     public void Setup()
     {
@@ -57,7 +57,7 @@ public class BlockBenchmarks : IDisposable
         _backend.FillGaussian(_x, new RandomKey(Seed, RandomPurpose.User), 1);
     }
 
-    /// <summary>Gives all back.</summary>
+    /// <summary>Releases everything.</summary>
     [GlobalCleanup]
     public void Dispose()
     {
@@ -71,8 +71,8 @@ public class BlockBenchmarks : IDisposable
     [Benchmark]
     public void Forward() => _block!.Forward(Pass.Train(Batch));
 
-    /// <summary>Forward and backward pass: errors, weight gradients, gradients of the norms. The backward pass works in
-    /// place, so the error at the output is written anew each time, as the block above would.</summary>
+    /// <summary>Forward and backward pass: errors, weight gradients, gradients of the norms. The backward pass works in place, so
+    /// the error at the output is written each time, as the next block would do.</summary>
     [Benchmark]
     public void ForwardAndBackward()
     {

@@ -3,7 +3,7 @@ using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Bench.Suites;
 
-/// <summary>A convolution in one of its passes.</summary>
+/// <summary>One pass of a convolution.</summary>
 public abstract class ConvolutionBenchmarks : LayerBenchmarks
 {
     private protected ConvOperands? Operands { get; private set; }

@@ -5,7 +5,7 @@ using BenchmarkDotNet.Running;
 
 namespace FeedbackKernels.Bench.Suites;
 
-/// <summary>GFLOP/s of the median by direct-convolution count, for the convolutions.</summary>
+/// <summary>GFLOP/s of the convolutions at the median time, counted as direct convolutions.</summary>
 internal sealed class GflopsColumn : IColumn
 {
     private const double NanosecondsPerSecond = 1e9;
@@ -14,7 +14,7 @@ internal sealed class GflopsColumn : IColumn
 
     public string ColumnName => "GFLOP/s";
 
-    public string Legend => "2*N*P*Q*K*C*R*S over the median time, for Winograd too";
+    public string Legend => "2*N*P*Q*K*C*R*S divided by the median time, for Winograd too";
 
     public bool AlwaysShow => true;
 

@@ -8,7 +8,7 @@ namespace FeedbackKernels.Bench.Suites;
 [MemoryDiagnoser]
 public abstract class LayerBenchmarks : IDisposable
 {
-    /// <summary>N.</summary>
+    /// <summary>Images in a batch.</summary>
     public const int Batch = 16;
 
     private CpuBackend? _backend;
@@ -16,7 +16,7 @@ public abstract class LayerBenchmarks : IDisposable
     /// <summary>Names of the shapes.</summary>
     public static IEnumerable<string> Names => Shapes.Select(s => s.Name);
 
-    /// <summary>The shape that is measured.</summary>
+    /// <summary>The shape to measure.</summary>
     [ParamsSource(nameof(Names))]
     public string Shape { get; set; } = "";
 
@@ -25,7 +25,7 @@ public abstract class LayerBenchmarks : IDisposable
 
     private protected CpuBackend Backend => _backend ?? throw new InvalidOperationException("the benchmark has not been set up");
 
-    /// <summary>Makes the tensors.</summary>
+    /// <summary>Creates the tensors.</summary>
     [GlobalSetup]
     public void Setup()
     {
@@ -33,7 +33,7 @@ public abstract class LayerBenchmarks : IDisposable
         Setup(Shapes.First(s => s.Name == Shape).Shape);
     }
 
-    /// <summary>Gives them back.</summary>
+    /// <summary>Releases them.</summary>
     [GlobalCleanup]
     public void Dispose()
     {

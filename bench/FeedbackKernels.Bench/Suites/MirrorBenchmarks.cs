@@ -4,8 +4,8 @@ using FeedbackKernels.Rules;
 
 namespace FeedbackKernels.Bench.Suites;
 
-/// <summary>What the weight mirror does for a layer in a training step: its noise through W, the correlation, and, when a
-/// cycle is complete, the move of B.</summary>
+/// <summary>The work of the weight mirror for a layer in a training step: sending noise through W, the correlation, and the update of
+/// B at the end of a cycle.</summary>
 public class MirrorBenchmarks : LayerBenchmarks
 {
     private LayerMirror? _mirror;

@@ -3,10 +3,10 @@ using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Bench.Suites;
 
-/// <summary>What Kolen-Pollack adds to a step: the update of B, beside that of W, which every rule has.</summary>
+/// <summary>The work that Kolen-Pollack adds to a step, the update of B, next to the update of W that every rule has.</summary>
 public class OptimiserBenchmarks : LayerBenchmarks
 {
-    // A rate and a decay that leave the weights in their range over millions of calls.
+    // With this rate and decay the weights stay in range over millions of calls.
     private static readonly SgdStep Update = new(LearningRate: 1e-6f, Momentum: 0.9f, WeightDecay: 5e-4f, Nesterov: true);
 
     private ConvShape _shape;

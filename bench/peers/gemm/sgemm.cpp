@@ -1,10 +1,10 @@
-// OpenBLAS. In NHWC a 1x1 convolution of stride 1 is a product of matrices, and its gradients are two more: those
-// layers of the list are measured. The other convolutions would need their patches copied first, and are left out.
+// OpenBLAS. In NHWC a 1x1 convolution of stride 1 is a matrix product, and so are its two gradients. This program
+// measures those layers of the list. The others would first need copies of their patches (im2col); they are skipped.
 //
 //   build  g++ -O2 -std=c++17 sgemm.cpp -lopenblas -o sgemm
 //   run    OPENBLAS_NUM_THREADS=2 ./sgemm BATCH BUDGET < shapes.csv     prints
 //          conv,openblas,gemm,SHAPE,PASS,GFLOPS_MEDIAN,GFLOPS_BEST,MxNxK
-//   or     OPENBLAS_NUM_THREADS=2 ./sgemm SIZE                          a square product, its ceiling:
+//   or     OPENBLAS_NUM_THREADS=2 ./sgemm SIZE                          a square product, the ceiling of OpenBLAS:
 //          gemm,openblas,SIZE,THREADS,GFLOPS_MEDIAN,GFLOPS_BEST
 #include "../measure.hpp"
 #include <cblas.h>

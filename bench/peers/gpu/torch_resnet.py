@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""What PyTorch (cuDNN) reaches on the GPU at hand. Needs PyTorch, and torchvision for `step`; nothing to build.
+"""Measures PyTorch (cuDNN) on the GPU. Needs PyTorch, and torchvision for `step`; nothing to build.
 
     bench shapes --model resnet50 | python3 torch_resnet.py conv --batch 256     every conv: fwd, bwd_data, bwd_weights
     python3 torch_resnet.py step --model resnet50 --batch 256 --mode compile     training steps: eager, compile or graph
-    python3 torch_resnet.py ceilings                                             the card's own: products, memory
+    python3 torch_resnet.py ceilings                                             the limits of the card: products, memory
 
-Prints CSV in the columns of our own benchmarks, one line a measurement:
+Prints CSV with the columns of our benchmarks, one line per measurement:
     conv,torch,<dtype>,<layer>,<pass>,<GFLOP/s median>,<GFLOP/s best>
     model,torch,<dtype>-<mode>,<model>,<batch>,<images/s median>,<images/s best>
     memory,torch,<dtype>-<mode>,<model>,<batch>,<MiB of the device in use>
     gemm,torch,<dtype>,8192,<GFLOP/s>      copy,torch,<GB/s>
-channels_last, synthetic data already on the device, random values (zeros draw less power and flatter the clock), buffers
-rotated past twice the L2 cache, CUDA events. `--dtype float32` is fp32 without TF32. `--device cpu` runs the same code
-small, to check it.
+Method: channels_last; synthetic data already on the device; random values, because with zeros the chip draws less power and
+clocks higher; buffers that rotate through more than twice the L2 cache; CUDA events. `--dtype float32` is fp32 without TF32.
+`--device cpu` runs the same code at a small size, to check it.
 """
 import argparse
 import statistics
@@ -29,7 +29,7 @@ def read_shapes():
     for line in sys.stdin:
         name, *sizes = line.strip().split(",")
         if len(sizes) != 6:
-            raise SystemExit(f"standard input: '{line.strip()}', wanted name,C,K,R,stride,padding,H")
+            raise SystemExit(f"standard input: '{line.strip()}', expected name,C,K,R,stride,padding,H")
         shapes.append((name, *map(int, sizes)))
     return shapes
 
@@ -40,7 +40,7 @@ class Timer:
         self.repeats = repeats
 
     def seconds(self, calls):
-        """Median and least seconds of one call; `calls` are closures over rotated buffers, run in turn."""
+        """Median and minimum of the seconds per call; `calls` are closures over rotating buffers, run in turn."""
         for c in calls[:3]:
             c()
         times = []
@@ -175,7 +175,7 @@ def main():
     ap.add_argument("--image", type=int, default=224)
     ap.add_argument("--mode", choices=["eager", "compile", "graph"], default="eager")
     ap.add_argument("--repeats", type=int, default=20)
-    ap.add_argument("--inner", type=int, default=10, help="steps per timing")
+    ap.add_argument("--inner", type=int, default=10, help="steps per sample")
     ap.add_argument("--warmup", type=int, default=15)
     ap.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
     ap.add_argument("--device", default="cuda")

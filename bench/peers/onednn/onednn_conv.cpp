@@ -1,11 +1,11 @@
-// oneDNN: forward, data gradient and weight gradient of convolutions, fp32. Its reorders are not timed.
+// oneDNN: forward, data gradient and weight gradient of convolutions, fp32. Reorders are not timed.
 //
 //   build  g++ -O2 -std=c++17 onednn_conv.cpp -ldnnl -fopenmp -o onednn_conv        (oneDNN 2.x or 3.x)
 //   run    OMP_NUM_THREADS=2 OMP_PROC_BIND=true ./onednn_conv BATCH MODE BUDGET < shapes.csv
-//   MODE   any        direct convolution, layouts of its choice
-//          nhwc       direct convolution, activations in NHWC: the layout of our own interface
-//          winograd   its Winograd convolution, layouts of its choice; shapes that it cannot take are left out
-//          auto       the algorithm of its choice, layouts of its choice
+//   MODE   any        direct convolution, oneDNN chooses the layouts
+//          nhwc       direct convolution, activations in NHWC, the layout of our interface
+//          winograd   Winograd convolution, oneDNN chooses the layouts; unsupported shapes are skipped
+//          auto       oneDNN chooses algorithm and layouts
 //   prints conv,onednn-VERSION,MODE,SHAPE,PASS,GFLOPS_MEDIAN,GFLOPS_BEST,IMPLEMENTATION
 #include "../measure.hpp"
 #include <dnnl.hpp>
@@ -27,7 +27,7 @@ Mode parse_mode(const std::string &name) {
     if (name == "nhwc") return {name, algorithm::convolution_direct, tag::nhwc};
     if (name == "winograd") return {name, algorithm::convolution_winograd, tag::any};
     if (name == "auto") return {name, algorithm::convolution_auto, tag::any};
-    throw std::runtime_error("mode '" + name + "': wanted any, nhwc, winograd or auto");
+    throw std::runtime_error("mode '" + name + "': expected any, nhwc, winograd or auto");
 }
 
 std::string version() {

@@ -1,11 +1,11 @@
-// The two ceilings of the machine: fused multiply-adds a second, and bytes a second to and from memory.
+// The two ceilings of the machine: fused multiply-adds per second, and bytes per second to and from memory.
 //
 //   build  g++ -O3 -march=native -std=c++17 -fopenmp peak.cpp -o peak         (needs AVX2 and FMA)
 //   run    OMP_NUM_THREADS=2 OMP_PROC_BIND=true ./peak                         prints, for one thread and for all,
 //          peak,KIND,THREADS,GFLOPS_MEDIAN,GFLOPS_BEST           KIND: fma512, fma256
 //          bandwidth,KIND,THREADS,GBPS_MEDIAN,GBPS_BEST          KIND: read, triad, triad-streaming
-// triad (a = b + 3c) counts 12 bytes an element, what the program asks for; a plain store also reads the line that it
-// overwrites, a streaming store does not.
+// triad (a = b + 3c) counts 12 bytes per element, those of the program. A normal store also reads the line that it
+// overwrites; a streaming store does not.
 #include "../measure.hpp"
 #include <immintrin.h>
 #include <memory>
@@ -18,8 +18,8 @@ void print(const char *what, const char *kind, int threads, double work, const T
     std::fflush(stdout);
 }
 
-// Twelve independent chains: two units times a latency of four to five cycles need eight to ten in flight. Assembly,
-// so that no compiler folds multiplications of zeros.
+// Twelve independent chains: two units with a latency of four to five cycles need eight to ten in flight. Assembly, so
+// that the compiler cannot fold multiplications of zeros.
 #define TWELVE_FMAS(constraint, x, a)                                                                                  \
     asm volatile("vfmadd231ps %12,%12,%0\n vfmadd231ps %12,%12,%1\n vfmadd231ps %12,%12,%2\n"                          \
                  "vfmadd231ps %12,%12,%3\n vfmadd231ps %12,%12,%4\n vfmadd231ps %12,%12,%5\n"                          \
@@ -57,13 +57,13 @@ void measure_peak(const char *kind, void (*kernel)(), int lanes, int threads) {
     print("peak", kind, threads, 2.0 * lanes * chains * fma_rounds * threads, t);
 }
 
-// Three arrays of 256 MB: past every cache.
+// Three arrays of 256 MB: larger than every cache.
 constexpr std::size_t length = std::size_t(64) << 20;
 
 class Arrays {
 public:
     Arrays() {
-        // Touched by the threads that will use them, so that each has its part near by.
+        // First touched by the threads that will use them, so that each part is in memory near its thread.
 #pragma omp parallel for schedule(static)
         for (std::size_t i = 0; i < length; i++) {
             a_[i] = 0;

@@ -4,7 +4,7 @@ using static TorchSharp.torch;
 
 namespace TorchPeer;
 
-/// <summary>One convolution, its three passes.</summary>
+/// <summary>Measures the three passes of a convolution.</summary>
 internal static class ConvBenchmark
 {
     public static void Run(LayerShape s, int batch, string layout, double budget)
@@ -44,10 +44,10 @@ internal static class ConvBenchmark
         $"conv,torch,{layout},{s.Name},{pass},{s.Flops(batch) / t.Median / 1e9:F1},{s.Flops(batch) / t.Best / 1e9:F1}"));
 }
 
-/// <summary>The two layouts of a tensor N, C, H, W.</summary>
+/// <summary>The memory layouts of a tensor N, C, H, W.</summary>
 internal static class Layout
 {
-    /// <summary>The same tensor with strides of channels_last for <c>nhwc</c>. TorchSharp has no memory_format.</summary>
+    /// <summary>The same tensor, for <c>nhwc</c> with the strides of channels_last. TorchSharp has no memory_format.</summary>
     public static Tensor Apply(Tensor t, string layout) =>
         layout == "nhwc" ? t.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2) : t;
 }

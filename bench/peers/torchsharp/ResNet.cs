@@ -5,8 +5,8 @@ using static TorchSharp.torch.nn;
 
 namespace TorchPeer;
 
-/// <summary>The ResNets of the comparison (He et al. 2015), the same nets as ours: projection shortcuts, and a
-/// bottleneck's stride in its 3x3 convolution (v1.5).</summary>
+/// <summary>The ResNets of the comparison (He et al. 2015), equal to ours: projection shortcuts, and the stride of a bottleneck in its
+/// 3x3 convolution (v1.5).</summary>
 internal sealed class ResNet : Module<Tensor, Tensor>
 {
     private readonly Module<Tensor, Tensor> _stem, _body;
@@ -52,13 +52,13 @@ internal sealed class ResNet : Module<Tensor, Tensor>
         "resnet18" => new ResNet(name, [2, 2, 2, 2], 64, bottleneck: false, imageNet: true),
         "resnet50" => new ResNet(name, [3, 4, 6, 3], 64, bottleneck: true, imageNet: true),
         "resnet20" => new ResNet(name, [3, 3, 3], 16, bottleneck: false, imageNet: false),
-        _ => throw new ArgumentException($"no model '{name}'; there are {string.Join(", ", Names)}", nameof(name)),
+        _ => throw new ArgumentException($"no model '{name}'; models: {string.Join(", ", Names)}", nameof(name)),
     };
 
     public override Tensor forward(Tensor x) =>
         _classifier.forward(_pool.forward(_body.forward(_stem.forward(x))).flatten(1));
 
-    /// <summary>Convolutions with batch norms, joined with the input or a projection of it.</summary>
+    /// <summary>Convolutions with batch norms, plus the input or a projection of it.</summary>
     private sealed class ResidualBlock : Module<Tensor, Tensor>
     {
         private readonly Module<Tensor, Tensor> _main;

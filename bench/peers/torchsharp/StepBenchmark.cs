@@ -5,7 +5,7 @@ using static TorchSharp.torch;
 
 namespace TorchPeer;
 
-/// <summary>Whole training steps: forward, loss, backward, SGD.</summary>
+/// <summary>Measures whole training steps: forward, loss, backward, SGD.</summary>
 internal static class StepBenchmark
 {
     public static void Run(string name, int batch, string layout, int rounds)

@@ -1,14 +1,14 @@
 namespace TorchPeer;
 
-/// <summary>Seconds of one call, median and best of many, for calls that time themselves: what they prepare does not
+/// <summary>Seconds per call: median and best of many calls. The calls time themselves, so that their preparation does not
 /// count.</summary>
 internal readonly record struct Timing(double Median, double Best)
 {
     private const int WarmUpCalls = 2, FewestCalls = 7, MostCalls = 200;
     private const double WarmUpSeconds = 0.3;
 
-    /// <summary>Calls until the time is used up, after calls that warm up: two at least, and for 0.3 s or half of the
-    /// budget, whichever is less. The same rule as that of our own benchmarks.</summary>
+    /// <summary>Measures calls until the budget is used up. Warm-up calls come first: at least two, and for 0.3 s or half of the
+    /// budget, whichever is less. The same method as in our benchmarks.</summary>
     public static Timing Of(Func<double> call, double budgetSeconds)
     {
         double wanted = Math.Min(WarmUpSeconds, budgetSeconds / 2);
@@ -17,7 +17,7 @@ internal readonly record struct Timing(double Median, double Best)
         return Collect(call, (calls, total) => (total < budgetSeconds || calls < FewestCalls) && calls < MostCalls);
     }
 
-    /// <summary>Calls so many times, after two that warm up.</summary>
+    /// <summary>Measures a number of calls, after two for warm-up.</summary>
     public static Timing Of(Func<double> call, int rounds)
     {
         for (int i = 0; i < WarmUpCalls; i++) call();

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Lets TorchSharp's native wrapper load where libstdc++ is older than 13 (Debian 12).
+"""Lets TorchSharp's native wrapper load on systems with libstdc++ older than 13 (Debian 12).
 
-usage: glibcxx_compat.py path/to/libLibTorchSharp.so      (edits this local copy; again does no harm)
+usage: glibcxx_compat.py path/to/libLibTorchSharp.so      (edits this file; may be run again)
 
-The wrapper (0.107.0) was linked against libstdc++ 13 and asks for version GLIBCXX_3.4.32 because of one symbol. This marks
-that need as weak, so that the loader only warns about it; the symbol itself comes from iosinit.cpp, preloaded.
+The wrapper (0.107.0) was linked against libstdc++ 13 and requires version GLIBCXX_3.4.32 because of one symbol. This script marks
+the requirement as weak, so that the loader only warns about it. The symbol itself comes from iosinit.cpp, which is preloaded.
 """
 import struct
 import sys
@@ -15,14 +15,14 @@ TOO_NEW = ("GLIBCXX_3.4.31", "GLIBCXX_3.4.32")
 
 
 def section_headers(elf):
-    """Offset (and, as the link, the string table's offset) of every section of a 64-bit little-endian file."""
+    """The section headers of a 64-bit little-endian file."""
     table, = struct.unpack_from("<Q", elf, 40)
     size, count = struct.unpack_from("<HH", elf, 58)
     return [struct.unpack_from("<IIQQQQIIQQ", elf, table + i * size) for i in range(count)]
 
 
 def weaken(elf):
-    """Marks the needs as weak, in place; returns how many."""
+    """Marks the requirements as weak, in place; returns how many."""
     sections = section_headers(elf)
     weakened = 0
     for _, kind, _, _, offset, _, link, *_ in sections:
@@ -55,7 +55,7 @@ def main():
     weakened = weaken(elf)
     with open(path, "wb") as file:
         file.write(elf)
-    print(f"{path}: {weakened} version need(s) marked weak", file=sys.stderr)
+    print(f"{path}: {weakened} version requirement(s) marked weak", file=sys.stderr)
 
 
 if __name__ == "__main__":

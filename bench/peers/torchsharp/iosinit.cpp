@@ -1,5 +1,5 @@
-// The one symbol of libstdc++ 13 that TorchSharp's native wrapper wants, for systems with libstdc++ 12 (Debian 12):
-// preload it, and see glibcxx_compat.py.
+// The one symbol of libstdc++ 13 that TorchSharp's native wrapper needs, for systems with libstdc++ 12 (Debian 12).
+// Preload this library; see glibcxx_compat.py.
 //
 //   build  g++ -O2 -shared -fPIC iosinit.cpp -o libiosinit.so
 #include <ios>

@@ -8,7 +8,7 @@ using FeedbackKernels.Tests.Cuda;
 
 namespace FeedbackKernels.Tests.Bench;
 
-/// <summary>The benchmark runner on each backend, with budgets that make its figures worthless, and what it estimates.</summary>
+/// <summary>The benchmark runner on each backend, with budgets too small for useful figures, and the estimates.</summary>
 public sealed class RunnerTests
 {
     private static readonly string[] Cpu = ["--backend", "cpu"], Cuda = ["--backend", "cuda"], TensorCores = ["--backend", "cuda", "--precision", "bf16"];
@@ -47,7 +47,7 @@ public sealed class RunnerTests
         string[] lines = Bench(choice, "mirror", "--model", "resnet20", "--filter", "1x1s2_16", "--batch", "1", "--samples", "2", "--budget", "0.001");
         string line = Assert.Single(lines);
         Assert.StartsWith("mirror,feedback-kernels,balanced,r20_1x1s2_16-32@32,2,", line);
-        // Products of bf16 round W to 8 bits: a part in 2^9 of each number, half of which shows as angle.
+        // bf16 rounds W to 8 bits, an error of up to 2^-9 of each number; about half of it shows as an angle.
         Assert.InRange(Number(line, 7), 0, choice == TensorCores ? 0.3 : 0.01);
     }
 

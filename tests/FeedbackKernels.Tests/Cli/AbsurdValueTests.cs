@@ -3,7 +3,7 @@ using FeedbackKernels.Layers;
 
 namespace FeedbackKernels.Tests.Cli;
 
-/// <summary>Every option that takes a number, with numbers that nobody means: one clear line or a run, never a stack trace, never a
+/// <summary>Every option that takes a number, with absurd numbers: the result is one clear line or a run, never a stack trace or a
 /// hang.</summary>
 [Collection(nameof(CommandLineTests))]
 public sealed class AbsurdValueTests : IDisposable
@@ -42,7 +42,7 @@ public sealed class AbsurdValueTests : IDisposable
             if (code == 0) Assert.Equal("", error);
             else Assert.True(error.StartsWith("feedback: ", StringComparison.Ordinal) && error.TrimEnd('\n').Split('\n').Length == 1, what);
             if (code == 2) Assert.Contains(option, error);
-            // What is no finite number is never taken for one.
+            // NaN, infinities and texts are never accepted.
             if (!double.TryParse(Values[i], out double value) || !double.IsFinite(value)) Assert.True(code == 2, what);
         }
     }
@@ -80,7 +80,7 @@ public sealed class AbsurdValueTests : IDisposable
         else Assert.Contains($"{h}x{w}x{c}", Assert.Throws<ArgumentOutOfRangeException>(() => map.Length).Message);
     }
 
-    // The smallest run, with whatever gives the option an effect.
+    // The smallest run in which the option has an effect.
     private string[] Arguments(string command, string option, string value, string folder)
     {
         string with = RunOptionCases.All.FirstOrDefault(c => c.Option == option && !c.Cuda)?.With ?? "";

@@ -229,6 +229,6 @@ public sealed class CommandLineTests : IDisposable
     private static JsonElement Json(string folder, string file) => FeedbackProgram.Json(folder, file);
 }
 
-/// <summary>These tests redirect the console: they run alone.</summary>
+/// <summary>These tests redirect the console, so nothing may run in parallel.</summary>
 [CollectionDefinition(nameof(CommandLineTests), DisableParallelization = true)]
 public sealed class AloneOnTheConsole;

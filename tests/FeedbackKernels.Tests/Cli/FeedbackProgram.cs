@@ -5,7 +5,8 @@ using FeedbackKernels.Cli;
 
 namespace FeedbackKernels.Tests.Cli;
 
-/// <summary>The program in this process, where it writes to the console: tests that use it so run alone. Or in one of its own.</summary>
+/// <summary>Runs the program, in this process or in a new one. In this process it writes to the console, so such tests cannot run in
+/// parallel.</summary>
 internal static class FeedbackProgram
 {
     /// <summary>The commands, from the parser itself.</summary>
@@ -34,7 +35,7 @@ internal static class FeedbackProgram
         }
     }
 
-    /// <summary>Starts a command line in a process of its own, in a folder.</summary>
+    /// <summary>Starts a command line in a new process, in a folder.</summary>
     public static Process Start(string folder, params string[] arguments) => Process.Start(
         new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "feedback"), arguments)
         {
@@ -43,7 +44,7 @@ internal static class FeedbackProgram
             WorkingDirectory = folder,
         })!;
 
-    /// <summary>Waits for a process's end and returns what it wrote.</summary>
+    /// <summary>Waits for the end of a process and returns its output.</summary>
     public static async Task<(int Code, string Output, string Error)> End(Process process, CancellationToken cancel)
     {
         Task<string> output = process.StandardOutput.ReadToEndAsync(cancel), error = process.StandardError.ReadToEndAsync(cancel);

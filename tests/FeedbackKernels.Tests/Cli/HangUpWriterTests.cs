@@ -3,7 +3,7 @@ using FeedbackKernels.Cli;
 
 namespace FeedbackKernels.Tests.Cli;
 
-/// <summary>A terminal that is gone does not end a run that writes to it.</summary>
+/// <summary>A closed terminal does not end a run that writes to it.</summary>
 public sealed class HangUpWriterTests
 {
     [Fact]
@@ -19,7 +19,7 @@ public sealed class HangUpWriterTests
         writer.WriteLine();
         writer.Flush();
         terminal.IsGone = false;
-        // Nothing is tried again: half a line would come out.
+        // The writer does not try again: that could print half a line.
         writer.WriteLine("lost");
         Assert.Equal($"seen{Environment.NewLine}", terminal.Text.ToString());
     }

@@ -5,8 +5,8 @@ using FeedbackKernels.Tests.Cuda;
 
 namespace FeedbackKernels.Tests.Cli;
 
-/// <summary>Each option of each command, with a value that is not the default: it is found in config.json and in what ran. The
-/// options come from the parser, so that a new one without a case fails.</summary>
+/// <summary>Each option of each command, with a value other than the default: config.json has the value, and the run shows its effect.
+/// The options come from the parser, so a new option without a case fails.</summary>
 [Collection(nameof(CommandLineTests))]
 public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionTests.Bench>
 {
@@ -32,7 +32,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         new("--size 36", (_, with) => Assert.Contains("images 36x36x3", with.Output)),
         new("--channels 1", (_, with) => Assert.Contains("images 32x32x1", with.Output)),
         new("--classes 7", (_, with) => Assert.Contains("7 classes", with.Output)),
-        // Few images are no work for Winograd: other layers have other kernels.
+        // With few images, Winograd serves other layers.
         new("--batch 1", (without, with) => Assert.NotEqual(without.Output, with.Output), With: "--model resnet20"),
         new("--exact", (without, with) => Assert.Equal((true, false), (HasWinograd(without), HasWinograd(with))), With: "--model resnet20"),
         new("--backend reference", (_, with) => Assert.StartsWith("backend reference: ", with.Output)),
@@ -42,7 +42,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         new("--precision bf16", (_, with) => Assert.Contains("activations in bf16", with.Output), Cuda: true),
     ];
 
-    /// <summary>Options with a test of their own.</summary>
+    /// <summary>Options that another test covers.</summary>
     private static readonly Dictionary<string, string> Elsewhere = new()
     {
         ["train --rule"] = nameof(The_rule_is_the_one_that_is_named),
@@ -95,7 +95,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
             option.Shows(before, after);
             if (option.Config is null) continue;
             Assert.Equal(bench.Fill(option.Value!), after.Config(option.Config));
-            // Not the default: the case would show nothing.
+            // With the default value the case would prove nothing.
             if (!option.Config.Contains(".0", StringComparison.Ordinal)) Assert.NotEqual(after.Config(option.Config), before.Config(option.Config));
         }
     }
@@ -113,19 +113,19 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
     [Fact]
     public void Compare_gives_every_rule_the_same_start()
     {
-        // A learning rate of 0 leaves the initial weights, which are then the trained ones.
+        // With a learning rate of 0 the trained weights are the initial ones.
         Trial[] still = bench.Run("compare", "", "--rules bp,fa,ss,dfa --lr 0", cuda: false);
         Assert.Equal(4, still.Length);
         Trial backprop = still.Single(r => r.Config("rule.rule") == "backprop");
         Assert.NotEmpty(backprop.Tensors);
         Assert.All(still, rule => Assert.All(backprop.Tensors, tensor => Assert.Equal(tensor.Value, rule.Tensors[tensor.Key])));
         Assert.All(still, rule => Assert.Equal(backprop.Metrics[0][3], rule.Metrics[0][3]));
-        // The same as train's with that seed, and not those of another.
+        // They equal those of train with the same seed, and differ from those of another seed.
         Trial[] other = bench.Run("compare", "", "--rules bp,fa --lr 0 --seed 7", cuda: false);
         Assert.All(other[0].Tensors, tensor => Assert.Equal(tensor.Value, other[1].Tensors[tensor.Key]));
         Assert.NotEqual(backprop.Model, other[0].Model);
         Assert.Equal(other[0].Model, bench.Run("train", "", "--lr 0 --seed 7", cuda: false)[0].Model);
-        // The same images in the same order, too: a rule trains as it would alone.
+        // The images and their order are the same too: a rule trains as it would alone.
         Trial[] moving = bench.Run("compare", "", "--rules fa,bp", cuda: false);
         Assert.Equal(bench.Run("train", "", "", cuda: false)[0].Model, moving.Single(r => r.Config("rule.rule") == "backprop").Model);
         Assert.Equal(bench.Run("train", "", "--rule fa", cuda: false)[0].Model, moving.Single(r => r.Config("rule.rule") == "feedback-alignment").Model);
@@ -147,7 +147,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
             Assert.Equal(File.ReadAllText(Path.Combine(before.Folder, "config.json")), File.ReadAllText(Path.Combine(after.Folder, "config.json")));
         }
 
-        // What stands beside it on the command line comes first.
+        // Options on the command line override the file.
         Trial[] third = bench.Run(command, "", $"--config {config}{rules} --momentum 0.25", cuda: false, usual: "");
         Assert.All(third, run => Assert.Equal("0.25", run.Config("training.momentum")));
         Assert.Equal(first[0].Config("training.augmentation"), third[0].Config("training.augmentation"));
@@ -183,7 +183,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
     {
         string run = bench.Fill("{run}");
         string Evaluate(string batch) => FeedbackProgram.Run("evaluate", run, "--batch", batch) is (0, var output, "") ? output : "";
-        // The result is the same whatever the batch, but memory for it is planned.
+        // The result does not depend on the batch, but the memory does.
         Assert.Equal(Evaluate("5"), Evaluate("32"));
         Assert.NotEmpty(Evaluate("5"));
         (int code, _, string error) = FeedbackProgram.Run("evaluate", run, "--batch", "2000000000");
@@ -211,7 +211,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         _ => RunOptionCases.All,
     };
 
-    /// <summary>Runs the program, each command line once.</summary>
+    /// <summary>Runs the program and caches the results: each command line runs once.</summary>
     public sealed class Bench : IDisposable
     {
         private readonly Dictionary<string, Trial[]> _done = [];
@@ -228,7 +228,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
 
         public void Dispose() => Directory.Delete(Folder, recursive: true);
 
-        /// <summary>Puts folders in the place of their names.</summary>
+        /// <summary>Replaces the placeholders of folders.</summary>
         public string Fill(string text)
         {
             text = text.Replace("{digits}", Digits, StringComparison.Ordinal);
@@ -240,8 +240,8 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
             return text;
         }
 
-        /// <summary>Runs a command with what is usual here, which <paramref name="with"/> and <paramref name="given"/> override. Of
-        /// <c>compare</c> one trial for each rule is returned; where a rule is given, the first alone.</summary>
+        /// <summary>Runs a command with the usual options, which <paramref name="with"/> and <paramref name="given"/> override. For
+        /// <c>compare</c>, returns one trial for each rule; if a rule is given, only that of the first.</summary>
         internal Trial[] Run(string command, string with, string given, bool cuda, string? usual = null)
         {
             string key = $"{command} | {with} | {given} | {cuda} | {usual}";
@@ -274,7 +274,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
             return trials;
         }
 
-        /// <summary>Options by name; those of a later text come in the place of an earlier one's.</summary>
+        /// <summary>Options by name; those of a later text replace those of an earlier one.</summary>
         private Dictionary<string, string[]> Merge(params string[] texts)
         {
             var options = new Dictionary<string, string[]>();

@@ -3,10 +3,11 @@ using System.Text.Json;
 
 namespace FeedbackKernels.Tests.Cli;
 
-/// <summary>Signals to the program in a process of its own: it ends soon, says with which signal, and has written what there is.</summary>
+/// <summary>Signals to the program in a separate process: it ends soon, its exit code tells the signal, and it has written
+/// its results.</summary>
 public sealed class SignalTests : IDisposable
 {
-    // The first for what takes a second at most, the second for a run to come so far; on a busy machine.
+    // Time limits on a busy machine: for what normally takes at most a second, and for a run to reach a certain point.
     private static readonly TimeSpan Soon = TimeSpan.FromSeconds(20), Patience = TimeSpan.FromSeconds(120);
 
     private static readonly string[] Long =
@@ -43,7 +44,7 @@ public sealed class SignalTests : IDisposable
     {
         Process run = Start(["train", .. Long, "--rule", "wm", "--mirror-warm-up", "1000000", "--out", Run]);
         await ReadUntil(run, "backend ");
-        // The configuration is there when the model is.
+        // The configuration is written once the model exists.
         await WaitFor(Path.Combine(Run, "config.json"));
         Assert.Equal(code, await EndBy(run, signal));
         AssertCancelled(Run, epochs: 0);
@@ -52,7 +53,7 @@ public sealed class SignalTests : IDisposable
     [Theory, MemberData(nameof(Signals))]
     public async Task An_interrupted_comparison_keeps_the_rules_that_ended_and_says_so(string signal, int code)
     {
-        // The first rule ends; the second is held up by its warm-up.
+        // The first rule ends; the warm-up of the second takes very long.
         Process run = Start(
             ["compare", "--model", "lenet", "--limit-train", "64", "--limit-test", "32", "--batch", "32", "--epochs", "1", "--align-every", "0",
                 "--rules", "bp,wm,fa", "--mirror-warm-up", "1000000", "--out", Run]);
@@ -73,7 +74,7 @@ public sealed class SignalTests : IDisposable
     [InlineData("HUP", "INT", 130)]
     public async Task A_second_signal_ends_the_program_at_once_with_its_own_code(string first, string second, int code)
     {
-        // One step of a net this large takes longer than the test waits for.
+        // One step of such a large model takes longer than the test waits.
         Process run = Start(["train", "--model", "resnet50", "--limit-train", "64", "--batch", "64", "--backend", "reference", "--align-every", "0", "--out", Run]);
         await WaitFor(Path.Combine(Run, "config.json"));
         await Task.Delay(500, TestContext.Current.CancellationToken);

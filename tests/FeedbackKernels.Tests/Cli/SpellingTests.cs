@@ -2,7 +2,7 @@ using FeedbackKernels.Cli;
 
 namespace FeedbackKernels.Tests.Cli;
 
-/// <summary>What was mistyped is said, and what is near it.</summary>
+/// <summary>A mistyped word is reported with a suggestion.</summary>
 [Collection(nameof(CommandLineTests))]
 public sealed class SpellingTests
 {

@@ -6,7 +6,7 @@ using Spectre.Console;
 
 namespace FeedbackKernels.Tests.Cli;
 
-/// <summary>Terminals of every width: numbers are whole, and a run ends.</summary>
+/// <summary>On terminals of every width, numbers are not cut and a run ends.</summary>
 public sealed partial class TerminalWidthTests
 {
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(60);
@@ -81,7 +81,7 @@ public sealed partial class TerminalWidthTests
     private static void AssertFits(string text, int width)
     {
         string[] lines = text.TrimEnd('\n').Split('\n');
-        // A line for each cell is as long as its cell.
+        // With one line per cell, a line is as long as its cell.
         if (lines.Any(l => l.StartsWith("rule: ", StringComparison.Ordinal))) Assert.All(lines, line => Assert.Single(Cell().Matches(line)));
         else Assert.All(lines, line => Assert.True(line.TrimEnd('\r').Length <= width, $"{line.Length} columns of {width}: {line}"));
     }

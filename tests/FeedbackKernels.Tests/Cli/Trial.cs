@@ -4,17 +4,18 @@ using System.Text.Json;
 
 namespace FeedbackKernels.Tests.Cli;
 
-/// <summary>What a run of the program left behind.</summary>
+/// <summary>The results of a run of the program.</summary>
 /// <param name="Command">Its command.</param>
-/// <param name="Folder">The folder it wrote; of <c>compare</c>, that of one rule. Not there for commands that write nothing.</param>
-/// <param name="Output">What it printed.</param>
+/// <param name="Folder">The folder that it wrote; for <c>compare</c>, that of one rule. Does not exist for commands that write
+/// nothing.</param>
+/// <param name="Output">Its output.</param>
 internal sealed record Trial(string Command, string Folder, string Output)
 {
-    /// <summary>The numbers of the trained model, without the file's header: that has a hash of the configuration in it, which
-    /// differs whether or not an option does anything.</summary>
+    /// <summary>The numbers of the trained model, without the header of the file: it contains a hash of the configuration, which
+    /// differs even if an option has no effect.</summary>
     public byte[] Model => ModelFile[HeaderLength..];
 
-    /// <summary>The tensors of the model by name; feedback weights are among them where a rule has them.</summary>
+    /// <summary>The tensors of the model by name; includes feedback weights if the rule has them.</summary>
     public Dictionary<string, byte[]> Tensors
     {
         get

@@ -6,7 +6,7 @@ using FeedbackKernels.Layers;
 
 namespace FeedbackKernels.Tests.Data;
 
-/// <summary>What every data set keeps to, whatever it was read from.</summary>
+/// <summary>Rules that every data set obeys, whatever its format.</summary>
 public sealed class DataSetTests : FolderTests
 {
     private static ImageSet Images(int h, int w, int c, int classes, int count = 2) => new(new MapShape(h, w, c), classes, new byte[count * h * w * c], new int[count]);
@@ -74,7 +74,7 @@ public sealed class DataSetTests : FolderTests
         Assert.Equal(whole.Fingerprint with { Train = null }, test.Fingerprint);
         Assert.Empty(test.Fingerprint.DifferencesFrom(whole.Fingerprint));
         if (kind == "synthetic") return;
-        // The training files are gone: reading both halves says so.
+        // The training files are missing: reading both halves reports that.
         Assert.Throws<FileNotFoundException>(() => Open(kind));
     }
 
@@ -126,7 +126,7 @@ public sealed class DataSetTests : FolderTests
         byte[] labels = File.ReadAllBytes(Path.Combine(Folder, "train-labels-idx1-ubyte"));
         Assert.Equal(new FileFingerprint("train-labels-idx1-ubyte", labels.Length, Convert.ToHexString(SHA256.HashData(labels)).ToLowerInvariant()), train.Files[1]);
 
-        // 1 MiB and a byte: no hash.
+        // One byte more than 1 MiB: no hash.
         TestFiles.WriteMnist(Folder, trainImages: TestFiles.IdxImages(30, 1, (1 << 20) / 30 + 1));
         byte[] large = File.ReadAllBytes(Path.Combine(Folder, "train-images-idx3-ubyte"));
         Assert.True(large.Length > 1 << 20);
@@ -163,7 +163,7 @@ public sealed class DataSetTests : FolderTests
         DataFingerprint print = DataSet.Open($"mnist:{Folder}", 1).Fingerprint;
         string json = JsonSerializer.Serialize(print, FingerprintJson.Default.DataFingerprint);
         Assert.Equal(print, JsonSerializer.Deserialize(json, FingerprintJson.Default.DataFingerprint));
-        // What is missing is not taken for zero.
+        // A missing value is not read as zero.
         string[] wrong =
         [
             """{"Test":null}""", """{"Kind":"mnist","Test":{"Images":3}}""", """{"Kind":"m","Train":{"Images":1,"H":1,"W":1,"C":1,"Classes":1,"Files":[{"Name":"a"}]}}""",
@@ -177,7 +177,7 @@ public sealed class DataSetTests : FolderTests
     [Fact]
     public void Synthetic_images_beyond_an_array_are_refused_with_the_limit()
     {
-        // 2^31 - 57 bytes, the longest array of .NET, at 3072 bytes an image.
+        // 2^31 - 57 bytes, the longest array of .NET, at 3072 bytes per image.
         TestFiles.Complains<ArgumentOutOfRangeException>(() => DataSet.Open("synthetic", 1, limitTrain: 700_000), "700000 images of 32x32x3", "2150400000 bytes", "2147483591", "699050 images");
         TestFiles.Complains<ArgumentOutOfRangeException>(() => DataSet.Open("synthetic", 1, limitTrain: 10, limitTest: int.MaxValue), "limit is 2147483591");
         TestFiles.Complains<ArgumentOutOfRangeException>(() => DataSet.OpenTest("synthetic", 1, limitTest: 699_051), "limit is 2147483591");

@@ -5,10 +5,10 @@ using FeedbackKernels.Storage;
 
 namespace FeedbackKernels.Tests.Data;
 
-/// <summary>What people have in place of data: every reader says what it found.</summary>
+/// <summary>Files of other formats in place of the data: every reader reports what it found.</summary>
 public sealed class FoundInsteadTests : FolderTests
 {
-    // The first bytes that the tools write: Python's pickle.dumps of a dictionary under each protocol, and so on.
+    // The first bytes of such files: of Python's pickle.dumps of a dictionary under each protocol, and so on.
     private static readonly Dictionary<string, byte[]> Impostors = new()
     {
         ["an empty file"] = [],

@@ -3,12 +3,12 @@ using FeedbackKernels.Data;
 
 namespace FeedbackKernels.Tests.Data;
 
-/// <summary>gzip files: whole ones of every form, and damaged ones, which GZipStream takes in part.</summary>
+/// <summary>gzip files: complete ones of every form, and damaged ones, some of which GZipStream accepts.</summary>
 public sealed class GzipTests : FolderTests
 {
     private static readonly byte[] Content = Noise(300_000);
 
-    // GZipStream writes nothing at all for no content: one block of fixed codes that ends at once, checksum and length 0.
+    // For empty content, GZipStream writes nothing. This is one block of fixed codes that ends at once, with checksum and length 0.
     private static readonly byte[] Empty = [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
     [Fact]
@@ -36,7 +36,7 @@ public sealed class GzipTests : FolderTests
     {
         byte[] one = TestFiles.Gzip(Content[..100]), two = TestFiles.Gzip(Content[100..200_000]), three = Empty, four = TestFiles.Gzip(Content[200_000..]);
         Assert.Equal(Content, Read([.. one, .. two, .. three, .. four]));
-        // As bgzip writes them: many members, each shorter than the inflater's buffer.
+        // Like the output of bgzip: many members, each shorter than the inflater's buffer.
         Assert.Equal(Content, Read([.. Content.Chunk(5000).SelectMany(chunk => TestFiles.Gzip(chunk))]));
     }
 
@@ -51,7 +51,7 @@ public sealed class GzipTests : FolderTests
         Damaged(header, $"offset {header.Length}: ", "ends within the header");
         Damaged([.. plain[..3], 0x20, .. plain[4..]], "offset 3", "header flags 0x20");
         Damaged([.. plain[..2], 7, .. plain[3..]], "offset 2", "compression method 7");
-        // The name has no end.
+        // The name is not terminated.
         Damaged([.. plain[..3], 8, .. plain[4..10], .. Enumerable.Repeat((byte)'n', 100)], "offset 110", "ends within the header");
     }
 
@@ -102,7 +102,7 @@ public sealed class GzipTests : FolderTests
         foreach (byte[] whole in (byte[][])[TestFiles.Gzip(Content[..500]), TestFiles.Gzip(Content)])
         {
             Assert.Contains("1 bytes follow", Damaged([.. whole, 0], $"offset {whole.Length}"));
-            // Ending in a copy of the real checksum and length, so that nothing but the true end tells.
+            // The content ends in a copy of the real checksum and length, so only the true end of the stream tells the two apart.
             byte[] after = [.. new byte[count], .. whole[^8..]];
             string message = Damaged([.. whole, .. after], $"offset {whole.Length}");
             Assert.Contains($"{after.Length} bytes follow", message);

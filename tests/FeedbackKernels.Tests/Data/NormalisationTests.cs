@@ -3,7 +3,7 @@ using FeedbackKernels.Layers;
 
 namespace FeedbackKernels.Tests.Data;
 
-/// <summary>Normalisation by known numbers, and what does not fit together.</summary>
+/// <summary>Normalisation with known numbers, and settings that do not fit together.</summary>
 public class NormalisationTests
 {
     private static readonly ImageSet Images = new(new MapShape(1, 2, 2), 2, [0, 10, 255, 30, 51, 10, 102, 250], [0, 1]);

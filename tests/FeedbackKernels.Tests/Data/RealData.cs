@@ -1,6 +1,6 @@
 namespace FeedbackKernels.Tests.Data;
 
-/// <summary>Real data sets, where the environment variable FEEDBACK_DATA says they are.</summary>
+/// <summary>Real data sets, in the folder that the environment variable FEEDBACK_DATA names.</summary>
 internal static class RealData
 {
     /// <summary>A folder of real data; skips the test where it does not exist.</summary>

@@ -27,7 +27,7 @@ public class SyntheticImagesTests
         var linear = new ModelSpec(
             "linear", data.Train.Shape, 10, LossKind.SoftmaxCrossEntropy, NormOrder.ConvBnRelu,
             [new LinearSpec("fc", 10, Activation.None, WeightInit.Uniform)]);
-        // Small enough a rate, and enough epochs, for the linear model to get where it can.
+        // A small rate and many epochs, so that the linear model reaches its best accuracy.
         double linearTop1 = Train(linear, data, epochs: 15, rate: 0.002f);
         double netTop1 = Train(ModelCatalog.Create("resnet8", data.Train.Shape, 10), data, epochs: 6, rate: 0.1f);
         Assert.InRange(linearTop1, 0.1, 0.6);

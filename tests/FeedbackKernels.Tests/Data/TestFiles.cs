@@ -4,7 +4,7 @@ using FeedbackKernels.Data;
 
 namespace FeedbackKernels.Tests.Data;
 
-/// <summary>Small files of the formats that the readers take.</summary>
+/// <summary>Small files in the formats that the readers support.</summary>
 internal static class TestFiles
 {
     public const int ImageMagic = 0x803, LabelMagic = 0x801;
@@ -17,7 +17,7 @@ internal static class TestFiles
         return [.. header, .. content];
     }
 
-    /// <summary>Images whose pixels count up from the image's number.</summary>
+    /// <summary>Images whose pixels count up from the index of the image.</summary>
     public static byte[] IdxImages(int count, int rows, int columns) => Idx(
         ImageMagic, [count, rows, columns],
         [.. Enumerable.Range(0, count).SelectMany(i => Enumerable.Range(0, rows * columns).Select(j => (byte)(i + j)))]);
@@ -49,7 +49,7 @@ internal static class TestFiles
     }
 
     /// <summary>Records of CIFAR: the label bytes are those of <paramref name="labels"/>; red is <paramref name="red"/>, green the
-    /// record's number, blue the pixel's number.</summary>
+    /// index of the record, blue the index of the pixel.</summary>
     public static byte[] CifarRecords(int count, byte red, Func<int, byte[]> labels)
     {
         var bytes = new List<byte>();
@@ -85,7 +85,7 @@ internal static class TestFiles
         return path;
     }
 
-    /// <summary>Demands an exception of exactly this type whose message has all parts.</summary>
+    /// <summary>Asserts an exception of exactly this type whose message contains all parts.</summary>
     public static void Complains<TException>(Func<object?> action, params string[] parts) where TException : Exception
     {
         string message = Assert.Throws<TException>(action).Message;
@@ -96,7 +96,7 @@ internal static class TestFiles
         Complains<TException>(() => DataSet.Open(source, 1), parts);
 }
 
-/// <summary>A test with a folder of its own.</summary>
+/// <summary>A test with a temporary folder.</summary>
 public abstract class FolderTests : IDisposable
 {
     protected string Folder { get; } = Directory.CreateTempSubdirectory("feedback-data").FullName;

@@ -4,10 +4,11 @@ using CsCheck;
 
 namespace FeedbackKernels.Tests.Fuzz;
 
-/// <summary>A change to one value of a JSON text that leaves it JSON: another type, another number, a key gone or there twice.</summary>
-/// <param name="Kind">Which change.</param>
-/// <param name="Target">Which value, in the order of the text, modulo their number.</param>
-/// <param name="Choice">What is put there.</param>
+/// <summary>A change to one value of a JSON text that keeps it valid JSON: another type, another number, a key missing or
+/// duplicated.</summary>
+/// <param name="Kind">Kind of change.</param>
+/// <param name="Target">Index of the value in the order of the text, modulo the number of values.</param>
+/// <param name="Choice">Selects the new value.</param>
 internal sealed record JsonMutation(int Kind, uint Target, uint Choice)
 {
     private const int Kinds = 6, Depth = 1000;
@@ -24,7 +25,7 @@ internal sealed record JsonMutation(int Kind, uint Target, uint Choice)
     public static Gen<JsonMutation> Any { get; } =
         Gen.Select(Gen.Int[0, Kinds - 1], Gen.UInt, Gen.UInt).Select((kind, target, choice) => new JsonMutation(kind, target, choice));
 
-    /// <summary>The changed text; a text that is no JSON any more stays.</summary>
+    /// <summary>The changed text; a text that is not valid JSON is returned unchanged.</summary>
     public string Apply(string text)
     {
         JsonNode? root;

@@ -4,10 +4,10 @@ using CsCheck;
 namespace FeedbackKernels.Tests.Fuzz;
 
 /// <summary>A change to the bytes of a file.</summary>
-/// <param name="Kind">Which change.</param>
-/// <param name="At">Where, modulo the length; half of them near the beginning, where headers are.</param>
-/// <param name="Size">How much.</param>
-/// <param name="Value">What is put there.</param>
+/// <param name="Kind">Kind of change.</param>
+/// <param name="At">Position, modulo the length. Half of the positions are near the beginning, where headers are.</param>
+/// <param name="Size">Number of bytes.</param>
+/// <param name="Value">New value.</param>
 internal sealed record Mutation(int Kind, uint At, uint Size, ulong Value)
 {
     private const int Kinds = 12, HeadBytes = 64;

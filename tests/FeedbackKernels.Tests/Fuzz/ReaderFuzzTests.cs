@@ -15,8 +15,8 @@ using FeedbackKernels.Tests.Data;
 namespace FeedbackKernels.Tests.Fuzz;
 
 /// <summary>
-/// Files changed at random: a reader gives what the file says, or one of the documented exceptions; it does not hang, and takes no
-/// more memory than a small multiple of the file. The environment variable FEEDBACK_FUZZ sets the number of files of each format.
+/// Randomly damaged files: a reader returns the content of the file or throws one of the documented exceptions. It does not hang, and
+/// needs no more memory than a small multiple of the file. The environment variable FEEDBACK_FUZZ sets the number of files of each format.
 /// </summary>
 public sealed class ReaderFuzzTests : FolderTests
 {
@@ -164,7 +164,7 @@ public sealed class ReaderFuzzTests : FolderTests
         RunConfig config = RunConfig.Read(Path.Combine(folder, name));
         Assert.NotNull(config.Training.Schedule);
         Assert.Equal(64, RunConfig.HashOf(Path.Combine(folder, name)).Length);
-        // What was understood can be written, and means the same.
+        // What was read can be written, and reads the same again.
         string written = JsonSerializer.Serialize(config, RunJson.Default.RunConfig), again = Path.Combine(folder, "again.json");
         File.WriteAllText(again, written);
         Assert.Equal(written, JsonSerializer.Serialize(RunConfig.Read(again), RunJson.Default.RunConfig));
@@ -191,17 +191,17 @@ public sealed class ReaderFuzzTests : FolderTests
         Gen.Select(Gen.Int[0, files.Length - 1], Gen.Int[0, files.Length - 1], Mutation.Any.Array[1, MostMutations]).Select((index, other, mutations) =>
             mutations.Aggregate(files[index], (file, mutation) => mutation.Apply(file, files[other])));
 
-    /// <summary>Reads many files. Each thread has a folder of its own, in which one file is replaced at a time.</summary>
+    /// <summary>Reads many files. Each thread has its own folder, in which one file is replaced at a time.</summary>
     private void Sample(Gen<(byte[] File, string Name)> files, Action<string> fill, Action<string, string, byte[]> read)
     {
-        // The first run of the code takes memory for itself.
+        // The first call allocates memory for the code itself.
         Try(read, Rent(fill), "warm-up", []);
-        // On the side: a reader that hangs cannot be stopped, but it can be reported.
+        // On another thread: a reader that hangs cannot be stopped, but it can be reported.
         Task run = Task.Factory.StartNew(() => files.Sample(sample => Check(sample, fill, read), iter: Files), TaskCreationOptions.LongRunning);
         while (!Task.WhenAny(run, Task.Delay(TimeLimit / 4)).Result.Equals(run)) RequireProgress();
         run.GetAwaiter().GetResult();
         TestContext.Current.TestOutputHelper?.WriteLine($"{Files} files, {_loaded} of them loaded");
-        // Mutations that nothing survives, or that change nothing, test little.
+        // If every file is rejected, or none is, the mutations test little.
         Assert.InRange(_loaded, 1, Files - 1);
     }
 

@@ -2,7 +2,7 @@ using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Tests.Interop;
 
-/// <summary>Bad input: an exception that names the argument, and nothing written.</summary>
+/// <summary>Bad input: the exception names the argument, and nothing is written.</summary>
 public sealed class ArgumentTests : IDisposable
 {
     private static readonly ConvShape Shape = new(2, 5, 5, 3, 4, 3, 3, 1, 1);
@@ -80,12 +80,12 @@ public sealed class ArgumentTests : IDisposable
         e = Assert.Throws<ArgumentException>(() => backend.ConvForward(Shape, x, labels, y));
         Assert.Equal("w", e.ParamName);
         Assert.Contains("holds Int32, wanted Float32 or BFloat16", e.Message);
-        // The residual is of the output's type.
+        // The residual has the type of the output.
         e = Assert.Throws<ArgumentException>(() => backend.ConvForward(Shape, x, floats, y, new ConvEpilogue(Residual: floats)));
         Assert.Equal("epilogue.Residual", e.ParamName);
         Assert.Contains("holds BFloat16", Assert.Throws<ArgumentException>(() => backend.SgdUpdate(10, y, floats, floats, new SgdStep(1))).Message);
 
-        // Where products read the masters, there is neither bf16 nor a copy.
+        // A backend whose products read the masters has neither bf16 nor copies.
         Assert.Contains("holds BFloat16, wanted Float32", Assert.Throws<ArgumentException>(() => _backend.ConvForward(Shape, x, _w, _y)).Message);
         e = Assert.Throws<ArgumentException>(() => _backend.SgdUpdate(10, _x, _w, _y, new SgdStep(1), _x));
         Assert.Equal("copy", e.ParamName);
@@ -205,7 +205,7 @@ public sealed class ArgumentTests : IDisposable
         Assert.Equal("N*P*Q", Assert.Throws<ArgumentOutOfRangeException>(
             () => new MirrorStep(new ConvShape(1, 1 << 15, 1 << 15, 1, 1, 1, 1, 1, 0), noise, 0, int.MaxValue, MirrorForm.FullMap).Positions).ParamName);
         Assert.Throws<ArgumentOutOfRangeException>(() => noise.Fill(new float[1 << 10], 1L << 32));
-        // A pooling has no weights whose number could be too large.
+        // Pooling has no weights, so their number cannot be too large.
         Assert.Equal(2048, PoolShape.Global(1, 1024, 1024, 2048).OutputLength);
         NothingWasWritten();
     }
@@ -214,7 +214,7 @@ public sealed class ArgumentTests : IDisposable
     public void Convolutions_of_more_pixels_than_the_kernels_count_are_refused()
     {
         var shape = new ConvShape(2, 1 << 15, 1 << 15, 1, 1, 1, 1, 1, 0);
-        // Nobody follows the addresses.
+        // The addresses are never dereferenced.
         BufferView x = BufferView.FromPointer((nint)1 << 40, shape.InputLength), y = BufferView.FromPointer((nint)1 << 41, shape.InputLength);
         foreach (Action use in (Action[])[
             () => _backend.ConvForward(shape, x, _w, y), () => _backend.ConvFeedback(shape, x, _w, FeedbackLayout.Feedback, y),

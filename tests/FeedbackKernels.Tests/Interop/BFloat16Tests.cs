@@ -42,7 +42,7 @@ public class BFloat16Tests
     [Fact]
     public void Doubles_are_rounded_once()
     {
-        // Just above the middle of two neighbours: float would round it to the middle, and that to the even one below.
+        // Just above the midpoint of two neighbours: rounding to float first would give the midpoint, which then rounds down to even.
         double above = 1 + 1 / 256.0 + 1 / (double)(1L << 40);
         Assert.Equal(0x3F80, ((BFloat16)(float)above).Bits);
         Assert.Equal(0x3F81, ((BFloat16)above).Bits);

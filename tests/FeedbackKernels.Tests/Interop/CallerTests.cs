@@ -5,16 +5,16 @@ using FeedbackKernels.Tests.Cuda;
 
 namespace FeedbackKernels.Tests.Interop;
 
-/// <summary>A backend serves one caller at a time and none once it is disposed; its threads end with it.</summary>
+/// <summary>A backend serves one caller at a time, and none after it is disposed. Its threads end with it.</summary>
 public class CallerTests
 {
     [Theory, ClassData(typeof(Candidates))]
     public void Of_two_threads_on_one_backend_each_call_computes_or_is_refused(string candidate)
     {
         using Backend backend = Candidates.Create(candidate);
-        // Shapes of other sizes, so that working memory is regrown from call to call.
+        // Shapes of different sizes, so that scratch memory is reallocated from call to call.
         ConvShape[] shapes = [new(1, 6, 6, 8, 8, 3, 3, 1, 1), new(2, 9, 9, 16, 8, 3, 3, 1, 1), new(1, 12, 12, 8, 24, 1, 1, 1, 0), ConvShape.Linear(8, 32, 16)];
-        // Of its own for each thread: buffers are no caller's but his who writes them.
+        // Each thread has its own buffers: the backend does not protect shared ones.
         (DeviceBuffer X, DeviceBuffer W, DeviceBuffer Y)[][] buffers = [.. Enumerable.Range(0, 2).Select(_ => shapes.Select(Put).ToArray())];
         int rounds = backend.HostAddressable ? 400 : 10, refused = 0, done = 0;
         Exception? other = null;

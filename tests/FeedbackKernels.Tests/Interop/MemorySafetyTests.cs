@@ -6,7 +6,7 @@ using FeedbackKernels.Tests.Interop.Operations;
 
 namespace FeedbackKernels.Tests.Interop;
 
-/// <summary>Memory that an operation uses stays until the operation has ended, whoever lets go of it.</summary>
+/// <summary>Memory that an operation uses stays valid until the operation ends, even if it is disposed or collected meanwhile.</summary>
 public unsafe class MemorySafetyTests
 {
     public static TheoryData<string> Cases => [.. OperationCases.All.Where(c => c.Operands.Count > 0).Select(c => c.Name)];
@@ -90,7 +90,7 @@ public unsafe class MemorySafetyTests
     public void A_buffer_whose_last_use_is_a_call_outlives_the_call_while_the_collector_runs(string candidate)
     {
         using Backend backend = Candidates.Create(candidate);
-        // More than an allocator keeps: what is freed is gone, and what is taken next lies there.
+        // More than an allocator caches: freed memory is unmapped, and the next allocation takes its place.
         const int length = 1 << 16;
         using DeviceBuffer y = backend.Allocate(length, "y", backend.ActivationType);
         using var collector = new Collector();
@@ -165,8 +165,8 @@ public unsafe class MemorySafetyTests
         Assert.All(backend.Download(y), v => Assert.Equal(10, v));
     }
 
-    // Without pools cuMemFree waits for the device: the emulated one waits for the work of the thread that calls, and here that is
-    // the finalizer's.
+    // Without memory pools, cuMemFree waits for the device. The emulated driver waits for the work of the calling thread, which here
+    // is the finalizer.
     [Fact]
     public void Memory_of_the_device_that_nobody_disposes_is_there_until_what_was_queued_has_run()
     {
@@ -209,7 +209,7 @@ public unsafe class MemorySafetyTests
     [Fact]
     public void Spans_of_any_length_are_copied_in_parts_of_less_than_2_gib()
     {
-        // 2^29 + 1 floats, whose bytes a span does not hold. Nobody follows the addresses.
+        // 2^29 + 1 floats have more bytes than a span can hold. The addresses are never dereferenced.
         const int length = 536_870_913;
         using var backend = new ProbeBackend(ElementType.Float32);
         using DeviceBuffer buffer = backend.Allocate(length, "large");
@@ -259,13 +259,13 @@ public unsafe class MemorySafetyTests
         backend.Dispose();
         Assert.Contains($"'{backend.Name}'", Assert.Throws<ObjectDisposedException>(() => readback.Queue(x, 10)).Message);
         Assert.Contains($"'{backend.Name}'", Assert.Throws<ObjectDisposedException>(() => new Arena(backend).Commit()).Message);
-        // Says what it is, and touches nothing.
+        // Reports the error and accesses nothing.
         Assert.NotEmpty(backend.Description);
         readback.Dispose();
         x.Dispose();
     }
 
-    /// <summary>Collects on a thread of its own until it is disposed.</summary>
+    /// <summary>Runs the garbage collector on a separate thread until it is disposed.</summary>
     private sealed class Collector : IDisposable
     {
         private readonly Thread _thread;

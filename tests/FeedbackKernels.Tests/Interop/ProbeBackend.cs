@@ -3,14 +3,14 @@ using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Tests.Interop;
 
-/// <summary>A backend that computes nothing: it calls <see cref="Within"/> inside each operation, and counts what is freed and what is
-/// copied.</summary>
+/// <summary>A backend that computes nothing: it calls <see cref="Within"/> inside each operation, and counts memory that is freed and data
+/// that are copied.</summary>
 internal sealed class ProbeBackend(ElementType activations) : Backend
 {
-    // Addresses that nobody follows.
+    // Addresses that are never dereferenced.
     private nint _next = (nint)1 << 40;
 
-    /// <summary>Called where an operation computes.</summary>
+    /// <summary>Called inside an operation.</summary>
     public Action Within { get; set; } = () => { };
 
     /// <summary>Blocks of memory that have been freed.</summary>

@@ -34,7 +34,7 @@ public class RandomTests
             }
         }
 
-        // Five standard errors of a mean of independent numbers; 860 numbers are looked at.
+        // Five standard errors of a mean of independent numbers; the test looks at 860 numbers.
         double bound = 5 * sigma * sigma * Math.Sqrt(2.0 / samples);
         for (int i = 0; i < length; i++)
         {

@@ -17,7 +17,7 @@ public unsafe class WorkerPoolTests
             var job = new CountJob { Counts = p };
             for (int run = 0; run < 500; run++)
             {
-                // Runs short after one another find the workers spinning, the others asleep.
+                // Runs that follow soon find the workers spinning, the others find them asleep.
                 if (run % 100 == 99) Thread.Sleep(2);
                 pool.Run(run % 3 == 0 ? 1000 : 3, ref job);
             }

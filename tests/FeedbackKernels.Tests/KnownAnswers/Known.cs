@@ -5,10 +5,10 @@ using FeedbackKernels.Tests.Cuda;
 
 namespace FeedbackKernels.Tests.KnownAnswers;
 
-/// <summary>Answers that make.py computed with NumPy and PyTorch: nothing of this program took part.</summary>
+/// <summary>Results that make.py computed with NumPy and PyTorch, without this program.</summary>
 internal static class Known
 {
-    /// <summary>One file of answers: random, operations, schedules or runs.</summary>
+    /// <summary>One file of results: random, operations, schedules or runs.</summary>
     public static JsonElement Read(string name)
     {
         using Stream stream = typeof(Known).Assembly.GetManifestResourceStream($"known/{name}.json")
@@ -37,7 +37,7 @@ internal static class Known
 
     public static IEnumerable<JsonElement> Each(this JsonElement answers, string name) => answers.GetProperty(name).EnumerateArray();
 
-    /// <summary>Equal up to the rounding of binary32 sums, as a share of the largest element.</summary>
+    /// <summary>Asserts equality up to the rounding of binary32 sums, relative to the largest element.</summary>
     public static void AssertClose(float[] expected, IReadOnlyList<float> found, string what, double tolerance = 2e-6)
     {
         Assert.Equal(expected.Length, found.Count);
@@ -50,7 +50,7 @@ internal static class Known
     }
 }
 
-/// <summary>All backends that compute in binary32, the reference among them.</summary>
+/// <summary>All backends that compute in binary32, including the reference.</summary>
 public sealed class Binary32Backends : TheoryData<string>
 {
     private const string Reference = "reference";

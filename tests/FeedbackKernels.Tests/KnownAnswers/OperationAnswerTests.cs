@@ -7,8 +7,8 @@ using FeedbackKernels.Tests.Conformance;
 namespace FeedbackKernels.Tests.KnownAnswers;
 
 /// <summary>
-/// Operations against PyTorch: what the backends share (statistics, losses, windows, shapes) the comparisons between them
-/// cannot see.
+/// Operations compared with PyTorch. Comparisons between the backends cannot find errors in code that they share (statistics,
+/// losses, windows, shapes).
 /// </summary>
 public class OperationAnswerTests
 {
@@ -141,7 +141,7 @@ public class OperationAnswerTests
                 Known.AssertClose(Numbers(after), bench.Get(w), $"{name}, {step}");
             }
 
-            // The same with the gradient halved and its factor doubled.
+            // The same with half the gradient and twice the factor.
             using var again = new Workbench(backend);
             (w, velocity) = (again.Put(start), again.Put(new float[start.Length]));
             foreach ((JsonElement gradient, JsonElement after) in a.Each("gradients").Zip(a.Each("after")))

@@ -5,7 +5,7 @@ using FeedbackKernels.Layers;
 
 namespace FeedbackKernels.Tests.KnownAnswers;
 
-/// <summary>Random numbers, mirror noise, orders of images and augmentations as make.py computes them.</summary>
+/// <summary>Random numbers, mirror noise, orders of images and augmentations, compared with make.py.</summary>
 public class RandomAnswerTests
 {
     private static readonly JsonElement Answers = Known.Read("random");
@@ -66,8 +66,8 @@ public class RandomAnswerTests
         }
     }
 
-    /// <summary>A layer with one output whose weights pick one element of each sample: the correlation is that element times
-    /// the sample, so the noise that a backend makes for itself is seen.</summary>
+    /// <summary>A layer with one output whose weights select one element of each sample. The correlation is that element times the
+    /// sample, which shows the noise that a backend generates internally.</summary>
     [Theory, ClassData(typeof(Binary32Backends))]
     public void Backends_send_the_known_noise_through_a_layer(string name)
     {

@@ -1,11 +1,11 @@
 #!/usr/bin/python3
-"""Computes the known answers of the tests with NumPy and PyTorch, from the documentation of each operation alone.
+"""Computes the expected results of the tests with NumPy and PyTorch, from the documentation of each operation alone.
 
     apt-get install -y --no-install-recommends python3-numpy python3-torch
-    /usr/bin/python3 make.py            writes operations.json, random.json, schedules.json, runs.json beside it
+    /usr/bin/python3 make.py            writes operations.json, random.json, schedules.json, runs.json to its folder
 
-The output is committed; the tests read only the output. Nothing of FeedbackKernels is called or read here. Tensors are in
-the project's layouts (NHWC, [R][S][C][K], [R][S][K][C]) in the files, and in PyTorch's inside this script.
+The output is committed; the tests read only the output. This script neither calls nor reads FeedbackKernels. Tensors are in
+the layouts of the project (NHWC, [R][S][C][K], [R][S][K][C]) in the files, and in PyTorch's layouts inside this script.
 """
 import json
 import math
@@ -52,7 +52,7 @@ def unit(word):
 
 
 def gaussian(seed, purpose, layer, step, count, deviation, first_block=0):
-    """Box-Muller: two words are two numbers."""
+    """Box-Muller: two words give two numbers."""
     w = words(seed, purpose, layer, step, 2 * ((count + 1) // 2), first_block)
     values = []
     for a, b in zip(w[0::2], w[1::2]):
@@ -188,7 +188,7 @@ def convolutions():
         y = nhwc(F.conv2d(nchw(x), kcrs(weights), stride=stride, padding=padding))
         dy = numbers(*y.shape, seed=3)
         dx, dw = torch.autograd.grad(y, (x, weights), dy)
-        # Feedback weights of their own: the error that W would send if it were B transposed.
+        # Separate feedback weights: the error that W would send if it were B transposed.
         b = numbers(r, s, k, c, seed=4)
         x2 = x.detach().clone().requires_grad_()
         y2 = F.conv2d(nchw(x2), kcrs(b.permute(0, 1, 3, 2)), stride=stride, padding=padding)
@@ -227,7 +227,7 @@ def batch_norms():
     result = []
     for relu, joined in [("none", False), ("before", False), ("after", False), ("after", True)]:
         rows, channels = 9, 5
-        # Away from the kink of the ReLU, where the gradient of rounded numbers would be another one.
+        # Away from the kink of the ReLU, where rounding would change the gradient.
         x = numbers(rows, channels, seed=10) + 0.03
         gamma, beta = numbers(channels, seed=11) + 1.5, numbers(channels, seed=12)
         residual, dy = numbers(rows, channels, seed=13), numbers(rows, channels, seed=14)
@@ -337,7 +337,7 @@ RUN_SEED, TRAIN_IMAGES, TEST_IMAGES, SIZE, CLASSES = 77, 48, 30, 12, 10
 
 
 def image_bytes():
-    """The idx files of the runs: the class is a bright spot's place, with noise, and some labels are wrong."""
+    """The idx files of the runs: the position of a bright spot is the class; there is noise, and some labels are wrong."""
     random = np.random.RandomState(25)
     images = random.randint(0, 160, (TRAIN_IMAGES + TEST_IMAGES, SIZE, SIZE))
     labels = np.arange(len(images)) % CLASSES
@@ -349,7 +349,7 @@ def image_bytes():
 
 
 def initial(layer, r, s, c, k, kind):
-    """Weights as [R][S][C][K] of the layer with this number."""
+    """Weights [R][S][C][K] of the layer with this index."""
     count, fan_in, fan_out = r * s * c * k, r * s * c, r * s * k
     if kind == "uniform":
         values = uniform(RUN_SEED, FORWARD_WEIGHTS, layer, 0, count, -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in))
@@ -379,7 +379,7 @@ class Mlp:
 
 
 class ResNet8:
-    """16, 32, 64 channels, one basic block a stage, projection shortcuts."""
+    """16, 32, 64 channels, one basic block per stage, projection shortcuts."""
 
     def __init__(self, zero_gamma, order):
         self.order, self.parameters, self.statistics, self.layer = order, {}, {}, 0
@@ -474,7 +474,7 @@ def train(net, options):
 
 
 def summary(tensor):
-    """What a test compares: the size, a few elements spread over the tensor, the norm."""
+    """The values that a test compares: the size, a few elements spread over the tensor, the norm."""
     flat = tensor.detach().clone().reshape(-1)
     step = max(1, len(flat) // 6)
     return {"sizes": list(tensor.shape), "step": step, "elements": flat[::step], "norm": float(flat.norm())}

@@ -25,7 +25,7 @@ public class GradientTests
         {
             Parameter parameter = model.Parameters[i];
             float[] value = backend.Download(parameter.Value);
-            // Along a random direction, and along the gradient, which a slope has to be steepest in.
+            // Along a random direction, and along the gradient, the direction of the steepest slope.
             var direction = new float[value.Length];
             new RandomKey(5, RandomPurpose.User, (uint)i).FillGaussian(direction, 1);
             double norm = Math.Sqrt(gradients[i].Sum(g => (double)g * g));
@@ -34,7 +34,7 @@ public class GradientTests
 
             double analytic = gradients[i].Zip(direction, (g, d) => (double)g * d).Sum();
             double length = Math.Sqrt(direction.Sum(d => (double)d * d));
-            // Large steps cross kinks of ReLU and max pooling, small ones drown in rounding: one in between has to agree.
+            // Large steps cross kinks of ReLU and max pooling, small ones are lost in rounding errors: one in between must agree.
             double reach = Math.Max(0.3, Math.Sqrt(value.Sum(v => (double)v * v))) / length;
             double[] slopes = [.. ((double[])[3e-3, 1e-3, 3e-4, 1e-4, 3e-5]).Select(share => share * reach).Select(h => (LossAt(h) - LossAt(-h)) / (2 * h))];
             backend.Upload<float>(value, parameter.Value);
@@ -100,7 +100,7 @@ public class GradientTests
         {
             using var trained = new Model(backend, TestNets.Residual(order), RuleSet.Of(new Backprop()), 8, seed: 3);
             TestNets.LoadBatch(trained, 8);
-            // Statistics of one batch, over and over: the running ones become the batch's own (but for n/(n-1)).
+            // The same batch again and again: the running statistics become those of the batch (except for n/(n-1)).
             for (int i = 0; i < 200; i++) trained.Forward(Pass.Train(8));
             float[] training = Logits(trained, Pass.Measure(8)), evaluation = Logits(trained, Pass.Evaluate(8));
             Assert.All(training.Zip(evaluation), pair => Assert.Equal(pair.First, pair.Second, 0.1));

@@ -4,7 +4,7 @@ using FeedbackKernels.Models;
 
 namespace FeedbackKernels.Tests.Models;
 
-/// <summary>Small nets that have every kind of block, and batches for them.</summary>
+/// <summary>Small models with every kind of block, and batches for them.</summary>
 internal static class TestNets
 {
     public const int Classes = 5;

@@ -3,7 +3,7 @@ using FeedbackKernels.Layers;
 
 namespace FeedbackKernels.Tests.Models;
 
-/// <summary>The distributions of initial weights: deviations worked out by hand, and what is drawn.</summary>
+/// <summary>The distributions of initial weights: deviations computed by hand, compared with drawn weights.</summary>
 public class WeightInitTests
 {
     // 3x3 filters, 50 channels to 80: fan-in 450, fan-out 720.

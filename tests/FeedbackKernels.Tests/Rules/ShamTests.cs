@@ -7,7 +7,7 @@ using FeedbackKernels.Tests.Models;
 
 namespace FeedbackKernels.Tests.Rules;
 
-/// <summary>With B set to Wᵀ every rule's backward pass is backprop, bit for bit.</summary>
+/// <summary>With B set to Wᵀ the backward pass of every rule equals that of backprop bit for bit.</summary>
 public class ShamTests
 {
     // Backprop is what the others are compared with; direct feedback sends no error from layer to layer.

@@ -2,15 +2,15 @@ using System.Buffers.Binary;
 
 namespace FeedbackKernels.Tests.Runs;
 
-/// <summary>Small idx sets that a net learns in a few steps: a class is the row that is bright.</summary>
+/// <summary>Small idx sets that a model learns in a few steps: the bright row is the class.</summary>
 internal static class IdxImages
 {
     public const int Rows = 10, Columns = 8, TrainImages = 256, TestImages = 64;
 
     /// <summary>Writes the four files of a set.</summary>
-    /// <param name="folder">Is made where it does not exist.</param>
-    /// <param name="brightness">Of the training images: another one is another mean and deviation.</param>
-    /// <param name="shift">Added to the labels of the test images, so that a net of another set gets them wrong.</param>
+    /// <param name="folder">Created if it does not exist.</param>
+    /// <param name="brightness">Brightness of the training images, which changes their mean and deviation.</param>
+    /// <param name="shift">Added to the labels of the test images, so that a model trained on another set misclassifies them.</param>
     public static void Write(string folder, byte brightness = 200, int shift = 0)
     {
         Directory.CreateDirectory(folder);

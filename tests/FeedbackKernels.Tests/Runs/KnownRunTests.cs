@@ -10,9 +10,9 @@ using FeedbackKernels.Tests.KnownAnswers;
 namespace FeedbackKernels.Tests.Runs;
 
 /// <summary>
-/// Whole runs from the command line to the files, against the same runs in PyTorch (KnownAnswers/make.py): the initial weights
-/// come from the seed, so everything between is held to account: options, images, normalisation, schedule, loss, gradients,
-/// batch norms, optimiser, evaluation, tables and the model's file.
+/// Whole runs from the command line to the files, compared with the same runs in PyTorch (KnownAnswers/make.py). The initial weights
+/// come from the seed, so the comparison covers everything: options, images, normalisation, schedule, loss, gradients, batch norms,
+/// optimiser, evaluation, tables and the model file.
 /// </summary>
 [Collection(nameof(CommandLineTests))]
 public sealed class KnownRunTests : IDisposable
@@ -76,7 +76,7 @@ public sealed class KnownRunTests : IDisposable
             "--seed", Answers.GetProperty("seed").GetRawText(), "--epochs", Text("epochs"), "--lr", Text("lr"), "--momentum", Text("momentum"),
             "--nesterov", Text("nesterov"), "--weight-decay", Text("weightDecay"), "--label-smoothing", Text("smoothing"), "--clip-norm", Text("clipNorm"),
             "--schedule", options.Text("schedule"), "--normalize", options.Text("normalize"), "--align-every", "0", "--threads", "2", "--backend", "cpu",
-            // Winograd's rounding lets another few ReLUs switch, and after three steps an image near a tie.
+            // Because of Winograd's rounding a few ReLUs switch, and after three steps an image that was close to a tie.
             "--exact",
             .. options.Text("schedule") == "one-cycle" ? (string[])[] : ["--warm-up", Text("warmUp")],
         ]);
@@ -109,7 +109,7 @@ public sealed class KnownRunTests : IDisposable
         Assert.Equal(Answers.GetProperty("seed").GetUInt64(), summary.GetProperty("seed").GetUInt64());
     }
 
-    /// <summary>What <c>evaluate</c> prints of the run: the last epoch's test results.</summary>
+    /// <summary>What <c>evaluate</c> prints for the run: the test results of the last epoch.</summary>
     private static void CheckEvaluation(JsonElement answer, string run)
     {
         JsonElement last = answer.Each("epochs").Last();
@@ -135,7 +135,7 @@ public sealed class KnownRunTests : IDisposable
             CheckTensor(tensor.Value, tensor.Name, file.Sizes(tensor.Name), file.Values(tensor.Name), 2e-3);
     }
 
-    // The tolerance is a share of the root mean square of the tensor.
+    // The tolerance is relative to the root mean square of the tensor.
     private static void CheckTensor(JsonElement expected, string name, int[] sizes, float[] found, double tolerance)
     {
         Assert.Equal(expected.Ints("sizes"), sizes);

@@ -13,7 +13,7 @@ using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Tests.Runs;
 
-/// <summary>The numbers that a person reads stand where they say they do: each value is another one, so none can take another's place.</summary>
+/// <summary>Reported numbers are in the right places. All values differ, so that a swapped number is noticed.</summary>
 public sealed partial class ReportedNumberTests : IDisposable
 {
     private static readonly RunConfig Config = new()
@@ -69,7 +69,7 @@ public sealed partial class ReportedNumberTests : IDisposable
             for (int column = 0; column < properties.Length; column++)
             {
                 for (int row = 0; row < observed.Count; row++) CheckCell(properties[column].GetValue(observed[row])!, lines[row + 1][column], lines[0][column]);
-                // A column that repeats another would pass unseen where the two happen to be equal.
+                // If two columns were equal, a test could not notice that they are swapped.
                 for (int other = 0; other < column; other++)
                     Assert.False(lines.Skip(1).All(l => l[column] == l[other]), $"{file}: {lines[0][column]} and {lines[0][other]} are equal in every row");
             }

@@ -7,7 +7,7 @@ using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Tests.Runs;
 
-/// <summary>config.json: what is written, and what is refused.</summary>
+/// <summary>config.json: what is written, and what is rejected.</summary>
 public sealed class RunConfigTests : IDisposable
 {
     private readonly string _file = Path.GetTempFileName();
@@ -21,7 +21,7 @@ public sealed class RunConfigTests : IDisposable
         var enums = new HashSet<Type>();
         Walk(typeof(RunConfig));
         Walk(typeof(RunSummary));
-        // A walk that found nothing would prove nothing.
+        // An empty walk would prove nothing.
         Assert.Superset(
             new HashSet<Type> { typeof(EarlyDecay), typeof(ScheduleKind), typeof(FeedbackKernels.Interop.SimdLevel), typeof(SignMagnitude) }, enums);
         foreach (Type type in enums)

@@ -7,7 +7,7 @@ using FeedbackKernels.Tests.Cli;
 
 namespace FeedbackKernels.Tests.Runs;
 
-/// <summary>A run's folder from its first file to the last, and what reads it afterwards.</summary>
+/// <summary>The folder of a run, from the first file to the last, and the commands that read it later.</summary>
 [Collection(nameof(CommandLineTests))]
 public sealed class RunFolderTests : IDisposable
 {
@@ -101,7 +101,7 @@ public sealed class RunFolderTests : IDisposable
         Assert.Equal(1, code);
         Assert.Contains("8x10x1", error);
         Assert.Contains("the model was trained on 10x8x1", error);
-        // As training data they are refused too, before anything is written.
+        // They are rejected as training data too, before anything is written.
         (code, _, error) = FeedbackProgram.Run(["train", "--data", $"mnist:{wide}", "--out", tall, .. Small]);
         Assert.Equal(1, code);
         Assert.Contains("8x10x1", error);
@@ -152,7 +152,7 @@ public sealed class RunFolderTests : IDisposable
     [Fact]
     public void In_a_comparison_the_rules_after_one_that_diverges_are_trained()
     {
-        // What the weight mirror does before training overflows with noise so large that its square is infinite: B, then the loss.
+        // The noise is so large that its square is infinite: the warm-up of the weight mirror overflows B, and that the loss.
         (int code, string output, string error) = FeedbackProgram.Run(
             ["compare", "--rules", "wm,bp", "--data", $"mnist:{_images}", "--out", Run, "--epochs", "1", "--mirror-noise", "gaussian", "--mirror-std", "1e30", .. Small]);
         Assert.Equal(3, code);
@@ -172,7 +172,7 @@ public sealed class RunFolderTests : IDisposable
     [Fact]
     public void A_rule_that_cannot_be_trained_is_found_before_the_others_are()
     {
-        // Under the second rule conv2 sends no error down, and conv1, an exception, learns from one.
+        // Under the second rule conv2 sends no error to its input, but conv1, an exception, needs one.
         (int code, string output, string error) = FeedbackProgram.Run(
             "compare", "--rules", "bp,dfa", "--rule-for", "conv1=bp", "--model", "lenet", "--limit-train", "64", "--limit-test", "32", "--batch", "32", "--out", Run);
         Assert.Equal(1, code);
@@ -311,7 +311,7 @@ public sealed class RunFolderTests : IDisposable
         Assert.Equal((0, ""), (code, error));
     }
 
-    /// <summary>What evaluation prints of the accuracy, without the name of the data.</summary>
+    /// <summary>The accuracy that evaluation prints, without the name of the data.</summary>
     private static string Evaluate(params string[] arguments)
     {
         (int code, string output, string error) = FeedbackProgram.Run(["evaluate", .. arguments]);

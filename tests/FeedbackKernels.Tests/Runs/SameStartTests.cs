@@ -4,7 +4,7 @@ using FeedbackKernels.Tests.Cli;
 
 namespace FeedbackKernels.Tests.Runs;
 
-/// <summary>What runs have in common when they say so: the start under <c>compare</c>, everything under <c>--config</c>.</summary>
+/// <summary>What runs share: under <c>compare</c> the start, under <c>--config</c> everything.</summary>
 [Collection(nameof(CommandLineTests))]
 public sealed class SameStartTests : IDisposable
 {
@@ -18,7 +18,7 @@ public sealed class SameStartTests : IDisposable
     [Fact]
     public void Rules_of_a_comparison_start_from_the_same_weights_and_see_the_same_images()
     {
-        // A rate that moves no weight: the losses are those of the initial weights on the images in their order.
+        // With a rate of 0 the weights do not change: the losses are those of the initial weights, in the order of the images.
         string[] still = ["--lr", "1e-20", "--weight-decay", "0", "--align-every", "0", "--seed"];
         string compare = Path.Combine(_folder, "compare"), train = Path.Combine(_folder, "train"), other = Path.Combine(_folder, "other");
         Run(["compare", "--rules", "bp,fa,ss,dfa", "--out", compare, .. Small, .. still, "5"]);

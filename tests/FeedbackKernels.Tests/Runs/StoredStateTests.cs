@@ -8,7 +8,7 @@ using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Tests.Runs;
 
-/// <summary>What model.safetensors holds under each name, read without the program's own reader.</summary>
+/// <summary>The content of model.safetensors under each name, read without the reader of the program.</summary>
 public sealed class StoredStateTests : IDisposable
 {
     private const int Images = 4;
@@ -43,7 +43,7 @@ public sealed class StoredStateTests : IDisposable
         {
             expected.Add($"{norm.Name}.running_mean", norm.RunningMean);
             expected.Add($"{norm.Name}.running_var", norm.RunningVariance);
-            // A variance is never negative; a mean of a convolution's output is, in some channel.
+            // A variance is never negative, but the mean of the output of a convolution is negative in some channel.
             Assert.All(file.Values($"{norm.Name}.running_var"), v => Assert.True(v > 0));
             Assert.Contains(file.Values($"{norm.Name}.running_mean"), v => v < 0);
         }

@@ -3,8 +3,8 @@ using System.Text.Json;
 namespace FeedbackKernels.Tests.Runs;
 
 /// <summary>
-/// A safetensors file as its specification says (github.com/huggingface/safetensors), read without the program's own reader:
-/// what writer and reader do wrong together, a round trip does not show.
+/// Reads a safetensors file according to the specification (github.com/huggingface/safetensors), without the reader of the program:
+/// a round trip would not show an error that writer and reader have in common.
 /// </summary>
 internal sealed class TensorFile
 {

@@ -4,10 +4,10 @@ using FeedbackKernels.Tests.Data;
 
 namespace FeedbackKernels.Tests.Storage;
 
-/// <summary>What github.com/huggingface/safetensors demands of a file, and how errors name what is wrong.</summary>
+/// <summary>The requirements of github.com/huggingface/safetensors on a file, and the error messages.</summary>
 public sealed class SafeTensorsTests : FolderTests
 {
-    // Types and bits as in the enum Dtype of the reference implementation (safetensors/src/tensor.rs).
+    // Types and their bits, as in the enum Dtype of the reference implementation (safetensors/src/tensor.rs).
     private const string Types =
         "BOOL:8 F4:4 F6_E2M3:6 F6_E3M2:6 U8:8 I8:8 F8_E5M2:8 F8_E4M3:8 F8_E8M0:8 F8_E4M3FNUZ:8 F8_E5M2FNUZ:8 I16:16 U16:16 F16:16 BF16:16 I32:32 U32:32 F32:32 C64:64 F64:64 I64:64 U64:64";
 
@@ -23,7 +23,7 @@ public sealed class SafeTensorsTests : FolderTests
 
     private static string Tensor(string sizes, long begin, long end, string type = "F32") => $$"""{"dtype":"{{type}}","shape":[{{sizes}}],"data_offsets":[{{begin}},{{end}}]}""";
 
-    /// <summary>Headers, bytes after them, and what the error says.</summary>
+    /// <summary>Headers, the number of bytes after them, and the expected error.</summary>
     public static TheoryData<string, int, string[]> Wrong => new()
     {
         { $$"""{"a":{{Tensor("2", 0, 8)}},"b":{{Tensor("2", 0, 8)}}}""", 8, ["tensor 'b' (F32 [2]) overlaps tensor 'a'", "offset 115"] },
@@ -102,7 +102,7 @@ public sealed class SafeTensorsTests : FolderTests
     [MemberData(nameof(AllTypes))]
     public void A_tensor_that_is_not_needed_may_have_any_type(string type, int bits)
     {
-        // Eight elements are whole bytes in any type.
+        // Eight elements are a whole number of bytes in every type.
         string path = WriteFile(Encoding.UTF8.GetBytes($$"""{"x":{{Tensor("2,4", 0, bits, type)}},"y":{{Tensor("", bits, bits + 4)}},"z":{{Tensor("0,7", bits + 4, bits + 4, type)}},"__metadata__":{"k":"v"} }   """), bits + 4);
         using SafeTensorsFile file = SafeTensorsFile.Open(path);
         Assert.Equal(["x", "y", "z"], file.Tensors.Keys.Order());

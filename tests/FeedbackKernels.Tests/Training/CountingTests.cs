@@ -8,8 +8,8 @@ using FeedbackKernels.Training;
 namespace FeedbackKernels.Tests.Training;
 
 /// <summary>
-/// Accuracies and losses of a net whose weights are zero: its logits are the biases of its last layer, for every image, so
-/// what has to come out is counted by hand.
+/// Accuracies and losses of a model whose weights are zero. Its logits are the biases of its last layer for every image, so the
+/// expected results are counted by hand.
 /// </summary>
 public sealed class CountingTests : IDisposable
 {
@@ -56,7 +56,7 @@ public sealed class CountingTests : IDisposable
     public void Ties_and_NaN_count_against_the_label()
     {
         Check(new float[Classes], 2, top1: 0, top5: 0);
-        // The label's equal is counted before it: second, then sixth.
+        // An equal logit counts as ahead of the label: the label is second, then sixth.
         Check([1, 1, 0, 0, 0, 0, 0, 0], 1, top1: 0, top5: 1);
         Check([5, 5, 4, 3, 2, 1, 1, 0], 5, top1: 0, top5: 0);
         Check([5, 4, 3, 2, 1, 1, 0, 0], 4, top1: 0, top5: 0);

@@ -2,7 +2,7 @@ using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Tests.Training;
 
-/// <summary>Settings of schedules: what they do, and which are refused.</summary>
+/// <summary>Settings of schedules: their effect, and which are rejected.</summary>
 public class LearningRateScheduleTests
 {
     [Theory]

@@ -7,10 +7,10 @@ using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Tests.Training;
 
-/// <summary>Memory is planned when a model is made; a step allocates none, neither managed nor native.</summary>
+/// <summary>All memory is allocated when a model is created; a step allocates none, neither managed nor native.</summary>
 public class StepAllocationTests
 {
-    // Steps until the tables of balanced noise have gone through a cycle and every kernel's scratch has its size.
+    // Steps until the balanced noise has gone through a cycle and the scratch memory of every kernel has its final size.
     private const int WarmUpSteps = 20;
 
     public static TheoryData<string> Rules => ["bp", "fa", "ss", "wm", "kp", "dfa"];
@@ -19,7 +19,7 @@ public class StepAllocationTests
     public void A_step_allocates_nothing(string rule)
     {
         const int images = 8;
-        // One thread: the counter is that of the calling thread, which then does all the work.
+        // One thread: the counter belongs to the calling thread, which then does all the work.
         using var backend = new CpuBackend(threads: 1);
         using var model = new Model(backend, TestNets.Residual(), RuleSet.Of(RuleOf(rule)), images, seed: 3);
         var sgd = new Sgd(model, new TrainingOptions { Batch = images });

@@ -24,7 +24,7 @@ public sealed class StorageTests : IDisposable
         Assert.Equal([1, 2, 3, 4, 5, float.NaN], tensors["a"].Values);
         Assert.Equal(BitConverter.SingleToUInt32Bits(-0f), BitConverter.SingleToUInt32Bits(tensors["b.c"].Values[0]));
         Assert.Equal("v \"quoted\"", metadata["k"]);
-        // The format's own rule: the elements start on a multiple of 8.
+        // A rule of the format: the elements start on a multiple of 8.
         Assert.Equal(0, (8 + BitConverter.ToInt64(File.ReadAllBytes(_file), 0)) % 8);
     }
 

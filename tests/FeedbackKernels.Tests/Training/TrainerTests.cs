@@ -64,7 +64,7 @@ public class TrainerTests
             LayerAlignment[] last = [.. result.Alignment.Where(a => a.Epoch == 1 && !double.IsNaN(a.WeightAngle))];
             Assert.Equal(model.Layers.Count - 1, last.Length);
             Assert.InRange(last.Average(a => a.WeightAngle), least, most);
-            // The classifier's error is the loss's own under every rule.
+            // The error of the classifier is the gradient of the loss under every rule.
             Assert.Equal(0, result.Alignment[^1].DeltaAngle, 0.01);
         }
     }

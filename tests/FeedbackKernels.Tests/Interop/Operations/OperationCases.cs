@@ -4,8 +4,8 @@ using FeedbackKernels.Interop;
 namespace FeedbackKernels.Tests.Interop.Operations;
 
 /// <summary>
-/// A valid call of every public operation of a backend. <see cref="OperationTests"/> derives the wrong ones from it, and fails where
-/// a public method, or a parameter of one, is missing here.
+/// A valid call of every public operation of a backend. <see cref="OperationTests"/> derives the wrong calls from it, and fails if a
+/// public method or one of its parameters is missing here.
 /// </summary>
 internal static class OperationCases
 {
@@ -24,7 +24,7 @@ internal static class OperationCases
     private static readonly CoupledSegment[] Coupled = [new(Small, 0, 8, 0.01f), new(Small, 10, 16, 0, 0.5f)];
     private static readonly long CoupledLength = 10 + Small.WeightLength;
 
-    // What sizes of rows by channels refuse.
+    // Wrong sizes of rows by channels.
     private static readonly object[] WrongRows = [0L, -1L, long.MaxValue, 1L << 61], WrongChannels = [0, -1, int.MinValue];
     private static readonly object[] WrongLengths = [0L, -1L, long.MaxValue];
 
@@ -191,13 +191,13 @@ internal static class OperationCases
             new Setting("stream", CudaBackend.LegacyStream) { Any = true }),
     ];
 
-    /// <summary>Public methods that are no operations, and why.</summary>
+    /// <summary>Public methods that are not operations, with the reason.</summary>
     public static IReadOnlyDictionary<string, string> Others { get; } = new Dictionary<string, string>
     {
         ["Dispose"] = "takes any number of calls from any thread",
     };
 
-    /// <summary>The public methods that a type of backend adds to its base.</summary>
+    /// <summary>The public methods that a type of backend adds to those of its base class.</summary>
     public static IEnumerable<MethodInfo> MethodsOf(Type type) => type
         .GetMethods(BindingFlags.Public | BindingFlags.Instance | BindingFlags.DeclaredOnly)
         .Where(m => !m.IsSpecialName && m.GetBaseDefinition() == m && !Others.ContainsKey(m.Name));
@@ -222,7 +222,7 @@ internal static class OperationCases
 
     private static object[] StatisticsOperands(string path, long length, bool optional) =>
     [
-        // Without a mean no statistics are wanted, where they are optional.
+        // Where statistics are optional, an absent mean means that none are computed.
         Out($"{path}.Mean", length, Holds.Floats) with { Optional = optional }, Out($"{path}.Variance", length, Holds.Floats),
         Out($"{path}.RunningMean", length, Holds.Floats) with { Optional = true },
         Out($"{path}.RunningVariance", length, Holds.Floats) with { Optional = true }, new Setting($"{path}.Momentum", 0.1f, -0.1f, 1.1f),

@@ -4,8 +4,8 @@ using FeedbackKernels.Interop;
 namespace FeedbackKernels.Tests.Interop.Operations;
 
 /// <summary>
-/// The buffers of one operation on one backend, each between guards, with arguments that make a valid call. A second backend of
-/// the kind reads them, so that they can be read while the first is busy or gone.
+/// The buffers of one operation on one backend, each between guard areas, with the arguments of a valid call. A second backend of
+/// the same kind reads them, so that they can be read while the first is busy or disposed.
 /// </summary>
 internal sealed class OperationRig : IDisposable
 {
@@ -33,16 +33,16 @@ internal sealed class OperationRig : IDisposable
 
     public OperationCase Operation { get; }
 
-    /// <summary>Arguments of a valid call, every optional operand included.</summary>
+    /// <summary>Arguments of a valid call, including every optional operand.</summary>
     public Arguments Valid { get; } = new();
 
-    /// <summary>Makes a call on the rig's backend, or another.</summary>
+    /// <summary>Makes a call on the backend of the rig, or on another.</summary>
     public void Call(Arguments arguments, Backend? on = null)
     {
         if (Operation.Call(on ?? Backend, arguments) is IDisposable made) made.Dispose();
     }
 
-    /// <summary>Memory that ends with the rig.</summary>
+    /// <summary>Allocates memory that is released with the rig.</summary>
     public DeviceBuffer Allocate(long length, string name, ElementType type = ElementType.Float32)
     {
         DeviceBuffer made = Backend.Allocate(length, name, type);
@@ -83,7 +83,7 @@ internal sealed class OperationRig : IDisposable
     {
         DeviceBuffer whole = Backend.Allocate(operand.Length + 2 * Guard, operand.Path, type), inside = whole.Slice(Guard, operand.Length);
         _buffers.Add((whole, inside));
-        // Bits that no operation leaves behind by chance; for indices numbers that are good everywhere.
+        // Bits that no operation produces by chance; for indices, numbers that are valid everywhere.
         float[] numbers = [.. Enumerable.Range(0, (int)whole.Length).Select(i => 0.5f + i % 7)];
         if (type == ElementType.Int32) Backend.Upload<int>([.. numbers.Select(_ => 1)], whole);
         else if (type == ElementType.UInt8) Backend.Upload<byte>([.. numbers.Select((_, i) => (byte)i)], whole);

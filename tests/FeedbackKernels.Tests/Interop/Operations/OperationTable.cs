@@ -4,7 +4,7 @@ using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Tests.Interop.Operations;
 
-/// <summary>The table in tests/README.md: each public operation, and how many wrong calls of each kind are seen refused.</summary>
+/// <summary>The table in tests/README.md: each public operation, with the number of wrong calls of each kind that it rejects.</summary>
 internal static class OperationTable
 {
     private static readonly (Wrong Kind, string Title)[] Columns =
@@ -16,8 +16,8 @@ internal static class OperationTable
 
     /// <summary>Makes the calls.</summary>
     /// <param name="create">A backend that has every kind of operand.</param>
-    /// <param name="createCuda">One for the operations of CUDA alone; null where there is none.</param>
-    /// <param name="present">The table as it stands, which those lines are taken from then.</param>
+    /// <param name="createCuda">A backend for the operations that only CUDA has; null if there is none.</param>
+    /// <param name="present">The present table, from which those lines are taken if there is no CUDA backend.</param>
     public static string Of(Func<Backend> create, Func<Backend>? createCuda, string present)
     {
         var table = new StringBuilder($"| operation | {string.Join(" | ", Columns.Select(c => c.Title))} |\n|{string.Concat(Columns.Select(_ => "---|"))}---|\n");

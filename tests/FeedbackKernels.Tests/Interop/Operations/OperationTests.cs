@@ -6,12 +6,12 @@ using FeedbackKernels.Tests.Cuda;
 namespace FeedbackKernels.Tests.Interop.Operations;
 
 /// <summary>
-/// Every public operation of every backend: a valid call passes, each call with one wrong argument is refused with the exception that
-/// is documented, and after it all buffers have the bits that they had. The calls are derived from <see cref="OperationCases"/>.
+/// Every public operation of every backend: a valid call passes, each call with one wrong argument throws the documented exception,
+/// and afterwards all buffers have the same bits as before. The calls are derived from <see cref="OperationCases"/>.
 /// </summary>
 public class OperationTests
 {
-    /// <summary>The table is written to tests/README.md where this is set, and compared with what stands there otherwise.</summary>
+    /// <summary>If this is set to 1, the table is written to tests/README.md; otherwise it is compared with the one there.</summary>
     private const string WriteTables = "FEEDBACK_WRITE_TABLES";
 
     public static MatrixTheoryData<string, string> CasesAndBackends => new(
@@ -49,7 +49,7 @@ public class OperationTests
     {
         using var rig = new OperationRig(() => Create(backend), OperationCases.Find(name));
         foreach ((Arguments arguments, _, _, _) in WrongCalls.Placements(rig).Where(p => p.Allowed)) rig.Call(arguments);
-        // Optional operands may be absent, each for itself and all at once.
+        // Optional operands may be absent, each alone and all together.
         Arguments least = rig.Valid;
         foreach (Operand operand in rig.Operation.Operands.Where(o => o.Optional))
         {
@@ -72,7 +72,7 @@ public class OperationTests
         else Assert.Equal(parts[1], table);
     }
 
-    /// <summary>Makes the wrong calls and returns which kinds there were.</summary>
+    /// <summary>Makes the wrong calls and returns their kinds.</summary>
     internal static IReadOnlyList<Wrong> RefusesAllWrongCalls(OperationCase operation, Func<Backend> create)
     {
         using var rig = new OperationRig(create, operation);
@@ -100,7 +100,7 @@ public class OperationTests
     {
         Exception? e = Record.Exception(call.Run);
         Assert.True(e is not null, $"{call.Kind}: {call.Text} was not refused");
-        // A number or a size may be refused as such or for what it makes of the others.
+        // A number or a size may be rejected as such, or because it makes other arguments wrong.
         bool kind = call.Exception == typeof(ArgumentException) && call.Kind is Wrong.Size or Wrong.Number or Wrong.Enum
             ? e is ArgumentException
             : e.GetType() == call.Exception;
@@ -119,7 +119,8 @@ public class OperationTests
         _ => Candidates.Create(name),
     };
 
-    /// <summary>The buffers and the other parameters of a method, members of structs that hold buffers one by one.</summary>
+    /// <summary>The buffers and the other parameters of a method, with the members of structs that contain buffers as separate
+    /// entries.</summary>
     private static (string[] Views, string[] Settings) ParametersOf(MethodInfo method)
     {
         var views = new List<string>();

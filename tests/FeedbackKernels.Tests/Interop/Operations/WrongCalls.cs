@@ -18,15 +18,15 @@ internal enum Wrong
     Contents,
 }
 
-/// <summary>A call that is to be refused.</summary>
+/// <summary>A call that must be rejected.</summary>
 /// <param name="Kind">What is wrong.</param>
-/// <param name="Text">With what.</param>
+/// <param name="Text">The wrong argument.</param>
 /// <param name="Exception">The type of the exception.</param>
-/// <param name="Names">What it has to name: a part of the argument's name, or of the message.</param>
+/// <param name="Names">A text that the exception must contain, in the name of the argument or in the message.</param>
 /// <param name="Run">Makes the call.</param>
 internal sealed record WrongCall(Wrong Kind, string Text, Type Exception, string Names, Action Run);
 
-/// <summary>Every wrong call that a valid one can be made into by one change.</summary>
+/// <summary>Every wrong call that differs from a valid call in one argument.</summary>
 internal static class WrongCalls
 {
     public static IEnumerable<WrongCall> Of(OperationRig rig, Func<Backend> create) =>
@@ -37,7 +37,7 @@ internal static class WrongCalls
             Wrong.Type, "type argument", typeof(ArgumentException), "elements of type", () => call(rig.Backend, rig.Valid))),
     ];
 
-    /// <summary>Two operands, one of them a result, where a call may have them: with their places in one block of memory.</summary>
+    /// <summary>Pairs of operands, one of them a result, placed in one block of memory, and whether a call may have them there.</summary>
     public static IEnumerable<(Arguments Arguments, string Text, string Result, bool Allowed)> Placements(OperationRig rig)
     {
         foreach (Operand result in rig.Operation.Operands.Where(o => o.Written && o.TypeOn(rig.Backend) is not null))
@@ -48,7 +48,7 @@ internal static class WrongCalls
                 long bytes = result.Length * OperationRig.SizeOf(type), otherBytes = other.Length * OperationRig.SizeOf(otherType);
                 bool mayBe = type == otherType && (result.MayBe.Contains(other.Path) || other.MayBe.Contains(result.Path));
                 yield return Place(0, 0, mayBe, "at");
-                // One starts inside the other, whichever is the longer; the smallest step that suits every type.
+                // One starts inside the other, whichever is longer, by the smallest offset that is aligned for every type.
                 if (otherBytes > 4) yield return Place(4, 0, allowed: false, "inside");
                 if (bytes > 4) yield return Place(0, 4, allowed: false, "before");
                 if (otherBytes > 4) yield return Place(otherBytes - 4, 0, allowed: false, "at the end of");
@@ -97,7 +97,7 @@ internal static class WrongCalls
             yield return Call(Wrong.Null, typeof(ArgumentNullException), operand.Path, default);
         if (valid.IsAbsent)
         {
-            // A copy on a backend that has none.
+            // A copy on a backend without copies.
             yield return Call(Wrong.Type, typeof(ArgumentException), operand.Path, rig.Allocate(operand.Length, "copy"));
             yield break;
         }
