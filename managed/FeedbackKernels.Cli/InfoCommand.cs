@@ -75,12 +75,14 @@ internal static class InfoCommand
                     continue;
                 }
 
-                ConvExplanation plan = backend.Explain(shape, pass, pass == ConvPass.Forward && layer == model.Layers[^1] ? model.LogitsType : backend.ActivationType);
-                int reason = reasons.IndexOf(plan);
+                // The last layer computes the logits, which may have another type.
+                bool logits = pass == ConvPass.Forward && layer == model.Layers[^1];
+                ConvExplanation explanation = backend.Explain(shape, pass, logits ? model.LogitsType : backend.ActivationType);
+                int reason = reasons.IndexOf(explanation);
                 if (reason < 0)
                 {
                     reason = reasons.Count;
-                    reasons.Add(plan);
+                    reasons.Add(explanation);
                 }
 
                 cells.Add($"({reason + 1})");
