@@ -14,8 +14,9 @@ namespace FeedbackKernels.Bench;
 /// in use.</summary>
 internal static class StepCommand
 {
+    // Direct feedback goes to channels: weights of all elements of an ImageNet model would take gigabytes.
     internal static readonly FeedbackRule[] Rules =
-        [new Backprop(), new FeedbackAlignment(), new SignSymmetry(), new WeightMirror(), new KolenPollack(), new DirectFeedbackAlignment(DirectTarget.Channels)];
+        [.. RuleCatalog.All.Select(entry => entry.Create() is DirectFeedbackAlignment direct ? direct with { Target = DirectTarget.Channels } : entry.Create())];
 
     // Enough to keep the queue full; the PyTorch peer uses the same number.
     private const int QueuedSteps = 10;

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Runs;
+using FeedbackKernels.Settings;
 
 namespace FeedbackKernels.Cli;
 
@@ -26,7 +27,7 @@ internal sealed class BackendOptions
             Names.Number("--threads", Use.Cpu, standard.Threads, new Bounds(0, CpuBackend.MostThreads), "Threads of the CPU backend. 0 for one a processor."),
             (c, v) => c with { Threads = v });
         _settings.Add(
-            Names.OptionalChoice<SimdLevel>("--simd", Use.Cpu, "Vector width of the CPU backend. [default: the widest of this machine]"),
+            Names.OptionalChoice<SimdLevel>("--simd", Use.Cpu, "Vector width of the CPU backend.", whenOmitted: "the widest of this machine"),
             (c, v) => c with { Simd = v });
         _settings.Add(
             Names.Switch("--exact", Use.Cpu, standard.Exact, "Turn off Winograd convolutions on the CPU. Slower, with smaller rounding errors."),

@@ -4,6 +4,7 @@ using FeedbackKernels.Data;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Models;
 using FeedbackKernels.Runs;
+using FeedbackKernels.Settings;
 using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Cli;

@@ -4,6 +4,7 @@ using FeedbackKernels.Interop;
 using FeedbackKernels.Layers;
 using FeedbackKernels.Models;
 using FeedbackKernels.Runs;
+using FeedbackKernels.Settings;
 
 namespace FeedbackKernels.Cli;
 
@@ -38,7 +39,7 @@ internal static class InfoCommand
             using Backend backend = BackendOptions.Open(parsed, config);
             using var model = Model.ForEvaluation(backend, spec, batch: 1);
             Tables.PrintBackend(config.Backend, backend, details: true);
-            Console.WriteLine($"SIMD levels of this machine: {string.Join(", ", SimdLevels.Supported.Select(Names.Of))}; processors: {Environment.ProcessorCount}");
+            Console.WriteLine($"SIMD levels of this machine: {string.Join(", ", SimdLevels.Supported.Select(KebabCase.Of))}; processors: {Environment.ProcessorCount}");
             Console.WriteLine($"CUDA kernels of this build: {CudaBackend.KernelBuild}");
             Console.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,

@@ -1,29 +1,25 @@
 using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Numerics;
-using System.Text.Json;
+using FeedbackKernels.Settings;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>Makes options. Enumerations appear on the command line in kebab-case, as in config.json.</summary>
+/// <summary>Creates options. Enumerations appear on the command line in kebab-case, as in config.json.</summary>
 internal static class Names
 {
-    public static string Of<TEnum>(TEnum value) where TEnum : struct, Enum => JsonNamingPolicy.KebabCaseLower.ConvertName(value.ToString());
-
-    public static string All<TEnum>() where TEnum : struct, Enum => string.Join(" | ", Enum.GetValues<TEnum>().Select(Of));
-
-    /// <summary>An option whose argument is the name of one of an enumeration's values.</summary>
+    /// <summary>An option whose argument is the name of a value of an enumeration.</summary>
     public static Setting<TEnum> Choice<TEnum>(string name, Use use, TEnum standard, string description) where TEnum : struct, Enum => new(name, use)
     {
-        Description = $"{description} {All<TEnum>()}. [default: {Of(standard)}]",
+        Description = $"{description} {KebabCase.All<TEnum>()}. [default: {KebabCase.Of(standard)}]",
         HelpName = "name",
         CustomParser = Parse<TEnum>,
     };
 
-    /// <summary>The same with a value for "not given".</summary>
-    public static Setting<TEnum?> OptionalChoice<TEnum>(string name, Use use, string description) where TEnum : struct, Enum => new(name, use)
+    /// <summary>The same, null where the option is not given.</summary>
+    public static Setting<TEnum?> OptionalChoice<TEnum>(string name, Use use, string description, string whenOmitted) where TEnum : struct, Enum => new(name, use)
     {
-        Description = $"{description} {All<TEnum>()}.",
+        Description = $"{description} {KebabCase.All<TEnum>()}. [default: {whenOmitted}]",
         HelpName = "name",
         CustomParser = result => Parse<TEnum>(result),
     };
@@ -35,7 +31,20 @@ internal static class Names
         DefaultValueFactory = _ => standard,
     };
 
-    /// <summary>An option whose argument is a number, in the notation of programs: a point, no grouping.</summary>
+    /// <summary>An option whose argument is one of some names.</summary>
+    public static Setting<string> OneOf(string name, Use use, string[] choices, string standard, string description) => new(name, use)
+    {
+        Description = $"{description} {string.Join(" | ", choices)}. [default: {standard}]",
+        HelpName = "name",
+        CustomParser = result =>
+        {
+            string text = result.Tokens.Single().Value;
+            if (!choices.Contains(text)) result.AddError($"{name} '{text}' is unknown; there are {string.Join(" | ", choices)}");
+            return text;
+        },
+    };
+
+    /// <summary>An option whose argument is a number, with a decimal point and without grouping.</summary>
     public static Setting<T> Number<T>(string name, Use use, T standard, Bounds bounds, string description) where T : INumberBase<T> => new(name, use)
     {
         Description = description,
@@ -44,7 +53,7 @@ internal static class Names
         CustomParser = result => ParseNumber<T>(result, bounds),
     };
 
-    /// <summary>The same with a value for "not given".</summary>
+    /// <summary>The same, null where the option is not given.</summary>
     public static Setting<T?> OptionalNumber<T>(string name, Use use, Bounds bounds, string description) where T : struct, INumberBase<T> => new(name, use)
     {
         Description = description,
@@ -52,7 +61,7 @@ internal static class Names
         CustomParser = result => ParseNumber<T>(result, bounds),
     };
 
-    /// <summary>Parses one number; adds an error where it is none, or not one that is wanted.</summary>
+    /// <summary>Parses a number; adds an error where the text is no number or is out of range.</summary>
     public static T ParseNumber<T>(ArgumentResult result, Bounds bounds, int token = 0) where T : INumberBase<T>
     {
         string text = result.Tokens[token].Value;
@@ -72,7 +81,7 @@ internal static class Names
     /// <summary>The name of the option that an argument belongs to.</summary>
     public static string OptionOf(ArgumentResult result) => ((OptionResult)result.Parent!).Option.Name;
 
-    /// <summary>What a text that is no number of a type should have been.</summary>
+    /// <summary>What is wanted in place of a text that is no number of a type.</summary>
     private static string KindOf<T>(string text)
     {
         bool number = double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double value) && double.IsFinite(value);
@@ -86,10 +95,10 @@ internal static class Names
         string text = result.Tokens.Single().Value;
         foreach (TEnum value in Enum.GetValues<TEnum>())
         {
-            if (Of(value) == text) return value;
+            if (KebabCase.Of(value) == text) return value;
         }
 
-        result.AddError($"{OptionOf(result)} '{text}' is unknown; there are {All<TEnum>()}");
+        result.AddError($"{OptionOf(result)} '{text}' is unknown; there are {KebabCase.All<TEnum>()}");
         return default;
     }
 }

@@ -2,6 +2,7 @@ using System.CommandLine;
 using FeedbackKernels.Data;
 using FeedbackKernels.Models;
 using FeedbackKernels.Runs;
+using FeedbackKernels.Settings;
 using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Cli;
@@ -152,7 +153,7 @@ internal sealed class RunOptions
     {
         var augment = new Setting<Augmentation>("--augment", Use.Always)
         {
-            Description = $"Augmentation of the training images: {Names.All<Augmentation>()}. [default: the usual one of the data set]",
+            Description = $"Augmentation of the training images: {KebabCase.All<Augmentation>()}. [default: the usual one of the data set]",
             HelpName = "name",
             CustomParser = Names.Choice("--augment", Use.Always, Augmentation.None, "").CustomParser,
         };

@@ -2,19 +2,19 @@ using System.CommandLine;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>What this program wants to know of an option.</summary>
+/// <summary>What the program knows about an option beyond its parser.</summary>
 internal interface ISetting
 {
-    /// <summary>What the option has an effect on.</summary>
+    /// <summary>The condition under which the option has an effect.</summary>
     Use Use { get; }
 
     /// <summary>Whether it may be given more than once.</summary>
     bool MayRepeat { get; }
 }
 
-/// <summary>An option that says what it has an effect on.</summary>
+/// <summary>An option that declares when it has an effect.</summary>
 /// <param name="name">Name, with its dashes.</param>
-/// <param name="use">What it has an effect on.</param>
+/// <param name="use">The condition under which it has an effect.</param>
 internal sealed class Setting<T>(string name, Use use) : Option<T>(name), ISetting
 {
     /// <inheritdoc/>

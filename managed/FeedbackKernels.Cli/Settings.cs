@@ -4,25 +4,25 @@ using FeedbackKernels.Runs;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>Options, and what each changes in a run.</summary>
+/// <summary>Options, each with the change that it makes to a run's configuration.</summary>
 internal sealed class Settings : IEnumerable<Option>
 {
     private readonly List<(Option Option, Func<ParseResult, RunConfig, RunConfig> Apply)> _all = [];
 
-    /// <summary>Adds an option that changes a run where it is given.</summary>
+    /// <summary>Adds an option, which changes the configuration if it is given.</summary>
     public Setting<T> Add<T>(Setting<T> option, Func<RunConfig, T, RunConfig> apply)
     {
         _all.Add((option, (parsed, config) => IsGiven(parsed, option) ? apply(config, parsed.GetValue(option)!) : config));
         return option;
     }
 
-    /// <summary>A run with what was given.</summary>
+    /// <summary>A configuration with the options that were given.</summary>
     public RunConfig Apply(ParseResult parsed, RunConfig config) => _all.Aggregate(config, (current, setting) => setting.Apply(parsed, current));
 
-    /// <summary>Whether an option stands on the command line.</summary>
+    /// <summary>Whether an option is on the command line.</summary>
     public static bool IsGiven(ParseResult parsed, Option option) => parsed.GetResult(option) is { Implicit: false };
 
-    /// <summary>The argument of an option, or a value of the caller's where the option was not given.</summary>
+    /// <summary>The argument of an option if it was given, otherwise <paramref name="otherwise"/>.</summary>
     public static T Given<T>(ParseResult parsed, Option<T> option, T otherwise) => IsGiven(parsed, option) ? parsed.GetValue(option)! : otherwise;
 
     /// <inheritdoc/>

@@ -3,13 +3,15 @@ using FeedbackKernels.Layers;
 using FeedbackKernels.Models;
 using FeedbackKernels.Rules;
 using FeedbackKernels.Runs;
+using FeedbackKernels.Settings;
 using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>What an option has an effect on. Every option declares it, and one that is given without effect is refused.</summary>
-/// <param name="Needs">What has to be chosen for the option to have an effect, as help texts name it.</param>
-/// <param name="Holds">Whether a run has chosen it.</param>
+/// <summary>The condition under which an option has an effect. Every option declares it, and an option that is given without effect
+/// is refused.</summary>
+/// <param name="Needs">The condition, as errors name it.</param>
+/// <param name="Holds">Whether a run meets it.</param>
 internal sealed record Use(string Needs, Func<ParseResult, RunConfig, bool> Holds)
 {
     /// <summary>The option always has an effect.</summary>
@@ -32,14 +34,12 @@ internal sealed record Use(string Needs, Func<ParseResult, RunConfig, bool> Hold
 
     /// <summary>Some schedules of the learning rate.</summary>
     public static Use Schedule(params ScheduleKind[] kinds) =>
-        new($"--schedule {AnyOf(kinds.Select(Names.Of))}", (_, run) => kinds.Contains(run.Training.Schedule.Kind));
+        new($"--schedule {AnyOf(kinds.Select(KebabCase.Of))}", (_, run) => kinds.Contains(run.Training.Schedule.Kind));
 
-    /// <summary>Some rules, as the rule of all layers or of some.</summary>
-    public static Use Rule(params string[] names) => new($"the rule {AnyOf(names)}", (_, run) => RulesOf(run).Any(r => names.Contains(r.Name)));
-
-    /// <summary>A rule with a setting.</summary>
-    public static Use Rule<TRule>(string needs, Func<TRule, bool> holds) where TRule : FeedbackRule =>
-        new(needs, (_, run) => RulesOf(run).OfType<TRule>().Any(holds));
+    /// <summary>A rule that an option sets up, as the rule of all layers or of some.</summary>
+    public static Use Rule(RuleOption option) => new(
+        $"the rule {AnyOf(RuleCatalog.RulesWith(option).Select(rule => rule.SettingOf(option)!.Needs is { } needs ? $"{rule.Name} with {needs}" : rule.Name))}",
+        (_, run) => RulesOf(run).Any(rule => RuleCatalog.EntryOf(rule)?.SettingOf(option)?.IsUsed(rule) == true));
 
     /// <summary>Another option.</summary>
     public static Use With(Option option) => new(option.Name, (parsed, _) => parsed.GetResult(option) is { Implicit: false });

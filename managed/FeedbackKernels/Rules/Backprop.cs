@@ -3,11 +3,14 @@ using FeedbackKernels.Layers;
 
 namespace FeedbackKernels.Rules;
 
-/// <summary>Backpropagation: errors go back through W itself, read transposed. There is no B.</summary>
+/// <summary>Backpropagation: the error goes back through W itself, read transposed. There is no B.</summary>
 public sealed record Backprop() : FeedbackRule(RuleName)
 {
-    /// <summary>Name on the command line.</summary>
+    /// <summary>Name on the command line, in config.json and in reports.</summary>
     public const string RuleName = "backprop";
+
+    /// <summary>The rule in the catalogue.</summary>
+    public static RuleEntry Entry { get; } = new RuleEntry<Backprop>(RuleName, "bp", "backprop", () => new());
 
     /// <inheritdoc/>
     public override Feedback? Attach(ConvLayer layer, in LayerPlace place) => place.IsFirst ? null : new Transport(layer);

@@ -3,43 +3,45 @@ using FeedbackKernels.Layers;
 
 namespace FeedbackKernels.Rules;
 
-/// <summary>What the random weights of direct feedback reach.</summary>
+/// <summary>What each random weight of direct feedback connects a class to.</summary>
 public enum DirectTarget
 {
-    /// <summary>Every element of the output map has a weight of its own for each class.</summary>
+    /// <summary>An element of the layer's output map: classes * P * Q * K weights.</summary>
     Elements,
 
     /// <summary>
-    /// Every channel has one for each class, and its error is spread evenly over the pixels: classes * K weights instead of
-    /// classes * P * Q * K, which for ImageNet would be gigabytes.
+    /// A channel of the output map, whose error is spread evenly over the pixels: classes * K weights. For ImageNet, weights of
+    /// elements would take gigabytes.
     /// </summary>
     Channels,
 }
 
 /// <summary>
-/// Direct feedback alignment (Nøkland 2016): the gradient by the logits goes through fixed random weights straight to the
-/// output of every unit, whose norm and activation keep their exact derivative. No error passes from layer to layer.
+/// Direct feedback alignment (Nøkland 2016): fixed random weights carry the gradient of the logits directly to the output of
+/// every unit, whose norm and activation keep their exact derivative. No error passes from layer to layer.
 /// </summary>
-/// <param name="Target">What the weights reach.</param>
-/// <param name="Scale">Factor on the weights, which are normal with variance 2 / (classes + what they reach).</param>
+/// <param name="Target">What the weights connect the classes to.</param>
+/// <param name="Scale">Factor on the weights, which are normal with variance 2 / (classes + elements or channels).</param>
 public sealed record DirectFeedbackAlignment(DirectTarget Target = DirectTarget.Elements, float Scale = 1) : FeedbackRule(RuleName)
 {
-    /// <summary>Name on the command line.</summary>
+    /// <summary>Name on the command line, in config.json and in reports.</summary>
     public const string RuleName = "direct-feedback-alignment";
 
-    /// <inheritdoc/>
-    public override void Validate()
-    {
-        RequireDefined(Target, nameof(Target));
-        RequirePositive(Scale, nameof(Scale));
-    }
+    /// <summary>The rule in the catalogue.</summary>
+    public static RuleEntry Entry { get; } = new RuleEntry<DirectFeedbackAlignment>(RuleName, "dfa", "direct feedback alignment", () => new())
+        .Setting(
+            nameof(Target),
+            new ChoiceOption<DirectTarget>(
+                "--direct-target", "one feedback weight for each element of a layer's output, or for each channel. channels needs far less memory."),
+            rule => rule.Target, (rule, value) => rule with { Target = value })
+        .Setting(nameof(Scale), RuleOption.FeedbackScale, rule => rule.Scale, (rule, value) => rule with { Scale = value });
 
     /// <inheritdoc/>
     public override Feedback? Attach(ConvLayer layer, in LayerPlace place) =>
         place.IsOutput || place.IsShortcut ? new SendsNothing(layer) : new Projection(layer, this, place);
 
-    /// <summary>The classifier has the loss's gradient, a projection shortcut has its block's error: they need no weights,
-    /// and send nothing on.</summary>
+    /// <summary>For the classifier, which has the gradient of the loss, and projection shortcuts, which have the error of their
+    /// block: they need no feedback weights and pass no error on.</summary>
     private sealed class SendsNothing(ConvLayer layer) : Feedback(layer)
     {
         public override string RuleName => DirectFeedbackAlignment.RuleName;

@@ -3,20 +3,18 @@ using FeedbackKernels.Layers;
 
 namespace FeedbackKernels.Rules;
 
-/// <summary>Feedback alignment (Lillicrap et al. 2016): B is random and stays as it is.</summary>
+/// <summary>Feedback alignment (Lillicrap et al. 2016): B is random and fixed.</summary>
 /// <param name="Init">Distribution of B; null for that of the layer's W.</param>
 /// <param name="Scale">Factor on B.</param>
 public sealed record FeedbackAlignment(WeightInit? Init = null, float Scale = 1) : FeedbackRule(RuleName)
 {
-    /// <summary>Name on the command line.</summary>
+    /// <summary>Name on the command line, in config.json and in reports.</summary>
     public const string RuleName = "feedback-alignment";
 
-    /// <inheritdoc/>
-    public override void Validate()
-    {
-        if (Init is { } init) RequireDefined(init, nameof(Init));
-        RequirePositive(Scale, nameof(Scale));
-    }
+    /// <summary>The rule in the catalogue.</summary>
+    public static RuleEntry Entry { get; } = new RuleEntry<FeedbackAlignment>(RuleName, "fa", "feedback alignment", () => new())
+        .Setting(nameof(Init), RuleOption.FeedbackInit, rule => rule.Init, (rule, value) => rule with { Init = value })
+        .Setting(nameof(Scale), RuleOption.FeedbackScale, rule => rule.Scale, (rule, value) => rule with { Scale = value });
 
     /// <inheritdoc/>
     public override Feedback? Attach(ConvLayer layer, in LayerPlace place) => place.IsFirst ? null : new Fixed(layer, this, place.Seed);

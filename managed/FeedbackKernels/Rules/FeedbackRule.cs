@@ -4,47 +4,44 @@ using FeedbackKernels.Layers;
 
 namespace FeedbackKernels.Rules;
 
-/// <summary>Where a layer stands in its model, as far as a rule cares.</summary>
+/// <summary>Position of a layer in its model, as far as a rule needs it.</summary>
 /// <param name="Seed">Seed of the run.</param>
 /// <param name="Classes">Number of logits.</param>
 /// <param name="Batch">Images of the largest batch.</param>
-/// <param name="IsFirst">No error goes to the image.</param>
+/// <param name="IsFirst">The layer reads the image, to which no error goes.</param>
 /// <param name="IsOutput">The layer computes the logits: its output error is the loss's own gradient.</param>
 /// <param name="IsShortcut">The layer is a projection shortcut: its output error comes through its block's join.</param>
 public readonly record struct LayerPlace(
     ulong Seed, int Classes, int Batch, bool IsFirst = false, bool IsOutput = false, bool IsShortcut = false);
 
 /// <summary>
-/// A learning rule with its settings: where the error signal comes from and how B moves. Given to a model, it makes a
-/// <see cref="Feedback"/> for each layer. Rules are values: equal settings are equal rules.
+/// A learning rule with its settings: where the error signal comes from and how B moves. A model asks it for a
+/// <see cref="Feedback"/> for each layer. Rules are values: equal settings are equal rules. The program knows the rules of
+/// <see cref="RuleCatalog"/>.
 /// </summary>
-[JsonPolymorphic(TypeDiscriminatorPropertyName = "rule")]
-[JsonDerivedType(typeof(Backprop), Backprop.RuleName)]
-[JsonDerivedType(typeof(FeedbackAlignment), FeedbackAlignment.RuleName)]
-[JsonDerivedType(typeof(SignSymmetry), SignSymmetry.RuleName)]
-[JsonDerivedType(typeof(WeightMirror), WeightMirror.RuleName)]
-[JsonDerivedType(typeof(KolenPollack), KolenPollack.RuleName)]
-[JsonDerivedType(typeof(DirectFeedbackAlignment), DirectFeedbackAlignment.RuleName)]
 public abstract record FeedbackRule
 {
-    /// <summary>A rule of a name.</summary>
+    /// <summary>Creates a rule.</summary>
+    /// <param name="name">Name on the command line and in reports.</param>
     protected FeedbackRule(string name) => Name = name;
 
     /// <summary>Name on the command line and in reports.</summary>
     [JsonIgnore]
     public string Name { get; }
 
-    /// <summary>Checks the settings of the rule.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">One of them is out of range.</exception>
-    public virtual void Validate()
-    {
-    }
+    /// <summary>Checks the settings: those in the catalogue against their ranges.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">A setting is out of range.</exception>
+    public virtual void Validate() => RuleCatalog.EntryOf(this)?.Check(this);
 
-    /// <summary>The state for one layer; null where the rule has nothing to do there. The settings have been checked.</summary>
+    /// <summary>Creates the rule's part for one layer; null where it has none. The settings have been checked.</summary>
     public abstract Feedback? Attach(ConvLayer layer, in LayerPlace place);
 
-    /// <summary>Draws B like W: from the layer's own initial distribution, or another, independently of W and times a
-    /// factor.</summary>
+    /// <summary>Draws the initial B, independently of W.</summary>
+    /// <param name="feedback">B, overwritten.</param>
+    /// <param name="layer">Its layer.</param>
+    /// <param name="seed">Seed of the run.</param>
+    /// <param name="init">Distribution; null for that of the layer's W.</param>
+    /// <param name="scale">Factor.</param>
     internal static void Draw(Parameter feedback, ConvLayer layer, ulong seed, WeightInit? init, float scale)
     {
         ConvShape shape = layer.Shape();
@@ -53,15 +50,5 @@ public abstract record FeedbackRule
         for (int i = 0; i < values.Length; i++) values[i] *= scale;
         layer.Backend.Upload<float>(values, feedback.Value);
         feedback.RefreshCopy();
-    }
-
-    internal static void RequireDefined<TEnum>(TEnum value, string name) where TEnum : struct, Enum
-    {
-        if (!Enum.IsDefined(value)) throw new ArgumentOutOfRangeException(name, value, $"wanted one of {string.Join(", ", Enum.GetNames<TEnum>())}");
-    }
-
-    internal static void RequirePositive(float value, string name)
-    {
-        if (!(value > 0) || !float.IsFinite(value)) throw new ArgumentOutOfRangeException(name, value, "wanted a positive finite number");
     }
 }

@@ -1,55 +1,56 @@
 using FeedbackKernels.Interop;
 using FeedbackKernels.Layers;
+using FeedbackKernels.Settings;
 using FeedbackKernels.State;
 
 namespace FeedbackKernels.Rules;
 
-/// <summary>How Kolen-Pollack keeps B.</summary>
+/// <summary>How Kolen-Pollack computes B.</summary>
 public enum KolenPollackForm
 {
-    /// <summary>B with a velocity of its own gets the transposed gradient of W: the rule as it stands.</summary>
+    /// <summary>B has its own velocity and gets the transposed gradient of W: the rule as published.</summary>
     TwoWeight,
 
     /// <summary>
-    /// B = Wᵀ + r_t * R with R = B_0 - W_0ᵀ fixed and one scalar r_t a layer. Both tensors see the same gradient, so their
-    /// difference obeys the decay alone, and it is the same number for every weight. Equal to the two-weight form up to
-    /// rounding, without B's gradient and velocity.
+    /// B = Wᵀ + r_t * R, with fixed R = B_0 - W_0ᵀ and one scalar r_t per layer. W and B get the same gradient, so only the decay
+    /// changes their difference, by the same factor for every weight. Equal to the two-weight form but for rounding, without a
+    /// gradient and a velocity of B.
     /// </summary>
     ClosedForm,
 }
 
-/// <summary>When Kolen-Pollack's early extra decay takes place.</summary>
+/// <summary>When the early extra decay of Kolen-Pollack takes place.</summary>
 public enum EarlyDecay
 {
     /// <summary>
-    /// Before training, while noise is all the activity there is: W and B decay and get the same adjustment, a matrix of
-    /// normal numbers (what many products of independent pre- and postsynaptic noise add up to), as large as keeps W's
-    /// initial variance. W is then as random as it was, and B shares it.
+    /// Before training, with noise as the only activity: W and B decay and get the same adjustment, a matrix of normal numbers
+    /// (the limit of a sum of products of independent pre- and postsynaptic noise), scaled so that W keeps its initial variance.
+    /// W is then as random as before, and B is nearly the same random tensor.
     /// </summary>
     BeforeTraining,
 
     /// <summary>
-    /// In the first training steps, in layers that a batch norm follows and in the classifier; elsewhere a common scale
-    /// would change the net. Normed layers do not see the scale, but their gradient grows as the weights shrink, and the
-    /// next updates outweigh what was left. They replace a random W by a few gradients, which costs accuracy in a short run.
+    /// In the first training steps, in layers followed by a batch norm and in the classifier; in other layers a smaller W would
+    /// change the net. Batch norm hides the scale of W, but the gradient grows as W shrinks, and the next updates outweigh what
+    /// is left: a few gradients replace a random W, which costs accuracy in a short run.
     /// </summary>
     InTraining,
 }
 
 /// <summary>
 /// Kolen-Pollack (Kolen and Pollack 1994; Akrout et al. 2019, eqs. 16-17): W and B get the same adjustment and the same
-/// decay, so whatever they differed by at the start dies out: by a factor 1 - lr * decay a step, or about
+/// decay, so their initial difference dies out: by a factor 1 - lr * decay per step, or about
 /// 1 - lr * decay / (1 - momentum) with momentum.
 /// </summary>
 /// <remarks>
-/// That is slow: half an e-fold an epoch of ImageNet at lr 0.1. What aligns sooner is to forget the start, by an early
-/// extra decay that multiplies both tensors by <see cref="EarlyShrink"/> in all; <see cref="Early"/> says when.
+/// This is slow: half an e-fold per epoch of ImageNet at lr 0.1. An early extra decay, which multiplies both tensors by
+/// <see cref="EarlyShrink"/> in all, aligns them sooner; <see cref="Early"/> sets its time.
 /// </remarks>
 /// <param name="Decay">Weight decay of W and B; null for the run's own.</param>
-/// <param name="EarlyShrink">What the early extra decay leaves of the initial W and B, above 0 to 1 (none).</param>
+/// <param name="EarlyShrink">Factor that the early extra decay leaves of the initial W and B, above 0 to 1. 1 turns it off.</param>
 /// <param name="Early">When it takes place.</param>
-/// <param name="EarlySteps">Steps that it is spread over evenly; null for 20 before training or 1 in training.</param>
-/// <param name="Form">How B is kept.</param>
+/// <param name="EarlySteps">Number of steps over which it is spread evenly; null for 20 before training or 1 in training.</param>
+/// <param name="Form">How B is computed.</param>
 /// <param name="Init">Distribution of the initial B; null for that of the layer's W.</param>
 /// <param name="Scale">Factor on the initial B.</param>
 public sealed record KolenPollack(
@@ -61,32 +62,44 @@ public sealed record KolenPollack(
     WeightInit? Init = null,
     float Scale = 1) : FeedbackRule(RuleName)
 {
-    /// <summary>Name on the command line.</summary>
+    /// <summary>Name on the command line, in config.json and in reports.</summary>
     public const string RuleName = "kolen-pollack";
 
-    /// <inheritdoc/>
-    public override void Validate()
-    {
-        if (Decay is not null) RequireUnitInterval(Decay.Value, nameof(Decay));
-        RequirePositive(EarlyShrink, nameof(EarlyShrink));
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(EarlyShrink, 1, nameof(EarlyShrink));
-        RequireDefined(Early, nameof(Early));
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(EarlySteps ?? 1, nameof(EarlySteps));
-        RequireDefined(Form, nameof(Form));
-        if (Init is { } init) RequireDefined(init, nameof(Init));
-        RequirePositive(Scale, nameof(Scale));
-    }
+    /// <summary>The rule in the catalogue.</summary>
+    public static RuleEntry Entry { get; } = new RuleEntry<KolenPollack>(RuleName, "kp", "Kolen-Pollack", () => new())
+        .Setting(
+            nameof(Decay),
+            new OptionalNumberOption<float>(
+                "--kp-decay", Bounds.Share, "weight decay of W and B. A larger one aligns them sooner.", whenOmitted: "--weight-decay"),
+            rule => rule.Decay, (rule, value) => rule with { Decay = value })
+        .Setting(
+            nameof(EarlyShrink),
+            new NumberOption<float>(
+                "--kp-early-shrink", Bounds.PositiveShare, "factor by which an extra decay early in the run shrinks the initial W and B. 1 turns it off."),
+            rule => rule.EarlyShrink, (rule, value) => rule with { EarlyShrink = value })
+        .Setting(
+            nameof(Early), new ChoiceOption<EarlyDecay>("--kp-early", "when the early decay happens."),
+            rule => rule.Early, (rule, value) => rule with { Early = value }, NeedsEarlyDecay, rule => rule.EarlyShrink != 1)
+        .Setting(
+            nameof(EarlySteps),
+            new OptionalNumberOption<int>(
+                "--kp-early-steps", new Bounds(1, 1_000_000), "steps over which the early decay is spread.", whenOmitted: "20 before training, 1 in training"),
+            rule => rule.EarlySteps, (rule, value) => rule with { EarlySteps = value }, NeedsEarlyDecay, rule => rule.EarlyShrink != 1)
+        .Setting(
+            nameof(Form),
+            new ChoiceOption<KolenPollackForm>(
+                "--kp-form", "update B like W, or compute it from W and the initial difference. Both give the same B but for rounding."),
+            rule => rule.Form, (rule, value) => rule with { Form = value })
+        .Setting(nameof(Init), RuleOption.FeedbackInit, rule => rule.Init, (rule, value) => rule with { Init = value })
+        .Setting(nameof(Scale), RuleOption.FeedbackScale, rule => rule.Scale, (rule, value) => rule with { Scale = value });
+
+    private const string NeedsEarlyDecay = "--kp-early-shrink below 1";
 
     /// <inheritdoc/>
     public override Feedback? Attach(ConvLayer layer, in LayerPlace place)
     {
         if (place.IsFirst) return null;
         return Form == KolenPollackForm.TwoWeight ? new TwoWeight(layer, this, place) : new ClosedForm(layer, this, place);
-    }
-
-    private static void RequireUnitInterval(float value, string name)
-    {
-        if (!(value >= 0 && value < 1)) throw new ArgumentOutOfRangeException(name, value, "wanted 0 to below 1");
     }
 
     private abstract class Common(ConvLayer layer, KolenPollack rule, LayerPlace place) : Feedback(layer)

@@ -5,11 +5,11 @@ using FeedbackKernels.Layers;
 namespace FeedbackKernels.Rules;
 
 /// <summary>A rule for the layers whose name matches a pattern.</summary>
-/// <param name="Pattern">Layer name; * stands for any letters, ? for one.</param>
+/// <param name="Pattern">Name of the layers; * matches any characters, ? matches one.</param>
 /// <param name="Rule">The rule.</param>
 public sealed record RuleFor([property: JsonRequired] string Pattern, [property: JsonRequired] FeedbackRule Rule);
 
-/// <summary>The rules of a model: one for all layers, and exceptions, of which the last that matches counts.</summary>
+/// <summary>The rules of a model: one for all layers, and exceptions. The last exception that matches a layer applies.</summary>
 /// <param name="Default">The rule of layers that no exception matches.</param>
 /// <param name="Exceptions">Rules for some layers.</param>
 public sealed record RuleSet(FeedbackRule Default, IReadOnlyList<RuleFor> Exceptions)
@@ -20,17 +20,17 @@ public sealed record RuleSet(FeedbackRule Default, IReadOnlyList<RuleFor> Except
     /// <summary>The rule of a layer.</summary>
     public FeedbackRule For(string layer) => Exceptions.LastOrDefault(e => Matches(e, layer))?.Rule ?? Default;
 
-    /// <summary>Checks the settings of every rule, also of one that applies to no layer because a later one does.</summary>
+    /// <summary>Checks the settings of all rules, including those that later exceptions override.</summary>
     /// <exception cref="ArgumentException">A setting is out of range, or an exception is null.</exception>
     public void Validate()
     {
         Default.Validate();
-        // A list in a file may hold null, whatever its type says.
+        // A list read from a file may contain null in spite of its type.
         if (Exceptions.Any(exception => exception is null)) throw new ArgumentException("ruleFor: an entry is null, wanted a pattern and a rule");
         foreach (RuleFor exception in Exceptions) exception.Rule.Validate();
     }
 
-    /// <summary>Checks the rules, and that each exception has a layer to apply to.</summary>
+    /// <summary>Checks the rules, and that each exception matches a layer.</summary>
     /// <exception cref="ArgumentException">A pattern matches no layer, or a setting is out of range.</exception>
     public void Validate(IReadOnlyCollection<ConvLayer> layers)
     {

@@ -3,13 +3,13 @@ using FeedbackKernels.Layers;
 
 namespace FeedbackKernels.Rules;
 
-/// <summary>The magnitudes that go with the signs of W.</summary>
+/// <summary>Absolute values of B.</summary>
 public enum SignMagnitude
 {
-    /// <summary>One for the layer: the standard deviation of its initial distribution.</summary>
+    /// <summary>The same for all weights of a layer: the standard deviation of its initial distribution.</summary>
     Uniform,
 
-    /// <summary>Absolute values of normal numbers, drawn anew each step.</summary>
+    /// <summary>Absolute values of normal numbers, drawn again in each step.</summary>
     BatchRandom,
 
     /// <summary>Absolute values of normal numbers, drawn once.</summary>
@@ -17,24 +17,24 @@ public enum SignMagnitude
 }
 
 /// <summary>
-/// Sign symmetry (Liao, Leibo, Poggio 2016; Xiao et al. 2019): B has the signs of Wᵀ after every update, and magnitudes of
-/// its own. It transports one bit a weight.
+/// Sign symmetry (Liao, Leibo, Poggio 2016; Xiao et al. 2019): after every update B takes the signs of Wᵀ, with absolute values
+/// of its own. One bit per weight is transported.
 /// </summary>
-/// <param name="Magnitude">Where the magnitudes come from.</param>
-/// <param name="Init">Distribution that sets their size; null for that of the layer's W.</param>
+/// <param name="Magnitude">Absolute values of B.</param>
+/// <param name="Init">Distribution whose standard deviation sets their size; null for that of the layer's W.</param>
 /// <param name="Scale">Factor on them.</param>
 public sealed record SignSymmetry(SignMagnitude Magnitude = SignMagnitude.Uniform, WeightInit? Init = null, float Scale = 1) : FeedbackRule(RuleName)
 {
-    /// <summary>Name on the command line.</summary>
+    /// <summary>Name on the command line, in config.json and in reports.</summary>
     public const string RuleName = "sign-symmetry";
 
-    /// <inheritdoc/>
-    public override void Validate()
-    {
-        RequireDefined(Magnitude, nameof(Magnitude));
-        if (Init is { } init) RequireDefined(init, nameof(Init));
-        RequirePositive(Scale, nameof(Scale));
-    }
+    /// <summary>The rule in the catalogue.</summary>
+    public static RuleEntry Entry { get; } = new RuleEntry<SignSymmetry>(RuleName, "ss", "sign symmetry", () => new())
+        .Setting(
+            nameof(Magnitude), new ChoiceOption<SignMagnitude>("--sign-magnitude", "absolute values of B."),
+            rule => rule.Magnitude, (rule, value) => rule with { Magnitude = value })
+        .Setting(nameof(Init), RuleOption.FeedbackInit, rule => rule.Init, (rule, value) => rule with { Init = value })
+        .Setting(nameof(Scale), RuleOption.FeedbackScale, rule => rule.Scale, (rule, value) => rule with { Scale = value });
 
     /// <inheritdoc/>
     public override Feedback? Attach(ConvLayer layer, in LayerPlace place) => place.IsFirst ? null : new Signs(layer, this, place.Seed);

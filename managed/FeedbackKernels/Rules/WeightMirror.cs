@@ -1,32 +1,33 @@
 using FeedbackKernels.Interop;
 using FeedbackKernels.Layers;
+using FeedbackKernels.Settings;
 using FeedbackKernels.State;
 
 namespace FeedbackKernels.Rules;
 
 /// <summary>
-/// Weight mirror (Akrout et al. 2019, section 2): between updates noise goes through each layer alone, and B moves towards
-/// the correlation of the response with the noise, which is proportional to Wᵀ:
-/// <c>B = (1 - λ) B + λ / (gain σ² n) ηᵀξ</c>. The decay bounds B's norm: B tends to Wᵀ itself. Neither batch norm nor bias
-/// takes part.
+/// Weight mirror (Akrout et al. 2019, section 2): between updates, noise ξ goes through each layer alone, and B moves towards
+/// the correlation of the response η with the noise, which is proportional to Wᵀ:
+/// <c>B = (1 - λ) B + λ / (gain σ² n) ηᵀξ</c>. B converges to Wᵀ, scale included. Batch norm and bias take no part.
 /// </summary>
 /// <remarks>
-/// With gaussian noise, rate λ and n samples a step, B averages n_eff = n(2-λ)/λ samples of a W that stands still, and is
-/// left at an angle of tan² = (d+1)/n_eff for fan-in d. While W moves, B also trails it by 1/λ steps: a smaller rate
-/// averages more and trails more. With balanced noise a cycle of samples (the next power of two from d) has an exactly
-/// white second moment, so a whole cycle reads W without error. It is taken in instalments, n samples a training step, and
-/// B moves when it is complete; no averaging over cycles is needed, so the rate is 1 and B trails W by about a cycle.
-/// The first moves of B use rate 1, 1/2, 1/3, ... down to λ, which is the plain average: the initial B leaves no trace.
+/// With gaussian noise, rate λ and n samples per step, B averages n_eff = n(2-λ)/λ samples of a W that does not move, and
+/// stays at an angle of tan² = (d+1)/n_eff for fan-in d. When W moves, B also lags by 1/λ steps: a smaller rate averages more
+/// and lags more. With balanced noise, the second moment of a cycle of samples (the next power of two from d) is exactly
+/// white, so a whole cycle measures W without error. Each training step takes n samples of it, and B moves when the cycle is
+/// complete; cycles need no averaging, so the rate is 1 and B lags by about one cycle.
+/// The first moves of B use the rates 1, 1/2, 1/3, ... down to λ. This is the plain average, in which the initial B has no
+/// weight.
 /// </remarks>
-/// <param name="Samples">Noise samples n in a mirror step; null for what <see cref="SamplesFor"/> says: about 1 % of a training
-/// step's work, whatever the net.</param>
+/// <param name="Samples">Noise samples n in a mirror step; null for the number that <see cref="SamplesFor"/> returns, about 1 %
+/// of the work of a training step in any net.</param>
 /// <param name="Noise">Distribution of the noise.</param>
 /// <param name="NoiseDeviation">Its standard deviation σ. It cancels where the response is linear.</param>
-/// <param name="Rate">λ; null for 1 where a cycle reads W exactly (balanced noise, patches, linear response) and
+/// <param name="Rate">λ; null for 1 where a cycle measures W exactly (balanced noise, patches, linear response) and
 /// 0.02 elsewhere.</param>
-/// <param name="Every">Training steps from one mirror step to the next.</param>
-/// <param name="WarmUpSteps">Mirror steps before training; null for 100, or more where B has not moved by then.</param>
-/// <param name="Form">Patches, or whole noise images as in the paper.</param>
+/// <param name="Every">Number of training steps between mirror steps.</param>
+/// <param name="WarmUpSteps">Mirror steps before training; null for 100, or more if B has not moved by then.</param>
+/// <param name="Form">Single patches of noise, or whole images of noise as in the paper.</param>
 /// <param name="ReluResponse">Whether the response goes through a ReLU, as in the paper.</param>
 public sealed record WeightMirror(
     int? Samples = null,
@@ -38,8 +39,46 @@ public sealed record WeightMirror(
     MirrorForm Form = MirrorForm.Patch,
     bool ReluResponse = false) : FeedbackRule(RuleName)
 {
-    /// <summary>Name on the command line.</summary>
+    /// <summary>Name on the command line, in config.json and in reports.</summary>
     public const string RuleName = "weight-mirror";
+
+    /// <summary>The rule in the catalogue.</summary>
+    public static RuleEntry Entry { get; } = new RuleEntry<WeightMirror>(RuleName, "wm", "weight mirror", () => new())
+        .Setting(
+            nameof(Samples),
+            new OptionalNumberOption<int>(
+                "--mirror-samples", new Bounds(1, 1_000_000), "noise samples in a mirror step. More give a better angle and take longer.",
+                whenOmitted: "--batch; for patches at least 64 or twice --batch, whichever is less, and a whole cycle of balanced noise for small layers"),
+            rule => rule.Samples, (rule, value) => rule with { Samples = value })
+        .Setting(
+            nameof(Noise), new ChoiceOption<NoiseKind>("--mirror-noise", "distribution of the noise."),
+            rule => rule.Noise, (rule, value) => rule with { Noise = value })
+        .Setting(
+            nameof(NoiseDeviation), new NumberOption<float>("--mirror-std", Bounds.Positive, "standard deviation of the noise."),
+            rule => rule.NoiseDeviation, (rule, value) => rule with { NoiseDeviation = value })
+        .Setting(
+            nameof(Rate),
+            new OptionalNumberOption<float>(
+                "--mirror-rate", Bounds.PositiveShare, "B is a running average of estimates of the forward weights; this is the weight of the newest.",
+                whenOmitted: "1 for balanced patches with linear response, else 0.02"),
+            rule => rule.Rate, (rule, value) => rule with { Rate = value })
+        .Setting(
+            nameof(Every), new NumberOption<int>("--mirror-every", Bounds.AtLeast(1), "one mirror step every N training steps."),
+            rule => rule.Every, (rule, value) => rule with { Every = value })
+        .Setting(
+            nameof(WarmUpSteps),
+            new OptionalNumberOption<int>(
+                "--mirror-warm-up", new Bounds(0, 10_000_000), "mirror steps before training.", whenOmitted: "100, or until each B has been updated"),
+            rule => rule.WarmUpSteps, (rule, value) => rule with { WarmUpSteps = value })
+        .Setting(
+            nameof(Form),
+            new ChoiceOption<MirrorForm>("--mirror-form", "send single patches of noise through a layer, or whole images of noise as in the paper."),
+            rule => rule.Form, (rule, value) => rule with { Form = value })
+        .Setting(
+            nameof(ReluResponse),
+            new SwitchOption(
+                "--mirror-response", "linear", "relu", "correlate the noise with the layer's linear response, or with its ReLU as in the paper."),
+            rule => rule.ReluResponse, (rule, value) => rule with { ReluResponse = value });
 
     private const float AveragingRate = 0.02f;
     private const int UsualWarmUpSteps = 100;
@@ -47,15 +86,15 @@ public sealed record WeightMirror(
     private bool ReadsInCycles => Noise == NoiseKind.Balanced && Form == MirrorForm.Patch;
 
     /// <summary>
-    /// Noise samples of a mirror step: <see cref="Samples"/>, or as many as images, and of patches at least 64, or twice the
-    /// images where that is fewer. (With 32 at batch 32, B of ResNet-18 trailed W by 20 degrees while the learning rate was at
-    /// its peak, with 64 by 8.) A layer so small that it costs next to nothing takes a whole cycle each step: W of a
+    /// Noise samples of a mirror step: <see cref="Samples"/> if it is set, otherwise one per image, and of patches at least 64 or
+    /// two per image, whichever is less. (With 32 samples at batch 32, B of ResNet-18 lagged W by 20 degrees at the peak of the
+    /// learning rate, with 64 by 8.) A small layer, where it costs next to nothing, takes a whole cycle in each step: the W of a
     /// classifier turns fast.
     /// </summary>
     /// <param name="shape">The layer, at the batch of a training step.</param>
     public int SamplesFor(in ConvShape shape)
     {
-        // Of all layers of a ResNet-20 together a mirror step of 128 samples takes 35 million.
+        // For comparison: a mirror step of 128 samples takes 35 million in all layers of a ResNet-20 together.
         const long smallProducts = 4_000_000;
         const int usuallyEnough = 64;
         if (Samples is { } given) return given;
@@ -64,22 +103,6 @@ public sealed record WeightMirror(
         if (!ReadsInCycles) return samples;
         int cycle = MirrorNoise.CycleLengthOf(Noise, shape.FanIn);
         return cycle * shape.WeightLength <= smallProducts ? Math.Max(samples, cycle) : samples;
-    }
-
-    /// <inheritdoc/>
-    public override void Validate()
-    {
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(Samples ?? 1, nameof(Samples));
-        RequireDefined(Noise, nameof(Noise));
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(Every);
-        ArgumentOutOfRangeException.ThrowIfNegative(WarmUpSteps ?? 0, nameof(WarmUpSteps));
-        RequirePositive(NoiseDeviation, nameof(NoiseDeviation));
-        RequireDefined(Form, nameof(Form));
-        if (Rate is { } rate)
-        {
-            RequirePositive(rate, nameof(Rate));
-            ArgumentOutOfRangeException.ThrowIfGreaterThan(rate, 1, nameof(Rate));
-        }
     }
 
     /// <inheritdoc/>

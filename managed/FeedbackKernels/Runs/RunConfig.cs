@@ -5,11 +5,13 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
+using System.Text.Json.Serialization.Metadata;
 using FeedbackKernels.Data;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Layers;
 using FeedbackKernels.Models;
 using FeedbackKernels.Rules;
+using FeedbackKernels.Settings;
 using FeedbackKernels.Storage;
 using FeedbackKernels.Training;
 
@@ -296,7 +298,33 @@ public sealed record RunSummary(
     }
 }
 
-/// <summary>JSON of the files of a run, in camelCase, names of choices in kebab-case.</summary>
+/// <summary>JSON of the files of a run. The catalogue of rules adds the rules to what the compiler generates.</summary>
+internal sealed class RunJson
+{
+    private readonly JsonSerializerOptions _options = new(RunJsonContext.Default.Options)
+    {
+        TypeInfoResolver = JsonTypeInfoResolver.Combine(RuleCatalog.Json, RunJsonContext.Default),
+    };
+
+    private RunJson() => _options.MakeReadOnly();
+
+    /// <summary>The one instance.</summary>
+    public static RunJson Default { get; } = new();
+
+    /// <summary>config.json.</summary>
+    public JsonTypeInfo<RunConfig> RunConfig => (JsonTypeInfo<RunConfig>)GetTypeInfo(typeof(RunConfig));
+
+    /// <summary>summary.json of a run.</summary>
+    public JsonTypeInfo<RunSummary> RunSummary => (JsonTypeInfo<RunSummary>)GetTypeInfo(typeof(RunSummary));
+
+    /// <summary>summary.json of a comparison.</summary>
+    public JsonTypeInfo<IReadOnlyList<RunSummary>> IReadOnlyListRunSummary => (JsonTypeInfo<IReadOnlyList<RunSummary>>)GetTypeInfo(typeof(IReadOnlyList<RunSummary>));
+
+    /// <summary>JSON of a type that one of these files contains.</summary>
+    public JsonTypeInfo GetTypeInfo(Type type) => _options.GetTypeInfo(type);
+}
+
+/// <summary>JSON of the files of a run without the rules, in camelCase, names of choices in kebab-case.</summary>
 [JsonSourceGenerationOptions(
     WriteIndented = true,
     PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
@@ -304,13 +332,8 @@ public sealed record RunSummary(
     RespectNullableAnnotations = true,
     AllowDuplicateProperties = false,
     Converters = [typeof(KebabCase<NormOrder>), typeof(KebabCase<SimdLevel>), typeof(KebabCase<CudaPrecision>), typeof(KebabCase<ScheduleKind>), typeof(KebabCase<Augmentation>),
-        typeof(KebabCase<NormalisationKind>), typeof(KebabCase<WeightInit>), typeof(KebabCase<SignMagnitude>), typeof(KebabCase<NoiseKind>),
-        typeof(KebabCase<MirrorForm>), typeof(KebabCase<KolenPollackForm>), typeof(KebabCase<EarlyDecay>), typeof(KebabCase<DirectTarget>)])]
+        typeof(KebabCase<NormalisationKind>)])]
 [JsonSerializable(typeof(RunConfig))]
 [JsonSerializable(typeof(RunSummary))]
 [JsonSerializable(typeof(IReadOnlyList<RunSummary>))]
-internal sealed partial class RunJson : JsonSerializerContext;
-
-/// <summary>Names of choices as the command line has them: <c>CropFlip</c> is <c>crop-flip</c>.</summary>
-internal sealed class KebabCase<TEnum>() : JsonStringEnumConverter<TEnum>(JsonNamingPolicy.KebabCaseLower, allowIntegerValues: false)
-    where TEnum : struct, Enum;
+internal sealed partial class RunJsonContext : JsonSerializerContext;

@@ -2,14 +2,14 @@ using static FeedbackKernels.Tests.Cli.OptionCase;
 
 namespace FeedbackKernels.Tests.Cli;
 
-/// <summary>The options of <c>train</c> and <c>compare</c>. Where nothing else is said, runs are 4 steps of LeNet at a learning
-/// rate of 0.1, which the cosine lets fall to almost nothing.</summary>
+/// <summary>The options of <c>train</c> and <c>compare</c>. Unless a case overrides it, a run is 4 steps of LeNet with a learning rate
+/// that falls from 0.1 to almost 0 along a cosine.</summary>
 internal static class RunOptionCases
 {
     private const string Rate = "training.schedule", SmallNet = "--model mlp --hidden 8";
 
-    /// <summary>All but those that only one of the commands has.</summary>
-    public static OptionCase[] All => [.. Model, .. Training, .. Backend, .. Mirror, .. KolenPollack, .. OtherRules];
+    /// <summary>All options that both commands have.</summary>
+    public static OptionCase[] All => [.. Model, .. Training, .. Backend, .. Mirror, .. KolenPollack, .. OtherRules, .. DeclaredByRules];
 
     private static OptionCase[] Model =>
     [
@@ -77,7 +77,10 @@ internal static class RunOptionCases
         new("--direct-target channels", OtherModel, "rule.target", "channels", "--rule dfa"),
     ];
 
-    // Grey images: one channel goes into the first filter.
+    private static IEnumerable<OptionCase> DeclaredByRules =>
+        IRuleOptionCases.All.SelectMany(rule => rule.Cases.Select(c => c with { With = $"--rule {rule.Rule.ShortName} {c.With}".TrimEnd() }));
+
+    // Grey images: the first filter reads one channel.
     private static void ShowsDigits(Trial without, Trial with)
     {
         Assert.NotEqual(without.Model.Length, with.Model.Length);

@@ -1,17 +1,18 @@
 using System.CommandLine;
 using FeedbackKernels.Cli;
+using FeedbackKernels.Rules;
 
 namespace FeedbackKernels.Tests.Cli;
 
-/// <summary>An option that nothing uses is refused, and each option says what uses it.</summary>
+/// <summary>An option without effect is refused, and each option declares when it has one.</summary>
 [Collection(nameof(CommandLineTests))]
 public sealed class UnusedOptionTests : IDisposable
 {
-    // Small enough to run, should an option be let through.
+    // Small, so that a run is short if the option is not refused.
     private static readonly string[] Small =
         ["--limit-train", "64", "--limit-test", "32", "--batch", "32", "--epochs", "1", "--align-every", "0"];
 
-    /// <summary>For each option that has a condition: a command line where it does not hold, and what the option needs.</summary>
+    /// <summary>For each option with a condition: a command line that does not meet it, and the condition.</summary>
     private static readonly (string[] Option, string[] Without, string Needs)[] Conditions =
     [
         (["--norm-order", "conv-relu-bn"], ["--model", "lenet"], "a --model with batch norms"),
@@ -43,11 +44,12 @@ public sealed class UnusedOptionTests : IDisposable
         (["--kp-early-steps", "3"], ["--rule", "bp"], "the rule kolen-pollack"),
         (["--kp-form", "two-weight"], ["--rule", "wm"], "the rule kolen-pollack"),
         (["--sign-magnitude", "uniform"], ["--rule", "fa"], "the rule sign-symmetry"),
-        (["--feedback-init", "he"], ["--rule", "wm"], "the rule feedback-alignment, sign-symmetry or kolen-pollack"),
-        (["--feedback-init", "he"], ["--rule", "dfa"], "the rule feedback-alignment, sign-symmetry or kolen-pollack"),
-        (["--feedback-scale", "1"], ["--rule", "wm"], "the rule feedback-alignment, sign-symmetry, kolen-pollack or direct-feedback-alignment"),
+        (["--feedback-init", "he"], ["--rule", "wm"], RulesWith("Init")),
+        (["--feedback-init", "he"], ["--rule", "dfa"], RulesWith("Init")),
+        (["--feedback-scale", "1"], ["--rule", "wm"], RulesWith("Scale")),
         (["--direct-target", "channels"], ["--rule", "fa"], "the rule direct-feedback-alignment"),
         (["--overwrite"], [], "--out"),
+        .. IRuleOptionCases.All.SelectMany(rule => rule.Cases.Select(c => (c.Given.Split(' '), (string[])["--rule", "bp"], rule.Rule.Name))),
     ];
 
     private readonly string _folder = Directory.CreateTempSubdirectory("feedback-unused").FullName;
@@ -112,7 +114,7 @@ public sealed class UnusedOptionTests : IDisposable
             }
         }
 
-        // The condition of an option that always has an effect would be a mistake in the table above.
+        // An option that always has an effect does not belong in the table above.
         string[] conditional = [.. FeedbackProgram.Commands.SelectMany(c => c.Options).OfType<ISetting>().Where(s => s.Use != Use.Always).Select(s => ((Option)s).Name)];
         Assert.All(Conditions, c => Assert.Contains(c.Option[0], conditional));
     }
@@ -139,12 +141,21 @@ public sealed class UnusedOptionTests : IDisposable
         string first = Path.Combine(_folder, "first"), second = Path.Combine(_folder, "second");
         string[] all = ["--model", "lenet", "--rule", "wm", "--mirror-warm-up", "3", "--schedule", "multi-step", "--milestones", "0.5", "--threads", "1", "--simd", "scalar"];
         Assert.Equal(0, FeedbackProgram.Run(["train", .. all, .. Small, "--out", first]).Code);
-        // Another rule, schedule, model and backend: none of them uses what the config sets.
+        // Another rule, schedule, model and backend, none of which uses what the config sets.
         string[] other = ["--model", "mlp", "--hidden", "8", "--rule", "bp", "--schedule", "cosine", "--backend", "reference", "--limit-train", "32"];
         (int code, _, string error) = FeedbackProgram.Run(["train", "--config", Path.Combine(first, "config.json"), .. other, "--out", second]);
         Assert.Equal((0, ""), (code, error));
-        // What the reference backend does not know is not in its configuration either.
+        // The configuration of the reference backend has no settings of the CPU backend.
         Assert.Equal(0, FeedbackProgram.Json(second, "config.json").GetProperty("threads").GetInt32());
+    }
+
+    // The rules whose records have the property; these at least.
+    private static string RulesWith(string parameter)
+    {
+        string[] names = [.. RuleCatalog.All.Select(rule => rule.Create()).Where(rule => rule.GetType().GetProperty(parameter) is not null).Select(rule => rule.Name)];
+        Assert.Superset(new HashSet<string> { "feedback-alignment", "sign-symmetry", "kolen-pollack" }, new HashSet<string>(names));
+        Assert.Equal(parameter == "Scale", names.Contains("direct-feedback-alignment"));
+        return $"the rule {string.Join(", ", names[..^1])} or {names[^1]}";
     }
 
     private string MakeRun()

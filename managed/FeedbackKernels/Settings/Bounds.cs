@@ -1,18 +1,18 @@
 using System.Globalization;
 
-namespace FeedbackKernels.Cli;
+namespace FeedbackKernels.Settings;
 
-/// <summary>The numbers that an option takes. Values that are not finite are none of them.</summary>
+/// <summary>The range of a numeric setting. NaN and infinity are outside every range.</summary>
 /// <param name="Least">Lower end.</param>
 /// <param name="Most">Upper end; infinity for none.</param>
-/// <param name="WithLeast">Whether the lower end belongs to it.</param>
-/// <param name="WithMost">Whether the upper end does.</param>
-internal readonly record struct Bounds(double Least, double Most, bool WithLeast = true, bool WithMost = true)
+/// <param name="WithLeast">Whether the range includes its lower end.</param>
+/// <param name="WithMost">Whether the range includes its upper end.</param>
+public readonly record struct Bounds(double Least, double Most, bool WithLeast = true, bool WithMost = true)
 {
-    /// <summary>Any number from <paramref name="least"/> on.</summary>
+    /// <summary><paramref name="least"/> or more.</summary>
     public static Bounds AtLeast(double least) => new(least, double.PositiveInfinity);
 
-    /// <summary>Any number above 0.</summary>
+    /// <summary>Above 0.</summary>
     public static Bounds Positive { get; } = new(0, double.PositiveInfinity, WithLeast: false);
 
     /// <summary>0 to below 1.</summary>
@@ -21,7 +21,7 @@ internal readonly record struct Bounds(double Least, double Most, bool WithLeast
     /// <summary>Above 0 to 1.</summary>
     public static Bounds PositiveShare { get; } = new(0, 1, WithLeast: false);
 
-    /// <summary>Whether a number is one of them.</summary>
+    /// <summary>Whether a number is in the range.</summary>
     public bool Contain(double value) =>
         double.IsFinite(value) && (WithLeast ? value >= Least : value > Least) && (WithMost ? value <= Most : value < Most);
 
