@@ -7,7 +7,7 @@ using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>The options that <c>train</c> and <c>compare</c> share: everything in a <see cref="RunConfig"/> but the rule.</summary>
+/// <summary>The options that <c>train</c> and <c>compare</c> share: all settings of a <see cref="RunConfig"/> except the rule.</summary>
 internal sealed class RunOptions
 {
     private readonly RunConfig _standard;
@@ -20,7 +20,7 @@ internal sealed class RunOptions
         HelpName = "file",
     };
 
-    /// <param name="standard">What applies where nothing is given.</param>
+    /// <param name="standard">The defaults.</param>
     public RunOptions(RunConfig standard)
     {
         _standard = standard;
@@ -36,15 +36,14 @@ internal sealed class RunOptions
     /// <summary>All options.</summary>
     public IEnumerable<Option> All => [.. _settings, .. _backend.All, _config];
 
-    /// <summary>The configuration that was asked for; the augmentation still has to be taken from the data where it was
-    /// not given.</summary>
+    /// <summary>The given configuration. If no augmentation was given, <see cref="Complete"/> sets it when the data are open.</summary>
     public RunConfig Read(ParseResult parsed)
     {
         RunConfig start = parsed.GetValue(_config) is { } file ? RunConfig.Read(file.FullName) : _standard;
         return _backend.Apply(parsed, _settings.Apply(parsed, start));
     }
 
-    /// <summary>The configuration with what is usual for its data where nothing was said.</summary>
+    /// <summary>The configuration with the usual augmentation of its data, if none was given.</summary>
     public RunConfig Complete(ParseResult parsed, RunConfig config, DataSet data)
     {
         bool said = Settings.IsGiven(parsed, _augment) || Settings.IsGiven(parsed, _config);
@@ -55,21 +54,21 @@ internal sealed class RunOptions
     {
         var option = new Setting<string>("--model", Use.Always)
         {
-            Description = $"Model: {string.Join(", ", ModelCatalog.Names)}.",
+            Description = $"Model. {ModelCatalog.Help}.",
             DefaultValueFactory = _ => standard,
             HelpName = "name",
         };
         option.Validators.Add(result =>
         {
             string name = result.GetValueOrDefault<string>() ?? "";
-            if (!ModelCatalog.Names.Contains(name)) result.AddError($"unknown model '{name}'; there are {string.Join(", ", ModelCatalog.Names)}");
+            if (ModelCatalog.Find(name) is null) result.AddError($"unknown model '{name}'; there are {string.Join(", ", ModelCatalog.Names)}");
         });
         return option;
     }
 
     internal static Setting<int> HiddenOption(int standard) => Names.Number(
-        "--hidden", Use.Model("mlp"), standard, Bounds.AtLeast(0),
-        "Hidden units of the mlp. 0 takes the paper's: 500 for grey images, 1000 for colour images.");
+        "--hidden", Use.Models(entry => entry.HasHiddenUnits), standard, Bounds.AtLeast(0),
+        "Hidden units of the mlp. 0 for those of the weight-mirror paper: 500 for grey images, 1000 for colour images.");
 
     private void AddModel()
     {
@@ -86,7 +85,7 @@ internal sealed class RunOptions
     private void AddData()
     {
         Add(
-            new Setting<string>("--data", Use.Always) { Description = $"Images: {DataSet.Forms}.", DefaultValueFactory = _ => _standard.Data, HelpName = "source" },
+            new Setting<string>("--data", Use.Always) { Description = $"Images. {SourceCatalog.Help}.", DefaultValueFactory = _ => _standard.Data, HelpName = "source" },
             (c, v) => c with { Data = v, DataFingerprint = null });
         Add(LimitOption("--limit-train", "training"), (c, v) => c with { LimitTrain = v });
         Add(LimitOption("--limit-test", "test"), (c, v) => c with { LimitTest = v });
@@ -99,29 +98,29 @@ internal sealed class RunOptions
     {
         TrainingOptions training = _standard.Training;
         AddTraining(Names.Number("--epochs", Use.Always, training.Epochs, new Bounds(1, 1_000_000), "Number of passes over the training images."), (t, v) => t with { Epochs = v });
-        AddTraining(Names.Number("--batch", Use.Always, training.Batch, Bounds.AtLeast(1), "Images in a training step."), (t, v) => t with { Batch = v });
+        AddTraining(Names.Number("--batch", Use.Always, training.Batch, Bounds.AtLeast(1), "Images in a training step. A larger batch is faster per image and needs more memory."), (t, v) => t with { Batch = v });
         AddTraining(
             Names.Number("--seed", Use.Always, training.Seed, Bounds.AtLeast(0), "Seed of the random number generator. Equal seeds and settings give equal results."),
             (t, v) => t with { Seed = v });
         AddTraining(
-            Names.Number("--align-every", Use.Always, training.AlignEvery, Bounds.AtLeast(0), "Measure the alignment of feedback and forward weights every N epochs. 0 turns it off, which saves a little time."),
+            Names.Number("--align-every", Use.Always, training.AlignEvery, Bounds.AtLeast(0), "Measure the alignment of feedback and forward weights every N epochs. 0 turns the measurement off and saves some time."),
             (t, v) => t with { AlignEvery = v });
     }
 
     private void AddSchedule()
     {
         LearningRateSchedule schedule = _standard.Training.Schedule;
-        AddSchedule(Names.Number("--lr", Use.Always, schedule.Peak, Bounds.AtLeast(0), "Learning rate at its peak."), (s, v) => s with { Peak = v });
-        AddSchedule(Names.Choice("--schedule", Use.Always, schedule.Kind, "How the learning rate changes over the run."), (s, v) => s with { Kind = v });
+        AddSchedule(Names.Number("--lr", Use.Always, schedule.Peak, Bounds.AtLeast(0), "Peak learning rate."), (s, v) => s with { Peak = v });
+        AddSchedule(Names.Entry("--schedule", ScheduleCatalog.All, kind => kind.Name, kind => kind.Help, schedule.Kind, "How the learning rate changes over the run."), (s, v) => s with { Kind = v });
         AddSchedule(
             Names.Number(
-                "--warm-up", Use.Schedule(ScheduleKind.Constant, ScheduleKind.Cosine, ScheduleKind.MultiStep), schedule.WarmUpEpochs, Bounds.AtLeast(0),
-                "Raise the learning rate from 0 over the first N epochs. One-cycle has a warm-up of its own."),
+                "--warm-up", Use.Schedules(kind => kind.HasWarmUp), schedule.WarmUpEpochs, Bounds.AtLeast(0),
+                "Raise the learning rate linearly from 0 over the first N epochs. One-cycle has its own warm-up."),
             (s, v) => s with { WarmUpEpochs = v });
         AddSchedule(
-            new Setting<double[]>("--milestones", Use.Schedule(ScheduleKind.MultiStep))
+            new Setting<double[]>("--milestones", Use.Schedules(kind => kind.HasMilestones))
             {
-                Description = $"When multi-step lowers the learning rate: shares of the run (all below 1) or epochs (all 1 or more). [default: {string.Join(' ', LearningRateSchedule.DefaultMilestones)}]",
+                Description = $"When multi-step lowers the learning rate: fractions of the run (all below 1) or epochs (all 1 or more). [default: {string.Join(' ', LearningRateSchedule.DefaultMilestones)}]",
                 HelpName = "numbers",
                 AllowMultipleArgumentsPerToken = true,
                 Arity = ArgumentArity.OneOrMore,
@@ -129,7 +128,7 @@ internal sealed class RunOptions
             },
             (s, v) => s with { Milestones = v });
         AddSchedule(
-            Names.Number("--gamma", Use.Schedule(ScheduleKind.MultiStep), schedule.Gamma, Bounds.PositiveShare, "Multi-step multiplies the learning rate by this at each milestone."),
+            Names.Number("--gamma", Use.Schedules(kind => kind.HasMilestones), schedule.Gamma, Bounds.PositiveShare, "Factor on the learning rate at each milestone of multi-step."),
             (s, v) => s with { Gamma = v });
     }
 
@@ -139,13 +138,13 @@ internal sealed class RunOptions
         AddTraining(Names.Number("--momentum", Use.Always, training.Momentum, Bounds.Share, "Momentum of SGD. 0 for plain SGD."), (t, v) => t with { Momentum = v });
         AddTraining(Names.Switch("--nesterov", Use.Always, training.Nesterov, "Use Nesterov momentum. --nesterov false for classical momentum."), (t, v) => t with { Nesterov = v });
         AddTraining(
-            Names.Number("--weight-decay", Use.Always, training.WeightDecay, Bounds.AtLeast(0), "L2 weight decay. Biases and batch norms do not decay."),
+            Names.Number("--weight-decay", Use.Always, training.WeightDecay, Bounds.AtLeast(0), "L2 weight decay of the weights. Biases and batch norms are not decayed."),
             (t, v) => t with { WeightDecay = v });
         AddTraining(
-            Names.Number("--label-smoothing", Use.Always, training.LabelSmoothing, Bounds.Share, "Share of the target that is spread evenly over all classes."),
+            Names.Number("--label-smoothing", Use.Always, training.LabelSmoothing, Bounds.Share, "Fraction of the target that is spread evenly over all classes."),
             (t, v) => t with { LabelSmoothing = v });
         AddTraining(
-            Names.Number("--clip-norm", Use.Always, training.ClipNorm, Bounds.AtLeast(0), "Scale the gradients down when their joint norm is larger than this. 0 for no limit."),
+            Names.Number("--clip-norm", Use.Always, training.ClipNorm, Bounds.AtLeast(0), "Largest norm of all gradients together; larger gradients are scaled down. 0 for no limit."),
             (t, v) => t with { ClipNorm = v });
     }
 

@@ -97,11 +97,13 @@ public sealed class Trainer : IDisposable
         using AlignmentProbe? probe = _options.AlignEvery > 0
             ? new AlignmentProbe(_model, _data.Test, _normalisation, _options.LabelSmoothing)
             : null;
+        using ImageFeed feed = ImageFeed.Train(
+            _model.Backend, _data.Train, _normalisation, _options.Augmentation, _options.Batch, _options.Seed);
         using var results = new StepResults(_model);
         Align(probe, 0, 0);
         for (int epoch = 1; epoch <= _options.Epochs; epoch++)
         {
-            if (!RunEpoch(epoch, start, results, probe, cancel)) return false;
+            if (!RunEpoch(epoch, start, feed, results, probe, cancel)) return false;
         }
 
         return true;
@@ -114,19 +116,17 @@ public sealed class Trainer : IDisposable
     }
 
     /// <summary>Whether the epoch came to its end.</summary>
-    private bool RunEpoch(int epoch, long start, StepResults results, AlignmentProbe? probe, CancellationToken cancel)
+    private bool RunEpoch(int epoch, long start, ImageFeed feed, StepResults results, AlignmentProbe? probe, CancellationToken cancel)
     {
-        using BatchLoader loader = BatchLoader.Train(
-            _data.Train, _normalisation, _options.Augmentation, _options.Batch, _options.Seed, epoch);
-        var tally = new EpochTally(epoch, loader.Batches);
-        while (loader.Next() is { } batch)
+        var tally = new EpochTally(epoch, feed.BatchesPerEpoch);
+        // A batch that is taken is trained on: the feed's position is that of the model.
+        while (!cancel.IsCancellationRequested && feed.Next() is { } batch)
         {
-            if (cancel.IsCancellationRequested) break;
-            Step(batch, results, tally);
+            Step(feed, batch, results, tally);
         }
 
         if (results.Images > 0) ReadDeferred(results, tally);
-        if (tally.Steps < loader.Batches) return false;
+        if (tally.Steps < feed.BatchesPerEpoch) return false;
         // The last update has no loss after it that would show a weight which is not finite.
         if (_model.FirstTensorNotFinite() is { } tensor)
             throw new NonFiniteLossException(epoch, _optimiser.Step - 1, tally.Loss, $"{tensor}, after the update");
@@ -148,9 +148,9 @@ public sealed class Trainer : IDisposable
         return true;
     }
 
-    private void Step(Batch batch, StepResults results, EpochTally tally)
+    private void Step(ImageFeed feed, Batch batch, StepResults results, EpochTally tally)
     {
-        Evaluator.LoadBatch(_model, batch);
+        feed.Load(batch, _model);
         using StepScope scope = _model.Backend.BeginStep();
         _model.Forward(Pass.Train(batch.Count));
         _model.Loss(batch.Count, _options.LabelSmoothing, gradient: true);

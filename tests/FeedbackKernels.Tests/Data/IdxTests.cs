@@ -1,5 +1,5 @@
 using FeedbackKernels.Data;
-using FeedbackKernels.Layers;
+using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Tests.Data;
 
@@ -128,7 +128,7 @@ public sealed class IdxTests : FolderTests
         Assert.Equal(Enumerable.Range(0, 26), data.Train.Labels);
         Assert.Equal([.. "abcdefghijklmnopqrstuvwxyz".Select(c => c.ToString())], data.ClassNames);
         // Stored row r, column c comes to row c, column r.
-        Assert.Equal(new MapShape(5, 6, 1), data.Train.Shape);
+        Assert.Equal(new MapShape(5, 6, 1), data.Train.RequireShape());
         for (int row = 0; row < 6; row++)
         {
             for (int column = 0; column < 5; column++) Assert.Equal(3 + row * 5 + column, data.Train.Image(3)[column * 6 + row]);

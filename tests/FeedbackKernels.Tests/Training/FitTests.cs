@@ -19,10 +19,10 @@ public sealed class FitTests : IDisposable
     [Fact]
     public void Test_images_of_another_shape_or_more_classes_are_refused()
     {
-        using Model model = NewModel("mlp", Data.Train.Shape);
+        using Model model = NewModel("mlp", Data.Train.RequireShape());
         // As many bytes, and grey.
         ImageSet grey = new(new MapShape(32, 96, 1), 10, Data.Test.Pixels, Data.Test.Labels);
-        ImageSet more = new(Data.Test.Shape, 11, Data.Test.Pixels, Data.Test.Labels);
+        ImageSet more = new(Data.Test.RequireShape(), 11, Data.Test.Pixels, Data.Test.Labels);
         foreach ((ImageSet wrong, string found, string wanted) in ((ImageSet, string, string)[])[(grey, "32x96x1", "32x32x3"), (more, "11 classes", "10 classes")])
         {
             string message = Assert.Throws<ArgumentException>(() => Data with { Test = wrong }).Message;
@@ -41,7 +41,7 @@ public sealed class FitTests : IDisposable
     [Fact]
     public void A_normalisation_of_other_channels_is_refused()
     {
-        using Model model = NewModel("mlp", Data.Train.Shape);
+        using Model model = NewModel("mlp", Data.Train.RequireShape());
         var e = Assert.Throws<ArgumentException>(
             () => new Evaluator(model).Run(Data.Test, new Normalisation([0.5], [0.25]), TestContext.Current.CancellationToken));
         Assert.Equal("normalisation", e.ParamName);
@@ -51,7 +51,7 @@ public sealed class FitTests : IDisposable
     [Fact]
     public void A_trainer_runs_once()
     {
-        using Model model = NewModel("mlp", Data.Train.Shape);
+        using Model model = NewModel("mlp", Data.Train.RequireShape());
         var trainer = new Trainer(model, Data, Options());
         Assert.Single(trainer.Run(cancel: TestContext.Current.CancellationToken).Epochs);
         Assert.Throws<InvalidOperationException>(() => trainer.Run(cancel: TestContext.Current.CancellationToken));
@@ -60,9 +60,9 @@ public sealed class FitTests : IDisposable
     [Fact]
     public void A_model_for_evaluation_and_too_many_steps_are_refused()
     {
-        using var model = Model.ForEvaluation(_backend, ModelCatalog.Create("mlp", Data.Train.Shape, 10), 16, 1);
+        using var model = Model.ForEvaluation(_backend, ModelCatalog.Create("mlp", Data.Train.RequireShape(), 10), 16, 1);
         Assert.Contains("planned for evaluation", Assert.Throws<ArgumentException>(() => new Trainer(model, Data, Options())).Message);
-        using Model trained = NewModel("mlp", Data.Train.Shape);
+        using Model trained = NewModel("mlp", Data.Train.RequireShape());
         Assert.Contains("2147483647", Assert.Throws<ArgumentException>(() => new Trainer(trained, Data, Options() with { Epochs = int.MaxValue })).Message);
     }
 
@@ -105,7 +105,7 @@ public sealed class FitTests : IDisposable
     public void Warming_up_can_be_cancelled()
     {
         using var model = new Model(
-            _backend, ModelCatalog.Create("mlp", Data.Train.Shape, 10, new ModelOptions(Hidden: 8)), RuleSet.Of(new WeightMirror(WarmUpSteps: int.MaxValue)), 16, 1);
+            _backend, ModelCatalog.Create("mlp", Data.Train.RequireShape(), 10, new ModelOptions(Hidden: 8)), RuleSet.Of(new WeightMirror(WarmUpSteps: int.MaxValue)), 16, 1);
         using var cancel = new CancellationTokenSource(TimeSpan.FromMilliseconds(100));
         TrainingResult result = new Trainer(model, Data, Options()).Run(cancel: cancel.Token);
         Assert.True(result.Cancelled);
@@ -116,7 +116,7 @@ public sealed class FitTests : IDisposable
     [Fact]
     public void Weights_that_the_last_update_made_infinite_are_seen_at_the_end_of_the_epoch()
     {
-        using Model model = NewModel("mlp", Data.Train.Shape);
+        using Model model = NewModel("mlp", Data.Train.RequireShape());
         // The one step's loss is that of the initial weights, and finite. The update is the decay: 1e38 * w, times 1e3.
         var trainer = new Trainer(model, Data, Options() with { Batch = 64, WeightDecay = 1e38f, Schedule = new LearningRateSchedule(ScheduleKind.Constant, 1e3f) });
         var e = Assert.Throws<NonFiniteLossException>(() => trainer.Run(cancel: TestContext.Current.CancellationToken));

@@ -1,22 +1,27 @@
 using FeedbackKernels.Interop;
-using FeedbackKernels.Layers;
 
 namespace FeedbackKernels.Data;
 
 /// <summary>
 /// Ten classes of 32x32 colour images, drawn from the seed: six textures and four shapes, each at a random place, size,
-/// angle, colour and contrast over a background of random shading and noise. A class is a pattern, not a set of pixels:
-/// its mean image says nearly nothing, so a linear classifier fails, and a net has to learn features below its last
-/// layer.
+/// angle, colour and contrast over a background of random shading and noise. The mean image of a class says almost nothing, so a
+/// linear classifier fails and a net has to learn features below its last layer.
 /// </summary>
 public static class SyntheticImages
 {
-    private const string Kind = "synthetic";
     private const int Size = 32, Channels = 3, Classes = 10, TrainImages = 10_000, TestImages = 2_000;
 
     private static readonly MapShape Shape = new(Size, Size, Channels);
 
-    // Test images are numbered from here on: no image is in both sets.
+    /// <summary>The catalogue's entry.</summary>
+    public static SourceKind Kind { get; } = new("synthetic", "textures and shapes that are drawn from the seed, without any file")
+    {
+        HasFolder = false,
+        Open = request => Create(request.Seed, request.LimitTrain, request.LimitTest),
+        OpenTest = request => CreateTest(request.Seed, request.LimitTest),
+    };
+
+    // Test images have their own range of numbers, so that no image is in both halves.
     private const uint FirstTestImage = 1u << 30;
 
     /// <summary>Draws the images.</summary>
@@ -28,9 +33,9 @@ public static class SyntheticImages
     {
         RequireRoom(trainImages, nameof(trainImages));
         RequireRoom(testImages, nameof(testImages));
-        return new DataSet(Kind, Draw(seed, 0, trainImages ?? TrainImages), Draw(seed, FirstTestImage, testImages ?? TestImages), Augmentation.None)
+        return new DataSet(Kind.Name, Draw(seed, 0, trainImages ?? TrainImages), Draw(seed, FirstTestImage, testImages ?? TestImages), Augmentation.None)
         {
-            Fingerprint = new DataFingerprint(Kind, Fingerprint(TrainImages), Fingerprint(TestImages)),
+            Fingerprint = new DataFingerprint(Kind.Name, Fingerprint(TrainImages), Fingerprint(TestImages)),
         };
     }
 
@@ -42,10 +47,10 @@ public static class SyntheticImages
     {
         RequireRoom(testImages, nameof(testImages));
         ImageSet images = Draw(seed, FirstTestImage, testImages ?? TestImages);
-        return new TestSet(Kind, images, ClassNames.Numbers(Classes), new DataFingerprint(Kind, null, Fingerprint(TestImages)));
+        return new TestSet(Kind.Name, images, new DataFingerprint(Kind.Name, null, Fingerprint(TestImages)));
     }
 
-    // The images that there are without a limit: a limit is no property of the data.
+    // The numbers of images without a limit: a limit is not a property of the data.
     private static SetFingerprint Fingerprint(int images) => new(images, Size, Size, Channels, Classes, []);
 
     private static void RequireRoom(int? images, string name)
@@ -64,7 +69,7 @@ public static class SyntheticImages
         var labels = new int[count];
         Parallel.For(0, count, i =>
         {
-            // Classes in turn: every prefix of the set is balanced.
+            // Classes in turn, so that the first N images are balanced for every N.
             labels[i] = i % Classes;
             var random = new RandomSequence(new RandomKey(seed, RandomPurpose.SyntheticImages, 0, first + (uint)i));
             DrawImage(labels[i], ref random, pixels.AsSpan(i * shape.Length, shape.Length));
@@ -94,7 +99,7 @@ public static class SyntheticImages
                 float shading = shade * (shadeX * (x - Size / 2) + shadeY * (y - Size / 2)) / (Size / 2);
                 for (int c = 0; c < Channels; c++)
                 {
-                    // Three uniform numbers are near enough to a normal one.
+                    // The sum of three uniform numbers approximates a normal one.
                     float grain = noise * (random.NextUnit() + random.NextUnit() + random.NextUnit() - 1.5f) * 2;
                     float value = ground[c] + cover * (ink[c] - ground[c]) + shading + grain;
                     image[(y * Size + x) * Channels + c] = (byte)Math.Clamp(value * 255, 0, 255);
@@ -103,7 +108,7 @@ public static class SyntheticImages
         }
     }
 
-    /// <summary>Where the ink of a class is, 0 to 1, in its own frame: moved, turned and scaled.</summary>
+    /// <summary>The pattern of a class at a random place, angle and size: how much ink each pixel has, 0 to 1.</summary>
     private readonly struct Pattern
     {
         private readonly int _label;
@@ -125,7 +130,7 @@ public static class SyntheticImages
             float dx = column - _x, dy = row - _y;
             float x = _cos * dx + _sin * dy, y = _cos * dy - _sin * dx;
             float radius = MathF.Sqrt(x * x + y * y), wave = 2 * MathF.PI / _period;
-            // Textures fade out towards the rim of a disc; shapes have an edge one pixel soft.
+            // Textures fade out towards the rim of a disc; the edges of shapes are blurred over one pixel.
             float window = Math.Clamp((_size - radius) / 3, 0, 1);
             return _label switch
             {
@@ -139,7 +144,7 @@ public static class SyntheticImages
             };
         }
 
-        /// <summary>Gratings have their class's direction, a little off; everything else is turned any way.</summary>
+        /// <summary>Gratings have the direction of their class with a small error; other patterns have any direction.</summary>
         private static float Angle(int label, ref RandomSequence random) => label < 4
             ? MathF.PI * (label / 4f + random.NextFloat(-0.08f, 0.08f))
             : random.NextFloat(0, 2 * MathF.PI);

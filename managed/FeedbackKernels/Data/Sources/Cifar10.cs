@@ -6,10 +6,17 @@ namespace FeedbackKernels.Data;
 /// </summary>
 public static class Cifar10
 {
+    /// <summary>The catalogue's entry.</summary>
+    public static SourceKind Kind { get; } = new("cifar10", "CIFAR-10's binary version")
+    {
+        Open = request => Read(request.Folder),
+        OpenTest = request => ReadTest(request.Folder),
+    };
+
     /// <summary>Reads data_batch_1.bin to data_batch_5.bin and test_batch.bin of a folder, or of the <c>cifar-10-batches-bin</c>
     /// in it.</summary>
-    /// <exception cref="IOException">A file is not there or cannot be read.</exception>
-    /// <exception cref="InvalidDataException">A file has the wrong length or is something else, or a label is above 9.</exception>
+    /// <exception cref="IOException">A file does not exist or cannot be read.</exception>
+    /// <exception cref="InvalidDataException">A file has the wrong length or another format, or a label is above 9.</exception>
     public static DataSet Read(string directory) => Format().Read(directory);
 
     /// <summary>Reads test_batch.bin alone.</summary>
@@ -18,7 +25,7 @@ public static class Cifar10
 
     internal static CifarFormat Format(int recordsPerFile = 10_000) => new()
     {
-        Kind = "cifar10",
+        Kind = Kind.Name,
         Archive = "cifar-10-binary.tar.gz",
         Folder = "cifar-10-batches-bin",
         PythonFolder = "cifar-10-batches-py",

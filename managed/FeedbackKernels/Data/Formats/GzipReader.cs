@@ -5,7 +5,7 @@ namespace FeedbackKernels.Data;
 
 /// <summary>
 /// Decompresses a gzip file (RFC 1952) of one or more members, and checks all of it: header, checksum and length of each
-/// member, and that nothing follows. <see cref="GZipStream"/> takes truncated files and files with other bytes at their end.
+/// member, and that nothing follows. <see cref="GZipStream"/> accepts truncated files and trailing bytes.
 /// </summary>
 internal sealed class GzipReader : ForwardReader
 {
@@ -19,13 +19,13 @@ internal sealed class GzipReader : ForwardReader
     private long _start;
     private uint _checksum, _length;
 
-    /// <param name="file">The file, at its beginning; it stays open.</param>
-    /// <param name="path">Its name, for errors.</param>
+    /// <param name="file">The file, at its beginning. It is not closed.</param>
+    /// <param name="path">Its name, for error messages.</param>
     public GzipReader(FileStream file, string path) => (_file, _path) = (file, path);
 
     public static bool IsGzip(ReadOnlySpan<byte> head) => head is [0x1F, 0x8B, ..];
 
-    /// <summary>Reads decompressed bytes; 0 only after the whole file has been found right.</summary>
+    /// <summary>Reads decompressed bytes; returns 0 only after the whole file has been checked.</summary>
     /// <exception cref="InvalidDataException">The file is damaged; the message says where and how.</exception>
     public override int Read(Span<byte> buffer)
     {
@@ -101,7 +101,7 @@ internal sealed class GzipReader : ForwardReader
         }
         catch (InvalidDataException e)
         {
-            // What the library says of it ("unsupported compression method") is not what is wrong.
+            // The library's message ("unsupported compression method") would be misleading.
             throw Damaged(_feed!.LastStart, "the compressed data is not valid from about here on", e);
         }
     }
@@ -122,8 +122,8 @@ internal sealed class GzipReader : ForwardReader
         if (length != _length) throw Damaged(at + 4, $"the decompressed data has {_length} bytes, the file says {length}");
     }
 
-    /// <summary>The inflater takes its input by the buffer and does not say how much of the last one it used: where a member
-    /// ends is found by giving it that one again, in small pieces, and the last of these byte by byte.</summary>
+    /// <summary>Finds the end of a member. The inflater reads whole buffers and does not tell how much of the last one it used, so the
+    /// last buffer is read again in small pieces, and the last piece byte by byte.</summary>
     private long FindEnd(long from)
     {
         var ignored = new byte[DrainBytes];
@@ -168,16 +168,16 @@ internal sealed class GzipReader : ForwardReader
         All = 31,
     }
 
-    /// <summary>The file as the inflater reads it: by the buffer up to a place, from there on in pieces.</summary>
+    /// <summary>The input of the inflater: whole buffers up to an offset, small pieces after it.</summary>
     private sealed class Feed(FileStream file, long fineFrom, int piece) : ForwardReader
     {
-        /// <summary>Whether the inflater asked for more than there is.</summary>
+        /// <summary>Whether the inflater tried to read beyond the end of the file.</summary>
         public bool Ended { get; private set; }
 
-        /// <summary>Where the last read began.</summary>
+        /// <summary>Offset of the last read.</summary>
         public long LastStart { get; private set; }
 
-        /// <summary>Whether the last read gave one byte, so that the file's position is where the inflater ended.</summary>
+        /// <summary>Whether the last read was of a single byte, so that the position of the file is the end of the member.</summary>
         public bool EndsExactly => piece == 1 && LastStart >= fineFrom;
 
         public override int Read(Span<byte> buffer)

@@ -1,10 +1,10 @@
-namespace FeedbackKernels.Layers;
+namespace FeedbackKernels.Interop;
 
-/// <summary>The size of one image or feature map: rows, columns, channels.</summary>
+/// <summary>Size of an image or feature map: rows, columns, channels.</summary>
 public readonly record struct MapShape(int H, int W, int C)
 {
     /// <summary>H*W*C.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">There are more than <see cref="int.MaxValue"/>.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The product exceeds <see cref="int.MaxValue"/>.</exception>
     public int Length
     {
         get
@@ -17,7 +17,7 @@ public readonly record struct MapShape(int H, int W, int C)
         }
     }
 
-    /// <summary>The same numbers as one row of features.</summary>
+    /// <summary>The same elements as one row of features, 1x1xLength.</summary>
     public MapShape Flat => new(1, 1, Length);
 
     /// <inheritdoc/>

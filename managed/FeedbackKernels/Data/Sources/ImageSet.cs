@@ -1,9 +1,9 @@
-using FeedbackKernels.Layers;
+using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Data;
 
-/// <summary>Labelled images in memory, one byte a channel, NHWC.</summary>
-public sealed class ImageSet
+/// <summary>Labelled images of one size in memory, one byte a channel, NHWC.</summary>
+public sealed class ImageSet : IImageSource
 {
     /// <summary>Checks that pixels and labels belong together.</summary>
     /// <param name="shape">Size of an image, all three at least 1.</param>
@@ -26,13 +26,18 @@ public sealed class ImageSet
         Classes = classes;
         Pixels = pixels;
         Labels = labels;
+        ClassNames = Data.ClassNames.Numbers(classes);
     }
 
     /// <summary>Size of an image.</summary>
     public MapShape Shape { get; }
 
-    /// <summary>Number of classes.</summary>
+    /// <inheritdoc/>
     public int Classes { get; }
+
+    /// <summary>One name for each class; by default the numbers from 0.</summary>
+    /// <exception cref="ArgumentException">There are more or fewer names than classes.</exception>
+    public IReadOnlyList<string> ClassNames { get; init => field = Data.ClassNames.Checked(value, Classes); }
 
     /// <summary>All pixels, [N][H][W][C].</summary>
     public byte[] Pixels { get; }
@@ -40,17 +45,27 @@ public sealed class ImageSet
     /// <summary>Class of each image.</summary>
     public int[] Labels { get; }
 
-    /// <summary>Number of images.</summary>
+    /// <inheritdoc/>
     public int Count => Labels.Length;
+
+    /// <inheritdoc/>
+    public int Channels => Shape.C;
+
+    MapShape? IImageSource.Shape => Shape;
 
     /// <summary>The pixels of one image.</summary>
     public ReadOnlySpan<byte> Image(int index) => Pixels.AsSpan(checked(index * Shape.Length), Shape.Length);
 
-    /// <summary>The first N images; all of them where there are no more.</summary>
-    /// <param name="count">N, at least 1.</param>
-    public ImageSet Take(int count)
+    /// <inheritdoc/>
+    public int Label(int index) => Labels[index];
+
+    /// <inheritdoc/>
+    public int Length(int index) => Shape.Length;
+
+    /// <inheritdoc/>
+    public void Read(ReadOnlySpan<int> indices, Span<byte> destination)
     {
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
-        return count >= Count ? this : new ImageSet(Shape, Classes, Pixels[..checked(count * Shape.Length)], Labels[..count]);
+        int length = Shape.Length;
+        for (int i = 0; i < indices.Length; i++) Image(indices[i]).CopyTo(destination.Slice(i * length, length));
     }
 }

@@ -1,13 +1,13 @@
 namespace FeedbackKernels.Data;
 
-/// <summary>The checksum of gzip (RFC 1952, section 8): the CRC of polynomial 0xEDB88320, bits reversed.</summary>
+/// <summary>The checksum of gzip (RFC 1952, section 8): the reflected CRC-32 with polynomial 0xEDB88320.</summary>
 internal static class Crc32
 {
     private const uint Polynomial = 0xEDB88320;
 
     private static readonly uint[] Table = [.. Enumerable.Range(0, 256).Select(OfByte)];
 
-    /// <summary>The checksum of what came before and of more bytes; it begins with 0.</summary>
+    /// <summary>Extends a checksum by more bytes; the checksum of nothing is 0.</summary>
     public static uint Append(uint checksum, ReadOnlySpan<byte> bytes)
     {
         uint crc = ~checksum;

@@ -2,13 +2,13 @@ using System.Security.Cryptography;
 
 namespace FeedbackKernels.Data;
 
-/// <summary>Opening files, with errors that name them.</summary>
+/// <summary>Access to data files; errors name the file.</summary>
 internal static class DataFiles
 {
     private const long MostHashedBytes = 1 << 20;
 
-    /// <summary>Opens a file to read.</summary>
-    /// <exception cref="IOException">It is not there or may not be read.</exception>
+    /// <summary>Opens a file for reading.</summary>
+    /// <exception cref="IOException">It does not exist or may not be read.</exception>
     /// <exception cref="InvalidDataException">It is a folder.</exception>
     public static FileStream Open(string path)
     {
@@ -24,12 +24,13 @@ internal static class DataFiles
         }
     }
 
-    /// <exception cref="DirectoryNotFoundException">It is not there, or is a file.</exception>
+    /// <summary>The path, if it is a folder.</summary>
+    /// <exception cref="DirectoryNotFoundException">It does not exist or is a file.</exception>
     public static string RequireFolder(string path) => Directory.Exists(path)
         ? path
         : throw new DirectoryNotFoundException($"directory '{path}' is not there{FoundInstead.InPlaceOfFolder(path)}");
 
-    /// <summary>The files of a folder, in the order of their names.</summary>
+    /// <summary>The files of a folder, sorted by name.</summary>
     /// <exception cref="IOException">The folder may not be read.</exception>
     public static string[] FilesOf(string folder)
     {
@@ -43,7 +44,7 @@ internal static class DataFiles
         }
     }
 
-    /// <summary>Name, length and, for small files, SHA-256.</summary>
+    /// <summary>Name, length and, for small files, SHA-256 of a file.</summary>
     public static FileFingerprint Fingerprint(string folder, string path)
     {
         using FileStream file = Open(path);

@@ -1,23 +1,23 @@
 namespace FeedbackKernels.Data;
 
 /// <summary>
-/// A split of EMNIST (Cohen et al. 2017). Its images are stored transposed, its letters are numbered from 1, and its class
-/// counts are fixed.
+/// A split of EMNIST (Cohen et al. 2017). Its images are stored transposed, its letters are numbered from 1, and its number of
+/// classes is fixed.
 /// </summary>
 /// <param name="Classes">Names of the classes.</param>
-/// <param name="FirstLabel">Label of the first class where no label is 0.</param>
+/// <param name="FirstLabel">Label of the first class, if no label is 0.</param>
 internal sealed record EmnistSplit(IReadOnlyList<string> Classes, int FirstLabel)
 {
     private const string Prefix = "emnist-";
     private const string Digits = "0123456789", Capitals = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", Letters = "abcdefghijklmnopqrstuvwxyz";
 
-    // Small letters that look unlike their capitals; the others share the capital's class.
+    // Lower-case letters that do not look like their capitals; the others share the class of the capital.
     private const string Merged = Digits + Capitals + "abdefghnqrt";
 
-    /// <summary>Whether files with this before "-train-images" are EMNIST's.</summary>
+    /// <summary>Whether files with this prefix before "-train-images" belong to EMNIST.</summary>
     public static bool IsEmnist(string prefix) => prefix.StartsWith(Prefix, StringComparison.OrdinalIgnoreCase);
 
-    /// <summary>The split that file names say; null for other names.</summary>
+    /// <summary>The split that a prefix names; null for other prefixes.</summary>
     public static EmnistSplit? Named(string prefix) => prefix.ToLowerInvariant() switch
     {
         Prefix + "byclass" => new(Names(Digits + Capitals + Letters), 0),

@@ -3,7 +3,7 @@ using System.Buffers.Binary;
 namespace FeedbackKernels.Data;
 
 /// <summary>A file of the idx format: a magic number, the sizes of the dimensions, then one byte an element.</summary>
-/// <param name="Path">The file, as errors name it.</param>
+/// <param name="Path">The file, for error messages.</param>
 /// <param name="Sizes">Sizes of the dimensions.</param>
 /// <param name="Content">The elements, the last dimension fastest.</param>
 internal sealed record IdxFile(string Path, IReadOnlyList<int> Sizes, byte[] Content)
@@ -13,19 +13,21 @@ internal sealed record IdxFile(string Path, IReadOnlyList<int> Sizes, byte[] Con
     /// <summary>Bytes before the elements.</summary>
     public int ContentOffset => HeaderBytes(Sizes.Count);
 
-    /// <exception cref="IOException">The file is not there or cannot be read.</exception>
-    /// <exception cref="InvalidDataException">It is not a whole idx file of images.</exception>
+    /// <summary>Reads a file of images.</summary>
+    /// <exception cref="IOException">The file does not exist or cannot be read.</exception>
+    /// <exception cref="InvalidDataException">It is not a complete idx file of images.</exception>
     public static IdxFile ReadImages(string path) => Read(path, ImageMagic, dimensions: 3);
 
-    /// <exception cref="IOException">The file is not there or cannot be read.</exception>
-    /// <exception cref="InvalidDataException">It is not a whole idx file of labels.</exception>
+    /// <summary>Reads a file of labels.</summary>
+    /// <exception cref="IOException">The file does not exist or cannot be read.</exception>
+    /// <exception cref="InvalidDataException">It is not a complete idx file of labels.</exception>
     public static IdxFile ReadLabels(string path) => Read(path, LabelMagic, dimensions: 1);
 
     private static IdxFile Read(string path, int magic, int dimensions)
     {
         using FileStream file = DataFiles.Open(path);
         byte[] head = ReadHead(file);
-        // What the file is decides, not what its name says.
+        // The content decides whether the file is compressed, not its name.
         if (!GzipReader.IsGzip(head))
         {
             string plain = path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? path + " (not compressed by gzip)" : path;
@@ -37,11 +39,11 @@ internal sealed record IdxFile(string Path, IReadOnlyList<int> Sizes, byte[] Con
         return Read(path + " (decompressed)", gzip, ReadHead(gzip), null, magic, dimensions);
     }
 
-    /// <param name="path">The file, as errors name it.</param>
+    /// <param name="path">The file, for error messages.</param>
     /// <param name="rest">What follows the head.</param>
     /// <param name="head">The beginning.</param>
-    /// <param name="length">Length of head and rest; null where only reading them tells.</param>
-    /// <param name="magic">The magic number wanted.</param>
+    /// <param name="length">Length of head and rest; null if it is not known before reading.</param>
+    /// <param name="magic">The expected magic number.</param>
     /// <param name="dimensions">Number of dimensions.</param>
     private static IdxFile Read(string path, Stream rest, byte[] head, long? length, int magic, int dimensions)
     {
@@ -99,7 +101,7 @@ internal sealed record IdxFile(string Path, IReadOnlyList<int> Sizes, byte[] Con
         return start.Length + read == bytes ? content : content[..(start.Length + read)];
     }
 
-    /// <summary>Memory is taken as bytes arrive: a header may announce more than the file can hold.</summary>
+    /// <summary>Allocates memory as bytes arrive, because a damaged header may announce far more than the file holds.</summary>
     private static byte[] ReadGrowing(Stream rest, byte[] start, int bytes)
     {
         if (start.Length >= bytes) return start[..bytes];

@@ -1,25 +1,30 @@
-using FeedbackKernels.Layers;
+using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Data;
 
 /// <summary>
-/// MNIST (LeCun et al. 1998) and other grey images in its idx format, as they are or compressed by gzip: Fashion-MNIST, KMNIST,
-/// EMNIST.
+/// MNIST (LeCun et al. 1998) and other grey images in its idx format, plain or compressed by gzip: Fashion-MNIST, KMNIST, EMNIST.
 /// </summary>
 public static class Mnist
 {
-    private const string Kind = "mnist";
     private const int Digits = 10, MostNamed = 10;
+
+    /// <summary>The catalogue's entry.</summary>
+    public static SourceKind Kind { get; } = new("mnist", "idx files of MNIST, Fashion-MNIST, KMNIST or EMNIST")
+    {
+        Open = request => Read(request.Folder),
+        OpenTest = request => ReadTest(request.Folder, request.Classes),
+    };
 
     /// <summary>
     /// Reads the four idx files of a folder: <c>train-images-idx3-ubyte</c> and its companions, with a hyphen or a dot before
-    /// <c>idx</c>, with or without <c>.gz</c>, or EMNIST's (<c>emnist-letters-train-images-idx3-ubyte</c>). The number of classes
-    /// is EMNIST's where the names say the split, and otherwise one above the highest label of both halves.
+    /// <c>idx</c>, with or without <c>.gz</c>, or EMNIST's (<c>emnist-letters-train-images-idx3-ubyte</c>). If the names say
+    /// which split of EMNIST it is, that gives the number of classes; otherwise it is the highest label of both halves plus one.
     /// </summary>
-    /// <param name="path">The folder; where it holds several sets, the folder and the beginning of the file names, as
+    /// <param name="path">The folder; if it holds several sets, the folder and the beginning of the file names, as
     /// <c>DIR/emnist-letters</c>.</param>
-    /// <exception cref="IOException">A file is not there or cannot be read.</exception>
-    /// <exception cref="InvalidDataException">A file is damaged or is something else, the halves differ, or a label is not a class.</exception>
+    /// <exception cref="IOException">A file does not exist or cannot be read.</exception>
+    /// <exception cref="InvalidDataException">A file is damaged or of another format, the halves differ, or a label is not a class.</exception>
     public static DataSet Read(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
@@ -29,19 +34,18 @@ public static class Mnist
         ImageSet trainImages = Images(folder, train, labelling), testImages = Images(folder, test, labelling);
         if (DataSet.Mismatch(trainImages, testImages) is { } difference)
             throw new InvalidDataException($"{train.Images.Path} and {test.Images.Path}: {difference}");
-        return new DataSet(Kind, trainImages, testImages, Augmentation.None)
+        return new DataSet(Kind.Name, trainImages, testImages, Augmentation.None)
         {
-            ClassNames = labelling.Names,
             Notes = Notes(folder, labelling, trainImages),
-            Fingerprint = new DataFingerprint(Kind, Fingerprint(folder, train, trainImages), Fingerprint(folder, test, testImages)),
+            Fingerprint = new DataFingerprint(Kind.Name, Fingerprint(folder, train, trainImages), Fingerprint(folder, test, testImages)),
         };
     }
 
     /// <summary>Reads the two idx files of the test half.</summary>
     /// <param name="path">As for <see cref="Read"/>.</param>
-    /// <param name="classes">The number of classes where EMNIST's names do not say it; null for one above the highest label.</param>
-    /// <exception cref="IOException">A file is not there or cannot be read.</exception>
-    /// <exception cref="InvalidDataException">A file is damaged or is something else, or a label is not a class.</exception>
+    /// <param name="classes">The number of classes, if EMNIST's names do not say it; null for the highest label plus one.</param>
+    /// <exception cref="IOException">A file does not exist or cannot be read.</exception>
+    /// <exception cref="InvalidDataException">A file is damaged or of another format, or a label is not a class.</exception>
     public static TestSet ReadTest(string path, int? classes = null)
     {
         ArgumentNullException.ThrowIfNull(path);
@@ -49,7 +53,7 @@ public static class Mnist
         IdxHalf test = ReadHalf(folder.Test);
         Labelling labelling = Label(folder, [test], classes);
         ImageSet images = Images(folder, test, labelling);
-        return new TestSet(Kind, images, labelling.Names, new DataFingerprint(Kind, null, Fingerprint(folder, test, images)))
+        return new TestSet(Kind.Name, images, new DataFingerprint(Kind.Name, null, Fingerprint(folder, test, images)))
         {
             Notes = Notes(folder, labelling, train: null),
         };
@@ -75,8 +79,8 @@ public static class Mnist
     }
 
     /// <summary>
-    /// A damaged label would pass for a class of its own: a class above the ten digits, which need not all be there, counts only
-    /// if all classes below it have images.
+    /// A damaged label would become a new class. Above the ten digits, of which some may be missing, a class is accepted only if
+    /// every class below it has images.
     /// </summary>
     private static void RequireNoGaps(IReadOnlyList<IdxHalf> halves, byte highest)
     {
@@ -93,9 +97,14 @@ public static class Mnist
         IReadOnlyList<int> sizes = half.Images.Sizes;
         byte[] pixels = half.Images.Content;
         int[] labels = [.. half.Labels.Content.Select(label => label - labelling.First)];
-        if (!EmnistSplit.IsEmnist(folder.Prefix)) return new ImageSet(new MapShape(sizes[1], sizes[2], 1), labelling.Classes, pixels, labels);
-        Transpose(pixels, sizes[1], sizes[2]);
-        return new ImageSet(new MapShape(sizes[2], sizes[1], 1), labelling.Classes, pixels, labels);
+        var shape = new MapShape(sizes[1], sizes[2], 1);
+        if (EmnistSplit.IsEmnist(folder.Prefix))
+        {
+            Transpose(pixels, sizes[1], sizes[2]);
+            shape = new MapShape(sizes[2], sizes[1], 1);
+        }
+
+        return new ImageSet(shape, labelling.Classes, pixels, labels) { ClassNames = labelling.Names };
     }
 
     private static void Transpose(byte[] pixels, int rows, int columns)

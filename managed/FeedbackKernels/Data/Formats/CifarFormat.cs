@@ -1,5 +1,5 @@
 using System.Text;
-using FeedbackKernels.Layers;
+using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Data;
 
@@ -37,13 +37,13 @@ internal sealed record CifarFormat
     /// <summary>Number of classes of each label byte of a record.</summary>
     public required IReadOnlyList<int> LabelClasses { get; init; }
 
-    /// <summary>The label byte that is used.</summary>
+    /// <summary>Number of the label byte that is used.</summary>
     public required int Label { get; init; }
 
-    /// <summary>The file that names the classes, one a line; it need not be there.</summary>
+    /// <summary>Optional file with the names of the classes, one a line.</summary>
     public required string NamesFile { get; init; }
 
-    /// <summary>Names of the classes where the file is not there.</summary>
+    /// <summary>Names of the classes if that file does not exist.</summary>
     public required IReadOnlyList<string> Names { get; init; }
 
     private int RecordBytes => LabelClasses.Count + Shape.Length;
@@ -52,11 +52,11 @@ internal sealed record CifarFormat
     public DataSet Read(string directory)
     {
         string folder = Locate(directory);
-        (ImageSet train, SetFingerprint trainPrint) = ReadFiles(folder, TrainFiles, TrainRecords);
-        (ImageSet test, SetFingerprint testPrint) = ReadFiles(folder, TestFiles, TestRecords);
+        IReadOnlyList<string> names = ReadNames(folder);
+        (ImageSet train, SetFingerprint trainPrint) = ReadFiles(folder, TrainFiles, TrainRecords, names);
+        (ImageSet test, SetFingerprint testPrint) = ReadFiles(folder, TestFiles, TestRecords, names);
         return new DataSet(Kind, train, test, Augmentation.CropFlip)
         {
-            ClassNames = ReadNames(folder),
             Fingerprint = new DataFingerprint(Kind, trainPrint, testPrint),
         };
     }
@@ -65,8 +65,8 @@ internal sealed record CifarFormat
     public TestSet ReadTest(string directory)
     {
         string folder = Locate(directory);
-        (ImageSet test, SetFingerprint print) = ReadFiles(folder, TestFiles, TestRecords);
-        return new TestSet(Kind, test, ReadNames(folder), new DataFingerprint(Kind, null, print));
+        (ImageSet test, SetFingerprint print) = ReadFiles(folder, TestFiles, TestRecords, ReadNames(folder));
+        return new TestSet(Kind, test, new DataFingerprint(Kind, null, print));
     }
 
     private string Locate(string directory)
@@ -76,10 +76,10 @@ internal sealed record CifarFormat
         return Directory.Exists(nested) ? nested : directory;
     }
 
-    private (ImageSet Images, SetFingerprint Fingerprint) ReadFiles(string folder, IReadOnlyList<string> names, int records)
+    private (ImageSet Images, SetFingerprint Fingerprint) ReadFiles(string folder, IReadOnlyList<string> files, int records, IReadOnlyList<string> classNames)
     {
-        string[] paths = [.. names.Select(name => Path.Combine(folder, name))];
-        // All lengths are right before the memory is taken that the format asks for.
+        string[] paths = [.. files.Select(name => Path.Combine(folder, name))];
+        // All lengths are checked before memory is allocated for the images.
         foreach (string path in paths) RequireLength(folder, path, (long)records * RecordBytes);
         var pixels = new byte[paths.Length * records * Shape.Length];
         var labels = new int[paths.Length * records];
@@ -88,7 +88,7 @@ internal sealed record CifarFormat
             ReadRecords(paths[file], pixels.AsSpan(file * records * Shape.Length, records * Shape.Length), labels.AsSpan(file * records, records));
         }
 
-        var images = new ImageSet(Shape, LabelClasses[Label], pixels, labels);
+        var images = new ImageSet(Shape, LabelClasses[Label], pixels, labels) { ClassNames = classNames };
         return (images, SetFingerprint.Of(images, [.. paths.Select(path => DataFiles.Fingerprint(folder, path))]));
     }
 

@@ -19,7 +19,7 @@ internal sealed partial record IdxFolder(string Folder, string Prefix, IReadOnly
     /// <summary>Finds the set that a path names: a folder, or a folder and the beginning of the file names.</summary>
     /// <param name="path">As <c>DIR</c> or <c>DIR/emnist-letters</c>.</param>
     /// <param name="training">Whether the training half is needed.</param>
-    /// <exception cref="IOException">The folder is not there.</exception>
+    /// <exception cref="IOException">The folder does not exist.</exception>
     /// <exception cref="InvalidDataException">There are several sets in the folder.</exception>
     public static IdxFolder Find(string path, bool training)
     {
@@ -68,7 +68,7 @@ internal sealed partial record IdxFolder(string Folder, string Prefix, IReadOnly
     private IEnumerable<string> AllNames() =>
         from kind in (string[])[Images, Labels] from training in (bool[])[true, false] from name in NamesOf(kind, training) select name;
 
-    /// <summary>Names that a file is known by, the usual one first.</summary>
+    /// <summary>The names that a file can have, the usual one first.</summary>
     private string[] NamesOf(string kind, bool training)
     {
         string half = (Prefix, training) switch { ("", true) => "train", ("", false) => "t10k", (_, true) => Prefix + "-train", _ => Prefix + "-test" };
@@ -80,7 +80,7 @@ internal sealed partial record IdxFolder(string Folder, string Prefix, IReadOnly
     {
         string[] paths = [.. names.Select(name => Path.Combine(Folder, name))];
         if (paths.FirstOrDefault(File.Exists) is { } file) return file;
-        // Some archives hold a folder of the file's name with the file in it.
+        // Some archives contain a folder with the name of the file, and the file inside it.
         if (paths.FirstOrDefault(Directory.Exists) is { } folder) return folder;
         throw new FileNotFoundException(
             $"file '{paths[0]}' is not there, nor {string.Join(", ", names[1..])}{FoundInstead.InFolder(Folder)}", paths[0]);

@@ -1,6 +1,6 @@
 namespace FeedbackKernels.Data;
 
-/// <summary>A stream that can only be read, from its beginning to its end.</summary>
+/// <summary>A stream that is read once from beginning to end.</summary>
 internal abstract class ForwardReader : Stream
 {
     public sealed override bool CanRead => true;

@@ -1,11 +1,21 @@
 namespace FeedbackKernels.Data;
 
 /// <summary>
-/// CIFAR-100 in its official binary form (Krizhevsky 2009): as CIFAR-10's, but each record has two labels, of 20 coarse and of
-/// 100 fine classes.
+/// CIFAR-100 in its official binary form (Krizhevsky 2009): like CIFAR-10's, but each record has two labels: one of
+/// 20 coarse classes and one of 100 fine classes.
 /// </summary>
 public static class Cifar100
 {
+    private const string Fine = "fine", Coarse = "coarse";
+
+    /// <summary>The catalogue's entry.</summary>
+    public static SourceKind Kind { get; } = new("cifar100", "CIFAR-100's binary version, with its 100 fine or 20 coarse classes")
+    {
+        Variants = [Fine, Coarse],
+        Open = request => Read(request.Folder, request.Variant == Coarse),
+        OpenTest = request => ReadTest(request.Folder, request.Variant == Coarse),
+    };
+
     private static readonly string[] FineNames =
     [
         "apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle", "bottle", "bowl", "boy", "bridge", "bus",
@@ -29,9 +39,9 @@ public static class Cifar100
 
     /// <summary>Reads train.bin and test.bin of a folder, or of the <c>cifar-100-binary</c> in it.</summary>
     /// <param name="directory">The folder.</param>
-    /// <param name="coarse">Whether the 20 coarse classes are wanted in place of the 100 fine ones.</param>
-    /// <exception cref="IOException">A file is not there or cannot be read.</exception>
-    /// <exception cref="InvalidDataException">A file has the wrong length or is something else, or a label is not a class.</exception>
+    /// <param name="coarse">Use the 20 coarse classes instead of the 100 fine ones.</param>
+    /// <exception cref="IOException">A file does not exist or cannot be read.</exception>
+    /// <exception cref="InvalidDataException">A file has the wrong length or another format, or a label is not a class.</exception>
     public static DataSet Read(string directory, bool coarse = false) => Format(coarse).Read(directory);
 
     /// <summary>Reads test.bin alone.</summary>
@@ -40,7 +50,7 @@ public static class Cifar100
 
     internal static CifarFormat Format(bool coarse, int trainRecords = 50_000, int testRecords = 10_000) => new()
     {
-        Kind = "cifar100",
+        Kind = Kind.Name,
         Archive = "cifar-100-binary.tar.gz",
         Folder = "cifar-100-binary",
         PythonFolder = "cifar-100-python",

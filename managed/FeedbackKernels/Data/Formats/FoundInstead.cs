@@ -1,26 +1,26 @@
 namespace FeedbackKernels.Data;
 
 /// <summary>
-/// Recognises what people have in place of the file that is wanted: a web page that was saved, an archive that was not
-/// unpacked, a data set in its Python version.
+/// Recognises common mistakes: a saved web page instead of the file, an archive that was not unpacked, the Python version of a data
+/// set.
 /// </summary>
 internal static class FoundInstead
 {
-    /// <summary>How much of a file's beginning is enough to recognise it.</summary>
+    /// <summary>Number of bytes at the beginning of a file that are enough to recognise it.</summary>
     public const int HeadBytes = 512;
 
     private const int TarMagicOffset = 257, MostFilesLookedAt = 100;
 
     private static readonly byte[] ByteOrderMark = [0xEF, 0xBB, 0xBF];
 
-    /// <summary>The error for a file that is something else; null if it is nothing that is recognised.</summary>
+    /// <summary>The error for a file of another format; null if the format is not recognised.</summary>
     /// <param name="path">The file.</param>
     /// <param name="head">Its beginning.</param>
-    /// <param name="wanted">What is wanted, with an article, as "an idx file".</param>
+    /// <param name="wanted">The expected format, with an article, as "an idx file".</param>
     public static InvalidDataException? Error(string path, ReadOnlySpan<byte> head, string wanted) =>
         Recognise(head) is { } found ? new InvalidDataException($"{path}: found {found}, expected {wanted}") : null;
 
-    /// <summary>Says what is in a folder that lacks a file: archives and pickles; empty if there are none.</summary>
+    /// <summary>Names the first archive or pickle in a folder that lacks a file; empty if there is none.</summary>
     public static string InFolder(string folder)
     {
         if (!Directory.Exists(folder)) return "";
@@ -33,7 +33,7 @@ internal static class FoundInstead
         return "";
     }
 
-    /// <summary>Says what a path is that should be a folder: an archive to unpack, or another file; empty if nothing is there.</summary>
+    /// <summary>Describes the file at a path that should be a folder; empty if nothing is there.</summary>
     public static string InPlaceOfFolder(string path)
     {
         if (!File.Exists(path)) return "";
@@ -71,7 +71,7 @@ internal static class FoundInstead
 
     private static Finding? RecogniseBinary(ReadOnlySpan<byte> head) => head switch
     {
-        // Protocol 2 to 5 and the first operation that the pickles of the data sets have.
+        // Protocols 2 to 5, and the first operations that occur in the pickles of the data sets.
         [0x80, >= 2 and <= 5, (byte)'}' or (byte)']' or (byte)'(' or (byte)'c' or 0x95, ..] => Pickle,
         [0x1F, 0x8B, 8, ..] => Gzip,
         [(byte)'P', (byte)'K', 3, 4, ..] => Zip,
@@ -101,7 +101,7 @@ internal static class FoundInstead
         return head[..file.ReadAtLeast(head, head.Length, throwOnEndOfStream: false)];
     }
 
-    // This looks for the reason of an error; another file that may not be read is none.
+    // This runs while an error is being explained; a file that cannot be read explains nothing.
     private static Finding? RecogniseFile(string path)
     {
         try
