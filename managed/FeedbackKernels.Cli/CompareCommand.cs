@@ -32,7 +32,7 @@ internal static class CompareCommand
             Arity = ArgumentArity.ExactlyOne,
             CustomParser = result => [.. result.Tokens.Single().Value.Split(',').Select(name => RuleOptions.Parse(name, result))],
         };
-        var command = new Command("compare", "Trains one model under several learning rules, from the same initial weights and with the same images, and shows the results side by side.");
+        var command = new Command("compare", "Trains one model under several learning rules, from the same initial weights and with the same images, and prints the results side by side.");
         command.Options.Add(names);
         foreach (Option option in options.All.Concat(rules.All).Concat(output.All)) command.Options.Add(option);
         command.SetAction(parsed =>

@@ -18,9 +18,9 @@ internal static class InfoCommand
     {
         Setting<string> modelName = RunOptions.ModelOption(new RunConfig().Model);
         Setting<int> hidden = RunOptions.HiddenOption(new RunConfig().Hidden);
-        Setting<int> size = Names.Number("--size", Use.Always, 0, Bounds.AtLeast(0), "Rows and columns of an image. 0 for the model's usual size.");
-        Setting<int> channels = Names.Number("--channels", Use.Always, 3, Bounds.AtLeast(1), "Channels of an image.");
-        Setting<int> classes = Names.Number("--classes", Use.Always, 0, Bounds.AtLeast(0), "Number of classes. 0 for the model's usual number.");
+        Setting<int> size = Names.Number("--size", Use.Always, 0, Bounds.AtLeast(0), "Rows and columns of an image; 0 for the model's usual size.");
+        Setting<int> channels = Names.Number("--channels", Use.Always, 3, Bounds.AtLeast(1), "Channels of an image: 1 for grey, 3 for colour.");
+        Setting<int> classes = Names.Number("--classes", Use.Always, 0, Bounds.AtLeast(0), "Number of classes; 0 for the model's usual number.");
         Setting<int> batch = Names.Number("--batch", Use.Always, 128, Bounds.AtLeast(1), "Images in a training step. The choice of a kernel can depend on it.");
         var choice = new BackendOptions(new RunConfig(), training: false);
         var command = new Command("info", "Shows the backend, instruction set and number of threads, and which kernel computes each layer of a model and why.")
@@ -75,12 +75,14 @@ internal static class InfoCommand
                     continue;
                 }
 
-                ConvExplanation plan = backend.Explain(shape, pass, pass == ConvPass.Forward && layer == model.Layers[^1] ? model.LogitsType : backend.ActivationType);
-                int reason = reasons.IndexOf(plan);
+                // The last layer computes the logits, which may have another type.
+                bool logits = pass == ConvPass.Forward && layer == model.Layers[^1];
+                ConvExplanation explanation = backend.Explain(shape, pass, logits ? model.LogitsType : backend.ActivationType);
+                int reason = reasons.IndexOf(explanation);
                 if (reason < 0)
                 {
                     reason = reasons.Count;
-                    reasons.Add(plan);
+                    reasons.Add(explanation);
                 }
 
                 cells.Add($"({reason + 1})");

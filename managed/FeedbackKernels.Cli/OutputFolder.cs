@@ -9,13 +9,13 @@ internal sealed class OutputFolder
 {
     private readonly Setting<string?> _out = new("--out", Use.Always)
     {
-        Description = "Folder for the results. [default: runs/DATE-TIME-NAME]",
+        Description = "Folder for the results; it must be new or empty. [default: runs/DATE-TIME-NAME]",
         HelpName = "folder",
     };
 
     private readonly Setting<bool> _overwrite;
 
-    public OutputFolder() => _overwrite = Names.Switch("--overwrite", Use.With(_out), false, "Delete the files of former runs in the --out folder first. Without this option the folder must be new or empty.");
+    public OutputFolder() => _overwrite = Names.Switch("--overwrite", Use.With(_out), false, "Delete the files of earlier runs in the --out folder first. Other files in it are kept.");
 
     /// <summary>All options.</summary>
     public IEnumerable<Option> All => [_out, _overwrite];

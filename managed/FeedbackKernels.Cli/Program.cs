@@ -53,7 +53,7 @@ internal static partial class Program
         new("Trains convolutional networks without weight transport: weight mirror, Kolen-Pollack and their baselines.")
         {
             TrainCommand.Create(), CompareCommand.Create(), EvaluateCommand.Create(), InfoCommand.Create(),
-            new Setting<bool>(Verbose, Use.Always) { Description = "Show where in the program an error occurred.", Recursive = true },
+            new Setting<bool>(Verbose, Use.Always) { Description = "Print the stack trace of an error. Use it for bug reports.", Recursive = true },
         };
 
     private const string Verbose = "--verbose";

@@ -5,7 +5,7 @@ using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Tests.Data;
 
-/// <summary>Reading the public formats: made-up files of the right form, and files that are wrong in every way.</summary>
+/// <summary>Reading the public formats: generated files in the right format, and files with every kind of error.</summary>
 public sealed class DataFileTests : IDisposable
 {
     private const int CifarRecord = 3073;
@@ -21,7 +21,7 @@ public sealed class DataFileTests : IDisposable
         DataSet data = DataSet.Open($"cifar10:{_folder}", 1);
         Assert.Equal((50_000, 10_000), (data.Train.Count, data.Test.Count));
         Assert.Equal(new MapShape(32, 32, 3), data.Train.RequireShape());
-        // Record i of file f: label i % 10, red f, green i % 251, blue the pixel's number.
+        // Record i of file f: label i % 10, red f, green i % 251, blue the index of the pixel.
         ReadOnlySpan<byte> image = data.Train.Image(3 * 10_000 + 77);
         Assert.Equal(77 % 10, data.Train.Labels[3 * 10_000 + 77]);
         Assert.Equal([4, 77, 35], image.Slice(35 * 3, 3).ToArray());
@@ -105,7 +105,7 @@ public sealed class DataFileTests : IDisposable
     {
         string directory = RealData.Require("cifar-10-batches-bin");
         DataSet data = DataSet.Open($"cifar10:{directory}", 1);
-        // The means that everyone normalises with.
+        // The means in general use.
         double[] sums = new double[3];
         byte[] pixels = data.Train.Pixels;
         for (int i = 0; i < pixels.Length; i++) sums[i % 3] += pixels[i];

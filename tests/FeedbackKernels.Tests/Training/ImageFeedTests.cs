@@ -8,7 +8,7 @@ using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Tests.Training;
 
-/// <summary>What comes out of a source, in which order and on which rank.</summary>
+/// <summary>The images that a feed takes from a source: their order, and their division over ranks.</summary>
 public sealed class ImageFeedTests : IDisposable
 {
     private const int Count = 103, BatchSize = 10;
@@ -71,7 +71,7 @@ public sealed class ImageFeedTests : IDisposable
     [Fact]
     public void Crops_shift_and_flips_mirror_whole_images()
     {
-        // One image with a pixel of its own at each place: what comes out is it, moved, with zeros coming in.
+        // One image in which every pixel is different: the result is the image, shifted, with zeros at the border.
         var shape = new MapShape(8, 8, 1);
         var set = new ImageSet(shape, 2, [.. Enumerable.Range(1, 64).Select(i => (byte)i)], [1]);
         var normalisation = Normalisation.Of(set, NormalisationKind.Unit);
@@ -326,6 +326,8 @@ public sealed class ImageFeedTests : IDisposable
         public bool Replaces => restored is not null;
 
         public List<(string Name, long Value)> Values { get; } = [];
+
+        public bool Replaces => restored is not null;
 
         public void Tensor(string name, IReadOnlyList<int> sizes, DeviceBuffer buffer) => throw new InvalidOperationException(name);
 

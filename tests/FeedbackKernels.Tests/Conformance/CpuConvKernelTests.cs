@@ -4,7 +4,7 @@ namespace FeedbackKernels.Tests.Conformance;
 
 /// <summary>The CPU's list of convolution kernels: what each refuses and says so, and that it computes whatever it does not refuse.</summary>
 [Trait("Category", "Conformance")]
-public class ConvKernelTests
+public class CpuConvKernelTests
 {
     // Requests that each of the kernels serves first, and some that only the last one serves.
     private static readonly ConvShape[] Shapes =
@@ -25,7 +25,7 @@ public class ConvKernelTests
             foreach (ConvPass pass in Enum.GetValues<ConvPass>())
             {
                 int served = 0;
-                foreach (ConvKernel kernel in ConvKernel.All)
+                foreach (CpuConvKernel kernel in CpuConvKernel.All)
                 {
                     if (RefusalOf(backend, kernel, shape, pass) is not null) continue;
                     served++;
@@ -65,7 +65,7 @@ public class ConvKernelTests
         if (second is not null) Assert.Contains(second, explanation.Reason);
         // The entries in front of the one that serves are those that refuse, and no others.
         int refusals = 0;
-        foreach (ConvKernel kernel in ConvKernel.All)
+        foreach (CpuConvKernel kernel in CpuConvKernel.All)
         {
             if (RefusalOf(backend, kernel, Shapes[shape], pass) is not { } refusal) break;
             Assert.Contains($"not {kernel.Name}: {refusal}", explanation.Reason);
@@ -73,7 +73,7 @@ public class ConvKernelTests
         }
 
         Assert.Equal(refusals, explanation.Reason.Split("; not ").Length - 1);
-        Assert.StartsWith(ConvKernel.All[refusals].Name, explanation.Algorithm);
+        Assert.StartsWith(CpuConvKernel.All[refusals].Name, explanation.Algorithm);
     }
 
     [Fact]
@@ -88,7 +88,7 @@ public class ConvKernelTests
         }
     }
 
-    private static string? RefusalOf(CpuBackend backend, ConvKernel kernel, in ConvShape shape, ConvPass pass)
+    private static string? RefusalOf(CpuBackend backend, CpuConvKernel kernel, in ConvShape shape, ConvPass pass)
     {
         unsafe
         {
@@ -97,7 +97,7 @@ public class ConvKernelTests
     }
 
     /// <summary>The result of a pass: of a backend, or of one kernel of the list.</summary>
-    private static unsafe float[] Run(Backend backend, ConvShape shape, ConvPass pass, bool accumulate, ConvKernel? kernel)
+    private static unsafe float[] Run(Backend backend, ConvShape shape, ConvPass pass, bool accumulate, CpuConvKernel? kernel)
     {
         using var bench = new Workbench(backend);
         DeviceBuffer x = bench.Put(Values.Integers(shape.InputLength, 1)), y = bench.Put(Values.Integers(shape.OutputLength, 2));

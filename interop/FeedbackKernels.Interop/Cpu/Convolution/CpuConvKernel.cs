@@ -4,12 +4,12 @@ namespace FeedbackKernels.Interop;
 /// An entry of the CPU's list of convolution kernels. <see cref="CpuBackend"/> walks the list for an operation and for
 /// <see cref="Backend.Explain(in ConvShape, ConvPass)"/>; the first entry that does not refuse the request serves it.
 /// </summary>
-internal abstract unsafe class ConvKernel
+internal abstract unsafe class CpuConvKernel
 {
     /// <summary>The list, in order of preference. The last entry serves every request.</summary>
-    public static ReadOnlySpan<ConvKernel> All => List;
+    public static ReadOnlySpan<CpuConvKernel> All => List;
 
-    private static readonly ConvKernel[] List = [new Winograd(), new Pointwise(), new Direct()];
+    private static readonly CpuConvKernel[] List = [new Winograd(), new Pointwise(), new Direct()];
 
     /// <summary>Name of the kernel in explanations.</summary>
     public abstract string Name { get; }
