@@ -1,5 +1,5 @@
-// The language of native/*.cu on the host: included before every kernel file by the compiler's command line. A kernel
-// becomes a function that the emulated driver finds by its name; the words of CUDA C become what scheduler.h offers.
+// CUDA C on the host: the compiler's command line includes this before every file of native/. A kernel becomes a function that the
+// emulated driver finds by its name; the keywords and functions of CUDA C become those of scheduler.h.
 #pragma once
 
 #define FEEDBACK_EMULATED_DEVICE 1
@@ -57,7 +57,7 @@ inline unsigned pack_bf16(float first, float second) { return emulated_bf16(firs
 
 inline unsigned shared_address(const void* shared) { return emulated::shared_address(shared); }
 
-// The rows travel with their lanes, so that nobody reads what another lane has overwritten.
+// Each lane passes its row along, so that no lane reads a row that another has overwritten.
 template <bool Transposed>
 inline void ldmatrix(unsigned (&fragments)[4], unsigned row)
 {
@@ -78,7 +78,7 @@ inline void ldmatrix(unsigned (&fragments)[4], unsigned row)
     }), 16);
 }
 
-// c += a * b: exact products, their sum of 16 and then c's in binary32.
+// c += a * b: 16 exact products are summed in binary32, and the sum is added to c.
 inline void mma_bf16(float& c0, float& c1, float& c2, float& c3, const unsigned (&a)[4], unsigned b0, unsigned b1)
 {
     const unsigned mine[6] = {a[0], a[1], a[2], a[3], b0, b1};

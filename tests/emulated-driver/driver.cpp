@@ -1,6 +1,5 @@
-// The part of the CUDA driver API that FeedbackKernels calls, on a device that is this thread of the host: device, context,
-// modules and launches. Settings and counters are of the calling thread, so that tests which run side by side do not disturb
-// each other.
+// The part of the CUDA driver API that FeedbackKernels calls: device, context, modules and launches. Kernels run on the calling thread.
+// Settings and counters belong to the calling thread, so that parallel tests do not affect each other.
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
@@ -27,7 +26,7 @@ struct Context
     std::atomic<int> retained{0};
 };
 
-// A kernel in a module, and what a launch of it may ask for.
+// A kernel in a module, and the most dynamic shared memory that a launch may ask for.
 struct Function
 {
     const Kernel* kernel;
@@ -85,7 +84,7 @@ std::vector<std::string> entries_of(const std::string& ptx)
     return names;
 }
 
-// A number such as 8.4 after a word, times ten; -1 where the word is not there.
+// The number after a word, such as 8.4, times ten; -1 where the word is missing.
 long long version_after(const std::string& ptx, const std::string& word)
 {
     const std::size_t at = ptx.find(word);
@@ -98,7 +97,7 @@ long long version_after(const std::string& ptx, const std::string& word)
 // CUDA 11.8 compiles PTX 7.8, CUDA 12.4 PTX 8.4, CUDA 13.0 PTX 9.0.
 long long newest_ptx() { return (settings.driverVersion / 1000 - 4) * 10 + settings.driverVersion % 1000 / 10; }
 
-// A CUresult, and what the compiler of the driver would write into its log.
+// Returns a CUresult, and writes the log of the driver's compiler.
 int compile(Module& module, const std::string& ptx, std::string& log)
 {
     if (settings.moduleResult != Success)
@@ -127,7 +126,7 @@ int compile(Module& module, const std::string& ptx, std::string& log)
         return NoBinaryForDevice;
     }
 
-    // The letter of sm_90a says that it is for this architecture alone.
+    // The letter of sm_90a restricts it to this architecture.
     const std::size_t letter = ptx.find_first_not_of("0123456789", ptx.find(".target sm_") + std::strlen(".target sm_"));
     if (letter != std::string::npos && ptx[letter] == 'a' && architecture / 10 != settings.computeMajor * 10 + settings.computeMinor)
     {
@@ -151,7 +150,7 @@ int compile(Module& module, const std::string& ptx, std::string& log)
     return module.functions.empty() ? static_cast<int>(InvalidPtx) : static_cast<int>(Success);
 }
 
-// Of CUjit_option: where the errors of the compiler go, and how many bytes there are.
+// CUjit_option: the buffer for errors of the compiler, and its size.
 enum JitOption
 {
     ErrorLog = 5,
@@ -193,7 +192,7 @@ int failed(int result, std::string message)
 
 }  // namespace emulated
 
-// What tests set and read.
+// For tests: sets a setting, and reads a counter.
 EXPORT int emulatedSet(const char* name, long long value)
 {
     const std::string key = name;
@@ -458,6 +457,7 @@ int make_call(KernelCall& call, void* function, Index3 grid, Index3 block, unsig
     constexpr std::size_t alignment = 64;
     const std::size_t bytes = (kernel.argumentBytes + alignment - 1) / alignment * alignment;
     std::shared_ptr<void> copy(std::aligned_alloc(alignment, bytes), std::free);
+    if (!copy) return failed(OutOfMemory, name + ": the host has no memory for its arguments");
     std::memcpy(copy.get(), arguments, kernel.argumentBytes);
     call = {&kernel, grid, block, sharedBytes, std::move(copy)};
     return Success;

@@ -1,5 +1,4 @@
-// Graphs: kernels and what each has to come after. A launch runs them in an order drawn anew each time, among those that the
-// dependencies allow.
+// Graphs: kernels and their dependencies. Each launch runs the kernels in a random order that the dependencies allow.
 #include <algorithm>
 #include <map>
 #include <memory>
@@ -29,7 +28,8 @@ struct Graph
 
 struct Executable
 {
-    Graph* origin;
+    // May be destroyed before; its nodes are invalid then.
+    std::weak_ptr<Graph> origin;
     std::vector<Node> nodes;
 };
 
@@ -46,22 +46,23 @@ struct KernelParameters
 
 static_assert(sizeof(KernelParameters) == 72, "as cuda.h has it");
 
-std::mutex lock;
-std::map<void*, std::unique_ptr<Graph>> graphs;
-std::map<void*, std::unique_ptr<Executable>> executables;
+// What there is, and the lock of all of it. Never destroyed: threads and finalizers may still use it while the process ends.
+std::mutex& lock = *new std::mutex;
+std::map<void*, std::shared_ptr<Graph>>& graphs = *new std::map<void*, std::shared_ptr<Graph>>;
+std::map<void*, std::shared_ptr<Executable>>& executables = *new std::map<void*, std::shared_ptr<Executable>>;
 
-Graph* find_graph(void* handle)
+std::shared_ptr<Graph> find_graph(void* handle)
 {
     std::lock_guard<std::mutex> guard(lock);
     const auto found = graphs.find(handle);
-    return found == graphs.end() ? nullptr : found->second.get();
+    return found == graphs.end() ? nullptr : found->second;
 }
 
-Executable* find_executable(void* handle)
+std::shared_ptr<Executable> find_executable(void* handle)
 {
     std::lock_guard<std::mutex> guard(lock);
     const auto found = executables.find(handle);
-    return found == executables.end() ? nullptr : found->second.get();
+    return found == executables.end() ? nullptr : found->second;
 }
 
 int unknown(const char* what) { return failed(InvalidValue, std::string("there is no such ") + what + ", or it has been destroyed"); }
@@ -116,7 +117,7 @@ EXPORT int cuGraphCreate(void** graph, unsigned flags)
     counters.calls++;
     if (!is_initialised()) return NotInitialized;
     if (flags != 0) return failed(InvalidValue, "flags of cuGraphCreate");
-    std::unique_ptr<Graph> made(new Graph);
+    auto made = std::make_shared<Graph>();
     *graph = made.get();
     std::lock_guard<std::mutex> guard(lock);
     graphs[made.get()] = std::move(made);
@@ -127,7 +128,7 @@ EXPORT int cuGraphAddKernelNode_v2(void** node, void* graphHandle, void* const* 
 {
     counters.calls++;
     if (!has_context()) return InvalidContext;
-    Graph* graph = find_graph(graphHandle);
+    const std::shared_ptr<Graph> graph = find_graph(graphHandle);
     if (!graph) return unknown("graph");
     std::unique_ptr<Node> made(new Node);
     for (std::size_t i = 0; i < count; i++)
@@ -149,10 +150,10 @@ EXPORT int cuGraphInstantiateWithFlags(void** executable, void* graphHandle, uns
 {
     counters.calls++;
     if (!has_context()) return InvalidContext;
-    Graph* graph = find_graph(graphHandle);
+    const std::shared_ptr<Graph> graph = find_graph(graphHandle);
     if (!graph) return unknown("graph");
     if (flags != 0) return failed(InvalidValue, "flags of cuGraphInstantiateWithFlags");
-    std::unique_ptr<Executable> made(new Executable{graph, {}});
+    std::shared_ptr<Executable> made(new Executable{graph, {}});
     for (const std::unique_ptr<Node>& node : graph->nodes) made->nodes.push_back(*node);
     *executable = made.get();
     counters.graphs++;
@@ -161,21 +162,16 @@ EXPORT int cuGraphInstantiateWithFlags(void** executable, void* graphHandle, uns
     return Success;
 }
 
-// Launches that are queued or running keep their arguments.
+// Launches that are queued keep the arguments that they were queued with.
 EXPORT int cuGraphExecKernelNodeSetParams_v2(void* handle, void* node, const KernelParameters* parameters)
 {
     counters.calls++;
     if (!has_context()) return InvalidContext;
-    Executable* executable = find_executable(handle);
+    const std::shared_ptr<Executable> executable = find_executable(handle);
     if (!executable) return unknown("executable graph");
-    bool alive;
-    {
-        std::lock_guard<std::mutex> guard(lock);
-        alive = graphs.count(executable->origin) != 0;
-    }
-
-    if (!alive) return failed(InvalidValue, "the graph that the node belongs to has been destroyed");
-    const std::size_t place = place_of(*executable->origin, node);
+    const std::shared_ptr<Graph> origin = executable->origin.lock();
+    if (!origin) return failed(InvalidValue, "the graph that the node belongs to has been destroyed");
+    const std::size_t place = place_of(*origin, node);
     if (place >= executable->nodes.size()) return failed(InvalidValue, "the node is not of the graph that was instantiated");
     counters.graphUpdates++;
     return make_call(executable->nodes[place].call, *parameters);
@@ -185,7 +181,7 @@ EXPORT int cuGraphLaunch(void* handle, void* streamHandle)
 {
     counters.calls++;
     if (!has_context()) return InvalidContext;
-    const Executable* executable = find_executable(handle);
+    const std::shared_ptr<Executable> executable = find_executable(handle);
     if (!executable) return unknown("executable graph");
     const std::shared_ptr<Stream> stream = find_stream(streamHandle);
     if (!stream) return failed(InvalidHandle, "there is no such stream, or it has been destroyed");

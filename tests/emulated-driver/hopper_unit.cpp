@@ -17,7 +17,7 @@ namespace {
 
 constexpr unsigned GroupThreads = 128, GroupRows = 64, StepDepth = 16, ChunkBytes = 16, ChunkElements = 8;
 
-// The 64 bits of a barrier in shared memory. What was never set up has other marks and is told by them.
+// The 64 bits of an mbarrier. One that was not initialised has another mark.
 struct BarrierBits
 {
     static constexpr std::uint64_t Mark = 1;
@@ -38,14 +38,14 @@ struct Copy
     int place[TensorMap::MostDimensions];
 };
 
-// A copy whose bytes have come and are held back until the phase ends.
+// A copy whose bytes have arrived and are held back until the phase ends.
 struct Arrival
 {
     unsigned shared;
     std::vector<unsigned char> content;
 };
 
-// An operand as it was when its product was asked for: lines of 16 bf16.
+// An operand at the time when its product was issued: lines of 16 bf16.
 using Lines = std::vector<unsigned short>;
 
 struct Product
@@ -57,7 +57,7 @@ struct Product
     unsigned group;
 };
 
-// Sums under way: theirs is the number, and in the threads' registers there is NaN.
+// Sums of products in flight. The threads' registers are NaN meanwhile.
 struct Sums
 {
     int columns;
@@ -74,7 +74,7 @@ enum class Instruction
     Wait
 };
 
-// What one thread puts into an instruction of its warpgroup.
+// One thread's part of an instruction of its warpgroup.
 struct Request
 {
     Instruction instruction;
@@ -127,7 +127,7 @@ BarrierBits read_barrier(unsigned barrier)
 
 void write_barrier(unsigned barrier, BarrierBits bits) { std::memcpy(shared_pointer(barrier, sizeof bits), &bits, sizeof bits); }
 
-// Ends the phase where nothing is left to wait for: what has come is there now.
+// Ends the phase if nothing is left to wait for; the bytes that arrived become visible.
 void settle(unsigned barrier, BarrierBits bits)
 {
     const bool ends = bits.pending == 0 && bits.bytes == 0;
@@ -151,10 +151,10 @@ void settle(unsigned barrier, BarrierBits bits)
     for (unsigned thread : threads) wake(thread);
 }
 
-// Where the swizzle puts a 16-byte part: bits 4 to 6 of its address change by bits 7 to 9, fewer of them where it is narrower.
+// The swizzled address of a 16-byte part: bits 4 to 6 are XORed with bits 7 to 9; a narrower swizzle uses fewer of them.
 unsigned swizzled(unsigned address, unsigned bits) { return address ^ (address >> 7 & ((1u << bits) - 1)) << 4; }
 
-// Every part of the box in the order in which it lies in shared memory, rows innermost.
+// The content of a box in the order of shared memory, innermost dimension first.
 std::vector<unsigned char> content_of(const Copy& copy)
 {
     const TensorMap& map = copy.map;
@@ -191,16 +191,16 @@ std::vector<unsigned char> content_of(const Copy& copy)
     return content;
 }
 
-// The lines of an operand, each 16 steps of the reduction, from where its descriptor says that they are.
+// Reads the lines of an operand, 16 depths of the reduction each, as its descriptor says.
 Lines read_lines(TileOperand operand, unsigned lines)
 {
     const unsigned long long d = operand.descriptor;
     const unsigned start = static_cast<unsigned>(d & 0x3FFF) << 4, leading = static_cast<unsigned>(d >> 16 & 0x3FFF) << 4,
                    stride = static_cast<unsigned>(d >> 32 & 0x3FFF) << 4, kind = static_cast<unsigned>(d >> 62);
     if (d >> 49 & 7) fail(LaunchFailed, "a tile's descriptor with a base offset, which is not emulated");
-    // Of layouts 1, 2 and 3, swizzled by 128, 64 and 32 bytes, a row has as many bytes; without a swizzle it has 16.
+    // Layouts 1, 2 and 3 are swizzles of 128, 64 and 32 bytes, which is the size of a row; without a swizzle a row has 16 bytes.
     const unsigned swizzle = kind == 0 ? 0 : 4 - kind, parts = 1u << swizzle, rowBytes = parts * ChunkBytes;
-    // Elsewhere in the pattern, which repeats every 8 rows, a base offset would have to say where.
+    // Elsewhere in the pattern of 8 rows a base offset would be needed.
     if (start >> 7 & (parts - 1)) fail(LaunchFailed, "a tile at " + std::to_string(start) + " in shared memory, not at the start of its swizzle's pattern");
     Lines result(lines * StepDepth);
     if (!operand.mnMajor)
@@ -241,7 +241,7 @@ float widen(unsigned short bits)
     return value;
 }
 
-// Where in the warpgroup's matrix a thread's sum lies.
+// The index of a thread's sum in the matrix of the warpgroup.
 std::size_t place_of(unsigned thread, int sum, int columns)
 {
     const unsigned row = thread / 32 * 16 + thread % 32 / 4 + static_cast<unsigned>(sum) / 2 % 2 * 8;
@@ -276,7 +276,7 @@ void start_product(Warpgroup& warpgroup)
          read_lines(request.right, static_cast<unsigned>(request.columns)), warpgroup.group});
 }
 
-// Exact products, their sum of 16 and then the sum before in binary32, as mma is emulated.
+// Sums 16 exact products in binary32 and adds them to the sum before, as the emulation of mma does.
 void compute(const Product& product, Sums& sums)
 {
     if (read_lines(product.left, GroupRows) != product.leftLines
@@ -329,7 +329,7 @@ void end_products(Warpgroup& warpgroup, unsigned leave)
     }
 }
 
-// All threads of a warpgroup come with the same request; the last one carries it out.
+// Called by all threads of a warpgroup with the same request; the last one carries it out.
 void together(const Request& request)
 {
     const unsigned number = thread_number(), first = number / GroupThreads * GroupThreads;
@@ -395,7 +395,7 @@ void barrier_arrive(unsigned barrier, int bytes)
     bits.pending--;
     bits.bytes += bytes;
     settle(barrier, bits);
-    // Who waits for this may go on before the next statement here.
+    // Threads that wait for this may run before the next statement of this one.
     if (draw_number(2) == 0) give_way();
 }
 

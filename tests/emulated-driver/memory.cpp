@@ -17,8 +17,8 @@ namespace {
 constexpr unsigned char Poison = 0xFF;
 constexpr std::size_t CheckedBefore = 64;
 
-// Blocks run in any order, so the first access beyond an allocation may be far from it, and must not be of what lies there.
-// Costs addresses, no memory.
+// Blocks run in any order, so the first access outside an allocation may be far from it and must not hit another one. Guards cost
+// addresses, but no memory.
 constexpr std::size_t GuardBytes = 1 << 20;
 
 struct Allocation
@@ -26,17 +26,18 @@ struct Allocation
     std::size_t bytes;
     std::unique_ptr<GuardedMemory> pages;
     Origin origin;
-    // Whether a kernel may touch it, and whether it has been given back to its pool.
+    // Whether it can be accessed, and whether it has been freed to its pool.
     bool open, retired;
 };
 
 std::mutex lock;
 std::size_t total, ofPool;
 
+// Never destroyed: threads and finalizers may still use it while the process ends.
 std::map<std::uintptr_t, Allocation>& allocations()
 {
-    static std::map<std::uintptr_t, Allocation> all;
-    return all;
+    static auto* all = new std::map<std::uintptr_t, Allocation>;
+    return *all;
 }
 
 bool is_poison(const char* from, const char* to)
@@ -49,7 +50,7 @@ bool is_poison(const char* from, const char* to)
     return true;
 }
 
-// The allocation that holds these bytes, or null; the lock is the caller's.
+// The allocation that contains these bytes, or null. The caller holds the lock.
 const Allocation* allocation_around(const void* address, std::size_t bytes)
 {
     const auto at = reinterpret_cast<std::uintptr_t>(address);
@@ -63,11 +64,13 @@ const Allocation* allocation_around(const void* address, std::size_t bytes)
 
 GuardedMemory::GuardedMemory(std::size_t bytes)
 {
+    begin = end = nullptr;
     const std::size_t page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE)), inner = (bytes + page - 1) / page * page;
     void* memory = mmap(nullptr, inner + 2 * GuardBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED || mprotect(static_cast<char*>(memory) + GuardBytes, inner, PROT_READ | PROT_WRITE) != 0)
+    if (memory == MAP_FAILED) return;
+    if (mprotect(static_cast<char*>(memory) + GuardBytes, inner, PROT_READ | PROT_WRITE) != 0)
     {
-        begin = end = nullptr;
+        munmap(memory, inner + 2 * GuardBytes);
         return;
     }
 
@@ -89,7 +92,8 @@ void* allocate(std::size_t bytes, Origin origin)
     std::memset(pages->begin_of_pages(), Poison, length);
     char* address = pages->end_aligned(bytes);
     const bool pool = origin == Origin::Pool;
-    if (pool) mprotect(pages->begin_of_pages(), length, PROT_NONE);
+    // Splits a mapping, of which the host has a limited number.
+    if (pool && mprotect(pages->begin_of_pages(), length, PROT_NONE) != 0) return nullptr;
     std::lock_guard<std::mutex> guard(lock);
     if (origin != Origin::Host) total += bytes;
     if (pool) ofPool += bytes;
@@ -97,14 +101,14 @@ void* allocate(std::size_t bytes, Origin origin)
     return address;
 }
 
-void open(void* address)
+bool open(void* address)
 {
     std::lock_guard<std::mutex> guard(lock);
     const auto found = allocations().find(reinterpret_cast<std::uintptr_t>(address));
-    if (found == allocations().end()) return;
+    if (found == allocations().end()) return true;
     GuardedMemory& pages = *found->second.pages;
-    mprotect(pages.begin_of_pages(), static_cast<std::size_t>(pages.end_of_pages() - pages.begin_of_pages()), PROT_READ | PROT_WRITE);
-    found->second.open = true;
+    const auto length = static_cast<std::size_t>(pages.end_of_pages() - pages.begin_of_pages());
+    return found->second.open = mprotect(pages.begin_of_pages(), length, PROT_READ | PROT_WRITE) == 0;
 }
 
 bool retire(void* address)
@@ -204,7 +208,7 @@ bool slack_is_untouched(std::string& message)
             ? begin - CheckedBefore : allocation.pages->begin_of_pages();
         if (is_poison(before, begin) && is_poison(end, allocation.pages->end_of_pages())) continue;
         message = "wrote just outside an allocation of " + std::to_string(allocation.bytes) + " bytes";
-        // Reported once.
+        // Restored, so that it is reported once.
         std::memset(const_cast<char*>(before), Poison, static_cast<std::size_t>(begin - before));
         std::memset(const_cast<char*>(end), Poison, static_cast<std::size_t>(allocation.pages->end_of_pages() - end));
         return false;

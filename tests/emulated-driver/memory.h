@@ -1,5 +1,5 @@
-// Device memory: each allocation stands alone, ends at memory that cannot be touched (but for the few bytes that alignment
-// leaves, which are checked after each launch), and starts full of NaN.
+// Device memory. Each allocation has pages of its own, ends at a page that cannot be accessed, and is filled with NaN. The few bytes
+// between its end and that page, which alignment leaves, are checked after each launch.
 #pragma once
 
 #include <cstddef>
@@ -7,7 +7,7 @@
 
 namespace emulated {
 
-// Pages between memory that cannot be touched.
+// Pages between guard pages, which cannot be accessed. Both pointers are null where the host refuses to map them.
 class GuardedMemory
 {
 public:
@@ -15,7 +15,7 @@ public:
     GuardedMemory(const GuardedMemory&) = delete;
     ~GuardedMemory();
 
-    // Where `bytes` bytes begin that end, up to an alignment of 16, at the upper guard.
+    // The address at which `bytes` bytes begin that end at the upper guard, up to an alignment of 16.
     char* end_aligned(std::size_t bytes) const { return end - (bytes + 15) / 16 * 16; }
 
     char* begin_of_pages() const { return begin; }
@@ -25,7 +25,7 @@ private:
     char *begin, *end;
 };
 
-// How memory was taken: of the pool it is taken and given back in the order of a stream.
+// How memory was allocated. Pool: in the order of a stream.
 enum class Origin
 {
     Device,
@@ -33,35 +33,36 @@ enum class Origin
     Host
 };
 
-// The address, or null where the host has no such memory. Memory of the pool cannot be touched before it is opened.
+// The address, or null where the host has no such memory. Memory of the pool cannot be touched before it is opened, which is
+// false where the host refuses.
 void* allocate(std::size_t bytes, Origin origin);
-void open(void* address);
+bool open(void* address);
 
-// Says that memory of the pool will be released: from here on nothing may be queued that uses it. False for an address that
-// was not allocated there, or is given back twice.
+// Marks memory of the pool that will be released: work that is queued from now on may not use it. False for an address that was not
+// allocated from the pool, or has been retired before.
 bool retire(void* address);
 
-// False for an address that was not allocated that way.
+// Frees memory. False for an address that was not allocated in this way.
 bool release(void* address, Origin origin);
 
-// Device memory, of the pool or not.
+// Bytes of device memory, of all of it and of the pool.
 std::size_t allocated_bytes();
 std::size_t pool_bytes();
 
-// Whether memory is page-locked, all of it in one allocation.
+// Whether memory is page-locked and belongs to one allocation.
 bool is_page_locked(const void* address, std::size_t bytes);
 
 bool is_of_pool(const void* address);
 
-// Whether a copy or a fill of device memory stays inside one allocation that may be used by what is queued now; and whether
-// the memory is there at the moment.
+// Whether a copy or a fill of device memory stays inside one allocation, which work that is queued now may use; and whether the memory
+// can be accessed now.
 bool inside_allocation(const void* address, std::size_t bytes);
 bool is_reachable(const void* address, std::size_t bytes);
 
-// Says where an address lies relative to the nearest allocation.
+// Describes where an address is relative to the nearest allocation.
 std::string describe_address(const void* address);
 
-// Checks the bytes between the allocations and their guards; false and a description where one was written.
+// Checks the bytes between allocations and their guards; false and a description where one was written to.
 bool slack_is_untouched(std::string& message);
 
 }  // namespace emulated

@@ -14,7 +14,7 @@ using namespace emulated;
 
 namespace {
 
-// The one pool of the device has no content of its own: memory.cpp knows what belongs to it.
+// The only pool of the device; memory.cpp knows what belongs to it.
 int defaultPool;
 
 void* pointer(std::uint64_t address) { return reinterpret_cast<void*>(address); }
@@ -32,7 +32,7 @@ int take(std::uint64_t* address, std::size_t bytes, Origin origin)
     return Success;
 }
 
-// A copy or fill that is checked now, and once more when its turn comes: the memory may be gone by then.
+// Queues a copy or fill. It is checked now, and again when it runs, because the memory may have been freed by then.
 template <class Body>
 int queue_access(void* handle, std::uint64_t address, std::size_t bytes, const char* what, Body body)
 {
@@ -64,7 +64,7 @@ EXPORT int cuMemAlloc_v2(std::uint64_t* address, std::size_t bytes)
     return take(address, bytes, Origin::Device);
 }
 
-// Waits for the device, unless the memory is of a pool.
+// Waits for the device, unless the memory belongs to a pool.
 EXPORT int cuMemFree_v2(std::uint64_t address)
 {
     counters.calls++;
@@ -86,8 +86,7 @@ EXPORT int cuMemAllocAsync(std::uint64_t* address, std::size_t bytes, void* hand
     if (!stream) return unknown_stream();
     const int result = take(address, bytes, Origin::Pool);
     return result == Success ? queue(*stream, [memory = pointer(*address)] {
-        open(memory);
-        return static_cast<int>(Success);
+        return open(memory) ? static_cast<int>(Success) : failed(OutOfMemory, "the host refuses to map memory of the pool");
     }) : result;
 }
 
@@ -114,7 +113,7 @@ EXPORT int cuDeviceGetDefaultMemPool(void** pool, int)
     return Success;
 }
 
-// Of CUmemPool_attribute: 5 is what the pool holds, 7 what of that is in use. This one gives back at once.
+// CUmemPool_attribute 5 is the reserved memory, 7 the used memory. This pool frees at once, so they are equal.
 EXPORT int cuMemPoolGetAttribute(void* pool, int attribute, void* value)
 {
     counters.calls++;
@@ -143,7 +142,7 @@ EXPORT int cuMemFreeHost(void* address)
     return Success;
 }
 
-// Page-locked memory is read when the copy's turn comes; other memory before this returns.
+// Page-locked memory is read when the copy runs; other memory before this returns.
 EXPORT int cuMemcpyHtoDAsync_v2(std::uint64_t destination, const void* source, std::size_t bytes, void* handle)
 {
     counters.calls++;
@@ -165,7 +164,7 @@ EXPORT int cuMemcpyHtoDAsync_v2(std::uint64_t destination, const void* source, s
     });
 }
 
-// Page-locked memory is written when the copy's turn comes; other memory before this returns.
+// Page-locked memory is written when the copy runs; other memory before this returns.
 EXPORT int cuMemcpyDtoHAsync_v2(void* destination, std::uint64_t source, std::size_t bytes, void* handle)
 {
     counters.calls++;

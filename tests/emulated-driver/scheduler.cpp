@@ -1,3 +1,7 @@
+// A kernel that fails is left by siglongjmp from the stack of a fiber to that of the thread. With _FORTIFY_SOURCE, which some
+// compilers set by themselves, glibc takes a jump to a lower address for an error and aborts the process.
+#undef _FORTIFY_SOURCE
+
 #include "scheduler.h"
 
 #include <csetjmp>
@@ -11,6 +15,10 @@
 
 #include <sys/mman.h>
 #include <unistd.h>
+
+#if defined(__USE_FORTIFY_LEVEL) && __USE_FORTIFY_LEVEL > 0
+#error "siglongjmp between stacks aborts the process with _FORTIFY_SOURCE"
+#endif
 
 #include "hopper_unit.h"
 #include "memory.h"
@@ -133,7 +141,7 @@ struct Warp
     WarpExchange rounds[2];
 };
 
-// What one thread of the host needs to run blocks. Made once, reused for every launch.
+// What one thread of the host needs to run blocks. Made once and used by every launch of the thread.
 struct Machine
 {
     std::unique_ptr<Fiber[]> fibers{new Fiber[MostThreads]};
@@ -161,11 +169,20 @@ struct Machine
     Machine()
     {
         constexpr int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-        stacks = static_cast<char*>(mmap(nullptr, MostThreads * StackBytes, PROT_READ | PROT_WRITE, flags, -1, 0));
+        void* memory = mmap(nullptr, MostThreads * StackBytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+        stacks = memory == MAP_FAILED ? nullptr : static_cast<char*>(memory);
         ready.reserve(MostThreads);
     }
 
-    ~Machine() { munmap(stacks, MostThreads * StackBytes); }
+    Machine(const Machine&) = delete;
+
+    ~Machine()
+    {
+        if (stacks) munmap(stacks, MostThreads * StackBytes);
+    }
+
+    // Whether the host gave it the memory that it needs.
+    bool usable() const { return stacks && shared.begin_of_pages(); }
 
     Fiber& running() { return fibers[current_number()]; }
 
@@ -291,10 +308,11 @@ void on_fault(int signal, siginfo_t* info, void* context)
     else previous.sa_handler(signal);
 }
 
+// Never destroyed: threads may still run kernels while the process ends.
 std::map<std::string, Kernel>& registry()
 {
-    static std::map<std::string, Kernel> kernels;
-    return kernels;
+    static auto* kernels = new std::map<std::string, Kernel>;
+    return *kernels;
 }
 
 }  // namespace
@@ -516,6 +534,13 @@ int run_grid(
 
     if (!machine) machine.reset(new Machine);
     Machine& m = *machine;
+    if (!m.usable())
+    {
+        machine.reset();
+        message = "the host has no memory for the stacks of a block";
+        return OutOfMemory;
+    }
+
     m.kernel = &kernel;
     // A launch takes a copy, as aligned as any kernel's struct may ask for.
     m.arguments = std::memcpy(m.argumentBlock, arguments, kernel.argumentBytes);
@@ -568,8 +593,11 @@ void install_fault_handler()
         struct sigaction action = {};
         action.sa_sigaction = on_fault;
         action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
-        sigaction(SIGSEGV, &action, &previousFault);
-        sigaction(SIGBUS, &action, &previousBus);
+        // First what on_fault goes back to: another thread may fault as soon as it is installed.
+        sigaction(SIGSEGV, nullptr, &previousFault);
+        sigaction(SIGBUS, nullptr, &previousBus);
+        sigaction(SIGSEGV, &action, nullptr);
+        sigaction(SIGBUS, &action, nullptr);
     });
 }
 

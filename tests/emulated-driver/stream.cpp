@@ -11,32 +11,42 @@ using namespace emulated;
 
 namespace {
 
-struct Event
+// What an event was last recorded after: a position in a stream.
+struct Place
 {
-    unsigned flags;
     std::shared_ptr<Stream> stream;
     unsigned long long position = 0;
 };
 
-std::mutex lock;
-std::map<void*, std::shared_ptr<Stream>> streams;
-std::map<void*, std::shared_ptr<Event>> events;
+struct Event
+{
+    unsigned flags = 0;
+    Place place;
+};
+
+// What there is, and the lock of all of it. Never destroyed: threads and finalizers may still use it while the process ends.
+std::mutex& lock = *new std::mutex;
+std::map<void*, std::shared_ptr<Stream>>& streams = *new std::map<void*, std::shared_ptr<Stream>>;
+std::map<void*, std::shared_ptr<Event>>& events = *new std::map<void*, std::shared_ptr<Event>>;
 
 thread_local std::shared_ptr<Stream> legacy = std::make_shared<Stream>(), ofThread = std::make_shared<Stream>();
 thread_local std::vector<std::weak_ptr<Stream>> used;
 
-std::shared_ptr<Event> find_event(void* handle)
+// Where an event is; false where there is no such event.
+bool find_place(void* handle, Place& place)
 {
     std::lock_guard<std::mutex> guard(lock);
     const auto found = events.find(handle);
-    return found == events.end() ? nullptr : found->second;
+    if (found == events.end()) return false;
+    place = found->second->place;
+    return true;
 }
 
 int unknown_stream() { return failed(InvalidHandle, "there is no such stream, or it has been destroyed"); }
 
 int unknown_event() { return failed(InvalidHandle, "there is no such event, or it has been destroyed"); }
 
-bool is_complete(const Event& event) { return !event.stream || event.stream->ended >= event.position; }
+bool is_complete(const Place& place) { return !place.stream || place.stream->ended >= place.position; }
 
 }  // namespace
 
@@ -77,7 +87,7 @@ int run_until(Stream& stream, unsigned long long position)
         stream.ended++;
         if (result == Success) continue;
         stream.waiting.clear();
-        stream.ended = stream.queued;
+        stream.ended = stream.queued.load();
         return result;
     }
 
@@ -115,7 +125,7 @@ EXPORT int cuStreamCreate(void** stream, unsigned flags)
     return Success;
 }
 
-// What is queued still runs, on a device behind the caller's back.
+// Queued work still runs.
 EXPORT int cuStreamDestroy_v2(void* handle)
 {
     counters.calls++;
@@ -158,11 +168,11 @@ EXPORT int cuStreamWaitEvent(void* handle, void* eventHandle, unsigned flags)
     if (flags != 0) return failed(InvalidValue, "flags of cuStreamWaitEvent");
     const std::shared_ptr<Stream> stream = find_stream(handle);
     if (!stream) return unknown_stream();
-    const std::shared_ptr<Event> event = find_event(eventHandle);
-    if (!event) return unknown_event();
+    Place place;
+    if (!find_place(eventHandle, place)) return unknown_event();
     // The latest record at the time of this call counts; an event that was never recorded is no reason to wait.
-    if (!event->stream) return Success;
-    return queue(*stream, [source = event->stream, position = event->position] { return run_until(*source, position); });
+    if (!place.stream) return Success;
+    return queue(*stream, [place] { return run_until(*place.stream, place.position); });
 }
 
 EXPORT int cuEventCreate(void** event, unsigned flags)
@@ -184,30 +194,30 @@ EXPORT int cuEventRecord(void* handle, void* streamHandle)
 {
     counters.calls++;
     if (!has_context()) return InvalidContext;
-    const std::shared_ptr<Event> event = find_event(handle);
-    if (!event) return unknown_event();
     const std::shared_ptr<Stream> stream = find_stream(streamHandle);
+    std::lock_guard<std::mutex> guard(lock);
+    const auto event = events.find(handle);
+    if (event == events.end()) return unknown_event();
     if (!stream) return unknown_stream();
-    event->stream = stream;
-    event->position = stream->queued;
+    event->second->place = {stream, stream->queued};
     return Success;
 }
 
 EXPORT int cuEventQuery(void* handle)
 {
     counters.calls++;
-    const std::shared_ptr<Event> event = find_event(handle);
-    if (!event) return unknown_event();
-    return is_complete(*event) ? static_cast<int>(Success) : static_cast<int>(NotReady);
+    Place place;
+    if (!find_place(handle, place)) return unknown_event();
+    return is_complete(place) ? static_cast<int>(Success) : static_cast<int>(NotReady);
 }
 
 EXPORT int cuEventSynchronize(void* handle)
 {
     counters.calls++;
-    const std::shared_ptr<Event> event = find_event(handle);
-    if (!event) return unknown_event();
+    Place place;
+    if (!find_place(handle, place)) return unknown_event();
     counters.eventWaits++;
-    return event->stream ? run_until(*event->stream, event->position) : static_cast<int>(Success);
+    return place.stream ? run_until(*place.stream, place.position) : static_cast<int>(Success);
 }
 
 EXPORT int cuEventDestroy_v2(void* handle)

@@ -1,7 +1,8 @@
-// Queues of work. By default work runs when it is queued; with the setting "deferred" it runs when somebody waits for it, as
-// late as a device may, so that a program which does not wait where it has to gets other results.
+// Streams. By default work runs when it is queued. With the setting "deferred" it runs only when something waits for it, so that a
+// program that lacks a wait gets wrong results.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -9,7 +10,7 @@
 
 namespace emulated {
 
-// A piece of queued work; returns a CUresult.
+// Queued work; returns a CUresult.
 using Operation = std::function<int()>;
 
 struct Stream
@@ -17,20 +18,21 @@ struct Stream
     unsigned flags = 0;
     std::recursive_mutex lock;
     std::deque<Operation> waiting;
-    unsigned long long queued = 0, ended = 0;
+    // Written under the lock. Other threads, such as that of finalizers, ask without it how far the stream has come.
+    std::atomic<unsigned long long> queued{0}, ended{0};
 };
 
-// The stream behind a handle: null and 1 are the legacy default stream, 2 is the calling thread's; null where there is none.
+// The stream of a handle: 0 and 1 are the legacy default stream, 2 is the calling thread's default stream. Null where there is none.
 std::shared_ptr<Stream> find_stream(void* handle);
 
-// Queues work, which runs at once unless work is deferred.
+// Queues work, and runs it unless work is deferred.
 int queue(Stream& stream, Operation operation);
 
-// Runs what was queued first, up to a position. What follows work that failed is dropped, as on a device whose context is lost.
+// Runs queued work in order up to a position. Work after a failure is dropped, as on a device whose context is lost.
 int run_until(Stream& stream, unsigned long long position);
 int run_all(Stream& stream);
 
-// Every stream that this thread has used.
+// The same for every stream that this thread has used.
 int run_everything();
 
 }  // namespace emulated

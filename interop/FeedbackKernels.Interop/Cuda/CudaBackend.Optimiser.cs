@@ -64,7 +64,11 @@ public sealed unsafe partial class CudaBackend
             SlabSegment segment = segments[i];
             room[i] = new NativeSlabSegment
             {
-                Offset = segment.Offset, Length = segment.Length, FirstBlock = blocks, WeightDecay = segment.WeightDecay, Shrink = segment.Shrink,
+                Offset = segment.Offset,
+                Length = segment.Length,
+                FirstBlock = blocks,
+                WeightDecay = segment.WeightDecay,
+                Shrink = segment.Shrink,
             };
             blocks += DivideUp(segment.Length, SlabBlockElements);
             elements += segment.Length;
@@ -99,8 +103,13 @@ public sealed unsafe partial class CudaBackend
             Grid grid = SquareGrid(segment.Shape);
             room[i] = new NativeCoupledSegment
             {
-                Offset = segment.Offset, FeedbackOffset = segment.FeedbackOffset, FirstBlock = blocks, C = segment.Shape.C, K = segment.Shape.K,
-                WeightDecay = segment.WeightDecay, Shrink = segment.Shrink,
+                Offset = segment.Offset,
+                FeedbackOffset = segment.FeedbackOffset,
+                FirstBlock = blocks,
+                C = segment.Shape.C,
+                K = segment.Shape.K,
+                WeightDecay = segment.WeightDecay,
+                Shrink = segment.Shrink,
             };
             blocks += (long)grid.X * grid.Y * grid.Z;
             elements += segment.Shape.WeightLength;

@@ -3,17 +3,16 @@ namespace FeedbackKernels.Interop;
 // Order between this backend's work and that of other streams.
 public sealed unsafe partial class CudaBackend
 {
-    /// <summary>The legacy default stream, which cudaStream_t 0 stands for in the CUDA runtime and in TorchSharp. It and other
-    /// streams that were not made as non-blocking ones wait for each other.</summary>
+    /// <summary>The legacy default stream, which is cudaStream_t 0 in the CUDA runtime and in TorchSharp. It synchronises with all streams
+    /// that were not created as non-blocking.</summary>
     public const nint LegacyStream = 1;
 
-    /// <summary>The default stream of the thread that calls.</summary>
+    /// <summary>The default stream of the calling thread.</summary>
     public const nint PerThreadStream = 2;
 
-    /// <summary>Marks the place after everything that has been called so far; an open step is divided here. The caller
-    /// disposes the event.</summary>
+    /// <summary>Records an event after all operations so far; an open step is divided here. The caller disposes the event.</summary>
     /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
-    /// <exception cref="CudaException">The event could not be made or recorded, or what was called before not be launched.</exception>
+    /// <exception cref="CudaException">The event could not be created or recorded, or the operations before could not be launched.</exception>
     public CudaEvent RecordEvent()
     {
         using OperationScope call = new(this);
@@ -32,10 +31,10 @@ public sealed unsafe partial class CudaBackend
         return made;
     }
 
-    /// <summary>Makes what is called from here on wait for an event, of this or another backend of the device; an open step is
-    /// divided here. The host does not wait.</summary>
+    /// <summary>Makes operations from here on wait for an event of this or another backend of the device; an open step is divided here. The
+    /// host does not wait.</summary>
     /// <exception cref="ObjectDisposedException">The event or the backend has been disposed.</exception>
-    /// <exception cref="CudaException">The driver refuses, or what was called before could not be launched.</exception>
+    /// <exception cref="CudaException">The driver refuses, or the operations before could not be launched.</exception>
     public void WaitFor(CudaEvent place)
     {
         ArgumentNullException.ThrowIfNull(place);
@@ -43,13 +42,13 @@ public sealed unsafe partial class CudaBackend
         GC.KeepAlive(place);
     }
 
-    /// <summary>Makes what is called from here on wait for a CUevent (or cudaEvent_t) that has been recorded; for one that has
-    /// not, it waits for nothing. An open step is divided here. The host does not wait.</summary>
-    /// <param name="cudaEvent">The caller's; it may be destroyed when this returns.</param>
+    /// <summary>Makes operations from here on wait for a CUevent (or cudaEvent_t), if it has been recorded; an open step is divided here. The
+    /// host does not wait.</summary>
+    /// <param name="cudaEvent">The event, which may be destroyed when this returns.</param>
     /// <exception cref="ArgumentOutOfRangeException">It is 0.</exception>
     /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
-    /// <exception cref="CudaException">It is no event, or one of another device's context; or what was called before could not
-    /// be launched.</exception>
+    /// <exception cref="CudaException">It is not an event of the device's primary context, or the operations before could not be
+    /// launched.</exception>
     public void WaitForEvent(nint cudaEvent)
     {
         using OperationScope call = new(this);
@@ -58,16 +57,16 @@ public sealed unsafe partial class CudaBackend
         Check(DriverApi.StreamWaitEvent(_stream, cudaEvent, 0), "cuStreamWaitEvent", "waiting for an event");
     }
 
-    /// <summary>Makes what is called from here on wait for what has been queued on another stream so far; an open step is
-    /// divided here. The host does not wait.</summary>
+    /// <summary>Makes operations from here on wait for the work that has been queued on another stream so far; an open step is divided here.
+    /// The host does not wait.</summary>
     /// <param name="stream">A CUstream (or cudaStream_t) of the device's primary context; 0 is the legacy default stream.</param>
     /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
-    /// <exception cref="CudaException">It is no stream, or one of another context; or what was called before could not be
+    /// <exception cref="CudaException">It is not a stream of the device's primary context, or the operations before could not be
     /// launched.</exception>
     public void WaitForStream(nint stream) => Order(before: stream, after: _stream);
 
-    /// <summary>Makes what is queued on another stream from here on wait for what has been called so far; an open step is
-    /// divided here. The host does not wait.</summary>
+    /// <summary>Makes work that is queued on another stream from here on wait for all operations so far; an open step is divided here. The
+    /// host does not wait.</summary>
     /// <inheritdoc cref="WaitForStream"/>
     public void MakeStreamWait(nint stream) => Order(before: _stream, after: stream);
 
@@ -80,8 +79,8 @@ public sealed unsafe partial class CudaBackend
         Check(DriverApi.StreamWaitEvent(after, place.DangerousGetHandle(), 0), "cuStreamWaitEvent", "ordering two streams");
     }
 
-    /// <summary>Enters the context for something that comes after all that was called, so that an open step is launched as
-    /// far as it has come.</summary>
+    /// <summary>Enters the context for a call that comes after all operations so far: the recorded launches of an open step are made
+    /// first.</summary>
     private CudaContext.Scope EnterInOrder()
     {
         if (_steps.IsOpen) _steps.Flush();

@@ -4,15 +4,15 @@ using System.Runtime.InteropServices;
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// The CUDA backend: the kernels of <c>native/</c> on one NVIDIA GPU, through nothing but its driver. Work is queued on one
-/// stream and operations return at once, also <see cref="Backend.Upload{T}"/>; <see cref="Backend.Download{T}"/> and
-/// operations that return numbers wait. A step (<see cref="Backend.BeginStep"/>) is one launch of a CUDA graph.
-/// Every sum has an order that the shapes alone decide: one model of device and driver gives the same bits on every run.
+/// The CUDA backend: runs the kernels of <c>native/</c> on one NVIDIA GPU, through the driver API alone. Operations queue their work on
+/// one stream and return, as does <see cref="Backend.Upload{T}"/>; <see cref="Backend.Download{T}"/> and operations that return numbers
+/// wait. A step (<see cref="Backend.BeginStep"/>) is one launch of a CUDA graph. The order of every sum depends on the shapes alone: one
+/// model of device and driver gives the same bits on every run.
 /// </summary>
 /// <remarks>
-/// Buffers may be used on other streams of the device: they are there when <see cref="Backend.Allocate"/> returns. Work of
-/// other streams, and of steps of other backends that are open, has to be waited for before they are disposed or left to the garbage
-/// collector, and the order between streams is the caller's, by <see cref="RecordEvent"/>, <see cref="WaitForStream"/> and their kin.
+/// Buffers may be used on other streams of the device from when <see cref="Backend.Allocate"/> returns. The caller orders streams by
+/// <see cref="RecordEvent"/>, <see cref="WaitForStream"/> and similar methods, and waits for work of other streams, and of open steps of
+/// other backends, before buffers are disposed or left to the garbage collector.
 /// </remarks>
 public sealed unsafe partial class CudaBackend : Backend
 {
@@ -28,17 +28,17 @@ public sealed unsafe partial class CudaBackend : Backend
     private readonly bool _graphs;
 
     /// <summary>Opens a device.</summary>
-    /// <param name="device">Number of the device, as the driver counts them.</param>
+    /// <param name="device">Number of the device in the order of the driver.</param>
     /// <param name="stream">A CUstream (or cudaStream_t) of the device's primary context to queue work on, which the caller
     /// keeps alive while the backend is used, <see cref="LegacyStream"/> or <see cref="PerThreadStream"/>; 0 for one of the
     /// backend's own, which neither waits for the legacy default stream nor is waited for by it.</param>
     /// <param name="driver">The driver's library; null for what <see cref="CudaLibrary.EnvironmentVariable"/> names, or else
     /// the system's.</param>
-    /// <param name="precision">How products are formed, and what activations are stored in.</param>
-    /// <param name="graphs">Whether steps are launched as graphs; without, each kernel is launched as it is called, and what
-    /// fails is said of its operation.</param>
-    /// <exception cref="PlatformNotSupportedException">This build has no CUDA kernels, or there is no driver, no device, or
-    /// none that is new enough; the message says what was looked for, and where.</exception>
+    /// <param name="precision">The type in which products are computed and activations are stored.</param>
+    /// <param name="graphs">Whether steps are launched as graphs. Otherwise each kernel is launched when it is called, and errors name its
+    /// operation.</param>
+    /// <exception cref="PlatformNotSupportedException">This build has no CUDA kernels, or there is no driver or device, or none that is new
+    /// enough; the message says what was looked for, and where.</exception>
     /// <exception cref="CudaException">The device could not be opened.</exception>
     public CudaBackend(
         int device = 0, nint stream = 0, string? driver = null, CudaPrecision precision = CudaPrecision.Fp32, bool graphs = true)
@@ -72,10 +72,10 @@ public sealed unsafe partial class CudaBackend : Backend
         _convolutions = new CudaConvKernels(this);
     }
 
-    /// <summary>Waits for the work of a backend that nobody has disposed, so that its memory does not go before.</summary>
+    /// <summary>Waits for the work of a backend that was not disposed, so that its memory is not freed before.</summary>
     ~CudaBackend() => Dispose(false);
 
-    /// <summary>How the CUDA kernels of this build were made; or, when there are none, why.</summary>
+    /// <summary>The compiler of the CUDA kernels of this build; or why there are none.</summary>
     public static string KernelBuild => CudaKernels.BuildStatus;
 
     /// <inheritdoc/>
@@ -90,7 +90,7 @@ public sealed unsafe partial class CudaBackend : Backend
     /// <inheritdoc/>
     public override bool HostAddressable => false;
 
-    /// <summary>How products are formed, and what activations are stored in.</summary>
+    /// <summary>The type in which products are computed and activations are stored.</summary>
     public CudaPrecision Precision { get; }
 
     /// <inheritdoc/>
@@ -110,9 +110,9 @@ public sealed unsafe partial class CudaBackend : Backend
     /// <inheritdoc/>
     public override bool QueuesWork => true;
 
-    /// <summary>Bytes of the device's memory that are taken, by this and by every other program.</summary>
+    /// <summary>Bytes of device memory in use, by this and by every other program.</summary>
     /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
-    /// <exception cref="CudaException">The driver cannot say.</exception>
+    /// <exception cref="CudaException">The driver does not answer.</exception>
     public long DeviceBytesInUse
     {
         get
@@ -139,9 +139,8 @@ public sealed unsafe partial class CudaBackend : Backend
     {
         if (disposing)
         {
-            // Queued kernels still use the modules and the memory below. What failed among them was the caller's to ask for
-            // earlier, and Dispose throws nothing. A stream of the caller's may be gone by now, and its work still under way:
-            // then the context, which is not gone, is what can be waited for.
+            // Queued kernels still use the modules and the memory below. Their failures are not reported: Dispose throws nothing. A
+            // caller's stream may have been destroyed while its work is still running, so the context is waited for instead.
             _ = _ownStream?.TryDrain() ?? _context.TryDrain();
             _steps.Dispose();
             _kernels.Dispose();
@@ -154,7 +153,7 @@ public sealed unsafe partial class CudaBackend : Backend
         }
         else
         {
-            // The finalizers of what the queue still uses come after this one, and give it back.
+            // What the queue still uses is freed by its own finalizers, which run after this one.
             _ = _ownStream?.TryDrain();
         }
 
@@ -168,7 +167,7 @@ public sealed unsafe partial class CudaBackend : Backend
         {
             using CudaContext.Scope scope = _context.Enter();
             Check(DriverApi.MemsetD8Async(memory.DangerousGetHandle(), 0, (nuint)bytes, _stream), "cuMemsetD8Async", $"clearing {purpose}");
-            // The buffer is there, and zero, on other streams as well.
+            // After this wait the buffer can be used on other streams as well.
             Check(DriverApi.StreamSynchronize(_stream), "cuStreamSynchronize", $"clearing {purpose}");
         }
         catch
@@ -198,8 +197,8 @@ public sealed unsafe partial class CudaBackend : Backend
     internal override ReadbackMemory AllocateReadback(long bytes, string purpose) =>
         new CudaReadback(this, _context, _labels, bytes, purpose);
 
-    /// <summary>Queues a copy to page-locked memory, one of what the device has noted of wrong labels, and an event after both.
-    /// Returns what <see cref="CudaLabelFault.Check(long, nint)"/> is to be told.</summary>
+    /// <summary>Queues a copy to page-locked memory, a copy of the report of wrong labels, and an event after both. Returns the argument of
+    /// <see cref="CudaLabelFault.Check(long, nint)"/>.</summary>
     internal long QueueDownload(nint source, nint destination, long bytes, nint labelFault, CudaEventHandle copied)
     {
         using CudaContext.Scope scope = EnterInOrder();

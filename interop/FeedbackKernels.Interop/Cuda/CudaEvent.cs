@@ -1,8 +1,8 @@
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// A place in the work that a <see cref="CudaBackend"/> has queued: it is reached when everything before has ended. Other
-/// streams, of TorchSharp or ILGPU for instance, can be made to wait for it by its <see cref="Handle"/>.
+/// A position in the work that a <see cref="CudaBackend"/> has queued; it is reached when all work before it has ended. Other streams,
+/// of TorchSharp or ILGPU for instance, can wait for its <see cref="Handle"/>.
 /// </summary>
 public sealed class CudaEvent : IDisposable
 {
@@ -15,8 +15,8 @@ public sealed class CudaEvent : IDisposable
         _handle = new CudaEventHandle(context, "making an event");
     }
 
-    /// <summary>The CUevent (or cudaEvent_t), which is this object's.</summary>
-    /// <exception cref="ObjectDisposedException">It has been given back.</exception>
+    /// <summary>The CUevent (or cudaEvent_t), which belongs to this object.</summary>
+    /// <exception cref="ObjectDisposedException">The event has been disposed.</exception>
     public nint Handle
     {
         get
@@ -26,9 +26,9 @@ public sealed class CudaEvent : IDisposable
         }
     }
 
-    /// <summary>Whether everything before has ended.</summary>
-    /// <exception cref="CudaException">Something queued has failed.</exception>
-    /// <exception cref="ObjectDisposedException">The event has been given back.</exception>
+    /// <summary>Whether all work before the event has ended.</summary>
+    /// <exception cref="CudaException">Queued work has failed.</exception>
+    /// <exception cref="ObjectDisposedException">The event has been disposed.</exception>
     public bool IsComplete
     {
         get
@@ -43,19 +43,19 @@ public sealed class CudaEvent : IDisposable
         }
     }
 
-    /// <summary>Waits until everything before has ended.</summary>
-    /// <exception cref="CudaException">Something queued has failed.</exception>
-    /// <exception cref="ObjectDisposedException">The event has been given back.</exception>
+    /// <summary>Waits until all work before the event has ended.</summary>
+    /// <exception cref="CudaException">Queued work has failed.</exception>
+    /// <exception cref="ObjectDisposedException">The event has been disposed.</exception>
     public void Synchronize()
     {
         nint handle = Handle;
         using CudaContext.Scope scope = _context.Enter();
         CudaResult result = DriverApi.EventSynchronize(handle);
-        // The finalizer of an event that nobody else holds would give it back in the midst of the wait.
+        // Otherwise the finalizer of an event without other references could destroy it during the wait.
         GC.KeepAlive(this);
         CudaException.ThrowIfFailed(result, "cuEventSynchronize", "waiting for queued work");
     }
 
-    /// <summary>Gives the event back. What waits for it goes on waiting for the place where it was.</summary>
+    /// <summary>Destroys the event. Work that waits for it still waits for its position.</summary>
     public void Dispose() => _handle.Dispose();
 }

@@ -1,10 +1,9 @@
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// Where a backend's device memory comes from: the device's pool, in the order of the backend's own stream, where there are
-/// both; else cuMemAlloc and cuMemFree. A caller's stream may be gone when its memory is, so that one is never used for it.
-/// The pool is the process's own and shared; how much of what is free it keeps is left as it is, for a step takes and gives
-/// back nothing.
+/// Allocates device memory: from the default pool of the device in the order of the backend's own stream, where there are both, else by
+/// cuMemAlloc and cuMemFree. A caller's stream is not used, because it may be destroyed before the memory is freed. The release
+/// threshold of the pool, which the process shares, stays as it is: a step allocates and frees nothing.
 /// </summary>
 internal sealed unsafe class CudaHeap(CudaContext context, CudaDevice device, CudaStream? stream)
 {
@@ -12,10 +11,10 @@ internal sealed unsafe class CudaHeap(CudaContext context, CudaDevice device, Cu
     private readonly List<nint> _kept = [];
     private bool _keeping;
 
-    /// <summary>The stream whose order memory is taken and given back in; null where that is the host's.</summary>
+    /// <summary>The stream in whose order memory is allocated and freed; null for the order of the host.</summary>
     public CudaStream? Stream { get; } = device.HasMemoryPools ? stream : null;
 
-    /// <summary>Whether memory that is given back stays, because work that uses it has not been queued yet.</summary>
+    /// <summary>Whether memory that is freed is kept for now, because work that uses it has not been queued yet.</summary>
     public bool Keeps
     {
         get
@@ -36,11 +35,11 @@ internal sealed unsafe class CudaHeap(CudaContext context, CudaDevice device, Cu
         }
     }
 
-    /// <summary>Takes memory.</summary>
-    /// <exception cref="CudaException">There is not so much; the message says how much there is.</exception>
+    /// <summary>Allocates memory.</summary>
+    /// <exception cref="CudaException">There is not enough; the message says how much is free.</exception>
     public CudaMemory Allocate(long bytes, string purpose) => new(context, this, bytes, purpose);
 
-    /// <summary>Calls the driver, in whose context this runs.</summary>
+    /// <summary>Allocates memory; the context has to be current.</summary>
     internal nint Take(long bytes, string purpose)
     {
         nuint wanted = checked((nuint)bytes);
@@ -54,7 +53,7 @@ internal sealed unsafe class CudaHeap(CudaContext context, CudaDevice device, Cu
         return address;
     }
 
-    /// <summary>Gives memory back, in a context.</summary>
+    /// <summary>Frees memory; the context has to be current.</summary>
     internal CudaResult Free(nint address)
     {
         lock (_gate)
@@ -94,10 +93,19 @@ internal sealed class CudaMemory : CudaHandle
     {
         _heap = heap;
         using CudaContext.Scope scope = context.Enter();
-        Own(heap.Take(bytes, purpose));
-        // The stream in whose order it is given back has to be there then.
-        bool added = false;
-        heap.Stream?.DangerousAddRef(ref added);
+        // The memory is freed in the order of the stream, which has to exist until then. It is held first: once the memory is owned,
+        // nothing may fail, or the finalizer would let go of a stream that is not held.
+        bool held = false;
+        heap.Stream?.DangerousAddRef(ref held);
+        try
+        {
+            Own(heap.Take(bytes, purpose));
+        }
+        catch
+        {
+            if (held) heap.Stream!.DangerousRelease();
+            throw;
+        }
     }
 
     private protected override CudaResult Release(nint released) => _heap.Free(released);

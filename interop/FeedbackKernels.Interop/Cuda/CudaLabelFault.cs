@@ -1,25 +1,25 @@
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// What the device has noted of a label that is no class: four words in its memory, zeros until there is one. The host gets them
-/// with the next copy that it waits for, so that a step neither waits nor allocates: each such copy is followed by one of these
-/// words, as long as there are losses that no copy has vouched for.
+/// The report of a label that is not a class: four words in device memory, zeros until there is such a label. Each copy to the host that
+/// the host waits for is followed by a copy of these words, if losses have been launched since the words were last seen. So a bad label
+/// is found without a wait or an allocation in the step.
 /// </summary>
 internal sealed class CudaLabelFault(CudaContext context, CudaHeap heap, nint stream) : IDisposable
 {
     public const int Bytes = 4 * sizeof(int);
 
-    // A readback may be read, and report, while its backend is disposed.
+    // A readback may be read while its backend is disposed.
     private readonly Lock _gate = new();
     private CudaMemory? _memory;
 
-    // Where downloads take the words to.
+    // Where downloads copy the words to.
     private CudaHostMemory? _words;
 
-    // Launches of losses so far, and those that words without a fault have come back after.
+    // Launches of losses so far, and how many of them had been made when the words were last seen.
     private long _launches, _checked;
 
-    /// <summary>Where a launch notes a fault.</summary>
+    /// <summary>The address at which a launch reports a fault.</summary>
     public nint Note()
     {
         if (_memory is null) Allocate();
@@ -27,8 +27,8 @@ internal sealed class CudaLabelFault(CudaContext context, CudaHeap heap, nint st
         return _memory!.DangerousGetHandle();
     }
 
-    /// <summary>Queues a copy of the words to host memory where they have not been seen since the last launch. Returns what to hand
-    /// to <see cref="Check(long)"/> once it has ended; 0 where there is no need.</summary>
+    /// <summary>Queues a copy of the words to host memory if they have not been seen since the last launch. Returns the argument of
+    /// <see cref="Check(long)"/>, to be called when the copy has ended; 0 where there is nothing to check.</summary>
     public long Queue(nint destination)
     {
         if (_launches == _checked) return 0;
@@ -37,18 +37,18 @@ internal sealed class CudaLabelFault(CudaContext context, CudaHeap heap, nint st
         return _launches;
     }
 
-    /// <summary>Queues a copy to memory that is kept for it.</summary>
+    /// <summary>The same to host memory of this object.</summary>
     public long Queue() => _launches == _checked ? 0 : Queue((_words ??= new CudaHostMemory(context, Bytes, "wrong labels")).DangerousGetHandle());
 
-    /// <summary>Looks at words that a download has brought.</summary>
+    /// <summary>Checks the words that a download has copied.</summary>
     public void Check(long launches)
     {
         if (launches != 0) Check(launches, _words!.DangerousGetHandle());
     }
 
-    /// <summary>Looks at words that have come back.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">There was a label that is no class. The device's words are zeros from here on; copies
-    /// of them that had been queued before say the same again.</exception>
+    /// <summary>Checks words that have been copied to the host.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">There was a label that is not a class. The words on the device are cleared; copies of
+    /// them that were queued before report the same label again.</exception>
     public unsafe void Check(long launches, nint words)
     {
         if (launches == 0) return;

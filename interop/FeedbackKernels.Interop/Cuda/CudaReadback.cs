@@ -1,6 +1,6 @@
 namespace FeedbackKernels.Interop;
 
-/// <summary>Page-locked memory that the device copies to by itself, and the event that says when it has.</summary>
+/// <summary>Page-locked memory that the device copies to, and the event that follows the copy.</summary>
 internal sealed class CudaReadback : ReadbackMemory
 {
     private readonly CudaBackend _backend;
@@ -9,7 +9,7 @@ internal sealed class CudaReadback : ReadbackMemory
     private readonly CudaLabelFault _labels;
     private readonly CudaEventHandle _copied;
 
-    // Behind the numbers: what was noted of wrong labels by then.
+    // After the numbers: the report of wrong labels at the time of the copy.
     private readonly long _faultOffset;
     private long _launches;
 
@@ -31,8 +31,8 @@ internal sealed class CudaReadback : ReadbackMemory
         }
     }
 
-    /// <summary>The device may still be writing to the memory of a readback that nobody has disposed, whose finalizer comes after
-    /// this one.</summary>
+    /// <summary>The device may still be writing to the memory of a readback that was not disposed; the memory is freed by its own finalizer,
+    /// which runs after this one.</summary>
     ~CudaReadback() => _copied?.TryWait();
 
     public override nint Address => _memory.DangerousGetHandle();
@@ -54,7 +54,7 @@ internal sealed class CudaReadback : ReadbackMemory
 
     public override void Dispose()
     {
-        // The device may still be writing; that it has failed is for others to say.
+        // The device may still be writing. If its work has failed, another call reports it.
         _copied.TryWait();
         _copied.Dispose();
         _memory.Dispose();

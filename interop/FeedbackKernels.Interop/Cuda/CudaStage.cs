@@ -1,15 +1,15 @@
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// A ring of page-locked blocks that copies between host and device go through. An upload fills blocks and queues their
-/// copies, and waits only where all blocks are still being copied from; their number grows to a bound while they are.
-/// A download's copy and the host's run side by side.
+/// A ring of page-locked blocks for copies between host and device. An upload fills blocks and queues their copies. It adds blocks while
+/// all are in use, and waits only when there are <see cref="MostBlocks"/>. In a download the device copies to one block while the host
+/// copies from another.
 /// </summary>
 internal sealed class CudaStage(CudaContext context, nint stream) : IDisposable
 {
     public const int BlockBytes = 4 << 20, MostBlocks = 16;
 
-    // In the order of their use, the one used longest ago at _next.
+    // In the order of use; the least recently used block is at _next.
     private readonly List<Block> _blocks = [];
     private int _next;
 
@@ -35,7 +35,7 @@ internal sealed class CudaStage(CudaContext context, nint stream) : IDisposable
     {
         int bytes = destination.Length;
         using CudaContext.Scope scope = context.Enter();
-        // One block is copied to while another is copied from.
+        // The device copies to one while the host copies from the other.
         while (_blocks.Count < 2) Add();
         Block? last = null;
         int lastCount = 0, done = 0;
@@ -60,14 +60,14 @@ internal sealed class CudaStage(CudaContext context, nint stream) : IDisposable
         }
     }
 
-    /// <summary>Gives the blocks back; nothing may be queued that uses them.</summary>
+    /// <summary>Frees the blocks; no queued work may use them.</summary>
     public void Dispose()
     {
         foreach (Block block in _blocks) block.Dispose();
         _blocks.Clear();
     }
 
-    /// <summary>A block that no copy uses.</summary>
+    /// <summary>A block that no copy uses any more.</summary>
     private Block Take(int bytes, string operation)
     {
         if (_blocks.Count == 0) Add();
@@ -106,7 +106,7 @@ internal sealed class CudaStage(CudaContext context, nint stream) : IDisposable
             }
         }
 
-        /// <summary>Complete when the last copy from or to this block is; so it is before the first.</summary>
+        /// <summary>Reached when the last copy from or to this block has ended, and before the first copy.</summary>
         public CudaEventHandle Copied { get; }
 
         public nint Address => _memory.DangerousGetHandle();

@@ -1,33 +1,33 @@
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// Steps as graphs. While a step is open its launches are noted instead of made; when it ends, or has to, they are made by
-/// one launch of a graph. Graphs are kept by their structure: kernels and grids in their order. A step of a structure that
-/// was seen before sets the arguments that have changed since, a learning rate or the place in a stream of noise, and nothing
-/// else; another batch size, or a mirror step that also moves B, is another structure with a graph of its own.
-/// The launches are one chain: each may read what any before it wrote, and scratch memory is used again and again.
+/// Steps as graphs. While a step is open its launches are recorded; when it ends, or is divided, they are made by one launch of a graph.
+/// Graphs are kept by their structure, which is the kernels and grids in order. Where the structure of a step is known, only arguments
+/// that have changed are updated, such as a learning rate or a position in a stream of noise. Another batch size, or a mirror step that
+/// also moves B, has another structure and a graph of its own. The launches of a graph are one chain, because each may read what any
+/// before it wrote, and scratch memory is reused.
 /// </summary>
 /// <remarks>
-/// The graph is put together node by node and not captured from the stream: a capture forbids what other threads and libraries
-/// may do meanwhile, has to be the caller's own where the stream is, and gives nodes back in no order that is promised.
+/// The graph is built node by node and not captured from the stream: a capture restricts what other threads and libraries may do, would
+/// be the caller's business on a caller's stream, and does not return its nodes in a defined order.
 /// </remarks>
 internal sealed unsafe class CudaSteps(CudaContext context, CudaHeap heap, nint stream) : IDisposable
 {
-    // A graph of so few kernels costs more than its launches one by one; a step that reads numbers in between has such pieces.
+    // Fewer launches are cheaper one by one. A step that downloads in between has such pieces.
     private const int FewestLaunches = 8;
 
-    // With cycles of balanced noise that are powers of two there are a handful in training, and two or three in evaluation.
+    // Training has a handful of structures, evaluation two or three.
     private const int MostGraphs = 32;
 
-    // The one used last in front.
+    // The most recently used graph first.
     private readonly List<Graph> _graphs = [];
     private LaunchLog _log = new();
     private int _number;
 
-    /// <summary>Whether launches are noted.</summary>
+    /// <summary>Whether launches are recorded.</summary>
     public bool IsOpen { get; private set; }
 
-    /// <summary>Where launches are noted.</summary>
+    /// <summary>Where launches are recorded.</summary>
     public LaunchLog Log => _log;
 
     /// <summary>Opens a step and returns its number.</summary>
@@ -39,7 +39,7 @@ internal sealed unsafe class CudaSteps(CudaContext context, CudaHeap heap, nint 
         return ++_number;
     }
 
-    /// <summary>Ends a step. One that is not completed leaves out what has not been launched yet.</summary>
+    /// <summary>Ends a step. If it is not completed, launches that have not been made yet are dropped.</summary>
     public void End(int number, bool complete)
     {
         if (!IsOpen || number != _number)
@@ -60,7 +60,7 @@ internal sealed unsafe class CudaSteps(CudaContext context, CudaHeap heap, nint 
         }
     }
 
-    /// <summary>Launches what has been noted. What follows in the step is noted anew.</summary>
+    /// <summary>Makes the launches that have been recorded; the step stays open.</summary>
     public void Flush()
     {
         if (_log.Count == 0) return;
@@ -88,7 +88,7 @@ internal sealed unsafe class CudaSteps(CudaContext context, CudaHeap heap, nint 
     public static CudaResult Launch(
         nint function, (uint X, uint Y, uint Z) grid, uint threads, uint sharedBytes, void* arguments, int argumentBytes, nint stream)
     {
-        // CU_LAUNCH_PARAM_BUFFER_POINTER, _BUFFER_SIZE, _END: one block of arguments, laid out as the kernel's struct.
+        // CU_LAUNCH_PARAM_BUFFER_POINTER, _BUFFER_SIZE, _END: the arguments are one block in the layout of the kernel's struct.
         nuint bytes = (nuint)argumentBytes;
         void** extra = stackalloc void*[] { (void*)1, arguments, (void*)2, &bytes, null };
         return DriverApi.LaunchKernel(function, grid.X, grid.Y, grid.Z, threads, 1, 1, sharedBytes, stream, null, extra);
@@ -108,7 +108,7 @@ internal sealed unsafe class CudaSteps(CudaContext context, CudaHeap heap, nint 
     private void LaunchGraph()
     {
         Graph graph = TakeKept() ?? new Graph(context);
-        // Held by nothing until it has this step's arguments: one that fails on the way is gone.
+        // Not in the list while it is updated: a graph whose update fails is disposed.
         try
         {
             _log = graph.Set(_log);
@@ -129,7 +129,7 @@ internal sealed unsafe class CudaSteps(CudaContext context, CudaHeap heap, nint 
         graph.Launch(stream);
     }
 
-    /// <summary>The graph of the log's structure, taken out of those that are kept; null where there is none.</summary>
+    /// <summary>Removes the graph with the structure of the log from those that are kept; null where there is none.</summary>
     private Graph? TakeKept()
     {
         for (int i = 0; i < _graphs.Count; i++)
@@ -143,17 +143,18 @@ internal sealed unsafe class CudaSteps(CudaContext context, CudaHeap heap, nint 
         return null;
     }
 
-    /// <summary>A graph with the launches and arguments that it makes when it is launched.</summary>
+    /// <summary>A graph, and the launches and arguments that it has.</summary>
     private sealed class Graph(CudaContext context) : IDisposable
     {
         private readonly CudaGraphTemplate _template = new(context);
         private CudaGraphExecutable? _executable;
         private nint[] _nodes = [];
 
-        /// <summary>What a launch does.</summary>
+        /// <summary>The launches of the graph.</summary>
         public LaunchLog Log { get; private set; } = new();
 
-        /// <summary>Makes a log, of this graph's structure where it has one, what a launch does; gives back the log it had.</summary>
+        /// <summary>Gives the graph the launches of a log, which has the structure of the graph unless that is new. Returns the log that it
+        /// had.</summary>
         public LaunchLog Set(LaunchLog log)
         {
             if (_executable is null) Build(log);

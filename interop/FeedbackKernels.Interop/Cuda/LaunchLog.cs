@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 
 namespace FeedbackKernels.Interop;
 
-/// <summary>A launch: the kernel, its blocks, and where its arguments lie in the log.</summary>
+/// <summary>A launch: the kernel, its grid, and where its arguments are in the log.</summary>
 internal readonly unsafe struct LoggedLaunch
 {
     public required nint Function { get; init; }
@@ -18,7 +18,7 @@ internal readonly unsafe struct LoggedLaunch
 
     public required int ArgumentBytes { get; init; }
 
-    /// <summary>What errors say: names, and where the sizes lie in the log with what makes text of them.</summary>
+    /// <summary>For errors: names, where the sizes are in the log, and a function that formats them.</summary>
     public required string Kernel { get; init; }
 
     public required string Operation { get; init; }
@@ -27,16 +27,16 @@ internal readonly unsafe struct LoggedLaunch
 
     public required delegate*<byte*, string> Describe { get; init; }
 
-    /// <summary>Whether a node of a graph that makes the one launch makes the other with other arguments.</summary>
+    /// <summary>Whether both launches are the same but for their arguments, so that one node of a graph can make either.</summary>
     public bool HasStructureOf(in LoggedLaunch other) =>
         Function == other.Function && Grid == other.Grid && Threads == other.Threads && SharedBytes == other.SharedBytes
         && ArgumentBytes == other.ArgumentBytes;
 }
 
-/// <summary>The launches of a step, one after the other, with their arguments. Memory stays when it is emptied.</summary>
+/// <summary>The launches of a step, in order, with their arguments. Its memory is kept when it is cleared.</summary>
 internal sealed unsafe class LaunchLog : IDisposable
 {
-    // What a kernel's struct may ask for: a tensor map lies on a multiple of 64.
+    // The largest alignment of a kernel's struct: that of a tensor map.
     private const int Alignment = 64, FirstBytes = 1 << 16;
 
     private readonly List<LoggedLaunch> _launches = [];
@@ -47,12 +47,12 @@ internal sealed unsafe class LaunchLog : IDisposable
 
     public int Count => _launches.Count;
 
-    /// <summary>A hash of kernels and grids, arguments left out.</summary>
+    /// <summary>A hash of kernels and grids, without arguments.</summary>
     public ulong Structure { get; private set; }
 
     public ref readonly LoggedLaunch this[int i] => ref CollectionsMarshal.AsSpan(_launches)[i];
 
-    /// <summary>Notes a launch.</summary>
+    /// <summary>Records a launch.</summary>
     public void Add<TArguments, TSizes>(
         nint function, (uint X, uint Y, uint Z) grid, uint threads, uint sharedBytes, in TArguments arguments, string kernel, string operation,
         in TSizes sizes)
@@ -75,10 +75,10 @@ internal sealed unsafe class LaunchLog : IDisposable
         Structure = Mix(Mix(Structure, (ulong)function ^ (ulong)threads << 48), (ulong)grid.X << 32 ^ grid.Y << 16 ^ grid.Z);
     }
 
-    /// <summary>Where a launch's arguments lie; until the next is added.</summary>
+    /// <summary>The arguments of a launch; valid until the next launch is added.</summary>
     public byte* ArgumentsOf(in LoggedLaunch launch) => _bytes + launch.Arguments;
 
-    /// <summary>A launch in words, for an error.</summary>
+    /// <summary>Describes a launch in an error.</summary>
     public string Describe(int i)
     {
         ref readonly LoggedLaunch launch = ref this[i];
@@ -136,7 +136,7 @@ internal sealed unsafe class LaunchLog : IDisposable
             _bytes = (byte*)NativeMemory.AlignedRealloc(_bytes, (nuint)_room, Alignment);
         }
 
-        // Bytes, not fields: what lies between the fields counts when logs are compared.
+        // Bytes, not fields: gaps between fields count when logs are compared.
         Unsafe.CopyBlockUnaligned(ref _bytes[at], ref Unsafe.As<T, byte>(ref Unsafe.AsRef(in value)), (uint)sizeof(T));
         _used = end;
         return at;

@@ -122,6 +122,18 @@ public sealed class CudaCommandLineTests : IDisposable
         Assert.Contains("chosen because cuda cannot be used: the CUDA driver library '/not/there.so'", output);
     }
 
+    [Fact]
+    public void Info_names_the_kernel_that_computes_the_logits()
+    {
+        EmulatedDriver.Require();
+        string[] info = ["info", "--model", "mlp", "--hidden", "64", "--classes", "64", "--backend", "cuda", "--precision", "bf16"];
+        (int code, string output, string error) = Feedback(EmulatedDriver.Path, "9.0", info);
+        Assert.Equal((0, ""), (code, error));
+        // Logits are fp32 and the kernels for Hopper write bf16: of the last layer they compute the other two passes.
+        Assert.Contains("bf16 wgmma", output);
+        Assert.Matches("stages by cp.async: .*; not hopper: y is fp32; not few channels: 64 channels are more than 7", output);
+    }
+
     [Theory]
     [InlineData("train")]
     [InlineData("compare")]
@@ -175,7 +187,9 @@ public sealed class CudaCommandLineTests : IDisposable
         Assert.Contains($"has no device {device}: there are 3", Assert.Single(error.TrimEnd('\n').Split('\n')));
     }
 
-    private (int Code, string Output, string Error) Feedback(string? driver, params string[] arguments)
+    private (int Code, string Output, string Error) Feedback(string? driver, params string[] arguments) => Feedback(driver, "8.0", arguments);
+
+    private (int Code, string Output, string Error) Feedback(string? driver, string capability, string[] arguments)
     {
         var start = new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "feedback"), arguments)
         {
@@ -185,6 +199,7 @@ public sealed class CudaCommandLineTests : IDisposable
         };
         if (driver is not null) start.Environment[CudaLibrary.EnvironmentVariable] = driver;
         start.Environment["FEEDBACK_EMULATED_DEVICES"] = "3";
+        start.Environment["FEEDBACK_EMULATED_CAPABILITY"] = capability;
         using Process process = Process.Start(start)!;
         Task<string> error = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
         string output = process.StandardOutput.ReadToEnd();

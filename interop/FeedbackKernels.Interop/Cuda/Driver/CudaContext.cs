@@ -3,8 +3,8 @@ using System.Runtime.InteropServices;
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// The primary context of a device, retained: the one that the CUDA runtime, and with it TorchSharp and others, uses too, so
-/// that memory and streams can be shared.
+/// The primary context of a device, which the CUDA runtime, and with it TorchSharp and others, uses as well, so that memory and streams
+/// can be shared.
 /// </summary>
 internal sealed class CudaContext : SafeHandle
 {
@@ -20,14 +20,14 @@ internal sealed class CudaContext : SafeHandle
 
     public override bool IsInvalid => handle == 0;
 
-    /// <summary>Makes the context the thread's current one, until the scope ends.</summary>
+    /// <summary>Makes the context current on this thread until the scope ends.</summary>
     public Scope Enter()
     {
         ObjectDisposedException.ThrowIf(IsClosed, this);
         return new Scope(handle);
     }
 
-    /// <summary>Waits for all work of the context, whoever queued it, and throws nothing: false where some of it failed.</summary>
+    /// <summary>Waits for all work of the context, also that of others, and throws nothing: false where some of it failed.</summary>
     public bool TryDrain()
     {
         if (DriverApi.CtxPushCurrent(handle) != CudaResult.Success) return false;
@@ -38,7 +38,7 @@ internal sealed class CudaContext : SafeHandle
 
     protected override bool ReleaseHandle() => DriverApi.DevicePrimaryCtxRelease(_device) == CudaResult.Success;
 
-    /// <summary>A thread that has another context, because another library put it there, gets it back at the end.</summary>
+    /// <summary>At its end the thread gets back the context that it had, which may be that of another library.</summary>
     internal readonly ref struct Scope
     {
         private readonly bool _pushed;
@@ -57,14 +57,14 @@ internal sealed class CudaContext : SafeHandle
     }
 }
 
-/// <summary>A handle of something that lives in a context: it keeps the context until it is released itself.</summary>
+/// <summary>A handle of an object in a context, which it keeps alive until it is released itself.</summary>
 internal abstract class CudaHandle(CudaContext context) : SafeHandle(0, ownsHandle: true)
 {
     public override bool IsInvalid => handle == 0;
 
     private protected CudaContext Context => context;
 
-    /// <summary>Takes over what the driver has made.</summary>
+    /// <summary>Takes ownership of an object that the driver has made.</summary>
     private protected void Own(nint made)
     {
         bool added = false;
@@ -72,10 +72,10 @@ internal abstract class CudaHandle(CudaContext context) : SafeHandle(0, ownsHand
         SetHandle(made);
     }
 
-    /// <summary>Gives the object back to the driver, in whose context this runs.</summary>
+    /// <summary>Destroys the object; the context is current.</summary>
     private protected abstract CudaResult Release(nint released);
 
-    /// <summary>Calls the driver with the handle, in the context, and throws nothing where that cannot be entered.</summary>
+    /// <summary>Calls the driver with the handle in the context, and throws nothing: an error where the context cannot be entered.</summary>
     private protected CudaResult CallInContext(Func<nint, CudaResult> call)
     {
         if (DriverApi.CtxPushCurrent(context.DangerousGetHandle()) != CudaResult.Success) return CudaResult.InvalidContext;
@@ -84,7 +84,7 @@ internal abstract class CudaHandle(CudaContext context) : SafeHandle(0, ownsHand
         return result;
     }
 
-    // It may run on the finalizer's thread, where an exception ends the process; and the context is let go whatever happens.
+    // Runs on the finalizer thread, where an exception would end the process. The context is released whatever happens.
     protected override bool ReleaseHandle()
     {
         CudaResult result = CallInContext(Release);

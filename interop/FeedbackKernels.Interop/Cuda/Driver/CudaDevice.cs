@@ -5,7 +5,7 @@ namespace FeedbackKernels.Interop;
 /// <summary>A device that can run the kernels: found, new enough, with a driver that is new enough.</summary>
 internal sealed unsafe class CudaDevice
 {
-    // What compiles PTX 8.0 and has every function that is called here.
+    // The first that compiles PTX 8.0 and has every function that is called here.
     private const int OldestDriver = 12_000, OldestMajor = 8;
 
     private CudaDevice(int ordinal, int handle, int driverVersion)
@@ -44,23 +44,23 @@ internal sealed unsafe class CudaDevice
 
     public long Bytes { get; }
 
-    /// <summary>Whether memory can be taken and given back in the order of a stream.</summary>
+    /// <summary>Whether memory can be allocated and freed in the order of a stream.</summary>
     public bool HasMemoryPools { get; }
 
-    /// <summary>The newest CUDA that the driver is for, 1000 * major + 10 * minor.</summary>
+    /// <summary>The newest CUDA version that the driver supports, as 1000 * major + 10 * minor.</summary>
     public int DriverVersion { get; }
 
-    /// <summary><see cref="DriverVersion"/> as people write it.</summary>
+    /// <summary><see cref="DriverVersion"/> as major.minor.</summary>
     public string DriverVersionText => VersionText(DriverVersion);
 
-    /// <summary>The newest PTX that the driver compiles: 7.8 with CUDA 11.8, 8.0 with 12.0, 9.0 with 13.0.</summary>
+    /// <summary>The newest PTX version that the driver compiles: 7.8 with CUDA 11.8, 8.0 with 12.0, 9.0 with 13.0.</summary>
     public string NewestPtx => VersionText(DriverVersion - 4000);
 
-    /// <summary>The architecture whose PTX suits best. sm_90a is Hopper's own and runs nowhere else.</summary>
+    /// <summary>The architecture whose PTX is used: sm_90a, which runs on Hopper alone, or else sm_80.</summary>
     public string Architecture => Major == 9 && Minor == 0 ? "sm_90a" : "sm_80";
 
     /// <summary>Opens a device.</summary>
-    /// <exception cref="PlatformNotSupportedException">There is none that can run the kernels; the message says why.</exception>
+    /// <exception cref="PlatformNotSupportedException">The device cannot run the kernels; the message says why.</exception>
     public static CudaDevice Open(int ordinal, string? library)
     {
         CudaLibrary.Load(library);

@@ -2,8 +2,8 @@ using System.Runtime.InteropServices;
 
 namespace FeedbackKernels.Interop;
 
-/// <summary>A call of the CUDA driver failed. Launches run behind the caller's back, so that a fault in a kernel may show in
-/// a later call; the environment variable <c>CUDA_LAUNCH_BLOCKING=1</c> makes it show where it arose.</summary>
+/// <summary>A call of the CUDA driver failed. Launches are asynchronous, so a fault in a kernel may be reported by a later call; with the
+/// environment variable <c>CUDA_LAUNCH_BLOCKING=1</c> it is reported by the launch itself.</summary>
 public sealed class CudaException : Exception
 {
     internal CudaException(string call, CudaResult result, string operation, string? log = null)

@@ -1,6 +1,6 @@
 namespace FeedbackKernels.Interop;
 
-/// <summary>A graph that is put together. Its nodes name those of what is instantiated from it, so it has to live as long.</summary>
+/// <summary>A graph that is built. Its nodes identify those of the executable graph, which it has to outlive.</summary>
 internal sealed class CudaGraphTemplate : CudaHandle
 {
     public CudaGraphTemplate(CudaContext context) : base(context)
@@ -13,7 +13,7 @@ internal sealed class CudaGraphTemplate : CudaHandle
     private protected override CudaResult Release(nint released) => DriverApi.GraphDestroy(released);
 }
 
-/// <summary>A graph that can be launched. A launch that is under way outlives it.</summary>
+/// <summary>An executable graph. It may be destroyed while a launch of it is running.</summary>
 internal sealed class CudaGraphExecutable : CudaHandle
 {
     public CudaGraphExecutable(CudaContext context, CudaGraphTemplate template, int launches) : base(context)

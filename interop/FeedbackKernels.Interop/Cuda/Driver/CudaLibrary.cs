@@ -4,23 +4,23 @@ using System.Runtime.InteropServices;
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// The CUDA driver's library, the only native code that the CUDA backend needs. It is looked for by the system's loader
-/// under <see cref="DefaultName"/>; a path given by API or by the environment variable <see cref="EnvironmentVariable"/>
-/// comes first. A process uses one driver.
+/// The library of the CUDA driver, the only native code that the CUDA backend needs. The system's loader looks for
+/// <see cref="DefaultName"/>, unless a path is given by API or by the environment variable <see cref="EnvironmentVariable"/>. A process
+/// uses one driver.
 /// </summary>
 public static class CudaLibrary
 {
-    /// <summary>Names the driver's library where it is not <see cref="DefaultName"/>.</summary>
+    /// <summary>The environment variable that names the library, if it is not <see cref="DefaultName"/>.</summary>
     public const string EnvironmentVariable = "FEEDBACK_CUDA_DRIVER";
 
-    // What the imports name; resolved below, whatever the file is called.
+    // The name in the imports; Resolve maps it to the file.
     internal const string Import = "cuda-driver";
 
     private static readonly Lock Gate = new();
     private static nint _handle;
     private static string? _path;
 
-    /// <summary>What the driver's library is called on this system.</summary>
+    /// <summary>The name of the driver's library on this system.</summary>
     public static string DefaultName => OperatingSystem.IsWindows() ? "nvcuda.dll" : "libcuda.so.1";
 
     /// <summary>The library that this process uses; null before it is loaded.</summary>
@@ -34,9 +34,9 @@ public static class CudaLibrary
 
     /// <summary>Loads the library.</summary>
     /// <param name="path">A file; null for what the environment variable names, or else the system's driver.</param>
-    /// <exception cref="PlatformNotSupportedException">It is not to be had, which the system's driver is not where the process
-    /// uses another; the message says what was looked for, and where.</exception>
-    /// <exception cref="InvalidOperationException">A file is given, and the process uses another driver already.</exception>
+    /// <exception cref="PlatformNotSupportedException">It cannot be loaded, or no path is given and the process uses another driver than
+    /// the system's already; the message says what was looked for, and where.</exception>
+    /// <exception cref="InvalidOperationException">A path is given, and the process uses another driver already.</exception>
     public static void Load(string? path = null)
     {
         string? named = Environment.GetEnvironmentVariable(EnvironmentVariable);
@@ -47,7 +47,7 @@ public static class CudaLibrary
             if (_path is not null)
             {
                 string conflict = $"this process computes with the CUDA driver '{_path}'; '{wanted}' cannot be loaded beside it";
-                // To ask for a second file is a mistake; to ask for the machine's driver is not, but here it is not to be had.
+                // A second path is a mistake of the caller. To ask for the system's driver is none, but it is not available here.
                 if (path is null) throw new PlatformNotSupportedException(conflict);
                 throw new InvalidOperationException(conflict);
             }
@@ -75,7 +75,7 @@ public static class CudaLibrary
 
     private static nint Resolve(string name, Assembly assembly, DllImportSearchPath? searchPath) => name == Import ? _handle : 0;
 
-    // The runtime's advice on the first line, then what the system's loader says of each path that was tried.
+    // The first line is advice of the runtime; the others are the loader's message for each path that it tried.
     private static string LoaderReport(string text)
     {
         string[] lines = text.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);

@@ -2,7 +2,7 @@ using System.Text;
 
 namespace FeedbackKernels.Interop;
 
-/// <summary>A queue of work. It does not wait for the device's default stream, nor that for it.</summary>
+/// <summary>A stream that does not synchronise with the legacy default stream.</summary>
 internal sealed class CudaStream : CudaHandle
 {
     private const uint NonBlocking = 1;
@@ -14,13 +14,14 @@ internal sealed class CudaStream : CudaHandle
         Own(stream);
     }
 
-    /// <summary>Waits until everything queued has ended, and throws nothing: false where it failed, or the wait did.</summary>
-    public bool TryDrain() => CallInContext(DriverApi.StreamSynchronize) == CudaResult.Success;
+    /// <summary>Waits until everything queued has ended, and throws nothing: false where it failed, the wait did, or the stream has been
+    /// destroyed.</summary>
+    public bool TryDrain() => !IsClosed && CallInContext(DriverApi.StreamSynchronize) == CudaResult.Success;
 
     private protected override CudaResult Release(nint released) => DriverApi.StreamDestroy(released);
 }
 
-/// <summary>A place in a stream that can be waited for.</summary>
+/// <summary>A position in a stream that can be waited for.</summary>
 internal sealed class CudaEventHandle : CudaHandle
 {
     private const uint DisableTiming = 2;
@@ -32,13 +33,14 @@ internal sealed class CudaEventHandle : CudaHandle
         Own(made);
     }
 
-    /// <summary>Waits until it is reached, and throws nothing: false where what was queued before it failed, or the wait did.</summary>
-    public bool TryWait() => CallInContext(DriverApi.EventSynchronize) == CudaResult.Success;
+    /// <summary>Waits until it is reached, and throws nothing: false where what was queued before it failed, the wait did, or the event has
+    /// been destroyed.</summary>
+    public bool TryWait() => !IsClosed && CallInContext(DriverApi.EventSynchronize) == CudaResult.Success;
 
     private protected override CudaResult Release(nint released) => DriverApi.EventDestroy(released);
 }
 
-/// <summary>Page-locked memory of the host, which the device copies from and to by itself.</summary>
+/// <summary>Page-locked host memory, which the device can copy from and to.</summary>
 internal sealed class CudaHostMemory : CudaHandle
 {
     public CudaHostMemory(CudaContext context, long bytes, string purpose) : base(context)
@@ -60,12 +62,12 @@ internal sealed unsafe class CudaModule : CudaHandle
 
     private readonly string _name;
 
-    /// <param name="context">Where it is loaded.</param>
-    /// <param name="device">Its device.</param>
-    /// <param name="name">What errors call it.</param>
+    /// <param name="context">The context to load it in.</param>
+    /// <param name="device">The device of the context.</param>
+    /// <param name="name">Its name in errors.</param>
     /// <param name="ptx">PTX text that ends in a zero byte.</param>
     /// <exception cref="PlatformNotSupportedException">The driver is too old for the PTX, or the PTX is not for the device.</exception>
-    /// <exception cref="CudaException">It cannot be compiled; the message has what the driver's compiler says.</exception>
+    /// <exception cref="CudaException">It cannot be compiled; the message quotes the driver's compiler.</exception>
     public CudaModule(CudaContext context, CudaDevice device, string name, ReadOnlySpan<byte> ptx) : base(context)
     {
         _name = name;
@@ -95,13 +97,14 @@ internal sealed unsafe class CudaModule : CudaHandle
         throw new CudaException("cuModuleLoadDataEx", result, $"compiling {name}", said.Length == 0 ? null : $"its compiler says: {said}");
     }
 
+    /// <summary>The CUfunction of a kernel.</summary>
     /// <param name="kernel">Its name.</param>
-    /// <param name="sharedBytes">What its launches give it of dynamic shared memory.</param>
+    /// <param name="sharedBytes">The most dynamic shared memory that a launch gives it.</param>
     public nint Function(string kernel, int sharedBytes)
     {
-        // What every kernel gets; more is granted to each by itself.
+        // Available to every kernel; more has to be requested for each.
         const int usualSharedBytes = 48 << 10;
-        // With lazy loading the driver loads the kernel here, which takes a context.
+        // With lazy loading the driver loads the kernel here, for which the context has to be current.
         using CudaContext.Scope scope = Context.Enter();
         CudaException.ThrowIfFailed(
             DriverApi.ModuleGetFunction(out nint function, handle, kernel), "cuModuleGetFunction", $"looking for kernel {kernel} in {_name}");

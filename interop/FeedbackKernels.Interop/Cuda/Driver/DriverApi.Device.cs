@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace FeedbackKernels.Interop;
 
-/// <summary>The driver API as far as it is used, by the names of cuda.h without their prefix.</summary>
+/// <summary>The functions of the driver API that are used, by their names in cuda.h without the prefix.</summary>
 internal static unsafe partial class DriverApi
 {
     [LibraryImport(CudaLibrary.Import, EntryPoint = "cuInit")]

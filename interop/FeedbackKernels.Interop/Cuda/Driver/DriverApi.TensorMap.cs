@@ -18,7 +18,7 @@ internal enum TensorMapType
     BFloat16 = 9,
 }
 
-/// <summary>CUtensorMapSwizzle: how the 16-byte pieces of rows of a box trade places in shared memory.</summary>
+/// <summary>CUtensorMapSwizzle: how the 16-byte parts of the rows of a box are permuted in shared memory.</summary>
 internal enum TensorMapSwizzle
 {
     None,
@@ -27,7 +27,7 @@ internal enum TensorMapSwizzle
     Bytes128,
 }
 
-/// <summary>CUtensorMapL2promotion: how much the second-level cache fetches at once.</summary>
+/// <summary>CUtensorMapL2promotion: how much the second-level cache loads at once.</summary>
 internal enum TensorMapPromotion
 {
     None,

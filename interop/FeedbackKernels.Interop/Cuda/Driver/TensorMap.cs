@@ -3,8 +3,8 @@ using System.Runtime.InteropServices;
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// CUtensorMap: what the TMA of compute capability 9.0 has to know of a tensor in global memory and of the box that one copy
-/// takes from it. 128 bytes that the driver alone understands. A kernel takes them by value, on a multiple of 64 bytes.
+/// CUtensorMap: describes a tensor in global memory, and the box that one copy takes from it, for the TMA of compute capability 9.0. Its
+/// 128 bytes are opaque. A kernel takes them by value, aligned to 64 bytes.
 /// </summary>
 [StructLayout(LayoutKind.Sequential, Size = Bytes)]
 internal unsafe struct TensorMap
@@ -13,19 +13,19 @@ internal unsafe struct TensorMap
 
     private fixed byte _opaque[Bytes];
 
-    /// <summary>Describes a tensor of up to five dimensions, the innermost first; what lies outside of it is read as zeros.</summary>
+    /// <summary>Describes a tensor of up to five dimensions, innermost first. Elements outside it are read as zeros.</summary>
     /// <param name="type">The type of an element.</param>
-    /// <param name="address">Of the first element: a multiple of 16.</param>
-    /// <param name="sizes">Elements of each dimension.</param>
-    /// <param name="strides">Bytes from one element to the next, from the second dimension on: multiples of 16.</param>
-    /// <param name="box">Elements that one copy takes of each dimension, up to 256; 16 bytes or a multiple of the innermost,
-    /// and no more than the swizzle.</param>
-    /// <param name="elementStrides">Steps from one element taken to the next, 1 to 8; the innermost is 1.</param>
-    /// <param name="swizzle">How the box lies in shared memory.</param>
-    /// <param name="promotion">How much the second-level cache fetches at once.</param>
-    /// <param name="operation">What errors say it is for.</param>
+    /// <param name="address">Address of the first element, a multiple of 16.</param>
+    /// <param name="sizes">Elements in each dimension.</param>
+    /// <param name="strides">Bytes between neighbouring elements, from the second dimension on; multiples of 16.</param>
+    /// <param name="box">Extent of a copy in each dimension, up to 256. That of the innermost one is a multiple of 16 bytes, and not larger
+    /// than the swizzle.</param>
+    /// <param name="elementStrides">Step between the elements that are copied, 1 to 8; the innermost is 1.</param>
+    /// <param name="swizzle">Layout of the box in shared memory.</param>
+    /// <param name="promotion">How much the second-level cache loads at once.</param>
+    /// <param name="operation">What the map is for, in errors.</param>
     /// <exception cref="ArgumentException">The numbers of dimensions differ.</exception>
-    /// <exception cref="CudaException">The driver refuses the description; the message has all of it.</exception>
+    /// <exception cref="CudaException">The driver refuses the description, which the message quotes.</exception>
     public static TensorMap Tiled(
         TensorMapType type, nint address, ReadOnlySpan<ulong> sizes, ReadOnlySpan<ulong> strides, ReadOnlySpan<uint> box,
         ReadOnlySpan<uint> elementStrides, TensorMapSwizzle swizzle, TensorMapPromotion promotion, string operation)
@@ -36,7 +36,7 @@ internal unsafe struct TensorMap
         if (box.Length != rank) throw new ArgumentException($"a box of {box.Length} dimensions in a tensor of {rank}", nameof(box));
         if (elementStrides.Length != rank)
             throw new ArgumentException($"{elementStrides.Length} element strides for {rank} dimensions", nameof(elementStrides));
-        // The driver writes to multiples of 64 bytes alone, and a local variable has no such alignment.
+        // The driver requires an alignment of 64 bytes, which a local variable does not have.
         byte* room = stackalloc byte[Bytes + Alignment - 1];
         var aligned = (TensorMap*)(((nint)room + Alignment - 1) & -Alignment);
         CudaResult result;
