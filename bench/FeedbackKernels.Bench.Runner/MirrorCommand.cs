@@ -77,7 +77,7 @@ internal static class MirrorCommand
     private static int StepsOfACycle(in ConvShape shape, WeightMirror rule)
     {
         int samples = MirrorNoise.CycleLengthOf(rule.Noise, shape.FanIn);
-        return (samples + rule.Samples!.Value - 1) / rule.Samples.Value;
+        return Rounding.DivideUp32(samples, rule.Samples!.Value);
     }
 
     private static double ConvolutionSeconds(Backend backend, in ConvShape shape, double budget)

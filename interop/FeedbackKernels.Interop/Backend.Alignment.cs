@@ -2,7 +2,7 @@ namespace FeedbackKernels.Interop;
 
 public abstract partial class Backend
 {
-    /// <summary>W against Bᵀ: inner product and squared norms.</summary>
+    /// <summary>Inner product and squared norms of W and Bᵀ.</summary>
     public WeightAlignment Align(in ConvShape shape, BufferView w, BufferView b)
     {
         using OperationScope call = new(this);
@@ -14,7 +14,7 @@ public abstract partial class Backend
 
     internal abstract WeightAlignment AlignCore(in ConvShape shape, BufferView w, BufferView b);
 
-    /// <summary>Two tensors of one layout and type, Float32 or <see cref="ActivationType"/>: inner product and squared norms.</summary>
+    /// <summary>Inner product and squared norms of two tensors of one layout and type, Float32 or <see cref="ActivationType"/>.</summary>
     public WeightAlignment Compare(long length, BufferView a, BufferView b)
     {
         using OperationScope call = new(this);

@@ -3,13 +3,13 @@ namespace FeedbackKernels.Interop;
 public abstract partial class Backend
 {
     /// <summary>
-    /// Mean and variance of each channel over rows, and the running statistics. The variance is computed from deviations,
-    /// so a mean far from zero costs no accuracy.
+    /// Mean and variance of each channel over rows, and the running statistics. The variance is computed from deviations, so a mean far
+    /// from zero costs no accuracy.
     /// </summary>
     /// <param name="rows">N*P*Q.</param>
     /// <param name="channels">K.</param>
     /// <param name="x">[rows][channels].</param>
-    /// <param name="statistics">Where they go.</param>
+    /// <param name="statistics">Buffers for the results.</param>
     public void BatchNormStatistics(long rows, int channels, BufferView x, in BatchStatistics statistics)
     {
         using OperationScope call = new(this);
@@ -23,13 +23,12 @@ public abstract partial class Backend
     internal abstract void BatchNormStatisticsCore(long rows, int channels, BufferView x, in BatchStatistics statistics);
 
     /// <summary>
-    /// The affine map that a batch norm is once its statistics are known: scale = gamma / sqrt(variance + epsilon),
-    /// bias = beta - mean * scale. Serves training (batch statistics) and evaluation (running statistics). Every buffer has one
-    /// Float32 number a channel.
+    /// Folds a batch norm with known statistics into an affine map: scale = gamma / sqrt(variance + epsilon), bias = beta - mean * scale.
+    /// For training (batch statistics) and evaluation (running statistics). Every buffer has one Float32 number for each channel.
     /// </summary>
     /// <param name="channels">K.</param>
-    /// <param name="gamma">Factors of the norm.</param>
-    /// <param name="beta">Summands of the norm.</param>
+    /// <param name="gamma">Scale parameters of the norm.</param>
+    /// <param name="beta">Shift parameters of the norm.</param>
     /// <param name="mean">Means.</param>
     /// <param name="variance">Variances.</param>
     /// <param name="epsilon">Added to the variances; positive and finite.</param>
@@ -88,16 +87,16 @@ public abstract partial class Backend
         long rows, int channels, BufferView x, BufferView scale, BufferView bias, BufferView residual, Activation activation, BufferView y);
 
     /// <summary>
-    /// Backward pass of a batch norm in training, with the ReLU after it (and the residual join) or before it.
-    /// With dz = dy, masked where the ReLU after was off: dBeta = sum dz, dGamma = sum dz * xhat,
-    /// dx = scale * (dz - dBeta / rows - xhat * dGamma / rows), masked where the ReLU before was off.
+    /// Backward pass of a batch norm in training, with the ReLU after it (and the residual join) or before it. With dz = dy, masked where
+    /// the ReLU after the norm was off: dBeta = sum dz, dGamma = sum dz * xhat, dx = scale * (dz - dBeta / rows - xhat * dGamma / rows),
+    /// masked where the ReLU before the norm was off.
     /// </summary>
     /// <param name="rows">N*P*Q.</param>
     /// <param name="channels">K.</param>
     /// <param name="x">Input of the batch norm.</param>
     /// <param name="state">From its forward pass.</param>
-    /// <param name="relu">Where the ReLU stands.</param>
-    /// <param name="y">Output after the ReLU; needed where a residual was added before it, otherwise recomputed from x.</param>
+    /// <param name="relu">Where the ReLU is.</param>
+    /// <param name="y">Output after the ReLU. Required if a residual was added before the ReLU, otherwise recomputed from x.</param>
     /// <param name="dy">Error at the output.</param>
     /// <param name="dx">Error at the input; may be x, y or dy.</param>
     /// <param name="dGamma">K sums.</param>

@@ -36,9 +36,8 @@ public abstract partial class Backend
     /// <param name="shape">Sizes.</param>
     /// <param name="x">Input, NHWC.</param>
     /// <param name="w">Forward weights, [R][S][C][K]: the master or its copy.</param>
-    /// <param name="y">Output, NPQK; may be the epilogue's residual. May be Float32 whatever x is: logits, whose order is a net's
-    /// answer, keep all their digits.</param>
-    /// <param name="epilogue">What is done to y before it leaves the cache.</param>
+    /// <param name="y">Output, NPQK; may be the epilogue's residual. May be Float32 for any type of x: logits are not rounded.</param>
+    /// <param name="epilogue">Operations on y before it leaves the cache.</param>
     public void ConvForward(in ConvShape shape, BufferView x, BufferView w, BufferView y, in ConvEpilogue epilogue = default)
     {
         using OperationScope call = new(this);
@@ -62,8 +61,8 @@ public abstract partial class Backend
     /// </summary>
     /// <param name="shape">Sizes of the forward convolution.</param>
     /// <param name="dy">Error at the output, NPQK.</param>
-    /// <param name="weights">B, or W read transposed, as <paramref name="layout"/> says: the master or its copy.</param>
-    /// <param name="layout">How the weights lie in memory. Equal weights give the same bits in either layout.</param>
+    /// <param name="weights">B, or W read transposed, according to <paramref name="layout"/>: the master or its copy.</param>
+    /// <param name="layout">Memory layout of the weights. Equal weights give the same bits in both layouts.</param>
     /// <param name="dx">Error at the input, NHWC.</param>
     /// <param name="accumulate">Adds to dx instead of overwriting it.</param>
     public void ConvFeedback(

@@ -2,7 +2,7 @@ namespace FeedbackKernels.Interop;
 
 public abstract partial class Backend
 {
-    /// <summary>values = value everywhere, in Float32 or <see cref="ActivationType"/>. Any value will do, a NaN too.</summary>
+    /// <summary>Sets all elements of a buffer of Float32 or <see cref="ActivationType"/> to a value, which may be NaN.</summary>
     public void Fill(BufferView values, float value)
     {
         using OperationScope call = new(this);
@@ -12,9 +12,9 @@ public abstract partial class Backend
 
     internal abstract void FillCore(long length, BufferView values, float value);
 
-    /// <summary>Normal numbers of the stream of a key, in the whole of a buffer.</summary>
-    /// <param name="values">Float32, up to 2^34 numbers: what a stream has.</param>
-    /// <param name="key">Names the stream, by whatever numbers.</param>
+    /// <summary>Fills a buffer with normally distributed numbers from the stream of a key.</summary>
+    /// <param name="values">Float32, up to 2^34 numbers, the length of a stream.</param>
+    /// <param name="key">Key of the stream; all values are valid.</param>
     /// <param name="standardDeviation">Not negative, finite.</param>
     /// <exception cref="ArgumentOutOfRangeException">The standard deviation is out of range.</exception>
     /// <exception cref="ArgumentException">The buffer is longer than the stream.</exception>
@@ -32,8 +32,8 @@ public abstract partial class Backend
     internal abstract void FillGaussianCore(BufferView values, in RandomKey key, float standardDeviation);
 
     /// <summary>
-    /// result = source, from Float32 or <see cref="ActivationType"/> to either, rounded to the nearest: the copy of weights that
-    /// have been loaded or drawn, images that come as Float32. Of one type, it is a copy.
+    /// result = source, from Float32 or <see cref="ActivationType"/> to either, rounded to nearest: for copies of weights after they are
+    /// loaded or initialised, and for images in Float32. Between equal types it is a copy.
     /// </summary>
     public void Convert(long length, BufferView source, BufferView result)
     {

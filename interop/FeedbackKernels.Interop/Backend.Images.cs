@@ -3,17 +3,16 @@ namespace FeedbackKernels.Interop;
 public abstract partial class Backend
 {
     /// <summary>
-    /// Makes activations from packed bytes: moves and turns each image as <see cref="ImageAugmentation.Draw"/> says, and looks
-    /// each byte up in a table of its channel; what comes in from outside is 0.
+    /// Makes activations from packed bytes: shifts and flips each image according to <see cref="ImageAugmentation.Draw"/>, and looks up
+    /// each byte in a table of its channel. Pixels from outside the image are 0.
     /// </summary>
-    /// <param name="augmentation">What is done.</param>
+    /// <param name="augmentation">Sizes and augmentation.</param>
     /// <param name="images">N.</param>
     /// <param name="pixels">[N][H][W][C], UInt8.</param>
-    /// <param name="numbers">[N], Int32: each image's number in its set.</param>
-    /// <param name="table">[256][C]: the number that a byte stands for.</param>
+    /// <param name="numbers">[N], Int32: the index of each image in its data set.</param>
+    /// <param name="table">[256][C]: the value of each byte.</param>
     /// <param name="x">[N][H][W][C]; overwritten.</param>
-    /// <exception cref="ArgumentOutOfRangeException">A size or the reach is out of range, or an image has more than 2^31 - 1
-    /// numbers.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A size or the reach is out of range, or an image has more than 2^31 - 1 numbers.</exception>
     public void AugmentImages(
         in ImageAugmentation augmentation, int images, BufferView pixels, BufferView numbers, BufferView table, BufferView x)
     {
@@ -25,7 +24,7 @@ public abstract partial class Backend
             throw new ArgumentOutOfRangeException(nameof(augmentation), reach, $"wanted a reach of 0 to {ImageAugmentation.MostReach}");
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(images);
         long length = ElementCount.Of("N*H*W*C", images, h, w, c);
-        // Rows and columns that an image is moved by are added to those it has.
+        // The kernels add the shift to rows and columns.
         ElementCount.Of32("H*W*C", h, w, c);
         if (Math.Max(h, w) > int.MaxValue - reach)
             throw new ArgumentOutOfRangeException(nameof(augmentation), reach, $"{h}x{w} pixels moved by as many are more than {int.MaxValue}");

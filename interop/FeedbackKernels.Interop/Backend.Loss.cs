@@ -3,20 +3,20 @@ namespace FeedbackKernels.Interop;
 public abstract partial class Backend
 {
     /// <summary>
-    /// Loss of each row and, where wanted, the gradient of their mean. The target t of the labelled class is
-    /// 1 - smoothing + smoothing / classes, of every other smoothing / classes.
+    /// Loss of each row and, optionally, the gradient of their mean. The target of the labelled class is 1 - smoothing + smoothing /
+    /// classes, that of every other class smoothing / classes.
     /// </summary>
     /// <param name="kind">Softmax or sigmoid.</param>
     /// <param name="rows">N.</param>
     /// <param name="classes">K.</param>
     /// <param name="logits">[N][K], Float32 or <see cref="ActivationType"/>.</param>
-    /// <param name="labels">[N], Int32, each in [0, classes). Where the host cannot read them, loss and gradient of a row with
-    /// another label are NaN, and the next download or <see cref="Readback.Read"/> throws.</param>
-    /// <param name="smoothing">0 to below 1.</param>
+    /// <param name="labels">[N], Int32, each in [0, classes). If the host cannot read them, loss and gradient of a row with an invalid
+    /// label are NaN, and the next download or <see cref="Readback.Read"/> throws.</param>
+    /// <param name="smoothing">In [0, 1).</param>
     /// <param name="losses">[N].</param>
     /// <param name="dLogits">Optional [N][K], <see cref="ActivationType"/>, divided by N; may be logits of that type.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The smoothing is out of range; or a label is no class, and the host can read
-    /// it: the message names its row.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The smoothing is out of range. Or the host can read the labels and one is not a
+    /// class; the message names its row.</exception>
     public void CrossEntropy(
         LossKind kind, int rows, int classes, BufferView logits, BufferView labels, float smoothing, BufferView losses, BufferView dLogits)
     {
@@ -46,7 +46,7 @@ public abstract partial class Backend
         if (row >= 0) throw LabelOutside(row, given[row], classes);
     }
 
-    /// <summary>What is said of a label that is no class.</summary>
+    /// <summary>The exception for a label that is not a class.</summary>
     internal static ArgumentOutOfRangeException LabelOutside(long row, int label, int classes, string name = "labels") =>
         new(name, label, $"row {row} has no such class; there are {classes}, 0 to {classes - 1}");
 }

@@ -3,16 +3,16 @@ namespace FeedbackKernels.Interop;
 public abstract partial class Backend
 {
     /// <summary>
-    /// Weight mirror: sends noise through a layer and correlates the response with it; see <see cref="MirrorStep"/>. Nothing
-    /// but the correlation is written: no batch norm, no bias, no statistics take part.
+    /// Weight mirror: sends noise through a layer and correlates the response with it; see <see cref="MirrorStep"/>. Only the correlation
+    /// is written; batch norm, bias and statistics are not involved.
     /// </summary>
     /// <param name="step">Layer and noise; noise and response are rounded to <see cref="ActivationType"/>.</param>
     /// <param name="w">Forward weights, [R][S][C][K]: the master or its copy.</param>
     /// <param name="correlation">Sum of ξᵀη, in the layout of W.</param>
-    /// <param name="accumulate">Adds to the correlation instead of overwriting it: a mirror step in instalments.</param>
-    /// <exception cref="ArgumentOutOfRangeException">There is no sample, the first one is negative or the last one beyond what the
-    /// noise counts to, 2^32; the form is unknown; or noise or response have more than 2^40 numbers.</exception>
-    /// <exception cref="ArgumentException">The noise is not of the length that the layer and the form want.</exception>
+    /// <param name="accumulate">Adds to the correlation instead of overwriting it, for a mirror step in several calls.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The number of samples is not positive, the first sample is negative, the last one is
+    /// beyond the 2^32 samples of the noise, the form is unknown, or noise or response have more than 2^40 numbers.</exception>
+    /// <exception cref="ArgumentException">The noise does not have the sample length of the layer and the form.</exception>
     public void MirrorCorrelate(in MirrorStep step, BufferView w, BufferView correlation, bool accumulate = false)
     {
         using OperationScope call = new(this);

@@ -3,8 +3,7 @@ namespace FeedbackKernels.Interop;
 public abstract partial class Backend
 {
     /// <summary>
-    /// Maximum of each window, and its place: positions[i] = h*W+w within the image. The first of equal values wins; a NaN
-    /// in a window is its maximum.
+    /// Maximum of each window and its position, h*W+w within the image. Of equal values the first counts. A NaN in a window is its maximum.
     /// </summary>
     public void MaxPoolForward(in PoolShape shape, BufferView x, BufferView y, BufferView positions)
     {
@@ -19,13 +18,13 @@ public abstract partial class Backend
 
     internal abstract void MaxPoolForwardCore(in PoolShape shape, BufferView x, BufferView y, BufferView positions);
 
-    /// <summary>dx = the errors of the windows whose maximum stood there.</summary>
+    /// <summary>dx = sum of the errors of the windows whose maximum was at that position.</summary>
     /// <param name="shape">Sizes of the forward pass.</param>
     /// <param name="dy">Error at the output, NPQC.</param>
-    /// <param name="positions">From the forward pass, NPQC, Int32, each in [0, H*W). Where the host cannot read them, the errors of
-    /// windows with another position go nowhere.</param>
+    /// <param name="positions">From the forward pass, NPQC, Int32, each in [0, H*W). If the host cannot read them, windows with an
+    /// invalid position are ignored.</param>
     /// <param name="dx">Error at the input, NHWC.</param>
-    /// <exception cref="ArgumentOutOfRangeException">A position lies outside the image, and the host can read it.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The host can read the positions, and one lies outside the image.</exception>
     public void MaxPoolBackward(in PoolShape shape, BufferView dy, BufferView positions, BufferView dx)
     {
         using OperationScope call = new(this);
@@ -53,7 +52,7 @@ public abstract partial class Backend
 
     internal abstract void AveragePoolForwardCore(in PoolShape shape, BufferView x, BufferView y);
 
-    /// <summary>dx = sum over the windows that see a pixel of dy / pixels in the window.</summary>
+    /// <summary>dx = sum over the windows that contain a pixel of dy / (pixels of the window).</summary>
     public void AveragePoolBackward(in PoolShape shape, BufferView dy, BufferView dx)
     {
         using OperationScope call = new(this);

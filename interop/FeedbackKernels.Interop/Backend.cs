@@ -5,56 +5,54 @@ using System.Runtime.InteropServices;
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// The operations of training without weight transport, over buffers in this backend's memory. The public methods check
-/// every argument before anything is written, the same way for every backend.
-/// A backend serves one caller at a time; a second one, on another thread, is refused. Buffers may be longer than an operation
-/// needs: a layer planned for a batch also runs a smaller one. An operation keeps the memory of its operands until it has ended.
-/// A result overlaps no other operand, unless the operation says that it may be one: then it has that one's first element and type.
-/// Activations and errors (x, y, dy, dx, residuals) are <see cref="ActivationType"/>. Where that is not Float32, products
-/// take both operands in it: a weight operand is the master in Float32, which is then rounded first, or a copy that has been
-/// rounded already. Master weights, gradients of weights, velocities, everything a channel and losses are Float32; sums are
-/// at least Float32, and a result is rounded once, when it is stored.
+/// The operations of training without weight transport, over buffers in this backend's memory. The public methods check every argument
+/// before anything is written, the same way for every backend. A backend serves one caller at a time and refuses a second one on another
+/// thread. Buffers may be longer than an operation needs: a layer planned for a batch also runs a smaller batch. An operation keeps the
+/// memory of its operands alive until it has ended. A result must not overlap another operand, unless the documentation of the operation
+/// says that it may be that operand: then both have the same first element and type. Activations and errors (x, y, dy, dx, residuals)
+/// have the type <see cref="ActivationType"/>. If that is not Float32, both operands of a product have it: a weight operand is either the
+/// Float32 master, which is rounded first, or a rounded copy. Master weights, weight gradients, velocities, values per channel and losses
+/// are Float32. Sums are at least Float32, and a result is rounded once, when it is stored.
 /// </summary>
 /// <remarks>
-/// Errors common to all operations: <see cref="ArgumentNullException"/> for an absent buffer that is needed,
-/// <see cref="ArgumentException"/> for one that is too short, of the wrong element type, or overlapping another where
-/// that is not allowed, <see cref="ObjectDisposedException"/> for one whose memory has been given back;
-/// <see cref="ArgumentOutOfRangeException"/> for a value of an enum that has no name, and for a size or setting that is out of range;
-/// <see cref="ObjectDisposedException"/> once the backend has been disposed; <see cref="InvalidOperationException"/> where another
-/// thread is inside an operation of this backend. Nothing has been written then.
+/// Exceptions of all operations: <see cref="ArgumentNullException"/> for a required buffer that is absent,
+/// <see cref="ArgumentException"/> for one that is too short, of the wrong element type, or overlapping another where that is not
+/// allowed, <see cref="ObjectDisposedException"/> for one whose memory has been freed;
+/// <see cref="ArgumentOutOfRangeException"/> for an undefined enum value, and for a size or setting that is out of range;
+/// <see cref="ObjectDisposedException"/> once the backend has been disposed; <see cref="InvalidOperationException"/> while another thread
+/// is inside an operation of this backend. Nothing is written in these cases.
 /// </remarks>
 public abstract partial class Backend : IDisposable
 {
-    // Bytes of one copy between spans of the host and buffers: a span of bytes has fewer than 2^31.
+    // Bytes of one copy between host and buffer: a span holds fewer than 2^31.
     private const int PartBytes = 1 << 30;
 
-    // Not readonly: it changes.
+    // Not readonly, because its methods change it.
     private CallerGate _gate;
 
     /// <summary>Short name, as on the command line.</summary>
     public abstract string Name { get; }
 
-    /// <summary>What it runs on: instruction set and threads, or the device.</summary>
+    /// <summary>What the backend runs on: instruction set and threads, or the device.</summary>
     public abstract string Description { get; }
 
-    /// <summary>Why <c>auto</c> chose this backend; null where it was asked for by name.</summary>
+    /// <summary>Why <c>auto</c> chose this backend; null if it was chosen by name.</summary>
     public string? Choice { get; internal init; }
 
-    /// <summary>The same in a few words, without the paths that were tried; null where <see cref="Choice"/> is.</summary>
+    /// <summary>The same in a few words, without the paths that were tried; null if <see cref="Choice"/> is null.</summary>
     public string? ShortChoice { get => field ?? Choice; internal init; }
 
-    /// <summary>Whether buffers lie in memory that the host addresses.</summary>
+    /// <summary>Whether the host can address the memory of buffers.</summary>
     public abstract bool HostAddressable { get; }
 
-    /// <summary>What activations and errors are stored in: Float32 or BFloat16.</summary>
+    /// <summary>Element type of activations and errors: Float32 or BFloat16.</summary>
     public virtual ElementType ActivationType => ElementType.Float32;
 
-    /// <summary>Whether operations only queue their work and return, so that a clock has to wait for
-    /// <see cref="Synchronize"/>.</summary>
+    /// <summary>Whether operations queue their work and return before it is done. A measurement then needs <see cref="Synchronize"/>.</summary>
     public virtual bool QueuesWork => false;
 
-    /// <summary>Waits until every operation that was called has ended; an open step is divided here.</summary>
-    /// <exception cref="CudaException">Something queued has failed (<see cref="CudaBackend"/>).</exception>
+    /// <summary>Waits until all operations called so far have ended. An open step is divided here.</summary>
+    /// <exception cref="CudaException">Queued work has failed (<see cref="CudaBackend"/>).</exception>
     /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
     public void Synchronize()
     {
@@ -64,11 +62,11 @@ public abstract partial class Backend : IDisposable
 
     internal virtual void SynchronizeCore()
     {
-        // Operations end before they return, unless a backend says that it queues them.
+        // Operations end before they return, unless the backend queues them.
     }
 
-    /// <summary>Gives back threads and memory of the backend itself, once an operation that another thread is inside has ended. Its
-    /// buffers are disposed by their owners, before or after.</summary>
+    /// <summary>Ends the threads and frees the memory of the backend itself, after an operation that another thread is inside has ended.
+    /// Buffers are disposed by their owners, before or after that.</summary>
     public void Dispose()
     {
         if (!_gate.TryClose()) return;
@@ -76,7 +74,7 @@ public abstract partial class Backend : IDisposable
         GC.SuppressFinalize(this);
     }
 
-    /// <summary>Releases what the backend holds. Called once, by <see cref="Dispose()"/> or by a finalizer.</summary>
+    /// <summary>Releases the backend's resources. Called once, by <see cref="Dispose()"/> or by a finalizer.</summary>
     protected virtual void Dispose(bool disposing)
     {
     }
@@ -95,9 +93,9 @@ public abstract partial class Backend : IDisposable
     /// <param name="name">What the buffer is for; errors quote it.</param>
     /// <param name="type">The type of one element.</param>
     /// <exception cref="ArgumentOutOfRangeException">The length is out of range, or the type is unknown.</exception>
-    /// <exception cref="OutOfMemoryException">The host has not so much memory (backends whose memory the host addresses).</exception>
-    /// <exception cref="CudaException">The device has not so much memory, and how much it has is said; or work that was queued
-    /// before has failed (<see cref="CudaBackend"/>, which waits here for what was queued).</exception>
+    /// <exception cref="OutOfMemoryException">The host does not have enough memory (backends whose memory the host addresses).</exception>
+    /// <exception cref="CudaException">The device does not have enough memory; the message says how much it has. Or work queued before
+    /// has failed (<see cref="CudaBackend"/>, which waits for it here).</exception>
     /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
     public DeviceBuffer Allocate(long length, string name, ElementType type = ElementType.Float32)
     {
@@ -115,13 +113,13 @@ public abstract partial class Backend : IDisposable
         return new DeviceBuffer(storage, 0, type, length, name, owner: true);
     }
 
-    /// <summary>Makes a readback: memory of the host that copies are queued to and read from later. The caller disposes it.</summary>
+    /// <summary>Creates a readback: host memory that receives queued copies, to be read later. The caller disposes it.</summary>
     /// <param name="length">Most elements of a copy.</param>
     /// <param name="name">What it is for; errors quote it.</param>
     /// <param name="type">The widest type that is copied.</param>
     /// <exception cref="ArgumentOutOfRangeException">The length is out of range, or the type is unknown.</exception>
-    /// <exception cref="OutOfMemoryException">The host has not so much memory.</exception>
-    /// <exception cref="CudaException">The host has not so much memory that can be page-locked (<see cref="CudaBackend"/>).</exception>
+    /// <exception cref="OutOfMemoryException">The host does not have enough memory.</exception>
+    /// <exception cref="CudaException">The host cannot page-lock this much memory (<see cref="CudaBackend"/>).</exception>
     /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
     public Readback CreateReadback(int length, string name, ElementType type = ElementType.Float32)
     {
@@ -134,13 +132,13 @@ public abstract partial class Backend : IDisposable
     internal virtual ReadbackMemory AllocateReadback(long bytes, string purpose) => new ImmediateReadback(this, bytes);
 
     /// <summary>
-    /// Opens a step: operations that are called until it is completed and that come again in this order, step after step, as
-    /// in training. A backend that can launches them all at once (<see cref="StepScope.IsDeferred"/>); for others this does
-    /// nothing. Results are the same bits either way, whatever is called inside: what cannot be part of one launch, such as
-    /// reading a number, comes after what was called before it and before what is called after it.
+    /// Opens a step: a sequence of operations that repeats in this order, as in training, until the step is completed. A backend may
+    /// launch them together (<see cref="StepScope.IsDeferred"/>); for other backends this does nothing. The results have the same bits
+    /// either way, whatever is called inside the step: a call that cannot be part of one launch, such as a download, runs after the calls
+    /// before it and before the calls after it.
     /// </summary>
-    /// <remarks>Images of the batch are best uploaded before the step, and losses downloaded after it: each time in between
-    /// divides it in two.</remarks>
+    /// <remarks>Upload the images of the batch before the step and download losses after it: an upload or download inside divides the
+    /// step in two.</remarks>
     /// <exception cref="InvalidOperationException">A step of this backend is open, or another thread is inside an operation.</exception>
     /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
     public StepScope BeginStep()
@@ -151,7 +149,8 @@ public abstract partial class Backend : IDisposable
 
     internal virtual StepScope BeginStepCore() => default;
 
-    /// <summary>Ends a step. Completing is a call like others; leaving it is what a caller does on its way out, and waits.</summary>
+    /// <summary>Ends a step. Completing it is an operation like any other. Abandoning it happens while the caller unwinds, and waits for
+    /// another thread.</summary>
     internal void EndStep(int number, bool complete)
     {
         if (complete) Enter();
@@ -170,12 +169,13 @@ public abstract partial class Backend : IDisposable
     {
     }
 
-    /// <summary>Copies from the host.</summary>
+    /// <summary>Copies elements from the host.</summary>
     /// <param name="source">Numbers, of any count; may be overwritten when this returns.</param>
     /// <param name="destination">At least as long; of the type T.</param>
-    /// <exception cref="ArgumentException">The buffer holds another type, or is too short; <see cref="UploadFloats"/> rounds.</exception>
+    /// <exception cref="ArgumentException">The buffer has another element type, which <see cref="UploadFloats"/> would convert to, or is
+    /// too short.</exception>
     /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
-    /// <exception cref="CudaException">The copy could not be queued, or something before has failed (<see cref="CudaBackend"/>).</exception>
+    /// <exception cref="CudaException">The copy could not be queued, or work queued before has failed (<see cref="CudaBackend"/>).</exception>
     public void Upload<T>(ReadOnlySpan<T> source, BufferView destination) where T : unmanaged
     {
         using OperationScope call = new(this);
@@ -183,14 +183,15 @@ public abstract partial class Backend : IDisposable
         UploadParts(source, destination.Address);
     }
 
-    /// <summary>Copies to the host, after everything queued before has ended. <see cref="CreateReadback"/> does not wait.</summary>
+    /// <summary>Copies elements to the host, after all work queued before has ended. For a copy without waiting, see <see
+    /// cref="CreateReadback"/>.</summary>
     /// <param name="source">At least as long; of the type T.</param>
     /// <param name="destination">Gets as many numbers as it has places.</param>
     /// <exception cref="ArgumentException">The buffer holds another type, or is too short.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">A <see cref="CrossEntropy"/> that was called before has met a label that is no
-    /// class; its losses and gradients of such rows are NaN (<see cref="CudaBackend"/>).</exception>
+    /// <exception cref="ArgumentOutOfRangeException">An earlier <see cref="CrossEntropy"/> found a label that is not a class. Losses and
+    /// gradients of such rows are NaN (<see cref="CudaBackend"/>).</exception>
     /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
-    /// <exception cref="CudaException">The copy, or something queued before, has failed (<see cref="CudaBackend"/>).</exception>
+    /// <exception cref="CudaException">The copy, or work queued before it, has failed (<see cref="CudaBackend"/>).</exception>
     public void Download<T>(BufferView source, Span<T> destination) where T : unmanaged
     {
         using OperationScope call = new(this);
@@ -198,7 +199,7 @@ public abstract partial class Backend : IDisposable
         DownloadParts(source.Address, destination);
     }
 
-    /// <summary>Copies numbers from the host, which rounds them where the buffer holds BFloat16.</summary>
+    /// <summary>Copies numbers from the host. The host rounds them if the buffer is BFloat16.</summary>
     /// <param name="source">Numbers, of any count; may be overwritten when this returns.</param>
     /// <param name="destination">Float32 or BFloat16, at least as long.</param>
     /// <exception cref="ArgumentException">The buffer holds another type, or is too short.</exception>
@@ -227,7 +228,7 @@ public abstract partial class Backend : IDisposable
         ArrayPool<BFloat16>.Shared.Return(rounded);
     }
 
-    /// <summary>Copies the numbers of a Float32 or BFloat16 buffer to the host, after everything queued before has ended.</summary>
+    /// <summary>Copies the numbers of a Float32 or BFloat16 buffer to the host, after all work queued before has ended.</summary>
     /// <param name="source">Float32 or BFloat16, at least as long.</param>
     /// <param name="destination">Gets as many numbers as it has places.</param>
     /// <exception cref="ArgumentException">The buffer holds another type, or is too short.</exception>
@@ -241,7 +242,7 @@ public abstract partial class Backend : IDisposable
     }
 
     /// <summary>Copies the numbers of a Float32 or BFloat16 buffer to a new array on the host.</summary>
-    /// <exception cref="ArgumentException">The buffer holds another type, or more elements than an array.</exception>
+    /// <exception cref="ArgumentException">The buffer has another element type, or more elements than an array can have.</exception>
     /// <exception cref="ArgumentOutOfRangeException">As for <see cref="Download{T}"/>.</exception>
     public float[] Download(BufferView source)
     {
@@ -255,7 +256,7 @@ public abstract partial class Backend : IDisposable
         return result;
     }
 
-    // Numbers that are rounded or widened at a time.
+    // Numbers that are converted at a time.
     private const int RoundedPart = 1 << 20;
 
     private void DownloadNumbers(BufferView source, Span<float> destination)
@@ -304,7 +305,7 @@ public abstract partial class Backend : IDisposable
         while (!destination.IsEmpty);
     }
 
-    /// <summary>Bytes of a buffer, whose length and type are checked.</summary>
+    /// <summary>Bytes of a buffer, after its length and type are checked.</summary>
     internal static long BytesOf(long length, ElementType type, string what)
     {
         if (length is < 1 or > ElementCount.Most)
@@ -328,8 +329,7 @@ public abstract partial class Backend : IDisposable
         if (!Names<T>.Has(value)) throw new ArgumentOutOfRangeException(name, value, $"unknown; wanted {string.Join(", ", Enum.GetNames<T>())}");
     }
 
-    /// <summary>The values of an enum of 32 bits that have names, 0 to one less than there are. <see cref="Enum.IsDefined{T}"/> may
-    /// allocate.</summary>
+    /// <summary>The defined values of a 32-bit enum that counts from 0. <see cref="Enum.IsDefined{T}"/> may allocate.</summary>
     private static class Names<T> where T : unmanaged, Enum
     {
         private static readonly int Count = Enum.GetValues<T>().Length;

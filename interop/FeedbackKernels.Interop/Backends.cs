@@ -1,26 +1,26 @@
 namespace FeedbackKernels.Interop;
 
-/// <summary>Makes a backend from what a user asks for.</summary>
+/// <summary>Creates a backend from the settings of a user.</summary>
 public static class Backends
 {
-    /// <summary>Names that <see cref="Create"/> takes.</summary>
+    /// <summary>Valid names for <see cref="Create"/>.</summary>
     public static IReadOnlyList<string> Names { get; } = ["auto", "cpu", "cuda", "reference"];
 
     /// <summary>
-    /// Makes a backend; <c>auto</c> is <c>cuda</c> where there is a GPU that it can use and <c>cpu</c> where this build, the
-    /// machine or its driver has none, and <see cref="Backend.Choice"/> says why.
+    /// Creates a backend. <c>auto</c> is <c>cuda</c> if there is a usable GPU, and <c>cpu</c> if this build, the machine or its driver
+    /// has none; <see cref="Backend.Choice"/> gives the reason.
     /// </summary>
     /// <param name="name">One of <see cref="Names"/>.</param>
-    /// <param name="threads">Threads of the CPU backend; 0 for one a processor.</param>
+    /// <param name="threads">Threads of the CPU backend; 0 for one per processor.</param>
     /// <param name="level">Vector width of the CPU backend; null for the widest.</param>
-    /// <param name="exact">No Winograd convolutions on the CPU backend; the others have none.</param>
-    /// <param name="precision">What the CUDA backend stores activations in and multiplies; the others compute in fp32.</param>
-    /// <param name="device">Number of the CUDA backend's device, as the driver counts them.</param>
+    /// <param name="exact">Turns Winograd convolutions off on the CPU backend; the others have none.</param>
+    /// <param name="precision">Type of activations and products of the CUDA backend; the others compute in fp32.</param>
+    /// <param name="device">Device of the CUDA backend, by the driver's numbering.</param>
     /// <param name="graphs">Whether the CUDA backend launches steps as graphs; the others have none.</param>
-    /// <exception cref="ArgumentException">There is no backend of that name in this build, or another than the CPU backend
-    /// was asked for threads or a vector width, or another than the CUDA backend for a device.</exception>
-    /// <exception cref="PlatformNotSupportedException">The machine lacks the vector width, or a GPU; the message says what
-    /// was looked for.</exception>
+    /// <exception cref="ArgumentException">The name is unknown, threads or a vector width are given for another backend than the CPU's,
+    /// or a device for another than the CUDA backend.</exception>
+    /// <exception cref="PlatformNotSupportedException">The machine does not have the vector width, or a GPU. The message names what was
+    /// tried.</exception>
     /// <exception cref="CudaException">There is a GPU, but it could not be opened.</exception>
     public static Backend Create(
         string name, int threads = 0, SimdLevel? level = null, bool exact = false, CudaPrecision precision = CudaPrecision.Fp32, int device = 0,
@@ -65,7 +65,7 @@ public static class Backends
         }
     }
 
-    /// <summary>What the search for a GPU ended at.</summary>
+    /// <summary>Why no GPU was found, in a few words.</summary>
     private static string WithoutCuda()
     {
         if (!CudaKernels.Exist) return "this build has no CUDA kernels";

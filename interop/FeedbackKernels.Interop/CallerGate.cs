@@ -2,7 +2,7 @@ using System.Diagnostics.CodeAnalysis;
 
 namespace FeedbackKernels.Interop;
 
-/// <summary>Lets one caller at a time into an object, and nobody once it is closed. A caller that is inside does not get in again.</summary>
+/// <summary>Lets one caller at a time into an object, and none once it is closed. It is not reentrant.</summary>
 internal struct CallerGate
 {
     private const int Free = 0, Taken = 1, Closed = 2;
@@ -12,10 +12,10 @@ internal struct CallerGate
     /// <summary>Whether the object has been disposed.</summary>
     public bool IsClosed => Volatile.Read(ref _state) == Closed;
 
-    /// <summary>Enters, or says at once why not.</summary>
-    /// <param name="owner">The object whose gate this is.</param>
-    /// <param name="kind">What errors call it.</param>
-    /// <param name="name">Its name.</param>
+    /// <summary>Enters, or throws at once.</summary>
+    /// <param name="owner">Owner of the gate.</param>
+    /// <param name="kind">Kind of the owner, for messages.</param>
+    /// <param name="name">Name of the owner, for messages.</param>
     /// <exception cref="ObjectDisposedException">The gate is closed.</exception>
     /// <exception cref="InvalidOperationException">Another caller is inside.</exception>
     public void Enter(object owner, string kind, string name)
@@ -24,13 +24,13 @@ internal struct CallerGate
         if (was != Free) Refuse(was, owner, kind, name);
     }
 
-    /// <summary>Waits until nobody is inside and enters; false where the gate is closed.</summary>
+    /// <summary>Waits until no caller is inside and enters; false if the gate is closed.</summary>
     public bool TryEnterInTurn() => Move(Taken);
 
     /// <summary>Leaves.</summary>
     public void Leave() => Volatile.Write(ref _state, Free);
 
-    /// <summary>Waits until nobody is inside and closes the gate for good; false where it was closed already.</summary>
+    /// <summary>Waits until no caller is inside and closes the gate permanently; false if it was closed already.</summary>
     public bool TryClose() => Move(Closed);
 
     private bool Move(int to)

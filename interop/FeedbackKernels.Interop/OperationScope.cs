@@ -5,16 +5,15 @@ using System.Runtime.InteropServices;
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// One call of a backend, from its first check to its end. Until it is disposed the backend belongs to this caller, and the
-/// memory of every operand stays where it is, whoever disposes its buffer and whatever the garbage collector finds.
-/// Operands are declared one after the other, which checks each; <see cref="RequireApart"/> then compares all results with
-/// all operands.
+/// One call of a backend, from its first check to its end. Until the scope is disposed, no other caller can enter the backend, and the
+/// memory of every operand stays allocated, even if its buffer is disposed or collected meanwhile. Each operand is checked when it is
+/// declared. Then <see cref="RequireApart"/> compares all results with all operands.
 /// </summary>
 internal ref struct OperationScope
 {
     private readonly Backend _backend;
 
-    // Operands of any number, which are read; the first _listHeld of them are held.
+    // A list of operands that are read. The first _listHeld of them are held.
     private ReadOnlySpan<BufferView> _list;
     private string? _listName;
     private int _listHeld;
@@ -22,19 +21,19 @@ internal ref struct OperationScope
     private OperandList _operands;
     private int _count;
 
-    // The memory of the operands, each once.
+    // The memory blocks of the operands, without duplicates.
     private MemoryList _held;
     private int _heldCount;
 
     /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
-    /// <exception cref="InvalidOperationException">Another caller is inside.</exception>
+    /// <exception cref="InvalidOperationException">Another caller is inside the backend.</exception>
     public OperationScope(Backend backend)
     {
         backend.Enter();
         _backend = backend;
     }
 
-    /// <summary>An operand that is read. The methods that declare operands return a number for <see cref="Allow"/>, or -1 for an
+    /// <summary>Declares an operand that is read. The methods that declare operands return an index for <see cref="Allow"/>, or -1 for an
     /// optional operand that is absent.</summary>
     public int Read(
         BufferView view, long length, ElementType type = ElementType.Float32, [CallerArgumentExpression(nameof(view))] string name = "")
@@ -47,7 +46,8 @@ internal ref struct OperationScope
         BufferView view, long length, ElementType type = ElementType.Float32, [CallerArgumentExpression(nameof(view))] string name = "") =>
         view.IsAbsent ? -1 : Read(view, length, type, name);
 
-    /// <summary>An operand that may be Float32 or what activations are: weights, and what an operation on any numbers takes.</summary>
+    /// <summary>Declares an operand that may be Float32 or the type of activations: weights, or the operand of an operation on any
+    /// numbers.</summary>
     public int ReadEither(BufferView view, long length, [CallerArgumentExpression(nameof(view))] string name = "")
     {
         RequireEither(view, name);
@@ -60,7 +60,7 @@ internal ref struct OperationScope
     public int ReadActivationsIfPresent(BufferView view, long length, [CallerArgumentExpression(nameof(view))] string name = "") =>
         view.IsAbsent ? -1 : Read(view, length, _backend.ActivationType, name);
 
-    /// <summary>Operands of any number and any lengths, Float32, which are read as a whole. At most one such list.</summary>
+    /// <summary>Declares a list of Float32 operands, of any number and lengths, that are read as a whole. At most one list for each call.</summary>
     public void ReadEach(ReadOnlySpan<BufferView> views, string name)
     {
         _list = views;
@@ -74,7 +74,7 @@ internal ref struct OperationScope
         }
     }
 
-    /// <summary>An operand that is written, or read and written.</summary>
+    /// <summary>Declares an operand that is written, or read and written.</summary>
     public int Write(
         BufferView view, long length, ElementType type = ElementType.Float32, [CallerArgumentExpression(nameof(view))] string name = "")
     {
@@ -98,7 +98,7 @@ internal ref struct OperationScope
     public int WriteActivationsIfPresent(BufferView view, long length, [CallerArgumentExpression(nameof(view))] string name = "") =>
         view.IsAbsent ? -1 : Write(view, length, _backend.ActivationType, name);
 
-    /// <summary>The copy of weights that products read, which only another type than the master's makes worth having.</summary>
+    /// <summary>Declares the copy of weights that products read. Only backends whose activations are not Float32 have copies.</summary>
     public int WriteCopyIfPresent(BufferView copy, long length, [CallerArgumentExpression(nameof(copy))] string name = "")
     {
         if (copy.IsAbsent) return -1;
@@ -107,7 +107,7 @@ internal ref struct OperationScope
         return Write(copy, length, _backend.ActivationType, name);
     }
 
-    /// <summary>Where statistics of a batch go.</summary>
+    /// <summary>Declares the buffers for the statistics of a batch.</summary>
     public void WriteStatistics(in BatchStatistics statistics, int channels, string name)
     {
         if (!(statistics.Momentum >= 0 && statistics.Momentum <= 1))
@@ -118,7 +118,7 @@ internal ref struct OperationScope
         WriteIfPresent(statistics.RunningVariance, channels);
     }
 
-    /// <summary>A step of SGD: its numbers, and the factor that is read with them.</summary>
+    /// <summary>Checks the numbers of a step of SGD and declares its factor.</summary>
     public void ReadStep(in SgdStep step)
     {
         Backend.RequireFinite(step.LearningRate);
@@ -130,13 +130,13 @@ internal ref struct OperationScope
         ReadIfPresent(step.GradientFactor, 1);
     }
 
-    /// <summary>Allows a result to be an operand: to have its first element and its type. Other overlaps stay refused.</summary>
+    /// <summary>Allows a result to be an operand, with the same first element and type. Other overlaps are still refused.</summary>
     public void Allow(int result, int operand)
     {
         if (result >= 0 && operand >= 0) _operands[result].MayBe |= 1u << operand;
     }
 
-    /// <summary>Refuses results that overlap an operand or each other, where that has not been allowed. To be called once all are
+    /// <summary>Refuses results that overlap an operand or each other, unless that has been allowed. Called once all operands are
     /// declared.</summary>
     /// <exception cref="ArgumentException">Two overlap.</exception>
     public void RequireApart()
@@ -148,7 +148,7 @@ internal ref struct OperationScope
             for (int j = 0; j < _count; j++)
             {
                 ref Operand other = ref _operands[j];
-                // Of two results the later one is named.
+                // The message names the later one of two results.
                 if (j == i || (other.Written && j > i) || !result.Overlaps(other.Start, other.End)) continue;
                 if (result.Start == other.Start && result.Type == other.Type && ((result.MayBe >> j | other.MayBe >> i) & 1) != 0) continue;
                 ThrowOverlap(result.Name, other.Name);
@@ -165,7 +165,7 @@ internal ref struct OperationScope
     {
         for (int i = 0; i < _heldCount; i++) _held[i]!.DangerousRelease();
         foreach (BufferView view in _list[.._listHeld]) view.Owner?.Release();
-        // The last use of the backend: its own memory, too, stays until here.
+        // The last use of the backend, whose own memory must also stay until here.
         _backend.Leave();
     }
 
@@ -204,7 +204,7 @@ internal ref struct OperationScope
 
     private void Hold(DeviceBuffer owner)
     {
-        // Buffers of one arena have the same.
+        // Buffers of one arena share a block.
         for (int i = 0; i < _heldCount; i++)
         {
             if (owner.IsIn(_held[i]!)) return;
@@ -224,13 +224,13 @@ internal ref struct OperationScope
         public ElementType Type;
         public bool Written;
 
-        /// <summary>A bit for each operand that this one may be.</summary>
+        /// <summary>A bit for each operand that this result may be.</summary>
         public uint MayBe;
 
         public readonly bool Overlaps(long start, long end) => Start < end && start < End;
     }
 
-    // The backward pass of a batch norm has eleven.
+    // The backward pass of a batch norm has eleven operands.
     private const int MostOperands = 12;
 
     [InlineArray(MostOperands)]

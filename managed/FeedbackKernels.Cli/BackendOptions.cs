@@ -5,50 +5,50 @@ using FeedbackKernels.Settings;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>The options that choose the backend and set it up.</summary>
+/// <summary>The options that choose and configure the backend.</summary>
 internal sealed class BackendOptions
 {
     private readonly Settings _settings = new();
     private readonly Setting<string> _backend;
 
-    /// <param name="standard">What applies where nothing is given.</param>
-    /// <param name="training">Whether the backend trains: an option that concerns training steps alone is left out where not.</param>
+    /// <param name="standard">The defaults.</param>
+    /// <param name="training">Whether the command trains; otherwise options for training steps are left out.</param>
     public BackendOptions(RunConfig standard, bool training = true)
     {
         _backend = _settings.Add(
             new Setting<string>("--backend", Use.Always)
             {
-                Description = $"What computes: {string.Join(" | ", Backends.Names)}. auto takes a GPU if it can use one.",
+                Description = $"Backend: {string.Join(" | ", Backends.Names)}. auto uses a GPU if it finds one that works, otherwise the CPU; reference is slow, for checking the others.",
                 DefaultValueFactory = _ => standard.Backend,
                 HelpName = "name",
             },
             (c, v) => c with { Backend = v });
         _settings.Add(
-            Names.Number("--threads", Use.Cpu, standard.Threads, new Bounds(0, CpuBackend.MostThreads), "Threads of the CPU backend. 0 for one a processor."),
+            Names.Number("--threads", Use.Cpu, standard.Threads, new Bounds(0, CpuBackend.MostThreads), "Threads of the CPU backend; 0 for one per processor. The results do not depend on it. Use fewer to leave processors to other programs."),
             (c, v) => c with { Threads = v });
         _settings.Add(
-            Names.OptionalChoice<SimdLevel>("--simd", Use.Cpu, "Vector width of the CPU backend.", whenOmitted: "the widest of this machine"),
+            Names.OptionalChoice<SimdLevel>("--simd", Use.Cpu, "Vector instructions of the CPU backend. Choose a narrower set to get the results of another machine.", whenOmitted: "the widest that this machine supports"),
             (c, v) => c with { Simd = v });
         _settings.Add(
-            Names.Switch("--exact", Use.Cpu, standard.Exact, "Turn off Winograd convolutions on the CPU. Slower, with smaller rounding errors."),
+            Names.Switch("--exact", Use.Cpu, standard.Exact, "Compute convolutions on the CPU without Winograd's algorithm. Slower, with smaller rounding errors."),
             (c, v) => c with { Exact = v });
         _settings.Add(
-            Names.Number("--device", Use.Cuda, standard.Device, Bounds.AtLeast(0), "Number of the GPU, counted from 0 as the driver does."),
+            Names.Number("--device", Use.Cuda, standard.Device, Bounds.AtLeast(0), "GPU to use, by its number in the driver's list, from 0. `feedback info` prints its name."),
             (c, v) => c with { Device = v });
         _settings.Add(
-            Names.Choice("--precision", Use.Cuda, standard.Precision, "Number format of activations, errors and products on the GPU. Sums and master weights are fp32; bf16 uses tensor cores."),
+            Names.Choice("--precision", Use.Cuda, standard.Precision, "Number format of activations, errors and matrix products on the GPU; sums and master weights are always fp32. bf16 uses tensor cores and half the memory for activations."),
             (c, v) => c with { Precision = v });
         if (!training) return;
         _settings.Add(
-            Names.Switch("--no-cuda-graph", Use.Cuda, !standard.CudaGraphs, "Launch each CUDA kernel by itself. Slower; use it to find the operation that fails, or the step at which the loss stops being finite."),
+            Names.Switch("--no-cuda-graph", Use.Cuda, !standard.CudaGraphs, "Launch each CUDA kernel separately instead of each step as one graph. Slower. Use it to find the operation that fails, or the step at which the loss stops being finite."),
             (c, v) => c with { CudaGraphs = !v });
     }
 
     /// <summary>All options.</summary>
     public IEnumerable<Option> All => _settings;
 
-    /// <summary>A run with what was given. Where the command line chooses another backend than a configuration's, settings of
-    /// the configuration that the chosen one does not know are dropped.</summary>
+    /// <summary>Applies the given options to a run. If the command line chooses another backend than the configuration, settings that
+    /// the chosen backend does not have are reset.</summary>
     public RunConfig Apply(ParseResult parsed, RunConfig config)
     {
         RunConfig asked = _settings.Apply(parsed, config), standard = new();
@@ -60,7 +60,7 @@ internal sealed class BackendOptions
         return asked;
     }
 
-    /// <summary>Makes the backend of some runs, and refuses options that it does not use.</summary>
+    /// <summary>Creates the backend of the runs, and rejects options that it does not use.</summary>
     /// <exception cref="UsageException">An option was given that the backend does not use.</exception>
     public static Backend Open(ParseResult parsed, params IReadOnlyList<RunConfig> runs)
     {

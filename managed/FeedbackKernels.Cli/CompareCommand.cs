@@ -10,7 +10,7 @@ namespace FeedbackKernels.Cli;
 /// <summary><c>feedback compare</c>: one model under several rules, everything else the same.</summary>
 internal static class CompareCommand
 {
-    // A minute or so on two cores, enough for the rules to part; small batches, because Kolen-Pollack aligns by the step.
+    // About a minute on two cores, enough to tell the rules apart. Small batches, because Kolen-Pollack aligns a little with each step.
     private static readonly RunConfig Standard = new()
     {
         Model = "resnet8",
@@ -32,7 +32,7 @@ internal static class CompareCommand
             Arity = ArgumentArity.ExactlyOne,
             CustomParser = result => [.. result.Tokens.Single().Value.Split(',').Select(name => RuleOptions.Parse(name, result))],
         };
-        var command = new Command("compare", "Trains one model under several learning rules, with the same weights to start from and the same images, and shows them side by side.");
+        var command = new Command("compare", "Trains one model under several learning rules, from the same initial weights and with the same images, and prints the results side by side.");
         command.Options.Add(names);
         foreach (Option option in options.All.Concat(rules.All).Concat(output.All)) command.Options.Add(option);
         command.SetAction(parsed =>
@@ -51,7 +51,7 @@ internal static class CompareCommand
             Tables.PrintBackend(config.Backend, backend);
             using var interrupt = new Interrupt();
             RunConfig[] complete = [.. runs.Select(run => options.Complete(parsed, run, data))];
-            // A rule that cannot be trained is found now, and not when those before it have been.
+            // A rule that cannot be trained is reported now, not after the rules before it have been trained.
             foreach (RunConfig run in complete) Experiment.Check(run, data, backend);
             using var comparison = new Comparison(place);
             try
@@ -66,7 +66,7 @@ internal static class CompareCommand
             }
             finally
             {
-                // Whatever ended the rules, those that were trained have their table and report.
+                // Also after an error, the rules that were trained get their table and report.
                 if (comparison.Runs.Count > 0) Show(comparison);
             }
 

@@ -4,11 +4,11 @@ using System.CommandLine.Parsing;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>What is wrong with a command line, in one line.</summary>
+/// <summary>Finds errors of a command line.</summary>
 internal static class Complaint
 {
-    /// <summary>The first thing that is wrong; null where nothing is. A request for help goes through whatever stands beside
-    /// it, but for a command that there is not.</summary>
+    /// <summary>The first error, in one line; null if there is none. A request for help is answered in spite of errors, except for an
+    /// unknown command.</summary>
     public static string? Of(ParseResult parsed)
     {
         string? command = UnknownCommand(parsed);
@@ -26,7 +26,7 @@ internal static class Complaint
         return IsOption(word) ? null : $"unknown command '{word}'{Meant(word, root.Subcommands.Select(c => c.Name))} commands: {commands}";
     }
 
-    // The parser takes an unknown word that begins with dashes for the argument of whatever stands before it.
+    // The parser takes an unknown option for an argument of the option before it.
     private static string? UnknownOption(ParseResult parsed)
     {
         IEnumerable<string> arguments = parsed.Tokens.TakeWhile(t => t.Type != TokenType.DoubleDash).Where(t => t.Type == TokenType.Argument).Select(t => t.Value);
@@ -47,7 +47,7 @@ internal static class Complaint
         ? $"unexpected argument '{parsed.UnmatchedTokens[0]}'; `feedback {parsed.CommandResult.Command.Name} --help` says what the command takes"
         : null;
 
-    // A negative number is no option.
+    // A negative number is not an option.
     private static bool IsOption(string word) => word.Length > 1 && word[0] == '-' && !char.IsAsciiDigit(word[1]) && word[1] != '.' && word != "-Infinity";
 
     private static string Meant(string word, IEnumerable<string> names) => Spelling.Nearest(word, names) is { } near ? $"; did you mean '{near}'?" : ";";

@@ -14,8 +14,8 @@ internal static class EvaluateCommand
 {
     public static Command Create()
     {
-        var folder = new Argument<DirectoryInfo>("run") { Description = "Folder of a run, with its config.json and model.safetensors." };
-        var data = new Setting<string?>("--data", Use.Always) { Description = $"Other images than the run's: {DataSet.Forms}.", HelpName = "source" };
+        var folder = new Argument<DirectoryInfo>("run") { Description = "Folder of a run, with config.json and model.safetensors." };
+        var data = new Setting<string?>("--data", Use.Always) { Description = $"Test images to use instead of those of the run. {SourceCatalog.Help}.", HelpName = "source" };
         Setting<int?> limit = RunOptions.LimitOption("--limit-test", "test");
         Setting<int> batch = Names.Number("--batch", Use.Always, 128, Bounds.AtLeast(1), "Images at a time. More need more memory.");
         var choice = new BackendOptions(new RunConfig(), training: false);

@@ -2,8 +2,8 @@ using System.Text;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>Writes to a terminal. Once the terminal is gone, as when an SSH connection breaks, what is written is dropped:
-/// it would be the end of the run otherwise, and nobody could read it.</summary>
+/// <summary>Writes to a terminal. After the terminal has been closed, for instance by a broken SSH connection, output is dropped: an
+/// error would end the run, and nobody could read the output anyway.</summary>
 internal sealed class HangUpWriter(TextWriter terminal) : TextWriter
 {
     private bool _gone;

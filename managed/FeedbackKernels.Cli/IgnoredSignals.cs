@@ -3,15 +3,15 @@ using System.Runtime.InteropServices;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>Signals that this process was started to ignore: <c>nohup</c> does that with SIGHUP.</summary>
+/// <summary>Signals that the parent process made this process ignore, as <c>nohup</c> does with SIGHUP.</summary>
 internal static class IgnoredSignals
 {
     private const string Status = "/proc/self/status", Line = "SigIgn:";
 
-    // Read before anything registers a handler, which would end the ignoring.
+    // Read before a handler is registered, because a handler would replace the setting.
     private static readonly ulong Mask = Read();
 
-    /// <summary>Whether a signal is one of them. Where the system does not tell, none is.</summary>
+    /// <summary>Whether a signal is ignored. If the system does not tell, none is.</summary>
     public static bool Contain(PosixSignal signal) => signal == PosixSignal.SIGHUP && (Mask & 1) != 0;
 
     private static ulong Read()

@@ -8,7 +8,7 @@ using FeedbackKernels.Settings;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary><c>feedback info</c>: what computes, and with which kernels.</summary>
+/// <summary><c>feedback info</c>: the backend, and the kernel of each layer.</summary>
 internal static class InfoCommand
 {
     private static readonly (ConvPass Pass, string Name, string Short)[] Passes =
@@ -18,12 +18,12 @@ internal static class InfoCommand
     {
         Setting<string> modelName = RunOptions.ModelOption(new RunConfig().Model);
         Setting<int> hidden = RunOptions.HiddenOption(new RunConfig().Hidden);
-        Setting<int> size = Names.Number("--size", Use.Always, 0, Bounds.AtLeast(0), "Rows and columns of an image. 0 for the model's usual size.");
-        Setting<int> channels = Names.Number("--channels", Use.Always, 3, Bounds.AtLeast(1), "Channels of an image.");
-        Setting<int> classes = Names.Number("--classes", Use.Always, 0, Bounds.AtLeast(0), "Number of classes. 0 for the model's usual number.");
+        Setting<int> size = Names.Number("--size", Use.Always, 0, Bounds.AtLeast(0), "Rows and columns of an image; 0 for the model's usual size.");
+        Setting<int> channels = Names.Number("--channels", Use.Always, 3, Bounds.AtLeast(1), "Channels of an image: 1 for grey, 3 for colour.");
+        Setting<int> classes = Names.Number("--classes", Use.Always, 0, Bounds.AtLeast(0), "Number of classes; 0 for the model's usual number.");
         Setting<int> batch = Names.Number("--batch", Use.Always, 128, Bounds.AtLeast(1), "Images in a training step. The choice of a kernel can depend on it.");
         var choice = new BackendOptions(new RunConfig(), training: false);
-        var command = new Command("info", "Says which backend, instruction set and threads compute, and which kernel serves each layer of a model and why.")
+        var command = new Command("info", "Shows the backend, instruction set and number of threads, and which kernel computes each layer of a model and why.")
         {
             modelName, hidden, size, channels, classes, batch,
         };
@@ -70,7 +70,7 @@ internal static class InfoCommand
             {
                 if (pass == ConvPass.Feedback && layer == model.Layers[0])
                 {
-                    // The image gets no error.
+                    // No error is sent to the image.
                     cells.Add("-");
                     continue;
                 }

@@ -3,12 +3,12 @@ using System.Runtime.InteropServices;
 namespace FeedbackKernels.Cli;
 
 /// <summary>
-/// Ctrl-C, a polite kill and a terminal that is closed: the first signal asks the run to finish its step and write what there
-/// is, the second ends the program. Before and after an object of this class lives, a signal ends the program at once.
+/// Handles Ctrl-C, SIGTERM and a closed terminal: the first signal asks the run to finish its step and write its files, the second
+/// one ends the program. A signal outside the lifetime of an object of this class ends the program at once.
 /// </summary>
 internal sealed class Interrupt : IDisposable
 {
-    // What a shell reports of a program that a signal ended: 128 and the signal's number.
+    // The exit codes that a shell reports after a signal: 128 plus the number of the signal.
     private const int HangUp = 128 + 1, Interrupted = 128 + 2, Terminated = 128 + 15;
 
     private static int _lastExitCode = Interrupted;
@@ -24,13 +24,13 @@ internal sealed class Interrupt : IDisposable
         _signals = [.. signals.Select(signal => PosixSignalRegistration.Create(signal, Handle))];
     }
 
-    /// <summary>Exit code of the signal that came last to any object of this class; Ctrl-C's where none came.</summary>
+    /// <summary>Exit code of the last signal that any object of this class received; that of Ctrl-C if there was none.</summary>
     public static int LastExitCode => _lastExitCode;
 
-    /// <summary>Is cancelled by the first signal.</summary>
+    /// <summary>Cancelled by the first signal.</summary>
     public CancellationToken Token => _source.Token;
 
-    /// <summary>The exit code of the signal that came: 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP; 0 where none came.</summary>
+    /// <summary>Exit code of the first signal: 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP; 0 if there was none.</summary>
     public int ExitCode => _exitCode;
 
     /// <inheritdoc/>

@@ -16,12 +16,33 @@ internal static class Names
         CustomParser = Parse<TEnum>,
     };
 
-    /// <summary>The same, null where the option is not given.</summary>
+    /// <summary>The same, null if the option is not given.</summary>
     public static Setting<TEnum?> OptionalChoice<TEnum>(string name, Use use, string description, string whenOmitted) where TEnum : struct, Enum => new(name, use)
     {
         Description = $"{description} {KebabCase.All<TEnum>()}. [default: {whenOmitted}]",
         HelpName = "name",
         CustomParser = result => Parse<TEnum>(result),
+    };
+
+    /// <summary>An option whose argument is the name of an entry of a catalogue.</summary>
+    /// <param name="name">Name of the option.</param>
+    /// <param name="all">The entries.</param>
+    /// <param name="nameOf">Name of an entry.</param>
+    /// <param name="helpOf">Description of an entry.</param>
+    /// <param name="standard">The default.</param>
+    /// <param name="description">What the option does.</param>
+    public static Setting<T> Entry<T>(
+        string name, IReadOnlyList<T> all, Func<T, string> nameOf, Func<T, string> helpOf, T standard, string description) => new(name, Use.Always)
+    {
+        Description = $"{description} {string.Join("; ", all.Select(entry => $"{nameOf(entry)}: {helpOf(entry)}"))}. [default: {nameOf(standard)}]",
+        HelpName = "name",
+        CustomParser = result =>
+        {
+            string text = result.Tokens.Single().Value;
+            if (all.FirstOrDefault(entry => nameOf(entry) == text) is { } found) return found;
+            result.AddError($"{OptionOf(result)} '{text}' is unknown; valid names: {string.Join(" | ", all.Select(nameOf))}");
+            return standard;
+        },
     };
 
     /// <summary>An option that is on or off.</summary>
@@ -39,7 +60,7 @@ internal static class Names
         CustomParser = result =>
         {
             string text = result.Tokens.Single().Value;
-            if (!choices.Contains(text)) result.AddError($"{name} '{text}' is unknown; there are {string.Join(" | ", choices)}");
+            if (!choices.Contains(text)) result.AddError($"{name} '{text}' is unknown; valid names: {string.Join(" | ", choices)}");
             return text;
         },
     };
@@ -53,7 +74,7 @@ internal static class Names
         CustomParser = result => ParseNumber<T>(result, bounds),
     };
 
-    /// <summary>The same, null where the option is not given.</summary>
+    /// <summary>The same, null if the option is not given.</summary>
     public static Setting<T?> OptionalNumber<T>(string name, Use use, Bounds bounds, string description) where T : struct, INumberBase<T> => new(name, use)
     {
         Description = description,
@@ -61,7 +82,7 @@ internal static class Names
         CustomParser = result => ParseNumber<T>(result, bounds),
     };
 
-    /// <summary>Parses a number; adds an error where the text is no number or is out of range.</summary>
+    /// <summary>Parses a number; adds an error if the text is not a number or the number is out of range.</summary>
     public static T ParseNumber<T>(ArgumentResult result, Bounds bounds, int token = 0) where T : INumberBase<T>
     {
         string text = result.Tokens[token].Value;
@@ -81,7 +102,7 @@ internal static class Names
     /// <summary>The name of the option that an argument belongs to.</summary>
     public static string OptionOf(ArgumentResult result) => ((OptionResult)result.Parent!).Option.Name;
 
-    /// <summary>What is wanted in place of a text that is no number of a type.</summary>
+    /// <summary>Describes what the text should have been.</summary>
     private static string KindOf<T>(string text)
     {
         bool number = double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double value) && double.IsFinite(value);
@@ -98,7 +119,7 @@ internal static class Names
             if (KebabCase.Of(value) == text) return value;
         }
 
-        result.AddError($"{OptionOf(result)} '{text}' is unknown; there are {KebabCase.All<TEnum>()}");
+        result.AddError($"{OptionOf(result)} '{text}' is unknown; valid names: {KebabCase.All<TEnum>()}");
         return default;
     }
 }

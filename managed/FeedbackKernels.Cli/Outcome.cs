@@ -1,14 +1,14 @@
-using FeedbackKernels.Runs;
+using FeedbackKernels.Reports;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>What trained runs came to, for who started the program.</summary>
+/// <summary>The exit code of training commands.</summary>
 internal static class Outcome
 {
-    /// <summary>Exit code where a run diverged.</summary>
+    /// <summary>Exit code if a run diverged.</summary>
     public const int Diverged = 3;
 
-    /// <summary>Says on the error stream which runs diverged, and returns the exit code: that of the signal that ended the program,
+    /// <summary>Writes to the error stream which runs diverged, and returns the exit code: that of the signal that stopped the program,
     /// <see cref="Diverged"/>, or 0.</summary>
     public static int ExitCodeOf(IEnumerable<RunSummary> runs, Interrupt interrupt)
     {

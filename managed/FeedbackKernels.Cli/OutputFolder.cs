@@ -4,23 +4,23 @@ using FeedbackKernels.Runs;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>Where a run's files go.</summary>
+/// <summary>The options for the folder of a run.</summary>
 internal sealed class OutputFolder
 {
     private readonly Setting<string?> _out = new("--out", Use.Always)
     {
-        Description = "Folder for the results. [default: runs/DATE-TIME-NAME]",
+        Description = "Folder for the results; it must be new or empty. [default: runs/DATE-TIME-NAME]",
         HelpName = "folder",
     };
 
     private readonly Setting<bool> _overwrite;
 
-    public OutputFolder() => _overwrite = Names.Switch("--overwrite", Use.With(_out), false, "Delete the files of former runs in the --out folder first; without it the folder must be new or empty.");
+    public OutputFolder() => _overwrite = Names.Switch("--overwrite", Use.With(_out), false, "Delete the files of earlier runs in the --out folder first. Other files in it are kept.");
 
     /// <summary>All options.</summary>
     public IEnumerable<Option> All => [_out, _overwrite];
 
-    /// <summary>The folder, which is made when everything else has been checked.</summary>
+    /// <summary>The folder. It is created later, after all other checks.</summary>
     /// <exception cref="IOException">It cannot be used.</exception>
     public RunPlace Choose(ParseResult parsed, string name)
     {

@@ -24,7 +24,7 @@ internal static partial class Program
         {
             ParseResult parsed = CreateRoot().Parse(arguments.Length == 0 ? ["--help"] : arguments);
             if (Complaint.Of(parsed) is { } complaint) throw new UsageException(complaint);
-            // Errors and signals are this program's own business.
+            // The program handles errors and signals itself.
             return parsed.Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
         }
         catch (OperationCanceledException)
@@ -48,35 +48,35 @@ internal static partial class Program
         }
     }
 
-    /// <summary>The whole command line.</summary>
+    /// <summary>The root command with all subcommands.</summary>
     internal static RootCommand CreateRoot() =>
         new("Trains convolutional networks without weight transport: weight mirror, Kolen-Pollack and their baselines.")
         {
             TrainCommand.Create(), CompareCommand.Create(), EvaluateCommand.Create(), InfoCommand.Create(),
-            new Setting<bool>(Verbose, Use.Always) { Description = "Show where in the program an error occurred.", Recursive = true },
+            new Setting<bool>(Verbose, Use.Always) { Description = "Print the stack trace of an error. Use it for bug reports.", Recursive = true },
         };
 
     private const string Verbose = "--verbose";
 
-    /// <summary>Errors that say all a user needs; any other is a fault of the program and shows where.</summary>
+    /// <summary>Errors whose message is enough for a user. Any other error is a bug, and its stack trace is shown.</summary>
     private static bool IsExpected(Exception e) =>
         e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException or PlatformNotSupportedException
             or NonFiniteLossException or CudaException or InvalidDataException or OutOfMemoryException;
 
     private static void Complain(string message) => Console.Error.WriteLine($"feedback: {Plain(message.ReplaceLineEndings(" "))}");
 
-    /// <summary>The message of an argument exception as a user reads it: the setting first, the value found last.</summary>
+    /// <summary>Rewrites the message of an argument exception for users: the setting first, the value last.</summary>
     internal static string Plain(string message)
     {
         Match match = ArgumentMessage().Match(message);
         if (!match.Success) return message;
         string said = match.Groups["said"].Value.TrimEnd('.'), setting = match.Groups["name"].Value, found = match.Groups["found"].Value;
-        // A text that has the value speaks for itself; the name may be one that only this program's code knows.
+        // A text that contains the value needs no name, which may be that of a parameter in the code.
         if (found.Length == 0 || said.Contains(found, StringComparison.Ordinal)) return said;
         return said.Contains(setting, StringComparison.OrdinalIgnoreCase) ? $"{said}, found {found}" : $"{setting}: {said}, found {found}";
     }
 
-    // What the exceptions of .NET put behind their text.
+    // The suffixes that .NET appends to the message.
     [GeneratedRegex(@"^(?<said>.*) \(Parameter '(?<name>[^']*)'\)(?: Actual value was (?<found>.*)\.)?$")]
     private static partial Regex ArgumentMessage();
 }

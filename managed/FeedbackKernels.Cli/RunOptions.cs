@@ -7,7 +7,7 @@ using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>The options that <c>train</c> and <c>compare</c> share: everything in a <see cref="RunConfig"/> but the rule.</summary>
+/// <summary>The options that <c>train</c> and <c>compare</c> share: all settings of a <see cref="RunConfig"/> except the rule.</summary>
 internal sealed class RunOptions
 {
     private readonly RunConfig _standard;
@@ -16,11 +16,11 @@ internal sealed class RunOptions
     private readonly Setting<Augmentation> _augment;
     private readonly Setting<FileInfo?> _config = new("--config", Use.Always)
     {
-        Description = "Start from the config.json of another run. Options on the command line override it.",
+        Description = "Take all settings from the config.json of an earlier run. Options on the command line override them.",
         HelpName = "file",
     };
 
-    /// <param name="standard">What applies where nothing is given.</param>
+    /// <param name="standard">The defaults.</param>
     public RunOptions(RunConfig standard)
     {
         _standard = standard;
@@ -36,15 +36,14 @@ internal sealed class RunOptions
     /// <summary>All options.</summary>
     public IEnumerable<Option> All => [.. _settings, .. _backend.All, _config];
 
-    /// <summary>The configuration that was asked for; the augmentation still has to be taken from the data where it was
-    /// not given.</summary>
+    /// <summary>The given configuration. If no augmentation was given, <see cref="Complete"/> sets it when the data are open.</summary>
     public RunConfig Read(ParseResult parsed)
     {
         RunConfig start = parsed.GetValue(_config) is { } file ? RunConfig.Read(file.FullName) : _standard;
         return _backend.Apply(parsed, _settings.Apply(parsed, start));
     }
 
-    /// <summary>The configuration with what is usual for its data where nothing was said.</summary>
+    /// <summary>The configuration with the usual augmentation of its data, if none was given.</summary>
     public RunConfig Complete(ParseResult parsed, RunConfig config, DataSet data)
     {
         bool said = Settings.IsGiven(parsed, _augment) || Settings.IsGiven(parsed, _config);
@@ -55,30 +54,30 @@ internal sealed class RunOptions
     {
         var option = new Setting<string>("--model", Use.Always)
         {
-            Description = $"Model: {string.Join(", ", ModelCatalog.Names)}.",
+            Description = $"Model. {ModelCatalog.Help}.",
             DefaultValueFactory = _ => standard,
             HelpName = "name",
         };
         option.Validators.Add(result =>
         {
             string name = result.GetValueOrDefault<string>() ?? "";
-            if (!ModelCatalog.Names.Contains(name)) result.AddError($"unknown model '{name}'; there are {string.Join(", ", ModelCatalog.Names)}");
+            if (ModelCatalog.Find(name) is null) result.AddError($"unknown model '{name}'; models: {string.Join(", ", ModelCatalog.Names)}");
         });
         return option;
     }
 
     internal static Setting<int> HiddenOption(int standard) => Names.Number(
-        "--hidden", Use.Model("mlp"), standard, Bounds.AtLeast(0),
-        "Hidden units of the mlp. 0 takes the paper's: 500 for grey images, 1000 for colour images.");
+        "--hidden", Use.Models(entry => entry.HasHiddenUnits), standard, Bounds.AtLeast(0),
+        "Hidden units of the mlp; 0 for those of the weight mirror paper: 500 for grey images, 1000 for colour images.");
 
     private void AddModel()
     {
         Add(ModelOption(_standard.Model), (c, v) => c with { Model = v });
         Add(
-            Names.Choice("--norm-order", Use.BatchNorms, _standard.NormOrder, "Order of convolution, batch norm and ReLU. The weight-mirror paper uses conv-relu-bn."),
+            Names.Choice("--norm-order", Use.BatchNorms, _standard.NormOrder, "Order of convolution, batch norm and ReLU. The weight mirror paper uses conv-relu-bn."),
             (c, v) => c with { NormOrder = v });
         Add(
-            Names.Switch("--zero-gamma", Use.ResidualBlocks, _standard.ZeroGamma, "Start the last batch norm of each residual block at 0, so that each block starts as the identity."),
+            Names.Switch("--zero-gamma", Use.ResidualBlocks, _standard.ZeroGamma, "Initialise the scale of the last batch norm of each residual block with 0, so that each block starts as the identity. Can help with large batches."),
             (c, v) => c with { ZeroGamma = v });
         Add(HiddenOption(_standard.Hidden), (c, v) => c with { Hidden = v });
     }
@@ -86,42 +85,42 @@ internal sealed class RunOptions
     private void AddData()
     {
         Add(
-            new Setting<string>("--data", Use.Always) { Description = $"Images: {DataSet.Forms}.", DefaultValueFactory = _ => _standard.Data, HelpName = "source" },
+            new Setting<string>("--data", Use.Always) { Description = $"Data set. {SourceCatalog.Help}.", DefaultValueFactory = _ => _standard.Data, HelpName = "source" },
             (c, v) => c with { Data = v, DataFingerprint = null });
         Add(LimitOption("--limit-train", "training"), (c, v) => c with { LimitTrain = v });
         Add(LimitOption("--limit-test", "test"), (c, v) => c with { LimitTest = v });
     }
 
     internal static Setting<int?> LimitOption(string name, string images) =>
-        Names.OptionalNumber<int>(name, Use.Always, Bounds.AtLeast(1), $"Use only the first N {images} images.");
+        Names.OptionalNumber<int>(name, Use.Always, Bounds.AtLeast(1), $"Use only the first N {images} images, for a quick trial.");
 
     private void AddSteps()
     {
         TrainingOptions training = _standard.Training;
-        AddTraining(Names.Number("--epochs", Use.Always, training.Epochs, new Bounds(1, 1_000_000), "Number of passes over the training images."), (t, v) => t with { Epochs = v });
-        AddTraining(Names.Number("--batch", Use.Always, training.Batch, Bounds.AtLeast(1), "Images in a training step."), (t, v) => t with { Batch = v });
+        AddTraining(Names.Number("--epochs", Use.Always, training.Epochs, new Bounds(1, 1_000_000), "Number of passes over the training images. More epochs take longer and usually give a higher accuracy."), (t, v) => t with { Epochs = v });
+        AddTraining(Names.Number("--batch", Use.Always, training.Batch, Bounds.AtLeast(1), "Images in a training step. A larger batch is faster per image, needs more memory, and usually a higher --lr."), (t, v) => t with { Batch = v });
         AddTraining(
-            Names.Number("--seed", Use.Always, training.Seed, Bounds.AtLeast(0), "Seed of the random number generator. Equal seeds and settings give equal results."),
+            Names.Number("--seed", Use.Always, training.Seed, Bounds.AtLeast(0), "Seed of the random number generator. Equal seeds and settings give equal results; several seeds show how much results vary."),
             (t, v) => t with { Seed = v });
         AddTraining(
-            Names.Number("--align-every", Use.Always, training.AlignEvery, Bounds.AtLeast(0), "Measure the alignment of feedback and forward weights every N epochs. 0 turns it off, which saves a little time."),
+            Names.Number("--align-every", Use.Always, training.AlignEvery, Bounds.AtLeast(0), "Measure the angles between feedback and forward weights every N epochs. 0 turns the measurement off and saves some time."),
             (t, v) => t with { AlignEvery = v });
     }
 
     private void AddSchedule()
     {
         LearningRateSchedule schedule = _standard.Training.Schedule;
-        AddSchedule(Names.Number("--lr", Use.Always, schedule.Peak, Bounds.AtLeast(0), "Learning rate at its peak."), (s, v) => s with { Peak = v });
-        AddSchedule(Names.Choice("--schedule", Use.Always, schedule.Kind, "How the learning rate changes over the run."), (s, v) => s with { Kind = v });
+        AddSchedule(Names.Number("--lr", Use.Always, schedule.Peak, Bounds.AtLeast(0), "Peak learning rate. Lower it if a run diverges."), (s, v) => s with { Peak = v });
+        AddSchedule(Names.Entry("--schedule", ScheduleCatalog.All, kind => kind.Name, kind => kind.Help, schedule.Kind, "How the learning rate changes during the run."), (s, v) => s with { Kind = v });
         AddSchedule(
             Names.Number(
-                "--warm-up", Use.Schedule(ScheduleKind.Constant, ScheduleKind.Cosine, ScheduleKind.MultiStep), schedule.WarmUpEpochs, Bounds.AtLeast(0),
-                "Raise the learning rate from 0 over the first N epochs. One-cycle has a warm-up of its own."),
+                "--warm-up", Use.Schedules(kind => kind.HasWarmUp), schedule.WarmUpEpochs, Bounds.AtLeast(0),
+                "Increase the learning rate linearly from 0 over the first N epochs; N may be a fraction. Helps with a large --lr or --batch. one-cycle has its own warm-up."),
             (s, v) => s with { WarmUpEpochs = v });
         AddSchedule(
-            new Setting<double[]>("--milestones", Use.Schedule(ScheduleKind.MultiStep))
+            new Setting<double[]>("--milestones", Use.Schedules(kind => kind.HasMilestones))
             {
-                Description = $"When multi-step lowers the learning rate: shares of the run (all below 1) or epochs (all 1 or more). [default: {string.Join(' ', LearningRateSchedule.DefaultMilestones)}]",
+                Description = $"When multi-step lowers the learning rate: as fractions of the run (all below 1) or in epochs (all 1 or more). [default: {string.Join(' ', LearningRateSchedule.DefaultMilestones)}]",
                 HelpName = "numbers",
                 AllowMultipleArgumentsPerToken = true,
                 Arity = ArgumentArity.OneOrMore,
@@ -129,23 +128,23 @@ internal sealed class RunOptions
             },
             (s, v) => s with { Milestones = v });
         AddSchedule(
-            Names.Number("--gamma", Use.Schedule(ScheduleKind.MultiStep), schedule.Gamma, Bounds.PositiveShare, "Multi-step multiplies the learning rate by this at each milestone."),
+            Names.Number("--gamma", Use.Schedules(kind => kind.HasMilestones), schedule.Gamma, Bounds.PositiveShare, "Factor by which multi-step multiplies the learning rate at each milestone."),
             (s, v) => s with { Gamma = v });
     }
 
     private void AddOptimiser()
     {
         TrainingOptions training = _standard.Training;
-        AddTraining(Names.Number("--momentum", Use.Always, training.Momentum, Bounds.Share, "Momentum of SGD. 0 for plain SGD."), (t, v) => t with { Momentum = v });
-        AddTraining(Names.Switch("--nesterov", Use.Always, training.Nesterov, "Use Nesterov momentum. --nesterov false for classical momentum."), (t, v) => t with { Nesterov = v });
+        AddTraining(Names.Number("--momentum", Use.Always, training.Momentum, Bounds.Share, "Momentum of SGD; 0 for SGD without momentum."), (t, v) => t with { Momentum = v });
+        AddTraining(Names.Switch("--nesterov", Use.Always, training.Nesterov, "Use Nesterov momentum; --nesterov false uses classical momentum."), (t, v) => t with { Nesterov = v });
         AddTraining(
-            Names.Number("--weight-decay", Use.Always, training.WeightDecay, Bounds.AtLeast(0), "L2 weight decay. Biases and batch norms do not decay."),
+            Names.Number("--weight-decay", Use.Always, training.WeightDecay, Bounds.AtLeast(0), "L2 weight decay: this times W is added to the gradient of W. Biases and batch norms do not decay. Increase it against overfitting."),
             (t, v) => t with { WeightDecay = v });
         AddTraining(
-            Names.Number("--label-smoothing", Use.Always, training.LabelSmoothing, Bounds.Share, "Share of the target that is spread evenly over all classes."),
+            Names.Number("--label-smoothing", Use.Always, training.LabelSmoothing, Bounds.Share, "Fraction of the target probability that is spread evenly over all classes. 0.1 is usual on ImageNet; 0 turns it off."),
             (t, v) => t with { LabelSmoothing = v });
         AddTraining(
-            Names.Number("--clip-norm", Use.Always, training.ClipNorm, Bounds.AtLeast(0), "Scale the gradients down when their joint norm is larger than this. 0 for no limit."),
+            Names.Number("--clip-norm", Use.Always, training.ClipNorm, Bounds.AtLeast(0), "Largest joint L2 norm of all gradients; larger gradients are scaled down. 0 for no limit. Use it if single steps make training unstable."),
             (t, v) => t with { ClipNorm = v });
     }
 
@@ -159,7 +158,7 @@ internal sealed class RunOptions
         };
         AddTraining(augment, (t, v) => t with { Augmentation = v });
         AddTraining(
-            Names.Choice("--normalize", Use.Always, _standard.Training.Normalisation, "Scale pixels to mean 0 and variance 1 in each channel, or to the range 0 to 1."),
+            Names.Choice("--normalize", Use.Always, _standard.Training.Normalisation, "Pixel scale: standard for mean 0 and variance 1 in each channel, unit for the range 0 to 1."),
             (t, v) => t with { Normalisation = v });
         return augment;
     }

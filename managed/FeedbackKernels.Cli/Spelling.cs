@@ -1,16 +1,16 @@
 namespace FeedbackKernels.Cli;
 
-/// <summary>Finds what a mistyped word was meant to be.</summary>
+/// <summary>Suggests corrections for mistyped words.</summary>
 internal static class Spelling
 {
-    /// <summary>The candidate that takes the fewest edits to reach; null where none is near.</summary>
+    /// <summary>The candidate with the smallest edit distance; null if none is near.</summary>
     public static string? Nearest(string word, IEnumerable<string> candidates)
     {
         int most = (word.Length + 2) / 3;
         return candidates.Select(c => (Word: c, Edits: Distance(word, c))).Where(c => c.Edits <= most).OrderBy(c => c.Edits).FirstOrDefault().Word;
     }
 
-    /// <summary>Insertions, deletions and replacements from one word to another (Levenshtein 1966).</summary>
+    /// <summary>Number of insertions, deletions and replacements between two words (Levenshtein 1966).</summary>
     public static int Distance(string from, string to)
     {
         int[] above = [.. Enumerable.Range(0, to.Length + 1)];

@@ -1,19 +1,19 @@
 using System.Globalization;
 using FeedbackKernels.Interop;
-using FeedbackKernels.Runs;
+using FeedbackKernels.Reports;
 using Spectre.Console;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>Tables that commands end with.</summary>
+/// <summary>Output that several commands share.</summary>
 internal static class Tables
 {
     private const string Star = "*";
 
-    /// <summary>One line a run. A run that diverged has a star, and below the table stands where.</summary>
+    /// <summary>Prints one line for each run. A run that diverged is marked by a star, and a line below the table says where.</summary>
     public static void Print(params IReadOnlyList<RunSummary> runs) => Print(Terminal.Open(), runs);
 
-    /// <summary>The same on a console of the caller's.</summary>
+    /// <summary>Prints the same on a given console.</summary>
     public static void Print(IAnsiConsole terminal, params IReadOnlyList<RunSummary> runs)
     {
         var table = new TextTable(
@@ -34,10 +34,10 @@ internal static class Tables
         }
     }
 
-    /// <summary>Says what computes.</summary>
-    /// <param name="asked">The backend that was asked for.</param>
-    /// <param name="backend">The one there is.</param>
-    /// <param name="details">Says in full why it was chosen. Otherwise a GPU that was not found has one short line.</param>
+    /// <summary>Prints the backend.</summary>
+    /// <param name="asked">The name that was asked for.</param>
+    /// <param name="backend">The backend in use.</param>
+    /// <param name="details">Whether to print in full why it was chosen; otherwise a GPU that was not found gets one short line.</param>
     public static void PrintBackend(string asked, Backend backend, bool details = false)
     {
         Console.WriteLine($"backend {backend.Name}{(asked == backend.Name ? "" : $" ({asked})")}: {backend.Description}");
@@ -45,7 +45,7 @@ internal static class Tables
         if (!details && backend.ShortChoice != backend.Choice) Console.WriteLine($"{backend.ShortChoice}: using the CPU; `feedback info` has the details");
     }
 
-    /// <summary>Says what a reader did with the data that a user may want to know.</summary>
+    /// <summary>Prints the notes of a reader.</summary>
     public static void PrintNotes(IReadOnlyList<string> notes)
     {
         foreach (string note in notes) Console.WriteLine(note);

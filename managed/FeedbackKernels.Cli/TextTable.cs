@@ -5,15 +5,15 @@ namespace FeedbackKernels.Cli;
 
 /// <summary>A column.</summary>
 /// <param name="Header">Its header.</param>
-/// <param name="Short">The same for a narrow table; lines are stacked.</param>
-/// <param name="Left">Whether its cells begin at the left, as text does.</param>
+/// <param name="Short">Its header in a narrow table, possibly of several lines.</param>
+/// <param name="Left">Whether its cells are aligned to the left.</param>
 internal readonly record struct TextColumn(string Header, string? Short = null, bool Left = false)
 {
     /// <summary>The lines of the short header.</summary>
     public string[] ShortLines => (Short ?? Header).Split('\n');
 }
 
-/// <summary>A table that never breaks or cuts a cell: with borders where there is room, else without, else a line for each
+/// <summary>A table that never breaks or cuts a cell: with borders if there is room, otherwise without, otherwise a line for each
 /// cell.</summary>
 internal sealed class TextTable(params TextColumn[] columns)
 {
@@ -22,13 +22,13 @@ internal sealed class TextTable(params TextColumn[] columns)
     /// <summary>Adds a row, one cell for each column.</summary>
     public void Add(params string[] cells) => _rows.Add(cells);
 
-    /// <summary>Writes the widest form that a console has room for.</summary>
+    /// <summary>Writes the widest form that fits the console.</summary>
     public void Write(IAnsiConsole terminal)
     {
         int width = terminal.Profile.Width;
         int[] full = Widths(c => c.Header.Length), narrow = Widths(c => c.ShortLines.Max(l => l.Length));
         if (full.Sum() + 3 * columns.Length + 1 <= width) terminal.Write(WithBorders(terminal));
-        // No blank at the end of a line: some terminals wrap after the last column.
+        // No blanks at the end of a line: some terminals wrap after the last column.
         else terminal.Profile.Out.Writer.Write(narrow.Sum() + columns.Length - 1 <= width ? WithoutBorders(narrow) : AsList());
     }
 

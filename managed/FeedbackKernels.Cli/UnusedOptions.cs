@@ -3,11 +3,11 @@ using FeedbackKernels.Runs;
 
 namespace FeedbackKernels.Cli;
 
-/// <summary>Options that were given without an effect.</summary>
+/// <summary>Finds options that have no effect.</summary>
 internal static class UnusedOptions
 {
-    /// <summary>Refuses an option of the command line that none of the runs uses. What comes from a file is not looked at.</summary>
-    /// <exception cref="UsageException">There is one; the message names it and what it needs.</exception>
+    /// <summary>Refuses an option on the command line that none of the runs uses. Settings from a file are not checked.</summary>
+    /// <exception cref="UsageException">There is such an option; the message names it and what it needs.</exception>
     public static void Refuse(ParseResult parsed, params IReadOnlyCollection<RunConfig> runs)
     {
         foreach (Option option in parsed.CommandResult.Command.Options)

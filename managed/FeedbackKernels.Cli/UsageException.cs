@@ -1,4 +1,4 @@
 namespace FeedbackKernels.Cli;
 
-/// <summary>A command line that cannot be carried out as it stands.</summary>
+/// <summary>A command line with an error.</summary>
 internal sealed class UsageException(string message) : Exception(message);

@@ -1,9 +1,8 @@
 using System.CommandLine;
-using FeedbackKernels.Layers;
+using FeedbackKernels.Interop;
 using FeedbackKernels.Models;
 using FeedbackKernels.Rules;
 using FeedbackKernels.Runs;
-using FeedbackKernels.Settings;
 using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Cli;
@@ -29,14 +28,15 @@ internal sealed record Use(string Needs, Func<ParseResult, RunConfig, bool> Hold
     /// <summary>The CUDA backend.</summary>
     public static Use Cuda { get; } = Backend("cuda");
 
-    /// <summary>One model.</summary>
-    public static Use Model(string name) => new($"--model {name}", (_, run) => run.Model == name);
+    /// <summary>Some models.</summary>
+    public static Use Models(Func<ModelEntry, bool> uses) =>
+        new($"--model {AnyOf(ModelCatalog.All.Where(uses).Select(entry => entry.Name))}", (_, run) => ModelCatalog.Find(run.Model) is { } entry && uses(entry));
 
     /// <summary>Some schedules of the learning rate.</summary>
-    public static Use Schedule(params ScheduleKind[] kinds) =>
-        new($"--schedule {AnyOf(kinds.Select(KebabCase.Of))}", (_, run) => kinds.Contains(run.Training.Schedule.Kind));
+    public static Use Schedules(Func<ScheduleKind, bool> uses) =>
+        new($"--schedule {AnyOf(ScheduleCatalog.All.Where(uses).Select(kind => kind.Name))}", (_, run) => uses(run.Training.Schedule.Kind));
 
-    /// <summary>A rule that an option sets up, as the rule of all layers or of some.</summary>
+    /// <summary>A rule that an option configures, for all layers or some of them.</summary>
     public static Use Rule(RuleOption option) => new(
         $"the rule {AnyOf(RuleCatalog.RulesWith(option).Select(rule => rule.SettingOf(option)!.Needs is { } needs ? $"{rule.Name} with {needs}" : rule.Name))}",
         (_, run) => RulesOf(run).Any(rule => RuleCatalog.EntryOf(rule)?.SettingOf(option)?.IsUsed(rule) == true));
@@ -44,7 +44,7 @@ internal sealed record Use(string Needs, Func<ParseResult, RunConfig, bool> Hold
     /// <summary>Another option.</summary>
     public static Use With(Option option) => new(option.Name, (parsed, _) => parsed.GetResult(option) is { Implicit: false });
 
-    // As long as the backend is still to be chosen, it may be either.
+    // Before the backend has been chosen, it may be any.
     private static Use Backend(string name) => new($"--backend {name}", (_, run) => run.Backend == name || run.Backend == "auto");
 
     private static Use OfModel(string needs, Func<BlockSpec, bool> holds) => new(needs, (_, run) => BlocksOf(run.Model).Any(holds));

@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
 using FeedbackKernels.Interop;
-using FeedbackKernels.Layers;
 using FeedbackKernels.Models;
 
 namespace FeedbackKernels.Bench.Estimates;

@@ -45,7 +45,7 @@ internal sealed class PaperBackend(Func<ConvShape, string> name, ElementType sto
     internal override SafeHandle AllocateMemory(long bytes, string purpose)
     {
         var memory = new NoMemory((nint)_address);
-        _address += (bytes + 255) / 256 * 256;
+        _address += 256 * Rounding.DivideUp(bytes, 256);
         return memory;
     }
 

@@ -1,13 +1,13 @@
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// All memory of a training step in one block. While it is planned, buffers are rented and given back in the order in
-/// which the step will use them, so that buffers whose lives do not overlap share addresses; <see cref="Commit"/>
-/// allocates the block once. A step then allocates nothing.
+/// All memory of a training step in one block. During planning, buffers are rented and returned in the order in which the step will use
+/// them, so that buffers whose lifetimes do not overlap share addresses. <see cref="Commit"/> allocates the block once, and a step
+/// allocates nothing.
 /// </summary>
 public sealed class Arena : IDisposable
 {
-    // A cache line, and the widest vector: a buffer that starts on one never splits a load.
+    // A cache line, which is also the widest vector: with this alignment no load crosses a line.
     private const long Alignment = 64;
 
     private readonly Backend _backend;
@@ -25,10 +25,10 @@ public sealed class Arena : IDisposable
         _storage = new BufferStorage(backend.HostAddressable);
     }
 
-    /// <summary>Size of the block in bytes: the largest sum of buffers alive at one time, plus what fragmentation costs.</summary>
+    /// <summary>Size of the block in bytes: the largest sum of buffers alive at one time, plus fragmentation.</summary>
     public long Bytes { get; private set; }
 
-    /// <summary>Plans a buffer. Its contents are undefined until something writes it.</summary>
+    /// <summary>Plans a buffer. Its contents are undefined until an operation writes it.</summary>
     /// <exception cref="ArgumentOutOfRangeException">The length is not 1 to 2^40 elements, or the type is unknown.</exception>
     /// <exception cref="InvalidOperationException">The arena has been committed.</exception>
     public DeviceBuffer Rent(long length, string name, ElementType type = ElementType.Float32)
@@ -43,8 +43,8 @@ public sealed class Arena : IDisposable
         return buffer;
     }
 
-    /// <summary>Says that from here on the step does not use the buffer any more.</summary>
-    /// <exception cref="ArgumentException">The buffer is not rented from this arena, or has been given back already.</exception>
+    /// <summary>Declares that the step does not use the buffer from here on.</summary>
+    /// <exception cref="ArgumentException">The buffer is not rented from this arena, or has been returned already.</exception>
     public void Return(DeviceBuffer buffer)
     {
         ArgumentNullException.ThrowIfNull(buffer);
@@ -53,10 +53,10 @@ public sealed class Arena : IDisposable
         AddFree(block.Offset, block.Bytes);
     }
 
-    /// <summary>Allocates the block. Every buffer that was rented has an address from here on.</summary>
+    /// <summary>Allocates the block. From here on, every rented buffer has an address.</summary>
     /// <exception cref="InvalidOperationException">The arena has been committed already.</exception>
-    /// <exception cref="OutOfMemoryException">The host has not so much memory.</exception>
-    /// <exception cref="CudaException">The device has not so much memory; the message says how much it has.</exception>
+    /// <exception cref="OutOfMemoryException">The host does not have enough memory.</exception>
+    /// <exception cref="CudaException">The device does not have enough memory; the message says how much it has.</exception>
     /// <exception cref="ObjectDisposedException">The arena or the backend has been disposed.</exception>
     public void Commit()
     {
@@ -67,7 +67,7 @@ public sealed class Arena : IDisposable
         _committed = true;
     }
 
-    /// <summary>Gives the block back; every buffer rented from it is dead.</summary>
+    /// <summary>Frees the block. No buffer rented from it can be used afterwards.</summary>
     public void Dispose() => _storage.Dispose();
 
     private long TakeBestFit(long bytes)
@@ -91,7 +91,7 @@ public sealed class Arena : IDisposable
 
     private long TakeFromEnd(long bytes)
     {
-        // A free block that touches the end grows instead of being left as a hole.
+        // A free block at the end grows; it does not stay a hole.
         long start = _end;
         if (_free.Count > 0 && _free.Keys[^1] + _free.Values[^1] == _end)
         {

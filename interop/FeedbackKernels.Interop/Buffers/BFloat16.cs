@@ -3,8 +3,8 @@ using System.Globalization;
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// The upper half of a binary32: its range with 8 bits of significand. What tensor cores multiply and what activations,
-/// errors and copies of weights are stored in where a backend says so. There is no arithmetic: convert to float.
+/// The upper half of a binary32: the same range with 8 bits of significand. Operand type of tensor cores, and storage type of
+/// activations, errors and copies of weights on backends that use it. It has no arithmetic: convert to float.
 /// </summary>
 public readonly struct BFloat16 : IEquatable<BFloat16>
 {
@@ -18,21 +18,21 @@ public readonly struct BFloat16 : IEquatable<BFloat16>
     /// <summary>The number with these bits.</summary>
     public static BFloat16 FromBits(ushort bits) => new(bits);
 
-    /// <summary>The nearest number, ties to the even one; what is too large becomes infinite, a NaN stays one.</summary>
+    /// <summary>The nearest number, ties to even. Overflow gives infinity, and NaN stays NaN.</summary>
     public static explicit operator BFloat16(float value)
     {
         uint bits = BitConverter.SingleToUInt32Bits(value);
-        // A NaN whose payload lies in the lower half alone would become an infinity: its quiet bit is set.
+        // A NaN whose payload is in the lower half alone would become an infinity, so its quiet bit is set.
         if (float.IsNaN(value)) return new BFloat16((ushort)(bits >> 16 | 0x40));
         return new BFloat16((ushort)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16));
     }
 
-    /// <summary>The nearest number in one rounding, which by way of float would be two.</summary>
+    /// <summary>The nearest number in one rounding. A conversion through float would round twice.</summary>
     public static explicit operator BFloat16(double value)
     {
         float single = (float)value;
         if (float.IsNaN(single) || single == value) return (BFloat16)single;
-        // Truncated, with the last bit set for what was cut off: enough to tell a tie from its neighbours.
+        // Truncated, with the last bit set if any bits were cut off, which is enough to tell a tie from its neighbours.
         uint bits = BitConverter.SingleToUInt32Bits(single);
         if (Math.Abs((double)single) > Math.Abs(value)) bits--;
         return (BFloat16)BitConverter.UInt32BitsToSingle(bits | 1);
@@ -47,7 +47,7 @@ public readonly struct BFloat16 : IEquatable<BFloat16>
     /// <inheritdoc/>
     public static bool operator !=(BFloat16 left, BFloat16 right) => !(left == right);
 
-    /// <summary>The nearest number, ties to the even one.</summary>
+    /// <summary>The nearest number, ties to even.</summary>
     public static BFloat16 FromSingle(float value) => (BFloat16)value;
 
     /// <summary>The nearest number in one rounding.</summary>

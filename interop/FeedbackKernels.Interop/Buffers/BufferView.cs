@@ -1,11 +1,10 @@
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// What an operation is handed: an address in the backend's memory, a length and an element type. A
-/// <see cref="DeviceBuffer"/> converts by itself; a program that owns its memory (TorchSharp, ILGPU, ManagedCuda, a pinned
-/// array) passes <see cref="FromPointer(nint, long, ElementType)"/>. The default value stands for "absent".
-/// A view of a buffer keeps the buffer's memory from the garbage collector, and an operation keeps it until its end also where
-/// the buffer is disposed meanwhile.
+/// An operand: an address in the backend's memory, a length and an element type. A <see cref="DeviceBuffer"/> converts implicitly. A
+/// program that owns its memory (TorchSharp, ILGPU, ManagedCuda, a pinned array) passes
+/// <see cref="FromPointer(nint, long, ElementType)"/>. The default value means "absent". A view of a buffer keeps the buffer's memory
+/// alive, and an operation keeps it until its end even if the buffer is disposed meanwhile.
 /// </summary>
 public readonly struct BufferView
 {
@@ -26,14 +25,14 @@ public readonly struct BufferView
     /// <summary>The type of one element.</summary>
     public ElementType Type { get; }
 
-    /// <summary>Whose memory it is; null for the caller's.</summary>
+    /// <summary>The buffer that owns the memory; null for memory of the caller.</summary>
     internal DeviceBuffer? Owner { get; }
 
-    /// <summary>Whether there is no buffer here.</summary>
+    /// <summary>Whether the operand is absent.</summary>
     public bool IsAbsent => Address == 0;
 
-    /// <summary>A view of memory that the caller owns and keeps alive and in place until the operation has ended.</summary>
-    /// <param name="address">Of the first element, in the backend's memory; not zero.</param>
+    /// <summary>A view of memory that the caller owns. The caller keeps it alive and in place until the operation has ended.</summary>
+    /// <param name="address">Address of the first element in the backend's memory; not zero.</param>
     /// <param name="length">Elements, up to 2^40.</param>
     /// <param name="type">The type of one element.</param>
     /// <exception cref="ArgumentOutOfRangeException">The address is zero, the length is out of range, or the type is unknown.</exception>
@@ -46,11 +45,11 @@ public readonly struct BufferView
         return new BufferView(address, length, type);
     }
 
-    /// <summary>The same of Float32.</summary>
+    /// <summary>A view of Float32 memory.</summary>
     /// <inheritdoc cref="FromPointer(nint, long, ElementType)"/>
     public static unsafe BufferView FromPointer(float* elements, long length) => FromPointer((nint)elements, length);
 
-    /// <exception cref="ObjectDisposedException">The buffer's memory has been given back.</exception>
+    /// <exception cref="ObjectDisposedException">The buffer's memory has been freed.</exception>
     public static implicit operator BufferView(DeviceBuffer? buffer) =>
         buffer is null ? default : new BufferView(buffer.Address, buffer.Length, buffer.Type, buffer);
 
@@ -68,7 +67,7 @@ public readonly struct BufferView
 
     internal unsafe byte* Bytes => (byte*)Address;
 
-    /// <summary>A number in host memory, Float32 or BFloat16.</summary>
+    /// <summary>Reads a number in host memory, Float32 or BFloat16.</summary>
     internal unsafe double Read(long i) => Type == ElementType.BFloat16 ? ((BFloat16*)Address)[i] : Floats[i];
 
     /// <summary>Stores a number in host memory, rounded once.</summary>

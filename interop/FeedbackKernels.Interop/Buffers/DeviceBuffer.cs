@@ -3,9 +3,8 @@ using System.Runtime.InteropServices;
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// A run of elements in a backend's memory. A buffer made by <see cref="Backend.Allocate"/> owns its memory and is
-/// disposed by who asked for it; a slice, or a buffer rented from an <see cref="Arena"/>, shares its owner's memory and
-/// dies with it.
+/// A run of elements in a backend's memory. A buffer from <see cref="Backend.Allocate"/> owns its memory, and the caller disposes it. A
+/// slice, or a buffer rented from an <see cref="Arena"/>, shares its owner's memory and is invalid when that is freed.
 /// </summary>
 public sealed class DeviceBuffer : IDisposable
 {
@@ -23,7 +22,7 @@ public sealed class DeviceBuffer : IDisposable
         Name = name;
     }
 
-    /// <summary>What the buffer is for; errors quote it.</summary>
+    /// <summary>Purpose of the buffer; messages quote it.</summary>
     public string Name { get; }
 
     /// <summary>The type of one element.</summary>
@@ -32,13 +31,13 @@ public sealed class DeviceBuffer : IDisposable
     /// <summary>Number of elements.</summary>
     public long Length { get; }
 
-    /// <summary>Address of the first element, in the address space of the backend. It does not keep the memory: who uses it
-    /// holds the buffer until then, by <see cref="GC.KeepAlive"/> where nothing else does.</summary>
-    /// <exception cref="ObjectDisposedException">The memory has been given back.</exception>
-    /// <exception cref="InvalidOperationException">The buffer is rented from an arena that is still being planned.</exception>
+    /// <summary>Address of the first element, in the address space of the backend. It does not keep the memory alive: its user must
+    /// keep the buffer, with <see cref="GC.KeepAlive"/> if nothing else does.</summary>
+    /// <exception cref="ObjectDisposedException">The memory has been freed.</exception>
+    /// <exception cref="InvalidOperationException">The buffer is rented from an arena that has not been committed.</exception>
     public nint Address => _storage.Base(Name) + (nint)_byteOffset;
 
-    /// <summary>A part of this buffer that shares its memory.</summary>
+    /// <summary>A part of this buffer, which shares its memory.</summary>
     /// <exception cref="ArgumentOutOfRangeException">The part does not lie inside the buffer.</exception>
     public DeviceBuffer Slice(long offset, long length) => Slice(offset, length, Name);
 
@@ -54,11 +53,11 @@ public sealed class DeviceBuffer : IDisposable
         return new DeviceBuffer(_storage, _byteOffset + offset * Type.Size(), Type, length, name, owner: false);
     }
 
-    /// <summary>The elements themselves, where the backend's memory is host memory (the CPU backends). The span does not keep the
-    /// memory: who uses it holds the buffer until then, by <see cref="GC.KeepAlive"/> where nothing else does.</summary>
-    /// <exception cref="NotSupportedException">The memory is not addressable by the host: download it instead.</exception>
-    /// <exception cref="ArgumentException">The buffer holds another type than T, or more elements than a span.</exception>
-    /// <exception cref="ObjectDisposedException">The memory has been given back.</exception>
+    /// <summary>The elements themselves, where the backend's memory is host memory (the CPU backends). The span does not keep the memory
+    /// alive: its user must keep the buffer, with <see cref="GC.KeepAlive"/> if nothing else does.</summary>
+    /// <exception cref="NotSupportedException">The host cannot address the memory: download it instead.</exception>
+    /// <exception cref="ArgumentException">The element type is not T, or the buffer has more elements than a span can have.</exception>
+    /// <exception cref="ObjectDisposedException">The memory has been freed.</exception>
     public unsafe Span<T> HostSpan<T>() where T : unmanaged
     {
         if (!_storage.HostAddressable)
@@ -69,25 +68,25 @@ public sealed class DeviceBuffer : IDisposable
         return new Span<T>((void*)Address, (int)Length);
     }
 
-    /// <summary>Gives the memory back, where this buffer owns it; at the end of an operation that uses it, where there is one.
-    /// It may come after the backend's own disposal.</summary>
+    /// <summary>Frees the memory if this buffer owns it, at the end of an operation that uses it. Allowed after the backend's own
+    /// disposal.</summary>
     public void Dispose()
     {
         if (_owner) _storage.Dispose();
     }
 
-    /// <summary>Keeps the memory until what this returns is released once.</summary>
-    /// <exception cref="ObjectDisposedException">The memory has been given back.</exception>
+    /// <summary>Keeps the memory alive until the returned handle is released once.</summary>
+    /// <exception cref="ObjectDisposedException">The memory has been freed.</exception>
     internal SafeHandle Hold() => _storage.Hold(Name);
 
-    /// <summary>Ends what <see cref="Hold"/> began.</summary>
+    /// <summary>Releases the memory after <see cref="Hold"/>.</summary>
     internal void Release() => _storage.Release();
 
-    /// <summary>Whether it lies in this memory.</summary>
+    /// <summary>Whether the buffer lies in this memory.</summary>
     internal bool IsIn(SafeHandle memory) => _storage.IsIn(memory);
 }
 
-/// <summary>The memory under one or many buffers. Bound late by an arena, at once by an allocation.</summary>
+/// <summary>The memory of one or many buffers. An allocation binds it at once, an arena when it is committed.</summary>
 internal sealed class BufferStorage(bool hostAddressable) : IDisposable
 {
     private SafeHandle? _memory;
@@ -100,7 +99,7 @@ internal sealed class BufferStorage(bool hostAddressable) : IDisposable
 
     public nint Base(string bufferName) => Memory(bufferName).DangerousGetHandle();
 
-    /// <summary>The memory, which stays until it is released once: a buffer that is disposed meanwhile gives it back then.</summary>
+    /// <summary>The memory, which stays allocated until it is released once, even if the buffer is disposed meanwhile.</summary>
     public SafeHandle Hold(string bufferName)
     {
         SafeHandle memory = Memory(bufferName);
@@ -111,7 +110,7 @@ internal sealed class BufferStorage(bool hostAddressable) : IDisposable
         }
         catch (ObjectDisposedException)
         {
-            // By another thread, just now.
+            // Another thread has just freed it.
             throw Gone(bufferName);
         }
 

@@ -1,6 +1,6 @@
 namespace FeedbackKernels.Interop;
 
-/// <summary>What one element of a buffer is.</summary>
+/// <summary>Type of one element of a buffer.</summary>
 public enum ElementType
 {
     /// <summary>IEEE 754 binary32.</summary>

@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace FeedbackKernels.Interop;
 
-/// <summary>Host memory on cache-line boundaries, zeroed. Freed by its owner, or by the finalizer should the owner forget.</summary>
+/// <summary>Zeroed host memory on cache-line boundaries. Its owner frees it, or else the finalizer.</summary>
 internal sealed unsafe class NativeMemoryHandle : SafeHandle
 {
     private const nuint Alignment = 64;
@@ -39,7 +39,7 @@ internal sealed unsafe class NativeMemoryHandle : SafeHandle
         return true;
     }
 
-    // The system hands out more than the machine has, and ends the process that uses it.
+    // The system grants more memory than the machine has, and ends the process when it is used.
     private static void Reserve(long bytes)
     {
         long inUse = Interlocked.Add(ref _inUse, bytes), there = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;

@@ -3,9 +3,8 @@ using System.Runtime.InteropServices;
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// A copy to the host that is queued now and read later, so that the host goes on calling while a device computes. Its
-/// memory is taken once and serves one copy after the other. Made by <see cref="Backend.CreateReadback"/>; the caller
-/// disposes it.
+/// A copy to the host that is queued now and read later, so that the host does not wait while a device computes. Its memory is allocated
+/// once and reused by every copy. Created by <see cref="Backend.CreateReadback"/>; the caller disposes it.
 /// </summary>
 public sealed class Readback : IDisposable
 {
@@ -16,20 +15,20 @@ public sealed class Readback : IDisposable
     private ElementType _type;
     private int _length;
 
-    // Not readonly: it changes.
+    // Not readonly, because its methods change it.
     private CallerGate _gate;
 
     internal Readback(Backend backend, ReadbackMemory memory, long bytes, string name) =>
         (_backend, _memory, _bytes, _name) = (backend, memory, bytes, name);
 
-    /// <summary>Queues a copy of the first elements of a buffer, after everything called before; an open step is divided here.
-    /// What the last copy brought is lost.</summary>
+    /// <summary>Queues a copy of the first elements of a buffer, after all operations called before. An open step is divided here. The
+    /// data of the last copy is lost.</summary>
     /// <param name="source">At least as long, of any type.</param>
-    /// <param name="length">Elements; no more bytes than the readback was made for.</param>
+    /// <param name="length">Elements, which must fit the size of the readback.</param>
     /// <exception cref="ArgumentException">The buffer is absent or too short.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">The length is not positive, or more than there is room for.</exception>
-    /// <exception cref="ObjectDisposedException">This, the backend or the buffer's memory has been given back.</exception>
-    /// <exception cref="InvalidOperationException">Another thread is inside a call of this or an operation of the backend.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The length is not positive, or does not fit the readback.</exception>
+    /// <exception cref="ObjectDisposedException">The readback, the backend or the buffer's memory has been disposed.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is inside a call of this readback or an operation of the backend.</exception>
     /// <exception cref="CudaException">The copy could not be queued (<see cref="CudaBackend"/>).</exception>
     public void Queue(BufferView source, int length)
     {
@@ -51,15 +50,15 @@ public sealed class Readback : IDisposable
         }
     }
 
-    /// <summary>Waits for the copy that was queued last and gives its numbers; they may be read again.</summary>
+    /// <summary>Waits for the last queued copy and reads its numbers, which can be read again.</summary>
     /// <param name="destination">Gets as many numbers as it has places.</param>
-    /// <exception cref="InvalidOperationException">Nothing has been queued, or another thread is inside a call of this.</exception>
-    /// <exception cref="ArgumentException">Fewer elements have been queued, or of another type: T is float for Float32 and
-    /// BFloat16, int for Int32, byte for UInt8.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">A <see cref="Backend.CrossEntropy"/> that was called before the copy was queued
-    /// has met a label that is no class (<see cref="CudaBackend"/>).</exception>
-    /// <exception cref="ObjectDisposedException">This has been disposed.</exception>
-    /// <exception cref="CudaException">The copy, or something queued before it, has failed (<see cref="CudaBackend"/>).</exception>
+    /// <exception cref="InvalidOperationException">No copy has been queued, or another thread is inside a call of this readback.</exception>
+    /// <exception cref="ArgumentException">The copy has fewer elements, or another type: T is float for Float32 and BFloat16, int for
+    /// Int32, byte for UInt8.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A <see cref="Backend.CrossEntropy"/> called before the copy was queued found a label
+    /// that is not a class (<see cref="CudaBackend"/>).</exception>
+    /// <exception cref="ObjectDisposedException">The readback has been disposed.</exception>
+    /// <exception cref="CudaException">The copy, or work queued before it, has failed (<see cref="CudaBackend"/>).</exception>
     public void Read<T>(Span<T> destination) where T : unmanaged
     {
         _gate.Enter(this, Kind, _name);
@@ -76,12 +75,12 @@ public sealed class Readback : IDisposable
         }
         finally
         {
-            // The last use of this: its memory stays until here.
+            // The last use of the object, whose memory must stay until here.
             _gate.Leave();
         }
     }
 
-    /// <summary>Gives the memory back, after a copy that is under way has ended.</summary>
+    /// <summary>Frees the memory, after a copy in progress has ended.</summary>
     public void Dispose()
     {
         if (_gate.TryClose()) _memory.Dispose();
@@ -103,20 +102,20 @@ public sealed class Readback : IDisposable
     }
 }
 
-/// <summary>Memory of the host that copies end in.</summary>
+/// <summary>Host memory that receives copies.</summary>
 internal abstract class ReadbackMemory : IDisposable
 {
     public abstract nint Address { get; }
 
     public abstract void Queue(nint source, long bytes);
 
-    /// <summary>Waits for the copy queued last.</summary>
+    /// <summary>Waits for the last queued copy.</summary>
     public abstract void Wait();
 
     public abstract void Dispose();
 }
 
-/// <summary>The readback of a backend that has computed when an operation returns: it copies at once.</summary>
+/// <summary>The readback of a backend that does not queue work: it copies at once.</summary>
 internal sealed unsafe class ImmediateReadback(Backend backend, long bytes) : ReadbackMemory
 {
     private readonly NativeMemoryHandle _memory = new(bytes);
@@ -132,7 +131,7 @@ internal sealed unsafe class ImmediateReadback(Backend backend, long bytes) : Re
 
     public override void Wait()
     {
-        // It has been copied.
+        // The copy has been made.
     }
 
     public override void Dispose() => _memory.Dispose();

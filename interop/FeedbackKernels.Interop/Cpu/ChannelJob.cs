@@ -3,7 +3,7 @@ namespace FeedbackKernels.Interop;
 /// <summary>A kernel over [rows][channels], cut into chunks of rows. The chunks depend on the shape alone.</summary>
 internal unsafe struct ChannelJob : IParallelJob
 {
-    // 128 KiB of one operand: what the passes down the columns of a chunk find in L2.
+    // 128 KiB of one operand, which stay in L2 while the passes go down the columns of a chunk.
     private const int ChunkFloats = 32 * 1024;
 
     public delegate*<ChannelArguments*, long, long, void> Kernel;
@@ -25,7 +25,7 @@ internal unsafe struct ChannelJob : IParallelJob
         ChannelArguments a = Arguments;
         if (ChunkResults != null)
         {
-            // The last two are sums; a shift, where there is one, goes first.
+            // The last two are sums. A shift, if there is one, comes first.
             float* results = ChunkResults + (nint)item * ResultsPerChunk * a.Channels;
             if (ResultsPerChunk == 3)
             {

@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 
 namespace FeedbackKernels.Interop;
 
-/// <summary>Operands of the kernels over [rows][channels] with one parameter a channel. Null pointers are absent.</summary>
+/// <summary>Operands of the kernels over [rows][channels] with one parameter for each channel. Null pointers are absent operands.</summary>
 internal unsafe struct ChannelArguments
 {
     public int Channels;
@@ -11,10 +11,10 @@ internal unsafe struct ChannelArguments
     /// <summary>Results of [rows][channels].</summary>
     public float* Output, DResidual;
 
-    /// <summary>One element a channel.</summary>
+    /// <summary>One element for each channel.</summary>
     public float* Mean, Scale, Bias, MeanError, ErrorSlope;
 
-    /// <summary>Results of one chunk of rows, one element a channel.</summary>
+    /// <summary>Results of one chunk of rows, one element for each channel.</summary>
     public float* Shift, Sum, SecondSum;
     public Activation Activation;
     public ReluPosition Relu;

@@ -5,13 +5,13 @@ namespace FeedbackKernels.Interop;
 public sealed unsafe partial class CpuBackend
 {
     // The kernel of each request so far. The list is walked once for each, because a refusal is a text and a step allocates nothing.
-    private readonly Dictionary<ConvRequest, ConvKernel> _serving = [];
+    private readonly Dictionary<ConvRequest, CpuConvKernel> _serving = [];
 
     internal override ConvExplanation ExplainCore(in ConvRequest request)
     {
         RequireIndexable(request.Shape);
         ConvRequest asked = request with { Exact = request.Exact || Exact };
-        ConvKernel kernel = Choose(asked, out string refusals);
+        CpuConvKernel kernel = Choose(asked, out string refusals);
         int width = _kernels->Tiles.Panels(asked.Pass == ConvPass.Feedback ? asked.Shape.C : asked.Shape.K).Width(0);
         ConvExplanation explanation = kernel.Explain(asked, $"{_kernels->Tiles.MaxRows(width)}x{width}, {Level}");
         return explanation with { Reason = explanation.Reason + refusals };
@@ -79,7 +79,7 @@ public sealed unsafe partial class CpuBackend
     private void RunConvolution(in ConvCall call)
     {
         RequireIndexable(call.Request.Shape);
-        if (!_serving.TryGetValue(call.Request, out ConvKernel? kernel))
+        if (!_serving.TryGetValue(call.Request, out CpuConvKernel? kernel))
         {
             kernel = Choose(call.Request, out _);
             _serving.Add(call.Request, kernel);
@@ -89,10 +89,10 @@ public sealed unsafe partial class CpuBackend
     }
 
     /// <summary>The first kernel of the list that serves a request, and the refusals of those before it.</summary>
-    private ConvKernel Choose(in ConvRequest request, out string refusals)
+    private CpuConvKernel Choose(in ConvRequest request, out string refusals)
     {
         refusals = "";
-        foreach (ConvKernel kernel in ConvKernel.All)
+        foreach (CpuConvKernel kernel in CpuConvKernel.All)
         {
             string? refusal = kernel.Refusal(request, _kernels->Tiles);
             if (refusal is null) return kernel;

@@ -16,7 +16,7 @@ public sealed unsafe partial class CpuBackend
 
     private struct GaussianJob : IParallelJob
     {
-        // A multiple of the four numbers of a block.
+        // A multiple of the four numbers of a Philox block.
         private const int ItemFloats = 4096;
 
         public RandomKey Key;

@@ -4,7 +4,7 @@ public sealed unsafe partial class CpuBackend
 {
     internal override void MirrorCorrelateCore(in MirrorStep step, BufferView w, BufferView correlation, bool accumulate)
     {
-        // The noise is written to scratch once: both products read it, and making it twice would cost more than reading it.
+        // The noise is generated once, to scratch memory: both products read it, and generating it twice would cost more.
         ConvShape response = step.ResponseShape;
         float* noise = _scratch.Floats(ScratchUse.MirrorNoise, response.InputLength);
         float* answer = _scratch.Floats(ScratchUse.MirrorResponse, response.OutputLength);
@@ -35,7 +35,7 @@ public sealed unsafe partial class CpuBackend
 
         while (first < end)
         {
-            // What the samples of a cycle have in common is worked out once for them all.
+            // The description of a cycle is computed once for all its samples.
             long cycle = first / step.Noise.CycleLength;
             int samples = fill.Columns == null ? step.Samples : (int)(Math.Min(end, (cycle + 1) * step.Noise.CycleLength) - first);
             if (fill.Columns != null)
@@ -56,7 +56,7 @@ public sealed unsafe partial class CpuBackend
         public MirrorNoise Noise;
         public long FirstSample;
 
-        /// <summary>The cycle of balanced noise; null for the other kinds.</summary>
+        /// <summary>The description of a cycle of balanced noise; null for the other kinds.</summary>
         public uint* Columns;
         public float* Magnitudes;
         public float* Output;

@@ -64,7 +64,7 @@ public sealed unsafe partial class CpuBackend
         }
     }
 
-    /// <summary>One image: windows overlap, so its errors are added by one thread, in order.</summary>
+    /// <summary>One image. Windows overlap, so one thread adds all errors of an image, in order.</summary>
     private struct MaxPoolScatterJob : IParallelJob
     {
         public PoolShape Shape;

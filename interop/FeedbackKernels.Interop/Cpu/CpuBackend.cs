@@ -3,8 +3,8 @@ using System.Runtime.InteropServices;
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// The CPU backend: vector kernels on all threads. Results depend on the shapes and the SIMD level alone, never on the
-/// number of threads: work is cut by shape, and every sum has a fixed order.
+/// The CPU backend: vector kernels on all threads. Results depend on the shapes and the SIMD level alone, never on the number of threads:
+/// the division of the work depends on the shape, and every sum has a fixed order.
 /// </summary>
 public sealed unsafe partial class CpuBackend : Backend
 {
@@ -12,16 +12,16 @@ public sealed unsafe partial class CpuBackend : Backend
     private readonly WorkerPool _pool;
     private readonly CpuScratch _scratch = new();
 
-    /// <summary>Most threads of a backend: more than any one machine has processors, and far below what a process may start.</summary>
+    /// <summary>Most threads of a backend: more than the processors of any machine, and far fewer than a process may start.</summary>
     public const int MostThreads = 1024;
 
     /// <summary>Starts the threads.</summary>
-    /// <param name="threads">Threads to compute on, up to <see cref="MostThreads"/>; 0 for one a processor.</param>
-    /// <param name="level">Vector width; null for the widest there is.</param>
-    /// <param name="exact">Computes convolutions by their sums alone: no Winograd, whose errors are larger.</param>
+    /// <param name="threads">Threads that compute, up to <see cref="MostThreads"/>; 0 for one per processor.</param>
+    /// <param name="level">Vector width; null for the widest supported one.</param>
+    /// <param name="exact">Turns Winograd convolutions off. Their rounding errors are larger than those of direct sums.</param>
     /// <exception cref="ArgumentOutOfRangeException">The number of threads is negative, or more than
     /// <see cref="MostThreads"/>.</exception>
-    /// <exception cref="PlatformNotSupportedException">This machine, or the runtime's settings, lack the level asked for.</exception>
+    /// <exception cref="PlatformNotSupportedException">This machine, or the runtime's settings, do not support the level.</exception>
     public CpuBackend(int threads = 0, SimdLevel? level = null, bool exact = false)
     {
         if (threads is < 0 or > MostThreads)
@@ -38,19 +38,19 @@ public sealed unsafe partial class CpuBackend : Backend
         _pool = new WorkerPool(threads == 0 ? Math.Min(Environment.ProcessorCount, MostThreads) : threads);
     }
 
-    /// <summary>Ends the threads of a backend that nobody has disposed. They hold the pool, not the backend.</summary>
+    /// <summary>Ends the threads of a backend that was not disposed. The threads reference the pool, not the backend.</summary>
     ~CpuBackend() => Dispose(false);
 
-    /// <summary>The vector width that the kernels run at.</summary>
+    /// <summary>The vector width of the kernels.</summary>
     public SimdLevel Level { get; }
 
     /// <summary>Whether Winograd convolutions are off.</summary>
     public bool Exact { get; }
 
-    /// <summary>Bytes of working memory, which grow to what the largest operation so far needed.</summary>
+    /// <summary>Bytes of scratch memory. It grows to the needs of the largest operation so far.</summary>
     public long ScratchBytes => _scratch.Bytes;
 
-    /// <summary>Threads that compute.</summary>
+    /// <summary>Threads that compute, including the caller's.</summary>
     public int Threads => _pool.Threads;
 
     /// <summary>The kernels of the SIMD level.</summary>
@@ -83,7 +83,7 @@ public sealed unsafe partial class CpuBackend : Backend
         }
         else
         {
-            // Null where the constructor threw. The rest has finalizers of its own.
+            // Null if the constructor threw. The other members have their own finalizers.
             _pool?.Stop();
         }
 

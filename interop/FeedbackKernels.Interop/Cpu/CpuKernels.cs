@@ -3,8 +3,8 @@ using System.Runtime.InteropServices;
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// The kernels of one SIMD level, as function pointers. Jobs reach them through a pointer, so that a job is plain data
-/// that can be handed to a thread. The tables stay until the process ends.
+/// The kernels of one SIMD level, as function pointers. Jobs refer to the table by pointer, so that a job is an unmanaged struct. The
+/// tables are never freed.
 /// </summary>
 internal unsafe struct CpuKernels
 {
@@ -79,8 +79,8 @@ internal unsafe struct CpuKernels
             WinogradOutput = WinogradKernels<TVector, TOps>.OutputSet,
             WinogradError = WinogradKernels<TVector, TOps>.ErrorSet,
             WinogradGradient = &WinogradKernels<TVector, TOps>.Gradient,
-            MaxPool = &PoolKernels<TVector, TOps>.Max,
-            AveragePool = &PoolKernels<TVector, TOps>.Average,
-            SpreadAverage = &PoolKernels<TVector, TOps>.SpreadAverage,
+            MaxPool = &PoolKernel<TVector, TOps, PoolPasses.Max>.Run,
+            AveragePool = &PoolKernel<TVector, TOps, PoolPasses.Average>.Run,
+            SpreadAverage = &PoolKernel<TVector, TOps, PoolPasses.SpreadAverage>.Run,
         };
 }

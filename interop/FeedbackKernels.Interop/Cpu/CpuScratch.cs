@@ -1,6 +1,6 @@
 namespace FeedbackKernels.Interop;
 
-/// <summary>What a piece of the CPU backend's working memory is for. Two uses that live at the same time differ.</summary>
+/// <summary>Purpose of a block of scratch memory. Blocks that are in use at the same time have different purposes.</summary>
 internal enum ScratchUse
 {
     Panels,
@@ -24,16 +24,16 @@ internal enum ScratchUse
     WinogradZeros,
 }
 
-/// <summary>Working memory that grows to what the largest operation needs and is then reused: a step allocates nothing.</summary>
+/// <summary>Scratch memory that grows to the needs of the largest operation and is reused. Once it has grown, a step allocates nothing.</summary>
 internal sealed unsafe class CpuScratch : IDisposable
 {
-    // The tiles read whole vectors: up to two of them past the last column.
+    // Tiles read whole vectors, up to two past the last column.
     private const long SlackBytes = 256;
 
     private readonly NativeMemoryHandle?[] _blocks = new NativeMemoryHandle?[Enum.GetValues<ScratchUse>().Length];
     private readonly long[] _bytes = new long[Enum.GetValues<ScratchUse>().Length];
 
-    /// <summary>Bytes held at present.</summary>
+    /// <summary>Bytes allocated at present.</summary>
     public long Bytes => _bytes.Sum();
 
     public float* Floats(ScratchUse use, long count) => (float*)Block(use, checked(count * sizeof(float)));

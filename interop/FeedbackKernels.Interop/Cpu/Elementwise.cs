@@ -2,10 +2,10 @@ using System.Runtime.CompilerServices;
 
 namespace FeedbackKernels.Interop;
 
-/// <summary>Functions of one element that more than one kernel applies.</summary>
+/// <summary>Functions of one element that several kernels share.</summary>
 internal static class Elementwise
 {
-    /// <summary>1 / (1 + exp(-x)): exp overflows to infinity for very negative x, and the quotient is then 0.</summary>
+    /// <summary>1 / (1 + exp(-x)). For very negative x, exp overflows to infinity and the quotient is 0.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static TVector Sigmoid<TVector, TOps>(TVector x) where TOps : unmanaged, IVectorOps<TVector>
     {

@@ -1,9 +1,9 @@
 namespace FeedbackKernels.Interop;
 
-/// <summary>An elementwise operation, cut into runs of elements.</summary>
+/// <summary>An elementwise operation, divided into runs of elements.</summary>
 internal unsafe struct MapJob : IParallelJob
 {
-    // 64 KiB of one operand: two or three of them stay in L2.
+    // 64 KiB of one operand. Two or three operands stay in L2.
     private const int ItemFloats = 16 * 1024;
 
     public delegate*<MapArguments*, long, void> Kernel;

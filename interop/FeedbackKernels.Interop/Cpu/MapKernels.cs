@@ -10,7 +10,7 @@ internal struct SgdFactors(in SgdStep step)
     public bool Nesterov = step.Nesterov;
 }
 
-/// <summary>Operands of the elementwise kernels; which of them a map reads and writes is the map's own affair.</summary>
+/// <summary>Operands of the elementwise kernels. Each map defines which of them it reads and writes.</summary>
 internal unsafe struct MapArguments
 {
     public float* X, Y, Z;
@@ -25,7 +25,7 @@ internal unsafe struct MapArguments
         return moved;
     }
 
-    /// <summary>Goes on to the operands from element <paramref name="first"/> on.</summary>
+    /// <summary>Moves to the operands from element <paramref name="first"/> on.</summary>
     public void Move(long first)
     {
         if (X != null) X += first;
@@ -34,13 +34,13 @@ internal unsafe struct MapArguments
     }
 }
 
-/// <summary>An elementwise operation: handles the vector of elements at an index.</summary>
+/// <summary>An elementwise operation, on the vector of elements at an index.</summary>
 internal unsafe interface IMap
 {
     static abstract void Apply<TVector, TOps>(MapArguments* a, long i) where TOps : unmanaged, IVectorOps<TVector>;
 }
 
-/// <summary>The one loop of all elementwise operations: whole vectors, then the tail one by one.</summary>
+/// <summary>The loop of all elementwise operations: whole vectors, then the remaining elements one by one.</summary>
 internal static unsafe class MapKernel<TVector, TOps, TMap>
     where TVector : unmanaged
     where TOps : unmanaged, IVectorOps<TVector>
@@ -117,7 +117,7 @@ internal static unsafe class Maps
             TOps.Store(TOps.Broadcast(a->Alpha), a->Y + i);
     }
 
-    /// <summary>y = x, past the caches. Vectors of y are aligned.</summary>
+    /// <summary>y = x, with stores that bypass the caches. Vectors of y are aligned.</summary>
     public readonly struct CopyNonTemporal : IMap
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -125,7 +125,7 @@ internal static unsafe class Maps
             TOps.StoreNonTemporal(TOps.Load(a->X + i), a->Y + i);
     }
 
-    /// <summary>y = alpha, past the caches. Vectors of y are aligned.</summary>
+    /// <summary>y = alpha, with stores that bypass the caches. Vectors of y are aligned.</summary>
     public readonly struct FillNonTemporal : IMap
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -3,13 +3,13 @@ using System.Runtime.Intrinsics.X86;
 
 namespace FeedbackKernels.Interop;
 
-/// <summary>The vector width that the CPU kernels run at. Each level is the same source, instantiated for its vector type.</summary>
+/// <summary>The vector width of the CPU kernels. All levels share one source, instantiated for their vector types.</summary>
 public enum SimdLevel
 {
     /// <summary>One float at a time.</summary>
     Scalar,
 
-    /// <summary>4 floats: SSE, NEON, or whatever the runtime maps <see cref="Vector128"/> to.</summary>
+    /// <summary>4 floats: SSE, NEON, or another instruction set that the runtime maps <see cref="Vector128"/> to.</summary>
     Vector128,
 
     /// <summary>8 floats with fused multiply-add.</summary>
@@ -19,7 +19,7 @@ public enum SimdLevel
     Avx512,
 }
 
-/// <summary>What this machine can run.</summary>
+/// <summary>The SIMD levels that this machine supports.</summary>
 public static class SimdLevels
 {
     /// <summary>The widest level that this machine and this runtime's settings support.</summary>
@@ -29,7 +29,7 @@ public static class SimdLevels
         : IsSupported(SimdLevel.Vector128) ? SimdLevel.Vector128
         : SimdLevel.Scalar;
 
-    /// <summary>Whether the level can be asked for.</summary>
+    /// <summary>Whether this machine and this runtime's settings support a level.</summary>
     public static bool IsSupported(SimdLevel level) => level switch
     {
         SimdLevel.Avx512 => Avx512F.IsSupported && Avx512DQ.IsSupported && Vector512.IsHardwareAccelerated,
@@ -39,6 +39,6 @@ public static class SimdLevels
         _ => false,
     };
 
-    /// <summary>All levels that can be asked for, narrowest first.</summary>
+    /// <summary>All supported levels, narrowest first.</summary>
     public static IEnumerable<SimdLevel> Supported => Enum.GetValues<SimdLevel>().Where(IsSupported);
 }

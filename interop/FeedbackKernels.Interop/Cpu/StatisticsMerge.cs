@@ -1,8 +1,8 @@
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// Merges the statistics of chunks, in order and in double precision (Chan, Golub, LeVeque 1979: the squares of two sets
-/// add up with the square of the distance of their means).
+/// Merges the statistics of chunks, in order and in double precision, by the update of Chan, Golub and LeVeque (1979): the sum of squares
+/// of two sets is the sum of theirs plus a term with the squared distance of their means.
 /// </summary>
 internal unsafe struct StatisticsMerge : IParallelJob
 {

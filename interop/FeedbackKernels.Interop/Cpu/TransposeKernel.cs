@@ -1,6 +1,6 @@
 namespace FeedbackKernels.Interop;
 
-/// <summary>Copies of small matrices between rows and columns, in square blocks of whole vectors.</summary>
+/// <summary>Transposes small matrices in square blocks of whole vectors.</summary>
 internal static unsafe class TransposeKernel<TVector, TOps>
     where TVector : unmanaged
     where TOps : unmanaged, IVectorOps<TVector>
@@ -15,7 +15,7 @@ internal static unsafe class TransposeKernel<TVector, TOps>
     public static void Run(float* source, nint sourceStride, int rows, int columns, float* destination, nint destinationStride)
     {
         int lanes = TOps.Count, wholeRows = rows - rows % lanes, wholeColumns = columns - columns % lanes;
-        // Along the rows: those of a wide source lie a multiple of 4 KiB apart, in few sets of L1.
+        // Along the rows, because the rows of a wide source can be a multiple of 4 KiB apart, in few sets of L1.
         for (int row = 0; row < wholeRows; row += lanes)
         {
             for (int column = 0; column < wholeColumns; column += lanes)

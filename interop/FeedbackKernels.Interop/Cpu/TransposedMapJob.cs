@@ -1,13 +1,13 @@
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// An elementwise operation between a tensor in forward layout, [R][S][C][K], and tensors in feedback layout,
-/// [R][S][K][C]: blocks of the first are transposed into scratch, where the map finds them as its X. The same map can go
-/// over tensors in forward layout on the way.
+/// An elementwise operation between a tensor in forward layout, [R][S][C][K], and tensors in feedback layout, [R][S][K][C]. Blocks of the
+/// first are transposed into a buffer, which the map reads as its X. The same map can also run over tensors in forward layout, in the
+/// same pass.
 /// </summary>
 internal unsafe struct TransposedMapJob : IParallelJob
 {
-    // A block of 64 by 64: 16 KiB of scratch in L1, and rows long enough to be worth a call on both sides.
+    // A block of 64 by 64: a buffer of 16 KiB in L1, and rows long enough for a call on both sides.
     private const int BlockK = 64, BlockC = 64;
 
     public CpuKernels* Kernels;
@@ -16,7 +16,7 @@ internal unsafe struct TransposedMapJob : IParallelJob
     /// <summary>Y and Z are in feedback layout; X is not used.</summary>
     public MapArguments Arguments;
 
-    /// <summary>X, Y and Z in forward layout; absent where nothing is done there.</summary>
+    /// <summary>X, Y and Z in forward layout; absent if the map does not run there.</summary>
     public MapArguments ForwardArguments;
     public float* Forward;
     public int Taps, C, K;
@@ -71,7 +71,7 @@ internal unsafe struct TransposedMapJob : IParallelJob
 
     private readonly long FeedbackAt(in Block block, int k) => ((long)block.Tap * K + block.FirstK + k) * C + block.FirstC;
 
-    // The rows of a block are so short, and so far apart, that no stream predicts them: they are fetched a block ahead.
+    // The rows of a block are too short and too far apart for the hardware prefetcher. They are prefetched a block ahead.
     private readonly void FetchForward(long at, int floats)
     {
         Fetch(Forward, at, floats);
@@ -90,6 +90,6 @@ internal unsafe struct TransposedMapJob : IParallelJob
         if (tensor != null) Caches.FetchIntoLevel2(tensor + at, floats);
     }
 
-    /// <summary>Channels by columns of one tap.</summary>
+    /// <summary>A block of input channels by output channels of one tap.</summary>
     private readonly record struct Block(int Tap, int FirstK, int FirstC, int Rows, int Columns);
 }

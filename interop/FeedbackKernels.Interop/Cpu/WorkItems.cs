@@ -1,6 +1,6 @@
 namespace FeedbackKernels.Interop;
 
-/// <summary>The number of items that work is cut into, which threads count in 32 bits.</summary>
+/// <summary>The number of items of a job, which threads count in 32 bits.</summary>
 internal static class WorkItems
 {
     /// <exception cref="NotSupportedException">There are more than 2^31 - 1.</exception>

@@ -5,17 +5,17 @@ using System.Runtime.InteropServices;
 
 namespace FeedbackKernels.Interop;
 
-/// <summary>Work cut into items that do not depend on each other. What an item computes depends on its index alone.</summary>
+/// <summary>Work divided into independent items. The result of an item depends on its index alone.</summary>
 internal interface IParallelJob
 {
-    /// <summary>Does item <paramref name="item"/> on worker <paramref name="worker"/>, 0 to threads - 1.</summary>
+    /// <summary>Runs item <paramref name="item"/> on worker <paramref name="worker"/>, 0 to threads - 1.</summary>
     void Run(int item, int worker);
 }
 
 /// <summary>
-/// The threads of the CPU backend. Each thread begins with a range of the items of its own, the same part of the images in
-/// every operation, so that it finds in its caches what it wrote there; then it helps the others, item by item, so a thread
-/// that loses its core to another process holds back one item, not its share. Idle workers spin for a moment, because the next operation of a step is
+/// The threads of the CPU backend. Each thread starts with its own range of items, the same part of the images in every operation, so
+/// that its caches hold what it wrote before. Then it takes items from the ranges of the other threads, so a thread that loses its core
+/// to another process delays one item, not its whole range. Idle workers spin for a moment, because the next operation of a step is
 /// microseconds away, then yield, then sleep. A run allocates nothing.
 /// </summary>
 internal sealed unsafe class WorkerPool : IDisposable
@@ -23,9 +23,9 @@ internal sealed unsafe class WorkerPool : IDisposable
     // About the time between two operations of a training step.
     private static readonly long SpinTicks = Stopwatch.Frequency / 20_000;
 
-    // A thread that is woken often starts on the waker's own processor and waits there until the scheduler's next balancing,
-    // for milliseconds: the caller does all the work meanwhile. So for as long a worker stays awake, but offers its
-    // processor to whoever wants it.
+    // A woken thread often starts on the processor of the thread that woke it and waits there for milliseconds, until the scheduler
+    // balances the load. The caller does all the work meanwhile. So a worker stays awake for this long, but yields its processor to other
+    // threads.
     private static readonly long YieldTicks = Stopwatch.Frequency / 200;
 
     private readonly Thread[] _workers;
@@ -35,12 +35,12 @@ internal sealed unsafe class WorkerPool : IDisposable
     private readonly Range* _ranges;
     private int _generation;
     private int _sleepers;
-    // Bit 0: open to workers. The other bits count, in twos, the workers inside.
+    // Bit 0: open to workers. The other bits count the workers inside, in steps of two.
     private int _gate;
     private int _running;
     private int _stopping;
 
-    // The workers, and who made the pool: the last to leave frees the ranges.
+    // The workers and the owner of the pool. The last one to leave frees the ranges.
     private int _users;
     private ExceptionDispatchInfo? _failure;
 
@@ -62,16 +62,16 @@ internal sealed unsafe class WorkerPool : IDisposable
         }
         catch
         {
-            // The process may have no more threads: those that have started end.
+            // The process may not start more threads. Those already started end.
             Stop();
             throw;
         }
     }
 
-    /// <summary>The threads besides the caller's.</summary>
+    /// <summary>The threads other than the caller's.</summary>
     internal IReadOnlyList<Thread> Workers => _workers;
 
-    /// <summary>Threads that work, the caller's included.</summary>
+    /// <summary>Number of threads that work, including the caller's.</summary>
     public int Threads => _workers.Length + 1;
 
     /// <summary>Runs items 0 to count - 1 and returns when all are done.</summary>
@@ -108,7 +108,7 @@ internal sealed unsafe class WorkerPool : IDisposable
         foreach (Thread worker in _workers) worker.Join();
     }
 
-    /// <summary>Tells the threads to end, and returns: for finalizers.</summary>
+    /// <summary>Tells the threads to end, without waiting. For finalizers.</summary>
     public void Stop()
     {
         if (Interlocked.Exchange(ref _stopping, 1) != 0) return;
@@ -140,7 +140,7 @@ internal sealed unsafe class WorkerPool : IDisposable
 
         TakeItems(0);
 
-        // Close the gate: a worker that has not come in yet is not waited for.
+        // Close the gate. Workers that have not entered yet are not waited for.
         Interlocked.And(ref _gate, ~1);
         var spin = new SpinWait();
         while (Volatile.Read(ref _gate) != 0) spin.SpinOnce(sleep1Threshold: -1);
@@ -159,7 +159,7 @@ internal sealed unsafe class WorkerPool : IDisposable
                 while ((item = Interlocked.Increment(ref range->Next) - 1) < range->End) _body(_job, item, worker);
             }
         }
-#pragma warning disable CA1031 // Whatever it is, the caller of Run gets it, once all workers have come to rest.
+#pragma warning disable CA1031 // The caller of Run gets every exception, after all workers have stopped.
         catch (Exception e)
 #pragma warning restore CA1031
         {
@@ -209,15 +209,15 @@ internal sealed unsafe class WorkerPool : IDisposable
                 continue;
             }
 
-            // Registered before the last look: a run that starts in between sees the sleeper and wakes it. A wake-up that
-            // comes for nothing leads round this loop once more.
+            // The sleeper is registered before the last check, so a run that starts in between wakes it. A spurious wake-up goes round
+            // this loop once more.
             Interlocked.Increment(ref _sleepers);
             if (Volatile.Read(ref _generation) == seen) _wake.Wait();
             start = Stopwatch.GetTimestamp();
         }
     }
 
-    /// <summary>Items of one thread, in a pair of cache lines of its own: processors fetch lines in pairs.</summary>
+    /// <summary>Items of one thread, in its own pair of cache lines, because processors fetch lines in pairs.</summary>
     [StructLayout(LayoutKind.Explicit, Size = 128)]
     private struct Range
     {

@@ -2,13 +2,13 @@ namespace FeedbackKernels.Interop;
 
 /// <summary>
 /// What a forward convolution does to a tile of outputs while it is still in cache:
-/// <c>y = activation(scale[k] * conv + bias[k] + residual)</c>, and statistics of the y so made. Everything is optional.
+/// <c>y = activation(scale[k] * conv + bias[k] + residual)</c>, and the statistics of that y. Every part is optional.
 /// </summary>
 /// <param name="Scale">K factors.</param>
-/// <param name="Bias">K summands.</param>
+/// <param name="Bias">K biases.</param>
 /// <param name="Residual">A tensor of y's shape that is added before the activation; may be y.</param>
 /// <param name="Activation">Applied last.</param>
-/// <param name="Statistics">Where the mean and variance of each output channel go.</param>
+/// <param name="Statistics">Buffers for mean and variance of each output channel.</param>
 public readonly record struct ConvEpilogue(
     BufferView Scale = default,
     BufferView Bias = default,
@@ -20,12 +20,12 @@ public readonly record struct ConvEpilogue(
         Scale.IsAbsent && Bias.IsAbsent && Residual.IsAbsent && Activation == Activation.None && Statistics.IsAbsent;
 }
 
-/// <summary>Where the statistics of a batch go: one element a channel in each buffer, none of which overlaps another operand.</summary>
+/// <summary>Buffers for the statistics of a batch, each with one element for each channel. None may overlap another operand.</summary>
 /// <param name="Mean">Mean of the batch.</param>
-/// <param name="Variance">Biased variance of the batch (divided by the number of rows): what normalises the batch.</param>
+/// <param name="Variance">Biased variance of the batch (divided by the number of rows), with which the batch is normalised.</param>
 /// <param name="RunningMean">Moves by <paramref name="Momentum"/> towards the mean; optional.</param>
 /// <param name="RunningVariance">Moves by <paramref name="Momentum"/> towards the unbiased variance; optional.</param>
-/// <param name="Momentum">Share of the batch in the running statistics, 0 to 1.</param>
+/// <param name="Momentum">Weight of the batch in the running statistics, 0 to 1.</param>
 public readonly record struct BatchStatistics(
     BufferView Mean,
     BufferView Variance,
@@ -33,11 +33,11 @@ public readonly record struct BatchStatistics(
     BufferView RunningVariance = default,
     float Momentum = 0.1f)
 {
-    /// <summary>Whether no statistics are wanted.</summary>
+    /// <summary>Whether there are no statistics to compute.</summary>
     public bool IsAbsent => Mean.IsAbsent;
 }
 
-/// <summary>What the backward pass of a batch norm needs of its forward pass: one element a channel in each buffer.</summary>
+/// <summary>State from the forward pass of a batch norm that its backward pass needs: one element for each channel in each buffer.</summary>
 /// <param name="Mean">Mean of the batch.</param>
 /// <param name="Variance">Biased variance of the batch.</param>
 /// <param name="Scale">gamma / sqrt(variance + epsilon), from <see cref="Backend.BatchNormFold"/>.</param>
@@ -46,15 +46,15 @@ public readonly record struct BatchStatistics(
 public readonly record struct BatchNormState(
     BufferView Mean, BufferView Variance, BufferView Scale, BufferView Bias, float Epsilon);
 
-/// <summary>Where ReLU stands relative to a batch norm, seen from its backward pass.</summary>
+/// <summary>Position of a ReLU relative to a batch norm, for its backward pass.</summary>
 public enum ReluPosition
 {
-    /// <summary>There is none.</summary>
+    /// <summary>No ReLU.</summary>
     None,
 
     /// <summary>The batch norm's input is a ReLU's output (conv-ReLU-BN).</summary>
     Before,
 
-    /// <summary>The batch norm's output, with the residual if there is one, goes through a ReLU (conv-BN-ReLU).</summary>
+    /// <summary>A ReLU follows the batch norm, after the residual if there is one (conv-BN-ReLU).</summary>
     After,
 }

@@ -10,10 +10,10 @@ namespace FeedbackKernels.Interop;
 /// <param name="Weights">Element type of W, B or dW as the kernel reads or writes them.</param>
 /// <param name="Y">Element type of y or dy, and of the residual.</param>
 /// <param name="Exact">Whether every sum is formed from its products: no Winograd, whose rounding errors are larger.</param>
-/// <param name="Alignment">The largest power of two, up to <see cref="FullAlignment"/>, that divides the address of every tensor; on CUDA
-/// of every tensor but x or dx.</param>
-/// <param name="ChannelAlignment">The same for the vectors of the epilogue, which have one element a channel.</param>
-/// <param name="XAlignment">On CUDA the same for x or dx: some kernels take an x that starts anywhere.</param>
+/// <param name="Alignment">The largest power of two, up to <see cref="FullAlignment"/>, that divides the address of every tensor except x or
+/// dx. No CPU kernel depends on addresses, so the CPU backend does not fill in the three alignments.</param>
+/// <param name="ChannelAlignment">The same for the vectors of the epilogue, which have one element for each channel.</param>
+/// <param name="XAlignment">The same for x or dx: some CUDA kernels accept an unaligned x.</param>
 internal readonly record struct ConvRequest(
     ConvShape Shape,
     ConvPass Pass,
@@ -34,12 +34,4 @@ internal readonly record struct ConvRequest(
     /// <param name="activations">Element type of activations and errors, and of the weights that products read.</param>
     public static ConvRequest Of(in ConvShape shape, ConvPass pass, ElementType activations) =>
         new(shape, pass, activations, pass == ConvPass.WeightGradient ? ElementType.Float32 : activations, activations);
-
-    /// <summary>The largest power of two, up to <see cref="FullAlignment"/>, that divides the addresses of all views that are present.</summary>
-    public static int AlignmentOf(params ReadOnlySpan<BufferView> views)
-    {
-        nint addresses = FullAlignment;
-        foreach (BufferView view in views) addresses |= view.Address;
-        return (int)(addresses & -addresses);
-    }
 }

@@ -1,9 +1,9 @@
 namespace FeedbackKernels.Interop;
 
-/// <summary>The loss of one row of logits, in double precision: far too little work for a faster way to matter.</summary>
+/// <summary>The loss of one row of logits, in double precision. It is too little work for a faster implementation to matter.</summary>
 internal static class CrossEntropyRow
 {
-    /// <summary>The loss; and, where <paramref name="gradient"/> is not empty, its gradient times a factor.</summary>
+    /// <summary>Computes the loss and, if <paramref name="gradient"/> is not empty, its gradient times a factor.</summary>
     public static float Run(
         LossKind kind, ReadOnlySpan<float> logits, int label, double smoothing, double factor, Span<float> gradient)
     {

@@ -1,6 +1,6 @@
 namespace FeedbackKernels.Interop;
 
-/// <summary>How outputs are held against labels. Both are means over the rows.</summary>
+/// <summary>The loss function. Both losses are means over the rows.</summary>
 public enum LossKind
 {
     /// <summary>-sum over classes of t * log softmax(logits).</summary>

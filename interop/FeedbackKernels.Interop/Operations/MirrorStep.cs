@@ -1,17 +1,16 @@
 namespace FeedbackKernels.Interop;
 
-/// <summary>What a mirror step sends through a layer.</summary>
+/// <summary>The noise that a mirror step sends through a layer.</summary>
 public enum MirrorForm
 {
     /// <summary>
-    /// Rows of R*S*C independent numbers, each one patch: the layer's product without its geometry, so that neither
-    /// padding nor stride biases the estimate.
+    /// Patches of R*S*C independent numbers: the product of the layer without its geometry, so that neither padding nor stride biases the estimate.
     /// </summary>
     Patch,
 
     /// <summary>
-    /// Noise images through the layer's own convolution, as in the paper. Taps that fall on the padding count less, so B
-    /// tends to a W whose outer taps are damped: up to 6 degrees on a 7x7 map.
+    /// Noise images through the layer's own convolution, as in the paper. Taps on the padding contribute less, so B converges to W with
+    /// damped outer taps: up to 6 degrees off on a 7x7 map.
     /// </summary>
     FullMap,
 }
@@ -36,7 +35,7 @@ public readonly record struct MirrorStep(
     bool ReluResponse = false)
 {
     /// <summary>Numbers in a sample of the given form for the given layer: R*S*C or H*W*C.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">They are more than 2^31 - 1, or the form is unknown.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">There are more than 2^31 - 1, or the form is unknown.</exception>
     public static int SampleLength(in ConvShape layer, MirrorForm form) => form switch
     {
         MirrorForm.Patch => layer.FanIn,
@@ -44,15 +43,15 @@ public readonly record struct MirrorStep(
         _ => throw new ArgumentOutOfRangeException(nameof(form), form, "unknown; wanted Patch or FullMap"),
     };
 
-    /// <summary>Responses of one output channel: what the correlation is a sum over.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">They are more than 2^40.</exception>
+    /// <summary>Responses of one output channel, over which the correlation sums.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">There are more than 2^40.</exception>
     public long Positions => Form == MirrorForm.Patch ? Samples : ElementCount.Of("N*P*Q", Samples, Layer.P, Layer.Q);
 
-    /// <summary>What the correlation is to be divided by to be an estimate of W.</summary>
+    /// <summary>The divisor that makes the correlation an estimate of W.</summary>
     public double CorrelationGain =>
         (ReluResponse ? 0.5 : 1) * Noise.StandardDeviation * Noise.StandardDeviation * Positions;
 
-    /// <summary>The convolution that answers the noise: the layer's own, or one long dot product a patch.</summary>
+    /// <summary>The convolution of the noise: that of the layer, or one long dot product for each patch.</summary>
     internal ConvShape ResponseShape =>
         Form == MirrorForm.Patch ? ConvShape.Linear(Samples, Layer.FanIn, Layer.K) : Layer.WithBatch(Samples);
 

@@ -1,6 +1,6 @@
 namespace FeedbackKernels.Interop;
 
-/// <summary><see cref="BatchStatistics"/> in memory that the host addresses, as jobs carry it; null pointers are absent.</summary>
+/// <summary><see cref="BatchStatistics"/> in host memory, as pointers; null if absent.</summary>
 internal unsafe struct StatisticsPointers(in BatchStatistics statistics)
 {
     public float* Mean = statistics.Mean.Floats, Variance = statistics.Variance.Floats;
@@ -8,10 +8,10 @@ internal unsafe struct StatisticsPointers(in BatchStatistics statistics)
     public float Momentum = statistics.Momentum;
 }
 
-/// <summary>Writes one channel's batch statistics and moves its running ones.</summary>
+/// <summary>Writes the batch statistics of a channel and updates its running statistics.</summary>
 internal static unsafe class StatisticsWriter
 {
-    /// <param name="statistics">Where they go.</param>
+    /// <param name="statistics">The buffers.</param>
     /// <param name="k">Channel.</param>
     /// <param name="rows">Elements of the channel.</param>
     /// <param name="mean">Their mean.</param>
@@ -25,7 +25,7 @@ internal static unsafe class StatisticsWriter
             statistics.RunningMean[k] = (float)((1 - momentum) * statistics.RunningMean[k] + momentum * mean);
         if (statistics.RunningVariance != null)
         {
-            // One row has no unbiased variance; its biased one, 0, is the best there is.
+            // The unbiased variance of one row is undefined; the biased one, 0, is used instead.
             double unbiased = rows > 1 ? squares / (rows - 1) : variance;
             statistics.RunningVariance[k] = (float)((1 - momentum) * statistics.RunningVariance[k] + momentum * unbiased);
         }

@@ -1,9 +1,9 @@
 namespace FeedbackKernels.Interop;
 
-/// <summary>How two tensors of one size compare: their inner product and squared norms, in double precision.</summary>
+/// <summary>Inner product and squared norms of two tensors of one size, in double precision.</summary>
 public readonly record struct WeightAlignment(double Dot, double SquaredNorm, double OtherSquaredNorm)
 {
-    /// <summary>Angle between the two as vectors, in degrees, 0 to 180; NaN where one of them is zero.</summary>
+    /// <summary>Angle between the two as vectors, 0 to 180 degrees; NaN if one of them is zero.</summary>
     public double AngleDegrees
     {
         get
@@ -13,6 +13,6 @@ public readonly record struct WeightAlignment(double Dot, double SquaredNorm, do
         }
     }
 
-    /// <summary>Norm of the other over the norm of the first.</summary>
+    /// <summary>Norm of the second divided by the norm of the first.</summary>
     public double NormRatio => Math.Sqrt(OtherSquaredNorm / SquaredNorm);
 }

@@ -21,8 +21,7 @@ public enum NoiseKind
 }
 
 /// <summary>
-/// The noise that one layer's mirror sees: sample g is a vector of <see cref="Length"/> numbers, a function of the seed,
-/// the layer and g alone.
+/// The mirror noise of one layer: sample g is a vector of <see cref="Length"/> numbers, a function of the seed, the layer and g alone.
 /// </summary>
 public readonly record struct MirrorNoise
 {
@@ -32,12 +31,12 @@ public readonly record struct MirrorNoise
     // The largest power of two whose indices are positive 32-bit integers.
     private const int MostLength = 1 << 30;
 
-    /// <summary>Samples that the noise of a layer has before it would repeat itself.</summary>
+    /// <summary>Samples of the noise of a layer before it repeats.</summary>
     internal const long MostSamples = 1L << 32;
 
-    /// <summary>Names the noise of one layer.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">The kind is unknown, the length is not 1 to 2^30, or the standard deviation is
-    /// not a positive finite number.</exception>
+    /// <summary>Defines the noise of one layer.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">The kind is unknown, the length is not 1 to 2^30, or the standard deviation is not a
+    /// positive finite number.</exception>
     public MirrorNoise(NoiseKind kind, int length, float standardDeviation, ulong seed, uint layer)
     {
         if (!Enum.IsDefined(kind)) throw new ArgumentOutOfRangeException(nameof(kind), kind, "unknown kind of noise");
@@ -66,7 +65,7 @@ public readonly record struct MirrorNoise
     /// <summary>Samples after which balanced noise has an exactly white second moment; 1 for the other kinds.</summary>
     public int CycleLength => Cycle(Kind, Length);
 
-    /// <summary><see cref="CycleLength"/> of noise of a kind with so many numbers in a sample.</summary>
+    /// <summary><see cref="CycleLength"/> of a kind of noise, for a sample of the given length.</summary>
     /// <exception cref="ArgumentOutOfRangeException">The kind is unknown, or the length negative or more than 2^30.</exception>
     public static int CycleLengthOf(NoiseKind kind, int length)
     {
@@ -80,7 +79,7 @@ public readonly record struct MirrorNoise
 
     /// <summary>Writes sample <paramref name="sample"/>.</summary>
     /// <exception cref="ArgumentException"><paramref name="values"/> does not have <see cref="Length"/> elements.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">The noise has no such sample: it is not 0 to 2^32 - 1.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The sample is not in 0 to 2^32 - 1.</exception>
     public void Fill(Span<float> values, long sample)
     {
         if (sample is < 0 or >= MostSamples) throw new ArgumentOutOfRangeException(nameof(sample), sample, $"wanted 0 to {MostSamples - 1}");
@@ -124,13 +123,13 @@ public readonly record struct MirrorNoise
     }
 
     /// <summary>
-    /// What all samples of a cycle of balanced noise have in common: for each element its column of the Hadamard matrix, and
-    /// σ with the column's sign.
+    /// The description of a cycle of balanced noise, common to all its samples: for each element its column of the Hadamard matrix, and σ
+    /// with the sign of the column.
     /// </summary>
     /// <param name="cycle">Number of the cycle.</param>
     /// <param name="first">First element; a multiple of <see cref="BlockSigns"/>.</param>
-    /// <param name="columns">A column an element.</param>
-    /// <param name="magnitudes">±σ an element.</param>
+    /// <param name="columns">A column for each element.</param>
+    /// <param name="magnitudes">±σ for each element.</param>
     internal void DescribeCycle(long cycle, int first, Span<uint> columns, Span<float> magnitudes)
     {
         int bits = BitOperations.Log2((uint)CycleLength);
@@ -146,7 +145,7 @@ public readonly record struct MirrorNoise
         }
     }
 
-    /// <summary>Elements of a sample of balanced noise, from the description of its cycle.</summary>
+    /// <summary>Computes elements of a sample of balanced noise from the description of its cycle.</summary>
     internal void FillBalanced(long sample, ReadOnlySpan<uint> columns, ReadOnlySpan<float> magnitudes, Span<float> values)
     {
         int bits = BitOperations.Log2((uint)CycleLength);
@@ -174,8 +173,8 @@ public readonly record struct MirrorNoise
         BitConverter.UInt32BitsToSingle(BitConverter.SingleToUInt32Bits(magnitude) ^ signBit << 31);
 
     /// <summary>
-    /// A keyed bijection of [0, 2^bits): steps that are each invertible modulo a power of two (an odd multiple plus a
-    /// constant; an exclusive or with the upper half of the bits). It replaces a stored permutation.
+    /// A keyed bijection of [0, 2^bits), in place of a stored permutation. Each of its steps is invertible modulo a power of two: an odd
+    /// multiple plus a constant, and an exclusive or with the upper half of the bits.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static uint Permute(uint x, int bits, uint key0, uint key1)

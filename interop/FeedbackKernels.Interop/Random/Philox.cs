@@ -3,9 +3,9 @@ using System.Runtime.CompilerServices;
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011): a bijection of a
-/// 128-bit counter under a 64-bit key. Number i of a stream is a function of i alone, so every backend, thread and rank
-/// makes the same numbers without storing or passing a state.
+/// Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011): a bijection of a 128-bit counter
+/// under a 64-bit key. Number i of a stream is a function of i alone, so every backend, thread and rank generates the same numbers
+/// without a shared state.
 /// </summary>
 public static class Philox
 {
@@ -34,6 +34,6 @@ public static class Philox
 /// <summary>128 random bits.</summary>
 public readonly record struct PhiloxBlock(uint X, uint Y, uint Z, uint W)
 {
-    /// <summary>Word 0 to 3.</summary>
+    /// <summary>Words 0 to 3.</summary>
     public uint this[int word] => word switch { 0 => X, 1 => Y, 2 => Z, _ => W };
 }

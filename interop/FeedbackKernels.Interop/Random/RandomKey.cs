@@ -1,6 +1,6 @@
 namespace FeedbackKernels.Interop;
 
-/// <summary>What a stream of random numbers is for. Two purposes never share a number.</summary>
+/// <summary>Purpose of a stream of random numbers. Streams of different purposes are independent.</summary>
 public enum RandomPurpose : uint
 {
     /// <summary>Initial forward weights.</summary>
@@ -9,47 +9,46 @@ public enum RandomPurpose : uint
     /// <summary>Initial or fixed feedback weights.</summary>
     FeedbackWeights = 2,
 
-    /// <summary>Mirror noise, one stream a sample.</summary>
+    /// <summary>Mirror noise, one stream for each sample.</summary>
     MirrorNoise = 3,
 
-    /// <summary>Row order and columns of the Hadamard matrix of balanced mirror noise, one stream a cycle.</summary>
+    /// <summary>Row order and columns of the Hadamard matrix of balanced mirror noise, one stream for each cycle.</summary>
     MirrorOrder = 4,
 
-    /// <summary>Column signs of balanced mirror noise, one stream a cycle.</summary>
+    /// <summary>Column signs of balanced mirror noise, one stream for each cycle.</summary>
     MirrorSigns = 5,
 
-    /// <summary>Magnitudes of batch-random sign symmetry, one stream a step.</summary>
+    /// <summary>Magnitudes of batch-random sign symmetry, one stream for each step.</summary>
     SignMagnitudes = 6,
 
-    /// <summary>Order of the training samples, one stream an epoch.</summary>
+    /// <summary>Order of the training samples, one stream for each epoch.</summary>
     SampleOrder = 7,
 
-    /// <summary>Crops and flips, one stream an epoch.</summary>
+    /// <summary>Crops and flips, one stream for each epoch.</summary>
     Augmentation = 8,
 
     /// <summary>Images of the synthetic data set.</summary>
     SyntheticImages = 9,
 
-    /// <summary>Noise that moves W and B under Kolen-Pollack before training, one stream a step.</summary>
+    /// <summary>Noise that moves W and B under Kolen-Pollack before training, one stream for each step.</summary>
     KolenPollackNoise = 11,
 
-    /// <summary>Anything a program or a test draws for itself.</summary>
+    /// <summary>Free for programs and tests.</summary>
     User = 10,
 }
 
 /// <summary>
-/// Names one stream of random numbers: the seed of the run, the purpose, the layer (or 0) and the step, sample, epoch or
-/// cycle that the stream belongs to.
+/// Key of one stream of random numbers: the seed of the run, the purpose, the layer (or 0), and the step, sample, epoch or cycle.
 /// </summary>
 public readonly record struct RandomKey(ulong Seed, RandomPurpose Purpose, uint Layer = 0, uint Step = 0)
 {
-    /// <summary>Numbers of a stream: four of each block, whose indices are 32 bits.</summary>
+    /// <summary>Numbers of a stream: four for each block, with 32-bit block indices.</summary>
     internal const long MostNumbers = 4L << 32;
 
     /// <summary>Block <paramref name="index"/> of the stream: four words.</summary>
     public PhiloxBlock Block(uint index) => Philox.Block(index, (uint)Purpose, Layer, Step, Seed);
 
-    /// <summary>Fills with normal numbers of mean 0 (Box-Muller, two from two words), from a block of the stream on.</summary>
+    /// <summary>Fills with normally distributed numbers of mean 0 (Box-Muller, two from two words), from a block of the stream on.</summary>
     public void FillGaussian(Span<float> values, float standardDeviation, uint firstBlock = 0)
     {
         Span<float> four = stackalloc float[4];
@@ -81,7 +80,7 @@ public readonly record struct RandomKey(ulong Seed, RandomPurpose Purpose, uint 
     }
 }
 
-/// <summary>Draws numbers one after another from the stream of a key, for code that runs on the host and in order.</summary>
+/// <summary>Draws numbers in order from the stream of a key, for sequential code on the host.</summary>
 public struct RandomSequence(RandomKey key)
 {
     private PhiloxBlock _block;

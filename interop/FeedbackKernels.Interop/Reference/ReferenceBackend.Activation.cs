@@ -24,7 +24,7 @@ public sealed partial class ReferenceBackend
 
     internal static double Apply(Activation activation, double x) => activation switch
     {
-        // A NaN is neither above 0 nor not: it stays a NaN.
+        // NaN stays NaN.
         Activation.Relu => x > 0 || double.IsNaN(x) ? x : 0,
         Activation.Sigmoid => 1 / (1 + Math.Exp(-x)),
         _ => x,

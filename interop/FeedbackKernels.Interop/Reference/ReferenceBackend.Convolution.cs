@@ -71,7 +71,7 @@ public sealed unsafe partial class ReferenceBackend
         for (long i = 0; i < shape.WeightLength; i++) dw.Floats[i] = (float)sums[i];
     }
 
-    /// <summary>Float32 weights as products take them, where that is another type; null where they are it already.</summary>
+    /// <summary>Rounds Float32 weights to the operand type of products; null if they have that type already.</summary>
     private DeviceBuffer? RoundOperand(BufferView weights, long length)
     {
         if (weights.Type == ActivationType) return null;
@@ -103,14 +103,14 @@ public sealed unsafe partial class ReferenceBackend
     private static long FeedbackIndex(in ConvShape shape, int r, int s, int k, int c) =>
         ((((long)r * shape.S) + s) * shape.K + k) * shape.C + c;
 
-    /// <summary>The input pixel under tap (r, s) of output (p, q), or -1 on the padding.</summary>
+    /// <summary>The input pixel that tap (r, s) reads for output (p, q); -1 on the padding.</summary>
     private static long InputPixel(in ConvShape shape, int n, int p, int q, int r, int s)
     {
         int h = p * shape.Stride - shape.Padding + r, w = q * shape.Stride - shape.Padding + s;
         return h < 0 || h >= shape.H || w < 0 || w >= shape.W ? -1 : (((long)n * shape.H) + h) * shape.W + w;
     }
 
-    /// <summary>The output pixel whose tap (r, s) lies on input (h, w), or -1 where there is none.</summary>
+    /// <summary>The output pixel for which tap (r, s) reads input (h, w); -1 if there is none.</summary>
     private static long OutputPixel(in ConvShape shape, int n, int h, int w, int r, int s)
     {
         int pu = h + shape.Padding - r, qu = w + shape.Padding - s;

@@ -9,7 +9,7 @@ public sealed unsafe partial class ReferenceBackend
 
     internal override void FillGaussianCore(BufferView values, in RandomKey key, float standardDeviation)
     {
-        // A span at a time; a multiple of the four numbers of a block.
+        // Numbers filled at a time: a multiple of the four numbers of a block.
         const int part = 1 << 20;
         for (long first = 0; first < values.Length; first += part)
             key.FillGaussian(new Span<float>(values.Floats + first, (int)Math.Min(part, values.Length - first)), standardDeviation, (uint)(first / 4));

@@ -4,8 +4,8 @@ public sealed unsafe partial class ReferenceBackend
 {
     internal override void MirrorCorrelateCore(in MirrorStep step, BufferView w, BufferView correlation, bool accumulate)
     {
-        // A patch mirror is the weight gradient of a 1x1 layer with R*S*C inputs, a full-map mirror that of the layer
-        // itself, with the response in the error's place. Either has the layout of W, [R*S*C][K].
+        // A patch mirror is the weight gradient of a 1x1 layer with R*S*C inputs, and a full-map mirror is that of the layer itself, with
+        // the response in place of the error. Both have the layout of W, [R*S*C][K].
         ConvShape response = step.ResponseShape;
         using DeviceBuffer noise = AllocateBuffer(response.InputLength, "mirror noise", ActivationType);
         using DeviceBuffer answer = AllocateBuffer(response.OutputLength, "mirror response", ActivationType);

@@ -3,11 +3,11 @@ using System.Runtime.InteropServices;
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// The executable definition of every operation: plain loops in the order of the formulas, double accumulators, one
-/// thread. Every other backend is tested against it.
+/// The executable definition of every operation: plain loops in the order of the formulas, double accumulators, one thread. Every other
+/// backend is tested against it.
 /// </summary>
-/// <param name="activationType">What activations and errors are stored in: Float32 or BFloat16.</param>
-/// <exception cref="ArgumentOutOfRangeException">The type is another one.</exception>
+/// <param name="activationType">Element type of activations and errors: Float32 or BFloat16.</param>
+/// <exception cref="ArgumentOutOfRangeException">The type is neither.</exception>
 public sealed unsafe partial class ReferenceBackend(ElementType activationType = ElementType.Float32) : Backend
 {
     /// <inheritdoc/>

@@ -70,7 +70,7 @@ public readonly record struct ConvShape
     /// <summary>Input pixels from one output pixel to the next, in both directions (u).</summary>
     public int Stride { get; }
 
-    /// <summary>Rows and columns of zeros round the input, on every side (z).</summary>
+    /// <summary>Rows and columns of zeros on each side of the input (z).</summary>
     public int Padding { get; }
 
     /// <summary>Elements of x and dx: N*H*W*C.</summary>

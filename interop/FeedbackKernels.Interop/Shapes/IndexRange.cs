@@ -2,13 +2,13 @@ using System.Numerics;
 
 namespace FeedbackKernels.Interop;
 
-/// <summary>Indices that come as data, checked before they are used.</summary>
+/// <summary>Checks indices that are data.</summary>
 internal static class IndexRange
 {
-    /// <summary>Place of the first index that is negative or not below <paramref name="end"/>; -1 where all are good.</summary>
+    /// <summary>Position of the first index outside [0, <paramref name="end"/>); -1 if there is none.</summary>
     public static int FirstOutside(ReadOnlySpan<int> indices, int end)
     {
-        // A negative number is a large one without its sign.
+        // As an unsigned number, a negative index is a large one.
         var limit = new Vector<uint>((uint)end);
         int i = 0;
         while (i + Vector<int>.Count <= indices.Length && Vector.LessThanAll(Vector.AsVectorUInt32(new Vector<int>(indices[i..])), limit))

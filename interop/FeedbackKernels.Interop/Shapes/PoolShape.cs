@@ -9,7 +9,7 @@ public readonly record struct PoolShape
     /// pixels (which positions count), or a tensor would have more than 2^40 elements.</exception>
     public PoolShape(int n, int h, int w, int c, int r, int s, int stride, int padding)
     {
-        // A window that sees nothing but padding has no maximum and no mean.
+        // A window of padding alone has neither maximum nor mean.
         if (padding >= Math.Min(r, s))
             throw new ArgumentOutOfRangeException(nameof(padding), padding, $"wanted less than the window, {r}x{s}");
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(c);

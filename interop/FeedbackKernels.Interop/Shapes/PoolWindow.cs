@@ -1,6 +1,6 @@
 namespace FeedbackKernels.Interop;
 
-/// <summary>The input pixels that one pooling window sees, padding left out.</summary>
+/// <summary>The input pixels of one pooling window, without padding.</summary>
 internal readonly record struct PoolWindow(int FirstRow, int EndRow, int FirstColumn, int EndColumn)
 {
     public int Pixels => (EndRow - FirstRow) * (EndColumn - FirstColumn);

@@ -1,23 +1,24 @@
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// One residue class of a feedback convolution along one direction: the input positions Residue, Residue + stride, ..., and the filter
-/// taps that reach them. Tap r carries the error of output p to input h where p * stride = h + padding - r, so a class is reached by
-/// every stride-th tap, and no product with a hole between outputs is formed: tap number i of the class, FirstTap + i * stride,
+/// One residue class of a feedback convolution along one direction: the input positions Residue, Residue + Stride, ..., and the filter
+/// taps that reach them. Tap r carries the error of output p to input h if p * Stride = h + padding - r, so every Stride-th tap reaches a
+/// class. A kernel that computes class by class computes only the taps that exist. Tap number i of the class, FirstTap + i * Stride,
 /// reaches position number j from output Reach + j - i. At stride 1 there is one class, which has all taps.
 /// </summary>
-/// <param name="Stride">Of the convolution.</param>
+/// <param name="Stride">Stride of the convolution.</param>
 /// <param name="Residue">The first input position.</param>
-/// <param name="Positions">Input positions of the class.</param>
-/// <param name="FirstTap">The first tap; meaningless where there is none.</param>
-/// <param name="Taps">Taps of the class, which may be none.</param>
+/// <param name="Positions">Number of input positions.</param>
+/// <param name="FirstTap">The first tap; undefined if the class has no taps.</param>
+/// <param name="Taps">Number of taps, which may be 0.</param>
 /// <param name="Reach">The output from which the first tap reaches the first position.</param>
 internal readonly record struct ResidueClass(int Stride, int Residue, int Positions, int FirstTap, int Taps, int Reach)
 {
-    /// <summary>The last tap; 0 where there is none. From it on down, the taps are those of a convolution of stride 1 over the errors.</summary>
+    /// <summary>The last tap; 0 if the class has no taps. In descending order, the taps are those of a convolution of stride 1 over the
+    /// errors.</summary>
     public int LastTap => Taps == 0 ? 0 : FirstTap + (Taps - 1) * Stride;
 
-    /// <summary>How far before the first output the last tap reaches the first position: the padding of that convolution, which may be negative.</summary>
+    /// <summary>The padding of that convolution, which may be negative.</summary>
     public int Origin => Taps - 1 - Reach;
 
     /// <summary>The class of the input rows <paramref name="residue"/>, <paramref name="residue"/> + stride, ...</summary>

@@ -1,18 +1,18 @@
 namespace FeedbackKernels.Data;
 
-/// <summary>What is done to a training image, drawn anew each epoch.</summary>
+/// <summary>Random changes of the training images, drawn again in each epoch.</summary>
 [Flags]
 public enum Augmentation
 {
-    /// <summary>Nothing.</summary>
+    /// <summary>No change.</summary>
     None = 0,
 
-    /// <summary>Shifts by up to 4 pixels each way; what comes in has the mean colour.</summary>
+    /// <summary>Shifts by up to 4 pixels in each direction; the pixels that enter have the mean colour.</summary>
     Crop = 1,
 
-    /// <summary>Mirrors left and right, every other time.</summary>
+    /// <summary>Flips left and right with probability 1/2.</summary>
     Flip = 2,
 
-    /// <summary>Both.</summary>
+    /// <summary>Shifts and flips.</summary>
     CropFlip = Crop | Flip,
 }

@@ -2,16 +2,15 @@ using System.Text.Json.Serialization;
 
 namespace FeedbackKernels.Data;
 
-/// <summary>What tells one data set from another without reading all of it.</summary>
-/// <param name="Kind">The format: <c>mnist</c>, <c>cifar10</c>, <c>cifar100</c>, <c>synthetic</c>, or <c>memory</c> for images that
-/// the caller made.</param>
-/// <param name="Train">The training half; null where it was not opened.</param>
-/// <param name="Test">The test half; null where it was not opened.</param>
+/// <summary>Identifies a data set without reading all of it.</summary>
+/// <param name="Kind">Name of the kind of source, or <c>memory</c> for images that the caller made.</param>
+/// <param name="Train">The training half; null if it was not opened.</param>
+/// <param name="Test">The test half; null if it was not opened.</param>
 public sealed record DataFingerprint([property: JsonRequired] string Kind, SetFingerprint? Train, SetFingerprint? Test)
 {
-    /// <summary>Compares what is there with what a run had.</summary>
+    /// <summary>Compares data with those that a run had.</summary>
     /// <param name="other">The fingerprint of the run's data.</param>
-    /// <returns>One sentence part for each difference, empty where there is none. A half that either lacks is not compared.</returns>
+    /// <returns>One clause for each difference; empty if there is none. A half that either fingerprint lacks is not compared.</returns>
     public IReadOnlyList<string> DifferencesFrom(DataFingerprint other)
     {
         ArgumentNullException.ThrowIfNull(other);
@@ -25,11 +24,11 @@ public sealed record DataFingerprint([property: JsonRequired] string Kind, SetFi
 
 /// <summary>One half of a data set, before any limit on the number of images.</summary>
 /// <param name="Images">Number of images.</param>
-/// <param name="H">Rows of an image.</param>
-/// <param name="W">Columns of an image.</param>
+/// <param name="H">Rows of an image; 0 if the sizes vary.</param>
+/// <param name="W">Columns of an image; 0 if the sizes vary.</param>
 /// <param name="C">Channels of an image.</param>
 /// <param name="Classes">Number of classes.</param>
-/// <param name="Files">The files that it was read from; empty for images that are not from files.</param>
+/// <param name="Files">The files that the images were read from; empty for images that do not come from files.</param>
 public sealed record SetFingerprint(
     [property: JsonRequired] int Images,
     [property: JsonRequired] int H,
@@ -38,7 +37,7 @@ public sealed record SetFingerprint(
     [property: JsonRequired] int Classes,
     IReadOnlyList<FileFingerprint> Files)
 {
-    /// <summary>The files that it was read from, in the order in which they are read.</summary>
+    /// <summary>The files that the images were read from, in the order of reading.</summary>
     /// <exception cref="ArgumentException">The list is null or holds null.</exception>
     [JsonRequired]
     public IReadOnlyList<FileFingerprint> Files { get; init => field = RequireFiles(value); } = RequireFiles(Files);
@@ -50,8 +49,8 @@ public sealed record SetFingerprint(
     /// <inheritdoc/>
     public override int GetHashCode() => HashCode.Combine(Images, H, W, C, Classes, Files.Count);
 
-    internal static SetFingerprint Of(ImageSet images, IReadOnlyList<FileFingerprint> files) =>
-        new(images.Count, images.Shape.H, images.Shape.W, images.Shape.C, images.Classes, files);
+    internal static SetFingerprint Of(IImageSource images, IReadOnlyList<FileFingerprint> files) =>
+        new(images.Count, images.Shape?.H ?? 0, images.Shape?.W ?? 0, images.Channels, images.Classes, files);
 
     // A list in a file may hold null, whatever its type says.
     private static IReadOnlyList<FileFingerprint> RequireFiles(IReadOnlyList<FileFingerprint> files) =>

@@ -1,56 +1,45 @@
 namespace FeedbackKernels.Data;
 
-/// <summary>Images to train on and to test with, of equal shape and of the same classes.</summary>
-/// <param name="Name">What the user asked for, as <c>cifar10:DIR</c>.</param>
+/// <summary>Training and test images of the same size and classes.</summary>
+/// <param name="Name">The source as the user named it, as <c>cifar10:DIR</c>.</param>
 /// <param name="Train">Training images.</param>
 /// <param name="Test">Test images.</param>
-/// <param name="Augmentation">What is usually done to the training images.</param>
+/// <param name="Augmentation">The usual augmentation of the training images.</param>
 /// <exception cref="ArgumentException">The two halves differ in shape or number of classes.</exception>
-public sealed record DataSet(string Name, ImageSet Train, ImageSet Test, Augmentation Augmentation)
+public sealed record DataSet(string Name, IImageSource Train, IImageSource Test, Augmentation Augmentation)
 {
-    /// <summary>Forms of the argument of <see cref="Open"/>, for help texts.</summary>
-    public const string Forms = "synthetic | mnist:DIR | cifar10:DIR | cifar100:DIR[:coarse]";
-
     /// <summary>Training images.</summary>
     /// <exception cref="ArgumentException">They differ from <see cref="Test"/> in shape or number of classes.</exception>
-    public ImageSet Train { get; init => field = RequireAlike(value, Test).Train; } = RequireAlike(Train, Test).Train;
+    public IImageSource Train { get; init => field = RequireAlike(value, Test).Train; } = RequireAlike(Train, Test).Train;
 
     /// <summary>Test images.</summary>
     /// <exception cref="ArgumentException">They differ from <see cref="Train"/> in shape or number of classes.</exception>
-    public ImageSet Test { get; init => field = RequireAlike(Train, value).Test; } = Test;
+    public IImageSource Test { get; init => field = RequireAlike(Train, value).Test; } = Test;
 
-    /// <summary>One name for each class; the numbers from 0 where the format has no names.</summary>
-    /// <exception cref="ArgumentException">There are more or fewer names than classes.</exception>
-    public IReadOnlyList<string> ClassNames { get; init => field = Data.ClassNames.Checked(value, Train.Classes); } =
-        Data.ClassNames.Numbers(Train.Classes);
+    /// <summary>One name for each class.</summary>
+    public IReadOnlyList<string> ClassNames => Train.ClassNames;
 
     /// <summary>What the images were read from, before any limit.</summary>
     public DataFingerprint Fingerprint { get; init; } = new("memory", SetFingerprint.Of(Train, []), SetFingerprint.Of(Test, []));
 
-    /// <summary>What the reader did that a user may want to know, a sentence each.</summary>
+    /// <summary>Notes of the reader for the user, one sentence each.</summary>
     public IReadOnlyList<string> Notes { get; init; } = [];
 
     /// <summary>Reads or generates a data set.</summary>
-    /// <param name="source">One of <see cref="Forms"/>.</param>
+    /// <param name="source">One of <see cref="SourceCatalog.Forms"/>.</param>
     /// <param name="seed">Seed of the synthetic images.</param>
-    /// <param name="limitTrain">Uses only the first N training images; null for all.</param>
-    /// <param name="limitTest">Uses only the first N test images; null for all.</param>
+    /// <param name="limitTrain">Use only the first N training images; null for all.</param>
+    /// <param name="limitTest">Use only the first N test images; null for all.</param>
     /// <exception cref="ArgumentException">The source has none of the forms, or a limit is out of range.</exception>
-    /// <exception cref="IOException">A file or directory is not there, or cannot be read.</exception>
-    /// <exception cref="InvalidDataException">A file is not what it should be; the message names the file, the offset and
-    /// what was expected.</exception>
+    /// <exception cref="IOException">A file or directory does not exist or cannot be read.</exception>
+    /// <exception cref="InvalidDataException">A file is damaged or of another format; the message names the file, the offset
+    /// and what was expected.</exception>
     public static DataSet Open(string source, ulong seed, int? limitTrain = null, int? limitTest = null)
     {
         DataSource where = DataSource.Parse(source);
         RequirePositive(limitTrain, nameof(limitTrain));
         RequirePositive(limitTest, nameof(limitTest));
-        DataSet data = where.Kind switch
-        {
-            DataSource.Synthetic => SyntheticImages.Create(seed, limitTrain, limitTest),
-            DataSource.Mnist => Mnist.Read(where.Folder),
-            DataSource.Cifar10 => Cifar10.Read(where.Folder),
-            _ => Cifar100.Read(where.Folder, where.Variant == DataSource.Coarse),
-        };
+        DataSet data = where.Kind.Open(new SourceRequest(where.Folder, where.Variant, seed, limitTrain, limitTest));
         return data with
         {
             Name = source,
@@ -59,42 +48,40 @@ public sealed record DataSet(string Name, ImageSet Train, ImageSet Test, Augment
         };
     }
 
-    /// <summary>Reads or generates the test half of a data set. No training file is opened or needed.</summary>
-    /// <param name="source">One of <see cref="Forms"/>.</param>
+    /// <summary>Reads or generates the test half of a data set. The training files are not opened and need not exist.</summary>
+    /// <param name="source">One of <see cref="SourceCatalog.Forms"/>.</param>
     /// <param name="seed">Seed of the synthetic images.</param>
-    /// <param name="limitTest">Uses only the first N test images; null for all.</param>
-    /// <param name="classes">Number of classes for formats whose files do not say it (idx): a label that is not below it is an
-    /// error. Null for as many as the test labels have.</param>
+    /// <param name="limitTest">Use only the first N test images; null for all.</param>
+    /// <param name="classes">Number of classes, for formats whose files do not say it (idx); a label outside is an error. Null
+    /// derives it from the test labels.</param>
     /// <exception cref="ArgumentException">The source has none of the forms, or a number is out of range.</exception>
-    /// <exception cref="IOException">A file or directory is not there, or cannot be read.</exception>
-    /// <exception cref="InvalidDataException">A file is not what it should be; the message names the file, the offset and
-    /// what was expected.</exception>
+    /// <exception cref="IOException">A file or directory does not exist or cannot be read.</exception>
+    /// <exception cref="InvalidDataException">A file is damaged or of another format; the message names the file, the offset
+    /// and what was expected.</exception>
     public static TestSet OpenTest(string source, ulong seed, int? limitTest = null, int? classes = null)
     {
         DataSource where = DataSource.Parse(source);
         RequirePositive(limitTest, nameof(limitTest));
         RequirePositive(classes, nameof(classes));
-        TestSet data = where.Kind switch
-        {
-            DataSource.Synthetic => SyntheticImages.CreateTest(seed, limitTest),
-            DataSource.Mnist => Mnist.ReadTest(where.Folder, classes),
-            DataSource.Cifar10 => Cifar10.ReadTest(where.Folder),
-            _ => Cifar100.ReadTest(where.Folder, where.Variant == DataSource.Coarse),
-        };
+        TestSet data = where.Kind.OpenTest(new SourceRequest(where.Folder, where.Variant, seed, LimitTest: limitTest, Classes: classes));
         return data with { Name = source, Images = limitTest is { } limit ? data.Images.Take(limit) : data.Images };
     }
 
-    /// <summary>The source with its folder as an absolute path; <c>synthetic</c> as it is.</summary>
-    /// <param name="source">One of <see cref="Forms"/>.</param>
+    /// <summary>The source with its folder as an absolute path.</summary>
+    /// <param name="source">One of <see cref="SourceCatalog.Forms"/>.</param>
     /// <exception cref="ArgumentException">The source has none of the forms.</exception>
     public static string Absolute(string source) => DataSource.Parse(source).ToAbsolute().ToString();
 
-    /// <summary>What differs between two halves that must be alike; null where nothing does.</summary>
-    internal static string? Mismatch(ImageSet train, ImageSet test) => (train.Shape, train.Classes) == (test.Shape, test.Classes)
-        ? null
-        : $"training images of {train.Shape} with {train.Classes} classes, test images of {test.Shape} with {test.Classes} classes; both must be alike";
+    /// <summary>How two halves that must be alike differ; null if they do not.</summary>
+    internal static string? Mismatch(IImageSource train, IImageSource test) =>
+        (train.Shape, train.Channels, train.Classes) == (test.Shape, test.Channels, test.Classes)
+            ? null
+            : $"training images of {Describe(train)}, test images of {Describe(test)}; both must be alike";
 
-    private static (ImageSet Train, ImageSet Test) RequireAlike(ImageSet train, ImageSet test)
+    private static string Describe(IImageSource images) =>
+        $"{(images.Shape is { } shape ? shape : $"several sizes with {images.Channels} channels")} with {images.Classes} classes";
+
+    private static (IImageSource Train, IImageSource Test) RequireAlike(IImageSource train, IImageSource test)
     {
         ArgumentNullException.ThrowIfNull(train);
         ArgumentNullException.ThrowIfNull(test);

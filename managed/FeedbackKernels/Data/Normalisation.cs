@@ -1,18 +1,20 @@
 namespace FeedbackKernels.Data;
 
-/// <summary>How bytes become the numbers that a net sees.</summary>
+/// <summary>How pixel bytes are turned into the numbers that a net sees.</summary>
 public enum NormalisationKind
 {
     /// <summary>Mean 0 and variance 1 for each channel over the training set.</summary>
     Standard,
 
-    /// <summary>0 to 1: what the paper's MLPs were trained on.</summary>
+    /// <summary>The range 0 to 1, as for the MLPs of the weight-mirror paper.</summary>
     Unit,
 }
 
 /// <summary>(byte / 255 - mean) / deviation for each channel, as a table.</summary>
 public sealed class Normalisation
 {
+    private const int PartBytes = 1 << 20;
+
     private readonly float[] _table;
     private readonly int _channels;
 
@@ -44,24 +46,23 @@ public sealed class Normalisation
 
     /// <summary>Makes the table from a training set.</summary>
     /// <exception cref="ArgumentOutOfRangeException">The kind is none of <see cref="NormalisationKind"/>.</exception>
-    public static Normalisation Of(ImageSet train, NormalisationKind kind)
+    public static Normalisation Of(IImageSource train, NormalisationKind kind)
     {
         ArgumentNullException.ThrowIfNull(train);
         if (!Enum.IsDefined(kind)) throw new ArgumentOutOfRangeException(nameof(kind), kind, "not a kind of normalisation");
-        int channels = train.Shape.C;
+        int channels = train.Channels;
         var means = new double[channels];
         double[] deviations = [.. Enumerable.Repeat(1.0, channels)];
         if (kind == NormalisationKind.Unit) return new Normalisation(means, deviations);
-        var counts = new long[channels, 256];
-        for (int i = 0; i < train.Pixels.Length; i++) counts[i % channels, train.Pixels[i]]++;
-        double pixels = train.Pixels.Length / (double)channels;
+        long[,] counts = CountBytes(train);
+        double pixels = (long)train.Count * train.RequireShape().Length / (double)channels;
         for (int c = 0; c < channels; c++)
         {
             double sum = 0, squares = 0;
             for (int value = 0; value < 256; value++) sum += counts[c, value] * (value / 255.0);
             means[c] = sum / pixels;
             for (int value = 0; value < 256; value++) squares += counts[c, value] * Math.Pow(value / 255.0 - means[c], 2);
-            // A channel of one colour has no deviation to divide by.
+            // The deviation of a constant channel is 0; it is not divided.
             deviations[c] = squares > 0 ? Math.Sqrt(squares / pixels) : 1;
         }
 
@@ -91,6 +92,26 @@ public sealed class Normalisation
             if (++channel == _channels) channel = 0;
         }
     }
+
+    /// <summary>How often each byte occurs in each channel. The images are read in parts.</summary>
+    private static long[,] CountBytes(IImageSource images)
+    {
+        int channels = images.Channels, length = images.RequireShape().Length;
+        int part = Math.Min(images.Count, Math.Max(1, PartBytes / length));
+        var counts = new long[channels, 256];
+        var indices = new int[part];
+        var pixels = new byte[part * length];
+        for (int first = 0; first < images.Count; first += part)
+        {
+            int count = Math.Min(part, images.Count - first);
+            for (int i = 0; i < count; i++) indices[i] = first + i;
+            images.Read(indices.AsSpan(0, count), pixels);
+            for (int i = 0; i < count * length; i++) counts[i % channels, pixels[i]]++;
+        }
+
+        return counts;
+    }
+
     private void FillChannel(int channel, double mean, double deviation)
     {
         if (!double.IsFinite(mean)) throw new ArgumentException($"mean {mean} of channel {channel}, wanted a finite number", nameof(mean));

@@ -1,10 +1,10 @@
-using FeedbackKernels.Layers;
+using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Data;
 
 /// <summary>
-/// What has to be done to an image before a model sees it, and what its outputs stand for. It is saved with the model: images of
-/// another set, or of a set that has changed, are normalised as those that the model was trained on.
+/// How images are prepared for a model, and what its outputs mean. It is saved with the model, so that other images are normalised
+/// like those that the model was trained on.
 /// </summary>
 /// <param name="Input">Size of an image.</param>
 /// <param name="Means">Mean of each channel, of pixels from 0 to 1.</param>
@@ -18,19 +18,19 @@ public sealed record Preprocessing(
     {
         ArgumentNullException.ThrowIfNull(data);
         Normalisation normalisation = Normalisation.Of(data.Train, kind);
-        return new Preprocessing(data.Train.Shape, normalisation.Means, normalisation.Deviations, data.ClassNames);
+        return new Preprocessing(data.Train.RequireShape(), normalisation.Means, normalisation.Deviations, data.ClassNames);
     }
 
     /// <summary>The table that turns bytes into a model's input.</summary>
     public Normalisation CreateNormalisation() => new(Means, Deviations);
 
-    /// <summary>Checks that images are those of the model.</summary>
+    /// <summary>Checks that the model can take the images.</summary>
     /// <exception cref="InvalidDataException">Their size or the number of classes differs; the message names both.</exception>
-    public void RequireFit(ImageSet images, string name)
+    public void RequireFit(IImageSource images, string name)
     {
         ArgumentNullException.ThrowIfNull(images);
-        if (images.Shape == Input && images.Classes == ClassNames.Count) return;
+        if (images.Fits(Input, ClassNames.Count)) return;
         throw new InvalidDataException(
-            $"{name}: images of {images.Shape} in {images.Classes} classes, the model was trained on {Input} in {ClassNames.Count} classes");
+            $"{name}: images of {images.Describe()}, the model was trained on {Input} in {ClassNames.Count} classes");
     }
 }

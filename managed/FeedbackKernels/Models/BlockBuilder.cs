@@ -3,7 +3,7 @@ using FeedbackKernels.Layers;
 
 namespace FeedbackKernels.Models;
 
-/// <summary>Makes the blocks of a model from their descriptions, numbering the layers as it goes.</summary>
+/// <summary>Makes the blocks of a model from their descriptions and numbers the layers.</summary>
 internal sealed class BlockBuilder(Backend backend, NormOrder order)
 {
     private uint _layers;
@@ -17,7 +17,7 @@ internal sealed class BlockBuilder(Backend backend, NormOrder order)
                 ConvSpec conv => Unit(conv, input),
                 LinearSpec linear => Unit(linear, input),
                 ResidualSpec residual => Residual(residual, input),
-                PoolSpec pool => Pool(pool, input),
+                PoolSpec pool => new PoolBlock(backend, pool.Name, pool.Kind, pool.On(input)),
                 _ => throw new ArgumentException($"unknown kind of block: {spec.GetType().Name}"),
             };
         }
@@ -29,16 +29,15 @@ internal sealed class BlockBuilder(Backend backend, NormOrder order)
 
     private ConvUnit Unit(ConvSpec spec, MapShape input, bool isShortcut = false)
     {
-        var shape = new ConvShape(1, input.H, input.W, input.C, spec.K, spec.Filter, spec.Filter, spec.Stride, spec.Padding);
         bool normed = spec.Norm is not null;
-        var layer = new ConvLayer(backend, spec.Name, _layers++, shape, bias: !normed, spec.Init) { IsNormed = normed };
+        var layer = new ConvLayer(backend, spec.Name, _layers++, spec.On(input), bias: !normed, spec.Init) { IsNormed = normed };
         BatchNorm? norm = normed ? new BatchNorm(backend, spec.Norm!, spec.K, spec.ZeroGamma) : null;
         return new ConvUnit(layer, input, norm, spec.Activation, order) { IsShortcut = isShortcut };
     }
 
     private ConvUnit Unit(LinearSpec spec, MapShape input)
     {
-        var layer = new ConvLayer(backend, spec.Name, _layers++, ConvShape.Linear(1, input.Length, spec.K), bias: true, spec.Init);
+        var layer = new ConvLayer(backend, spec.Name, _layers++, spec.On(input), bias: true, spec.Init);
         return new ConvUnit(layer, input, norm: null, spec.Activation, order);
     }
 
@@ -48,19 +47,11 @@ internal sealed class BlockBuilder(Backend backend, NormOrder order)
         MapShape map = input;
         for (int i = 0; i < main.Length; i++)
         {
-            // In conv-BN-ReLU order the last unit's ReLU comes after the join, which is where a unit with a residual has it.
+            // In conv-BN-ReLU order the last ReLU comes after the join: a unit with a residual applies it there.
             main[i] = Unit(spec.Main[i], map);
             map = main[i].Output;
         }
 
         return new ResidualBlock(spec.Name, main, spec.Shortcut is null ? null : Unit(spec.Shortcut, input, isShortcut: true));
-    }
-
-    private PoolBlock Pool(PoolSpec spec, MapShape input)
-    {
-        PoolShape shape = spec.Window == 0
-            ? PoolShape.Global(1, input.H, input.W, input.C)
-            : new PoolShape(1, input.H, input.W, input.C, spec.Window, spec.Window, spec.Stride, spec.Padding);
-        return new PoolBlock(backend, spec.Name, spec.Kind, shape);
     }
 }

@@ -54,6 +54,7 @@ public sealed class Model : IState, IDisposable
                 rules.Validate(Layers);
                 AttachFeedback(rules, seed);
                 foreach (Parameter parameter in Parameters) parameter.EnableTraining();
+                foreach (ConvLayer layer in Layers.Where(l => l.Feedback?.Update == FeedbackUpdate.ByGradient)) layer.Feedback!.OwnWeights!.EnableTraining();
             }
 
             _weights = new ParameterSlab(backend, [.. UnitsInBackwardOrder.SelectMany(u => u.ParametersInBackwardOrder)], "weights");
@@ -65,9 +66,6 @@ public sealed class Model : IState, IDisposable
 
             var plan = new MemoryPlan(_arena, batch, backend.ActivationType, CanTrain);
             Input = plan.Keep(plan.Rent(spec.Input, "images"));
-            Pixels = plan.Rent(spec.Input, "pixels", ElementType.UInt8);
-            ImageNumbers = plan.Rent(new MapShape(1, 1, 1), "image numbers", ElementType.Int32);
-            PixelTable = _arena.Rent(256L * spec.Input.C, "pixel table");
             Labels = plan.Rent(new MapShape(1, 1, 1), "labels", ElementType.Int32);
             Losses = plan.Rent(new MapShape(1, 1, 1), "losses", ElementType.Float32);
             Logits = PlanForward(plan);
@@ -109,15 +107,6 @@ public sealed class Model : IState, IDisposable
 
     /// <summary>Where the images of a batch go, normalised, NHWC, in the backend's <see cref="Backend.ActivationType"/>.</summary>
     public DeviceBuffer Input { get; }
-
-    /// <summary>Where their bytes go before they are normalised into <see cref="Input"/>, NHWC, UInt8.</summary>
-    public DeviceBuffer Pixels { get; }
-
-    /// <summary>Where each image's number in its set goes, Int32.</summary>
-    public DeviceBuffer ImageNumbers { get; }
-
-    /// <summary>Where the numbers go that bytes stand for, [256][C].</summary>
-    public DeviceBuffer PixelTable { get; }
 
     /// <summary>Where their labels go, Int32.</summary>
     public DeviceBuffer Labels { get; }

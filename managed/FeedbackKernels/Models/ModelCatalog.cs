@@ -3,66 +3,96 @@ using FeedbackKernels.Layers;
 
 namespace FeedbackKernels.Models;
 
-/// <summary>What a user may choose of a named model.</summary>
+/// <summary>Options of the named models.</summary>
 /// <param name="Order">Order of norm and activation.</param>
-/// <param name="ZeroGamma">Starts the last norm of each residual block at 0.</param>
+/// <param name="ZeroGamma">Start the last batch norm of each residual block at 0.</param>
 /// <param name="Hidden">Hidden units of the MLP; 0 for the paper's: 500 for one input channel, 1000 for three.</param>
 public readonly record struct ModelOptions(NormOrder Order = NormOrder.ConvBnRelu, bool ZeroGamma = false, int Hidden = 0);
 
-/// <summary>The models there are, by name.</summary>
+/// <summary>A named model, as an entry of <see cref="ModelCatalog"/>.</summary>
+/// <param name="Name">Name on the command line and in config.json.</param>
+/// <param name="Help">What the model is, for help texts: a noun phrase without a full stop.</param>
+/// <param name="Blocks">Its pieces for a size of image, a number of classes and options.</param>
+public sealed record ModelEntry(string Name, string Help, Func<MapShape, int, ModelOptions, IReadOnlyList<BlockSpec>> Blocks)
+{
+    /// <summary>What training minimises.</summary>
+    public LossKind Loss { get; init; } = LossKind.SoftmaxCrossEntropy;
+
+    /// <summary>Rows and columns of the usual images.</summary>
+    public int UsualImageSize { get; init; } = 32;
+
+    /// <summary>Usual number of classes.</summary>
+    public int UsualClasses { get; init; } = 10;
+
+    /// <summary>Whether the model uses <see cref="ModelOptions.Hidden"/>.</summary>
+    public bool HasHiddenUnits { get; init; }
+}
+
+/// <summary>All named models. A new one is one function that lists its blocks, and one line here.</summary>
 public static class ModelCatalog
 {
-    /// <summary>Blocks a stage of the ResNets for small images: depth = 6 n + 2 (He et al. 2015, section 4.2).</summary>
-    private static readonly Dictionary<string, int> SmallResNets = new()
-    {
-        ["resnet8"] = 1,
-        ["resnet14"] = 2,
-        ["resnet20"] = 3,
-        ["resnet32"] = 5,
-        ["resnet44"] = 7,
-        ["resnet56"] = 9,
-        ["resnet110"] = 18,
-    };
-
-    /// <summary>Blocks a stage of the ResNets for ImageNet, and whether they are bottlenecks (He et al. 2015, table 1).</summary>
-    private static readonly Dictionary<string, (int[] Blocks, bool Bottleneck)> LargeResNets = new()
-    {
-        ["resnet18"] = ([2, 2, 2, 2], false),
-        ["resnet34"] = ([3, 4, 6, 3], false),
-        ["resnet50"] = ([3, 4, 6, 3], true),
-        ["resnet101"] = ([3, 4, 23, 3], true),
-        ["resnet152"] = ([3, 8, 36, 3], true),
-    };
+    /// <summary>The entries, in the order of the help texts.</summary>
+    public static IReadOnlyList<ModelEntry> All { get; } =
+    [
+        new("mlp", "sigmoid layers 784-500-10 or 3072-1000-10", Mlp) { Loss = LossKind.SigmoidCrossEntropy, HasHiddenUnits = true },
+        new("lenet", "LeNet-5 with ReLU", (input, classes, _) => LeNet(input, classes)),
+        Small("resnet8", 1),
+        Small("resnet14", 2),
+        Small("resnet20", 3),
+        Small("resnet32", 5),
+        Small("resnet44", 7),
+        Small("resnet56", 9),
+        Small("resnet110", 18),
+        Large("resnet18", [2, 2, 2, 2], bottleneck: false),
+        Large("resnet34", [3, 4, 6, 3], bottleneck: false),
+        Large("resnet50", [3, 4, 6, 3], bottleneck: true),
+        Large("resnet101", [3, 4, 23, 3], bottleneck: true),
+        Large("resnet152", [3, 8, 36, 3], bottleneck: true),
+    ];
 
     /// <summary>All names.</summary>
-    public static IReadOnlyList<string> Names => ["mlp", "lenet", .. SmallResNets.Keys, .. LargeResNets.Keys];
+    public static IReadOnlyList<string> Names { get; } = [.. All.Select(entry => entry.Name)];
 
-    /// <summary>Rows and columns of the images that a model is usually given: 224 for the ImageNet nets, 32 for the others.</summary>
-    public static int UsualImageSize(string name) => LargeResNets.ContainsKey(name) ? 224 : 32;
+    /// <summary>All names with what they are, for help texts.</summary>
+    public static string Help { get; } = string.Join(
+        "; ", All.GroupBy(entry => entry.Help).Select(group => $"{string.Join(", ", group.Select(entry => entry.Name))}: {group.Key}"));
 
-    /// <summary>Classes that a model usually has: 1000 for the ImageNet nets, 10 for the others.</summary>
-    public static int UsualClasses(string name) => LargeResNets.ContainsKey(name) ? 1000 : 10;
+    /// <summary>The entry of a name; null if there is none.</summary>
+    public static ModelEntry? Find(string name) => All.FirstOrDefault(entry => entry.Name == name);
+
+    /// <summary>Rows and columns of the usual images of a model.</summary>
+    public static int UsualImageSize(string name) => Require(name).UsualImageSize;
+
+    /// <summary>Usual number of classes of a model.</summary>
+    public static int UsualClasses(string name) => Require(name).UsualClasses;
 
     /// <summary>Describes a model for a size of image and a number of classes.</summary>
-    /// <exception cref="ArgumentException">There is no model of that name, or an option is out of range.</exception>
+    /// <exception cref="ArgumentException">No model has that name, or an option is out of range.</exception>
     public static ModelSpec Create(string name, MapShape input, int classes, ModelOptions options = default)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(classes, 2);
         ArgumentOutOfRangeException.ThrowIfNegative(options.Hidden, nameof(options.Hidden));
         if (!Enum.IsDefined(options.Order)) throw new ArgumentOutOfRangeException(nameof(options), options.Order, "unknown order of batch norm and ReLU");
-        LossKind loss = name == "mlp" ? LossKind.SigmoidCrossEntropy : LossKind.SoftmaxCrossEntropy;
-        IReadOnlyList<BlockSpec> blocks = name switch
-        {
-            "mlp" => Mlp(input, classes, options),
-            "lenet" => LeNet(input, classes),
-            _ when SmallResNets.TryGetValue(name, out int n) => SmallResNet(n, classes, options),
-            _ when LargeResNets.TryGetValue(name, out var net) => LargeResNet(net.Blocks, net.Bottleneck, classes, options),
-            _ => throw new ArgumentException($"no model '{name}'; there are {string.Join(", ", Names)}", nameof(name)),
-        };
-        return new ModelSpec(name, input, classes, loss, options.Order, blocks);
+        ModelEntry entry = Require(name);
+        return new ModelSpec(name, input, classes, entry.Loss, options.Order, entry.Blocks(input, classes, options));
     }
 
-    /// <summary>The paper's small nets, 784-500-10 and 3072-1000-10: sigmoids everywhere, the last one inside the loss.</summary>
+    private static ModelEntry Require(string name) =>
+        Find(name) ?? throw new ArgumentException($"no model '{name}'; there are {string.Join(", ", Names)}", nameof(name));
+
+    /// <summary>A ResNet for small images with n blocks a stage: depth = 6 n + 2 (He et al. 2015, section 4.2).</summary>
+    private static ModelEntry Small(string name, int blocks) =>
+        new(name, "ResNets for images of 32x32", (_, classes, options) => SmallResNet(blocks, classes, options));
+
+    /// <summary>A ResNet for ImageNet with the blocks of each stage (He et al. 2015, table 1).</summary>
+    private static ModelEntry Large(string name, int[] blocks, bool bottleneck) =>
+        new(name, "ResNets for ImageNet", (_, classes, options) => LargeResNet(blocks, bottleneck, classes, options))
+        {
+            UsualImageSize = 224,
+            UsualClasses = 1000,
+        };
+
+    /// <summary>The MLPs of the weight-mirror paper, 784-500-10 and 3072-1000-10. All units are sigmoids; the loss contains the last ones.</summary>
     private static BlockSpec[] Mlp(MapShape input, int classes, ModelOptions options)
     {
         int hidden = options.Hidden > 0 ? options.Hidden : input.C == 1 ? 500 : 1000;

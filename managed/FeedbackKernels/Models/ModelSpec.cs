@@ -3,11 +3,24 @@ using FeedbackKernels.Layers;
 
 namespace FeedbackKernels.Models;
 
-/// <summary>A piece of a model, as data.</summary>
+/// <summary>Description of a block.</summary>
 /// <param name="Name">Name in the model.</param>
-public abstract record BlockSpec(string Name);
+public abstract record BlockSpec(string Name)
+{
+    /// <summary>Size of the output for a size of the input.</summary>
+    /// <exception cref="ArgumentException">The input does not fit.</exception>
+    public abstract MapShape Output(MapShape input);
 
-/// <summary>A convolution with its norm or bias and its activation.</summary>
+    /// <summary>The convolutions and linear layers for a size of the input, in the order of the forward pass.</summary>
+    /// <param name="input">Size of the input.</param>
+    /// <param name="images">N.</param>
+    public abstract IEnumerable<ConvShape> Convolutions(MapShape input, int images);
+
+    /// <summary>Size of a convolution's output.</summary>
+    private protected static MapShape OutputOf(in ConvShape shape) => new(shape.P, shape.Q, shape.K);
+}
+
+/// <summary>A convolution with a batch norm or a bias, and an activation.</summary>
 /// <param name="Name">Name of the convolution.</param>
 /// <param name="K">Output channels.</param>
 /// <param name="Filter">Rows and columns of the filter.</param>
@@ -19,20 +32,56 @@ public abstract record BlockSpec(string Name);
 /// <param name="ZeroGamma">Whether the norm's gamma starts at 0.</param>
 public sealed record ConvSpec(
     string Name, int K, int Filter, int Stride, int Padding, string? Norm, Activation Activation = Activation.Relu,
-    WeightInit Init = WeightInit.He, bool ZeroGamma = false) : BlockSpec(Name);
+    WeightInit Init = WeightInit.He, bool ZeroGamma = false) : BlockSpec(Name)
+{
+    /// <summary>The convolution on an input.</summary>
+    public ConvShape On(MapShape input, int images = 1) => new(images, input.H, input.W, input.C, K, Filter, Filter, Stride, Padding);
+
+    /// <inheritdoc/>
+    public override MapShape Output(MapShape input) => OutputOf(On(input));
+
+    /// <inheritdoc/>
+    public override IEnumerable<ConvShape> Convolutions(MapShape input, int images) => [On(input, images)];
+}
 
 /// <summary>A linear layer with bias on all features of the map.</summary>
 /// <param name="Name">Name of the layer.</param>
 /// <param name="K">Outputs.</param>
 /// <param name="Activation">Activation.</param>
 /// <param name="Init">Distribution of the initial weights.</param>
-public sealed record LinearSpec(string Name, int K, Activation Activation, WeightInit Init) : BlockSpec(Name);
+public sealed record LinearSpec(string Name, int K, Activation Activation, WeightInit Init) : BlockSpec(Name)
+{
+    /// <summary>The layer on an input, whose whole map is one row of features.</summary>
+    public ConvShape On(MapShape input, int images = 1) => ConvShape.Linear(images, input.Length, K);
 
-/// <summary>A residual block: convolutions one after another, joined with the input or a projection of it.</summary>
+    /// <inheritdoc/>
+    public override MapShape Output(MapShape input) => OutputOf(On(input));
+
+    /// <inheritdoc/>
+    public override IEnumerable<ConvShape> Convolutions(MapShape input, int images) => [On(input, images)];
+}
+
+/// <summary>A residual block: a sequence of convolutions whose output is added to the input or to a projection of it.</summary>
 /// <param name="Name">Name of the block.</param>
 /// <param name="Main">The main path.</param>
 /// <param name="Shortcut">The projection; null for the identity.</param>
-public sealed record ResidualSpec(string Name, IReadOnlyList<ConvSpec> Main, ConvSpec? Shortcut) : BlockSpec(Name);
+public sealed record ResidualSpec(string Name, IReadOnlyList<ConvSpec> Main, ConvSpec? Shortcut) : BlockSpec(Name)
+{
+    /// <inheritdoc/>
+    public override MapShape Output(MapShape input) => Main.Aggregate(input, (map, conv) => conv.Output(map));
+
+    /// <inheritdoc/>
+    public override IEnumerable<ConvShape> Convolutions(MapShape input, int images)
+    {
+        if (Shortcut is not null) yield return Shortcut.On(input, images);
+        MapShape map = input;
+        foreach (ConvSpec conv in Main)
+        {
+            yield return conv.On(map, images);
+            map = conv.Output(map);
+        }
+    }
+}
 
 /// <summary>A pooling.</summary>
 /// <param name="Name">Name of the block.</param>
@@ -40,14 +89,30 @@ public sealed record ResidualSpec(string Name, IReadOnlyList<ConvSpec> Main, Con
 /// <param name="Window">Rows and columns of the window; 0 for the whole map.</param>
 /// <param name="Stride">Stride.</param>
 /// <param name="Padding">Padding.</param>
-public sealed record PoolSpec(string Name, PoolKind Kind, int Window, int Stride = 1, int Padding = 0) : BlockSpec(Name);
+public sealed record PoolSpec(string Name, PoolKind Kind, int Window, int Stride = 1, int Padding = 0) : BlockSpec(Name)
+{
+    /// <summary>The pooling on an input.</summary>
+    public PoolShape On(MapShape input) => Window == 0
+        ? PoolShape.Global(1, input.H, input.W, input.C)
+        : new PoolShape(1, input.H, input.W, input.C, Window, Window, Stride, Padding);
 
-/// <summary>A whole model, as data.</summary>
+    /// <inheritdoc/>
+    public override MapShape Output(MapShape input)
+    {
+        PoolShape shape = On(input);
+        return new MapShape(shape.P, shape.Q, shape.C);
+    }
+
+    /// <inheritdoc/>
+    public override IEnumerable<ConvShape> Convolutions(MapShape input, int images) => [];
+}
+
+/// <summary>Description of a model.</summary>
 /// <param name="Name">Name on the command line.</param>
 /// <param name="Input">Size of an image.</param>
 /// <param name="Classes">Number of logits.</param>
 /// <param name="Loss">What training minimises.</param>
 /// <param name="Order">Order of batch norms and activations.</param>
-/// <param name="Blocks">The pieces, in order.</param>
+/// <param name="Blocks">The blocks, in order.</param>
 public sealed record ModelSpec(
     string Name, MapShape Input, int Classes, LossKind Loss, NormOrder Order, IReadOnlyList<BlockSpec> Blocks);

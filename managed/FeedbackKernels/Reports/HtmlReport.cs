@@ -1,13 +1,11 @@
 using System.Globalization;
 using System.Net;
 using System.Text;
-using System.Text.Json;
-using FeedbackKernels.Runs;
 using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Reports;
 
-/// <summary>One self-contained page about one run, or about several side by side: no script, nothing from the network.</summary>
+/// <summary>A self-contained HTML page about one run or several: no scripts, nothing loaded from the network.</summary>
 public static class HtmlReport
 {
     private const string Style =
@@ -25,11 +23,10 @@ public static class HtmlReport
         """;
 
     /// <summary>The report of one run.</summary>
-    public static string OfRun(RunConfig config, RunSummary summary, TrainingResult result)
+    public static string OfRun(ReportedRun run)
     {
-        ArgumentNullException.ThrowIfNull(config);
-        ArgumentNullException.ThrowIfNull(summary);
-        ArgumentNullException.ThrowIfNull(result);
+        ArgumentNullException.ThrowIfNull(run);
+        (RunSummary summary, TrainingResult result, _, _) = run;
         var charts = new List<string>
         {
             Chart.Figure("Loss", "epoch", "loss",
@@ -48,13 +45,13 @@ public static class HtmlReport
             LayerChart("Norm of B over norm of W", "ratio", result, a => a.NormRatio, lowest: 0),
         };
         return Page(
-            $"{config.Model}, {config.Rule.Name}, {config.Data}",
+            $"{summary.Model}, {summary.Rule}, {summary.Data}",
             $"{summary.Epochs} epochs, seed {summary.Seed}, {summary.Backend}{(summary.Cancelled ? "; stopped before its end" : "")}",
-            SummaryTable([summary]) + Charts(charts) + Configuration(config));
+            SummaryTable([summary]) + Charts(charts) + Configuration(run));
     }
 
     /// <summary>The report of several runs side by side.</summary>
-    public static string OfComparison(IReadOnlyList<FinishedRun> runs)
+    public static string OfComparison(IReadOnlyList<ReportedRun> runs)
     {
         ArgumentNullException.ThrowIfNull(runs);
         var charts = new List<string>
@@ -67,11 +64,11 @@ public static class HtmlReport
             RunChart("Angle between W and Bᵀ by layer, at the end", "layer", "degrees", runs, r => LastByLayer(r, a => a.WeightAngle), 0),
             RunChart("Angle between the error and backprop's by layer, at the end", "layer", "degrees", runs, r => LastByLayer(r, a => a.DeltaAngle), 0),
         };
-        RunConfig first = runs[0].Config;
+        RunSummary first = runs[0].Summary;
         return Page(
             $"{first.Model} on {first.Data}: {runs.Count} learning rules",
-            $"{first.Training.Epochs} epochs, seed {first.Training.Seed}, same initial weights and same order of images; {runs[0].Summary.Backend}",
-            SummaryTable([.. runs.Select(r => r.Summary)]) + Charts(charts) + string.Concat(runs.Select(r => Configuration(r.Config))));
+            $"{runs[0].Epochs} epochs, seed {first.Seed}, same initial weights and same order of images; {first.Backend}",
+            SummaryTable([.. runs.Select(r => r.Summary)]) + Charts(charts) + string.Concat(runs.Select(Configuration)));
     }
 
     private static string LayerChart(string title, string yTitle, TrainingResult result, Func<LayerAlignment, double> value, double lowest)
@@ -84,14 +81,14 @@ public static class HtmlReport
     }
 
     private static string RunChart(
-        string title, string xTitle, string yTitle, IReadOnlyList<FinishedRun> runs, Func<FinishedRun, IEnumerable<(double, double)>> points,
+        string title, string xTitle, string yTitle, IReadOnlyList<ReportedRun> runs, Func<ReportedRun, IEnumerable<(double, double)>> points,
         double lowest, double? highest = null) =>
-        Chart.Figure(title, xTitle, yTitle, [.. runs.Select((run, i) => new Curve(run.Config.Rule.Name, points(run), Chart.Color(i)))], lowest, highest);
+        Chart.Figure(title, xTitle, yTitle, [.. runs.Select((run, i) => new Curve(run.Summary.Rule, points(run), Chart.Color(i)))], lowest, highest);
 
-    private static IEnumerable<(double, double)> MeanByEpoch(FinishedRun run, Func<LayerAlignment, double> value) =>
+    private static IEnumerable<(double, double)> MeanByEpoch(ReportedRun run, Func<LayerAlignment, double> value) =>
         run.Result.Alignment.Where(a => double.IsFinite(value(a))).GroupBy(a => a.Epoch).Select(g => ((double)g.Key, g.Average(value)));
 
-    private static IEnumerable<(double, double)> LastByLayer(FinishedRun run, Func<LayerAlignment, double> value)
+    private static IEnumerable<(double, double)> LastByLayer(ReportedRun run, Func<LayerAlignment, double> value)
     {
         int last = run.Result.Alignment.Select(a => a.Step).DefaultIfEmpty(0).Max();
         return run.Result.Alignment.Where(a => a.Step == last).Select((a, i) => ((double)i + 1, value(a)));
@@ -113,8 +110,8 @@ public static class HtmlReport
 
     private static string Charts(IEnumerable<string> charts) => $"<div class=\"charts\">{string.Concat(charts)}</div>\n";
 
-    private static string Configuration(RunConfig config) =>
-        $"<h2>Configuration: {Text(config.Rule.Name)}</h2>\n<pre>{Text(JsonSerializer.Serialize(config, RunJson.Default.RunConfig))}</pre>\n";
+    private static string Configuration(ReportedRun run) =>
+        $"<h2>Configuration: {Text(run.Summary.Rule)}</h2>\n<pre>{Text(run.Configuration)}</pre>\n";
 
     private static string Page(string title, string subtitle, string body) =>
         $"""

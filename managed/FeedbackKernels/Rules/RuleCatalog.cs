@@ -15,6 +15,7 @@ public static class RuleCatalog
         WeightMirror.Entry,
         KolenPollack.Entry,
         DirectFeedbackAlignment.Entry,
+        SymmetricAlignment.Entry,
     ];
 
     /// <summary>Options of all rules, each once.</summary>

@@ -3,9 +3,9 @@ using FeedbackKernels.Storage;
 namespace FeedbackKernels.Runs;
 
 /// <summary>
-/// A folder that one run writes to. The claim is a lock of the operating system on a file in it, which goes with its process
-/// however that ends, so that a run which was killed leaves a folder that can be claimed again. The file itself stays: one
-/// process could otherwise lock the file that another has just deleted.
+/// A folder that a single run writes to. The claim is a lock of the operating system on a file in the folder. The lock ends with its
+/// process, so the folder of a run that was killed can be claimed again. The file itself is not deleted: a process could otherwise
+/// lock a file that another process has just deleted.
 /// </summary>
 internal sealed class ClaimedFolder : IDisposable
 {
@@ -21,19 +21,19 @@ internal sealed class ClaimedFolder : IDisposable
     /// <summary>The folder, as an absolute path.</summary>
     public string Path { get; }
 
-    /// <summary>Whether there is nothing in the folder.</summary>
+    /// <summary>Whether the folder is empty but for the lock file.</summary>
     public bool IsEmpty => IsEmptyFolder(Path);
 
-    /// <summary>Whether there is nothing in a folder but the file of a claim.</summary>
+    /// <summary>Whether a folder is empty but for the lock file.</summary>
     public static bool IsEmptyFolder(string path) =>
         Directory.EnumerateFileSystemEntries(path).All(entry => System.IO.Path.GetFileName(entry) == LockFile);
 
-    /// <summary>Makes a folder, where it does not exist, and claims it.</summary>
+    /// <summary>Claims a folder; creates it if it does not exist.</summary>
     /// <exception cref="IOException">It is claimed already.</exception>
     public static ClaimedFolder Take(string path) =>
         TryTake(path) ?? throw new IOException($"folder '{path}' is in use: another run writes to it");
 
-    /// <summary>The same; null where it is claimed already.</summary>
+    /// <summary>Claims a folder; null if it is claimed already.</summary>
     public static ClaimedFolder? TryTake(string path)
     {
         string full = Directory.CreateDirectory(path).FullName;
@@ -48,9 +48,9 @@ internal sealed class ClaimedFolder : IDisposable
         }
     }
 
-    /// <summary>Deletes the files of a former run, and of the runs of a former comparison, which lie in folders of this one. Other
-    /// files stay.</summary>
-    /// <exception cref="IOException">One of those runs is still going on; nothing has been deleted.</exception>
+    /// <summary>Deletes the files of a former run, and those of the runs of a former comparison in its subfolders. Other files
+    /// stay.</summary>
+    /// <exception cref="IOException">One of those runs is still active; nothing has been deleted.</exception>
     public void DeleteFormerRuns()
     {
         var runs = new List<ClaimedFolder>();

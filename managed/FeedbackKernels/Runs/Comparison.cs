@@ -4,13 +4,13 @@ using FeedbackKernels.Storage;
 
 namespace FeedbackKernels.Runs;
 
-/// <summary>Several runs side by side: a folder for each inside one, and one report over all.</summary>
+/// <summary>Several runs side by side: one folder with a subfolder for each run, and one report on all of them.</summary>
 public sealed class Comparison : IDisposable
 {
     private readonly ClaimedFolder _folder;
     private readonly List<FinishedRun> _runs = [];
 
-    /// <summary>Claims the folder, and deletes the files of former runs in it where that is allowed.</summary>
+    /// <summary>Claims the folder, and deletes the files of former runs in it if that is allowed.</summary>
     /// <exception cref="IOException">The folder is in use, or has files in it and may not be overwritten.</exception>
     public Comparison(RunPlace place)
     {
@@ -21,25 +21,25 @@ public sealed class Comparison : IDisposable
     /// <summary>The runs so far.</summary>
     public IReadOnlyList<FinishedRun> Runs => _runs;
 
-    /// <summary>Where a run's own files go: a folder by the name of its rule, with a number where a rule comes again.</summary>
+    /// <summary>The folder of a run: named after its rule, with a number if the rule has occurred before.</summary>
     public RunPlace PlaceFor(RunConfig config)
     {
         ArgumentNullException.ThrowIfNull(config);
         int before = _runs.Count(r => r.Config.Rule.Name == config.Rule.Name);
-        // What the folder may hold are files that no run has written.
+        // Any files in the folder were not written by a run.
         return new RunPlace(Path.Combine(_folder.Path, before == 0 ? config.Rule.Name : $"{config.Rule.Name}-{before + 1}"), Overwrite: true);
     }
 
-    /// <summary>Adds a run that has ended.</summary>
+    /// <summary>Adds a finished run.</summary>
     public void Add(FinishedRun run) => _runs.Add(run);
 
-    /// <summary>Writes report.html and summary.json over all runs, and returns the report's path.</summary>
+    /// <summary>Writes report.html and summary.json for all runs, and returns the path of the report.</summary>
     /// <exception cref="InvalidOperationException">No run has ended.</exception>
     public string Finish()
     {
         if (_runs.Count == 0) throw new InvalidOperationException("there is no run to report on");
         string report = Path.Combine(_folder.Path, RunFiles.Report);
-        AtomicFile.WriteAllText(report, HtmlReport.OfComparison(_runs));
+        AtomicFile.WriteAllText(report, HtmlReport.OfComparison([.. _runs.Select(run => run.Reported)]));
         RunSummary[] summaries = [.. _runs.Select(r => r.Summary)];
         AtomicFile.WriteAllText(
             Path.Combine(_folder.Path, RunFiles.Summary), JsonSerializer.Serialize(summaries, RunJson.Default.IReadOnlyListRunSummary) + "\n");

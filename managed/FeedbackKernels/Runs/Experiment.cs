@@ -1,28 +1,33 @@
 using FeedbackKernels.Data;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Models;
+using FeedbackKernels.Reports;
 using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Runs;
 
 /// <summary>A run that has ended.</summary>
-/// <param name="Config">What was asked for.</param>
-/// <param name="Summary">What it came to.</param>
+/// <param name="Config">Its configuration.</param>
+/// <param name="Summary">Its results.</param>
 /// <param name="Result">All its measurements.</param>
 /// <param name="Folder">Where its files are.</param>
-public sealed record FinishedRun(RunConfig Config, RunSummary Summary, TrainingResult Result, string Folder);
+public sealed record FinishedRun(RunConfig Config, RunSummary Summary, TrainingResult Result, string Folder)
+{
+    /// <summary>The run as a report shows it.</summary>
+    internal ReportedRun Reported => new(Summary, Result, Config.Training.Epochs, Config.ToJson());
+}
 
-/// <summary>Carries out runs: from a configuration to a folder.</summary>
+/// <summary>Runs a configuration and writes the folder of the run.</summary>
 public static class Experiment
 {
-    /// <summary>Trains a model and writes its folder. A run that is cancelled writes what there is; one that diverges keeps its last
-    /// epoch whose weights are all finite, and says so in its summary.</summary>
+    /// <summary>Trains a model and writes its folder. A run that is cancelled writes what it has so far; a run that diverges keeps
+    /// the model of the last epoch whose weights were all finite, and its summary says so.</summary>
     /// <param name="config">The run.</param>
-    /// <param name="data">Its data, already open.</param>
-    /// <param name="backend">Its backend, already made.</param>
+    /// <param name="data">Its data.</param>
+    /// <param name="backend">Its backend.</param>
     /// <param name="place">Where the files go.</param>
-    /// <param name="observer">Is told how it goes; optional.</param>
-    /// <param name="cancel">Stops the run after the step in hand.</param>
+    /// <param name="observer">Follows the run, besides the files; optional.</param>
+    /// <param name="cancel">Stops the run after the current step.</param>
     /// <exception cref="ArgumentException">The configuration, the data and the backend do not fit together; nothing has been written.</exception>
     /// <exception cref="InvalidDataException">The data are not those that the configuration was run with; nothing has been written.</exception>
     /// <exception cref="IOException">The folder cannot be used, or a file cannot be written.</exception>
@@ -35,11 +40,11 @@ public static class Experiment
         config = config.For(data);
         using Model model = Build(config, data, backend, config.Training.Batch);
         using var trainer = new Trainer(model, data, config.Training);
-        // Everything has been checked: from here on something is written.
-        using var output = new RunFolder(place, config, model, trainer.Preprocessing, observer);
+        // Everything has been checked; files are written from here on.
+        using var output = new RunFolder(place, config, model, trainer.Preprocessing, observer is null ? [] : [observer]);
         try
         {
-            TrainingResult result = trainer.Run(output, cancel);
+            TrainingResult result = trainer.Run(output.Observers, cancel);
             return new FinishedRun(config, output.Finish(result), result, output.Path);
         }
         catch (NonFiniteLossException e) when (e.Result is { } before)
@@ -48,7 +53,7 @@ public static class Experiment
         }
     }
 
-    /// <summary>Checks a run that comes later, as far as that takes little memory and time, and writes nothing.</summary>
+    /// <summary>Checks a later run as far as that takes little memory and time. Writes nothing.</summary>
     /// <exception cref="ArgumentException">The configuration, the data and the backend do not fit together.</exception>
     /// <exception cref="InvalidDataException">The data are not those that the configuration was run with.</exception>
     public static void Check(RunConfig config, DataSet data, Backend backend)
@@ -57,7 +62,7 @@ public static class Experiment
         ArgumentNullException.ThrowIfNull(data);
         config.Validate();
         config = config.For(data);
-        // No image is shown to this model: two are as good as a batch.
+        // The model sees no image: memory for two is enough.
         int batch = Math.Min(2, config.Training.Batch);
         using Model model = Build(config, data, backend, batch);
         new Trainer(model, data, config.Training with { Batch = batch }).Dispose();
@@ -66,5 +71,5 @@ public static class Experiment
     }
 
     private static Model Build(RunConfig config, DataSet data, Backend backend, int batch) =>
-        new(backend, config.Describe(data.Train.Shape, data.Train.Classes), config.Rules, batch, config.Training.Seed);
+        new(backend, config.Describe(data.Train.RequireShape(), data.Train.Classes), config.Rules, batch, config.Training.Seed);
 }

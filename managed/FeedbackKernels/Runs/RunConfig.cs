@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Reflection;
 using System.Security.Cryptography;
 using System.Text;
@@ -10,6 +9,7 @@ using FeedbackKernels.Data;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Layers;
 using FeedbackKernels.Models;
+using FeedbackKernels.Reports;
 using FeedbackKernels.Rules;
 using FeedbackKernels.Settings;
 using FeedbackKernels.Storage;
@@ -17,7 +17,7 @@ using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Runs;
 
-/// <summary>Everything that a run needs to be repeated: the content of config.json.</summary>
+/// <summary>All settings of a run: the content of config.json, from which the run can be repeated.</summary>
 public sealed record RunConfig
 {
     private static readonly string ThisProgram = NameThisProgram();
@@ -31,13 +31,13 @@ public sealed record RunConfig
     /// <summary>Whether the last norm of each residual block starts at 0.</summary>
     public bool ZeroGamma { get; init; }
 
-    /// <summary>Hidden units of the MLP; 0 for those of the paper.</summary>
+    /// <summary>Hidden units of the MLP; 0 for the number in the weight-mirror paper.</summary>
     public int Hidden { get; init; }
 
-    /// <summary>The data, see <see cref="DataSet.Forms"/>. A run's file has the absolute path.</summary>
+    /// <summary>The data, see <see cref="SourceCatalog.Forms"/>. A run's file has the absolute path.</summary>
     public string Data { get; init; } = "synthetic";
 
-    /// <summary>What the data looked like when the run began; null where no run has used this configuration.</summary>
+    /// <summary>Identifies the data of the run; null if no run has used this configuration.</summary>
     public DataFingerprint? DataFingerprint { get; init; }
 
     /// <summary>Use only the first N training images; null for all.</summary>
@@ -58,19 +58,19 @@ public sealed record RunConfig
     /// <summary>Vector width of the CPU backend; null for the widest.</summary>
     public SimdLevel? Simd { get; init; }
 
-    /// <summary>Whether the CPU backend computes convolutions by their sums alone, without Winograd.</summary>
+    /// <summary>Whether the CPU backend computes convolutions without Winograd.</summary>
     public bool Exact { get; init; }
 
     /// <summary>Number of the CUDA backend's device, as the driver counts them.</summary>
     public int Device { get; init; }
 
-    /// <summary>How the CUDA backend forms products.</summary>
+    /// <summary>Number format of the CUDA backend's products.</summary>
     public CudaPrecision Precision { get; init; }
 
     /// <summary>Whether the CUDA backend launches steps as graphs.</summary>
     public bool CudaGraphs { get; init; } = true;
 
-    /// <summary>Threads; 0 for one a processor.</summary>
+    /// <summary>Threads of the CPU backend; 0 for one per processor.</summary>
     public int Threads { get; init; }
 
     /// <summary>How the model is trained.</summary>
@@ -91,7 +91,7 @@ public sealed record RunConfig
     public ModelSpec Describe(MapShape images, int classes) =>
         ModelCatalog.Create(Model, images, classes, new ModelOptions(NormOrder, ZeroGamma, Hidden));
 
-    /// <summary>The configuration of a run on a data set that has been opened: with the absolute path, and what the data look like.</summary>
+    /// <summary>The configuration for an opened data set: with the absolute path and the fingerprint of the data.</summary>
     /// <exception cref="InvalidDataException">The configuration has a fingerprint, and the data differ from it.</exception>
     public RunConfig For(DataSet data)
     {
@@ -100,7 +100,7 @@ public sealed record RunConfig
         return this with { Data = DataSet.Absolute(data.Name), DataFingerprint = data.Fingerprint, WrittenBy = ThisProgram };
     }
 
-    /// <summary>Checks all settings that can be checked without data and without a backend.</summary>
+    /// <summary>Checks all settings that do not depend on the data or the backend.</summary>
     /// <exception cref="ArgumentException">A setting is out of range; the message names it.</exception>
     public void Validate()
     {
@@ -125,7 +125,7 @@ public sealed record RunConfig
         {
             string text = ReadText(path);
             JsonObject given = Parse(text, path);
-            // By itself first: errors then name the lines of this file and not of what the defaults are merged into.
+            // Parsed alone first, so that errors name the lines of this file and not those of the merged text.
             _ = JsonSerializer.Deserialize(text, RunJson.Default.RunConfig);
             JsonNode settings = JsonSerializer.SerializeToNode(new RunConfig(), RunJson.Default.RunConfig)!;
             Overlay(settings.AsObject(), given);
@@ -139,7 +139,7 @@ public sealed record RunConfig
         }
         catch (NotSupportedException e)
         {
-            // The one type that is read by a name in the file is the rule.
+            // Only the rule is a type that is chosen by a name in the file.
             throw new InvalidDataException($"{path}: not a run's configuration: a rule lacks its name, wanted \"rule\": {{ \"rule\": NAME }}", e);
         }
         catch (ArgumentException e)
@@ -149,8 +149,8 @@ public sealed record RunConfig
     }
 
     /// <summary>
-    /// What tells the configuration in a file from others: a checksum of everything that results depend on. Paths, the number of
-    /// threads or of a device, and what wrote the file are left out, so that equal runs have equal models.
+    /// Identifies the configuration in a file: a checksum of everything that the results depend on. Paths, the numbers of threads and
+    /// of the device, and the program's version are left out, so that equal runs have equal models.
     /// </summary>
     /// <exception cref="IOException">The file does not exist.</exception>
     /// <exception cref="InvalidDataException">It is not a JSON object.</exception>
@@ -190,7 +190,7 @@ public sealed record RunConfig
         JsonNode.Parse(text, documentOptions: new JsonDocumentOptions { AllowDuplicateProperties = false }) as JsonObject
             ?? throw new InvalidDataException($"{path}: not a run's configuration: not a JSON object");
 
-    // Without what the exception says of places in the text, which the caller puts in front, and of types of this program.
+    // The message without positions in the text, which the caller adds, and without .NET type names.
     private static string Describe(JsonException e)
     {
         string message = e.Message.Split(" Path: ")[0].Split(" LineNumber: ")[0], setting = e.Path is { Length: > 2 } path ? path[2..] : "";
@@ -199,7 +199,7 @@ public sealed record RunConfig
         return setting.Length == 0 ? message : $"setting '{setting}': {message}";
     }
 
-    // The build puts the commit behind the version, where there is one: 0.1.0+c0ffee.
+    // The build appends the commit to the version, if there is one: 0.1.0+c0ffee.
     private static string NameThisProgram()
     {
         string[] version = typeof(RunConfig).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion.Split('+');
@@ -211,90 +211,36 @@ public sealed record RunConfig
         if (value < least) throw new ArgumentException($"{setting}: {value}, wanted {least} or more");
     }
 
-    // The generated reader leaves what is missing at zero, whatever a property's initialiser says.
+    // The generated reader sets missing values to zero, not to the defaults of the properties.
     private static void Overlay(JsonObject settings, JsonObject given)
     {
         foreach ((string name, JsonNode? value) in given)
         {
-            // Another rule has other settings, and its own defaults.
+            // A rule is replaced as a whole: another rule has other settings.
             if (name != "rule" && settings[name] is JsonObject below && value is JsonObject part) Overlay(below, part);
             else settings[name] = value?.DeepClone();
         }
     }
 
-    /// <summary>Writes it. The file appears whole or not at all.</summary>
-    public void Write(string path) => AtomicFile.WriteAllText(path, JsonSerializer.Serialize(this, RunJson.Default.RunConfig) + "\n");
+    /// <summary>Writes the file. It appears whole or not at all.</summary>
+    public void Write(string path) => AtomicFile.WriteAllText(path, ToJson() + "\n");
 
-    /// <summary>Checks that data are those that the configuration was run with, where it was.</summary>
+    /// <summary>The content of config.json.</summary>
+    public string ToJson() => JsonSerializer.Serialize(this, RunJson.Default.RunConfig);
+
+    /// <summary>Summarises a run of this configuration.</summary>
+    /// <param name="model">The trained model.</param>
+    /// <param name="result">What was measured.</param>
+    /// <param name="divergence">What ended the run early, if it diverged.</param>
+    public RunSummary Summarise(Model model, TrainingResult result, NonFiniteLossException? divergence = null) =>
+        RunSummary.Of(Rule.Name, Data, Training.Seed, model, result, divergence);
+
+    /// <summary>Checks that data are those of the run, if the configuration belongs to one.</summary>
     internal void RequireSameData(string name, DataFingerprint found)
     {
         if (DataFingerprint is null || found.DifferencesFrom(DataFingerprint) is not { Count: > 0 } differences) return;
         throw new InvalidDataException(
             $"{name}: not the data that the run was trained on: {string.Join("; ", differences)}. --data gives another place");
-    }
-}
-
-/// <summary>What a run came to: the content of summary.json. Accuracies are shares, 0 to 1.</summary>
-/// <param name="Model">Name of the model.</param>
-/// <param name="Rule">Name of the rule.</param>
-/// <param name="Data">The data.</param>
-/// <param name="Epochs">Epochs that ended.</param>
-/// <param name="Seed">Seed.</param>
-/// <param name="Backend">Backend and what it ran on.</param>
-/// <param name="TestTop1">Top-1 accuracy after the last epoch.</param>
-/// <param name="TestTop5">Top-5 accuracy after the last epoch.</param>
-/// <param name="BestTestTop1">Best top-1 accuracy of all epochs.</param>
-/// <param name="FinalLoss">Training loss of the last epoch.</param>
-/// <param name="TestLoss">Test loss after the last epoch.</param>
-/// <param name="WeightAngle">Mean over layers of the angle between W and Bᵀ at the end, degrees; null where there is no B.</param>
-/// <param name="DeltaAngle">Mean over layers of the angle between the error signals at the end, degrees.</param>
-/// <param name="Parameters">Parameters of the model, B excepted.</param>
-/// <param name="ImagesPerSecond">Training speed, median over epochs.</param>
-/// <param name="Seconds">Duration, evaluation included.</param>
-/// <param name="Cancelled">Whether the run was stopped before its end.</param>
-/// <param name="Diverged">Where a loss or a weight became NaN or infinite; null where none did. The other values, and the model, are
-/// those of the last epoch before.</param>
-/// <param name="NotFinite">Values that are null because they are NaN or infinite, which JSON cannot say: what they are.</param>
-public sealed record RunSummary(
-    string Model, string Rule, string Data, int Epochs, ulong Seed, string Backend, double? TestTop1, double? TestTop5,
-    double? BestTestTop1, double? FinalLoss, double? TestLoss, double? WeightAngle, double? DeltaAngle, long Parameters,
-    double ImagesPerSecond, double Seconds, bool Cancelled, string? Diverged = null, IReadOnlyDictionary<string, string>? NotFinite = null)
-{
-    /// <summary>Sums a run up.</summary>
-    /// <param name="config">The run.</param>
-    /// <param name="model">Its model.</param>
-    /// <param name="result">What it came to.</param>
-    /// <param name="divergence">What ended it early, where something did.</param>
-    public static RunSummary Of(RunConfig config, Model model, TrainingResult result, NonFiniteLossException? divergence = null)
-    {
-        ArgumentNullException.ThrowIfNull(config);
-        ArgumentNullException.ThrowIfNull(model);
-        ArgumentNullException.ThrowIfNull(result);
-        EpochReport? last = result.Epochs is [.., var final] ? final : null;
-        LayerAlignment[] lastAlignment = result.Alignment.Count == 0 ? [] : [.. result.Alignment.Where(a => a.Step == result.Alignment[^1].Step)];
-        var notFinite = new Dictionary<string, string>();
-        return new RunSummary(
-            config.Model, config.Rule.Name, config.Data, result.Epochs.Count, config.Training.Seed,
-            $"{model.Backend.Name}: {model.Backend.Description}", last?.TestTop1, last?.TestTop5,
-            result.Epochs.Count == 0 ? null : result.Epochs.Max(e => e.TestTop1),
-            Finite("finalLoss", last?.TrainLoss), Finite("testLoss", last?.TestLoss),
-            Mean(lastAlignment.Select(a => a.WeightAngle)), Mean(lastAlignment.Select(a => a.DeltaAngle)), model.ParameterCount,
-            Finite("imagesPerSecond", result.ImagesPerSecond) ?? 0, result.Seconds, result.Cancelled,
-            divergence is null ? null : $"step {divergence.Step} (epoch {divergence.Epoch}): {divergence.Place}",
-            notFinite.Count == 0 ? null : notFinite);
-
-        double? Finite(string name, double? value)
-        {
-            if (value is not { } found || double.IsFinite(found)) return value;
-            notFinite[name] = found.ToString(CultureInfo.InvariantCulture);
-            return null;
-        }
-    }
-
-    private static double? Mean(IEnumerable<double> values)
-    {
-        double[] known = [.. values.Where(double.IsFinite)];
-        return known.Length == 0 ? null : known.Average();
     }
 }
 
@@ -331,9 +277,18 @@ internal sealed class RunJson
     UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
     RespectNullableAnnotations = true,
     AllowDuplicateProperties = false,
-    Converters = [typeof(KebabCase<NormOrder>), typeof(KebabCase<SimdLevel>), typeof(KebabCase<CudaPrecision>), typeof(KebabCase<ScheduleKind>), typeof(KebabCase<Augmentation>),
+    Converters = [typeof(KebabCase<NormOrder>), typeof(KebabCase<SimdLevel>), typeof(KebabCase<CudaPrecision>), typeof(ScheduleKindJson), typeof(KebabCase<Augmentation>),
         typeof(KebabCase<NormalisationKind>)])]
 [JsonSerializable(typeof(RunConfig))]
 [JsonSerializable(typeof(RunSummary))]
 [JsonSerializable(typeof(IReadOnlyList<RunSummary>))]
 internal sealed partial class RunJsonContext : JsonSerializerContext;
+
+/// <summary>A schedule is written as its name.</summary>
+internal sealed class ScheduleKindJson : JsonConverter<ScheduleKind>
+{
+    public override ScheduleKind Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) =>
+        reader.TokenType == JsonTokenType.String && ScheduleCatalog.Find(reader.GetString()!) is { } kind ? kind : throw new JsonException();
+
+    public override void Write(Utf8JsonWriter writer, ScheduleKind value, JsonSerializerOptions options) => writer.WriteStringValue(value.Name);
+}

@@ -1,3 +1,5 @@
+using FeedbackKernels.Reports;
+
 namespace FeedbackKernels.Runs;
 
 /// <summary>Names of the files in a run's folder.</summary>
@@ -9,10 +11,10 @@ public static class RunFiles
     /// <summary>The trained model.</summary>
     public const string Model = "model.safetensors";
 
-    /// <summary>A line for each epoch.</summary>
+    /// <summary>Table with a line for each epoch.</summary>
     public const string Metrics = "metrics.csv";
 
-    /// <summary>A line for each layer and measurement of the alignment.</summary>
+    /// <summary>Table with a line for each layer and measurement of the alignment.</summary>
     public const string Alignment = "alignment.csv";
 
     /// <summary>The <see cref="RunSummary"/>.</summary>
@@ -21,7 +23,7 @@ public static class RunFiles
     /// <summary>The report.</summary>
     public const string Report = "report.html";
 
-    /// <summary>All of them. What is left of a folder that is emptied in this order, and not to its end, is a run that can still be
-    /// read or none.</summary>
+    /// <summary>All files, in the order of deletion: if a deletion is interrupted, what is left is either a run that can be read or
+    /// no run.</summary>
     internal static IReadOnlyList<string> All { get; } = [Report, Summary, Model, Metrics, Alignment, Config];
 }

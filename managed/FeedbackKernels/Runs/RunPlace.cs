@@ -1,13 +1,13 @@
 namespace FeedbackKernels.Runs;
 
-/// <summary>Where the files of a run, or of a comparison, go.</summary>
+/// <summary>The folder for the files of a run or a comparison.</summary>
 /// <param name="Path">The folder; it need not exist.</param>
-/// <param name="Overwrite">Whether the folder may have files in it. Those of former runs are deleted before the first new one is
+/// <param name="Overwrite">Whether the folder may contain files. Files of former runs are deleted before the first new file is
 /// written.</param>
-/// <param name="Numbered">Whether, if the folder exists, the first of <c>Path-2</c>, <c>Path-3</c>, ... that does not is taken instead.</param>
+/// <param name="Numbered">If the folder exists, whether to use the first of <c>Path-2</c>, <c>Path-3</c>, ... that does not exist.</param>
 public sealed record RunPlace(string Path, bool Overwrite = false, bool Numbered = false)
 {
-    /// <summary>Looks whether the folder can be used, and writes nothing. Another process may still be faster.</summary>
+    /// <summary>Checks whether the folder can be used. Writes nothing, so another process may still take the folder.</summary>
     /// <exception cref="IOException">The path is a file, or the folder has files in it and may not be overwritten.</exception>
     public void Check()
     {
@@ -15,7 +15,7 @@ public sealed record RunPlace(string Path, bool Overwrite = false, bool Numbered
         if (!Overwrite && !Numbered && Directory.Exists(Path)) RequireEmpty(Path);
     }
 
-    /// <summary>Makes the folder and claims it for this process.</summary>
+    /// <summary>Creates the folder and claims it for this process.</summary>
     /// <exception cref="IOException">As <see cref="Check"/>; or another process, or another run of this one, writes to the folder.</exception>
     internal ClaimedFolder Claim()
     {
@@ -41,7 +41,7 @@ public sealed record RunPlace(string Path, bool Overwrite = false, bool Numbered
         {
             string path = number == 1 ? Path : $"{Path}-{number}";
             if (File.Exists(path) || Directory.Exists(path)) continue;
-            // Who comes at the same moment takes the lock first, or finds it taken, or finds what the first one has left.
+            // Another process may do the same at this moment: it holds the lock, or its files are in the folder.
             if (ClaimedFolder.TryTake(path) is not { } folder) continue;
             if (folder.IsEmpty) return folder;
             folder.Dispose();

@@ -4,7 +4,7 @@ using FeedbackKernels.Storage;
 
 namespace FeedbackKernels.Runs;
 
-/// <summary>A run's folder, as commands read it that come later: the configuration, and the model that it led to.</summary>
+/// <summary>The folder of a finished run: its configuration and its model.</summary>
 public sealed class StoredRun : IDisposable
 {
     private StoredRun(RunConfig config, StoredModel model, Preprocessing preprocessing) =>
@@ -16,13 +16,13 @@ public sealed class StoredRun : IDisposable
     /// <summary>The model's file.</summary>
     public StoredModel Model { get; }
 
-    /// <summary>What images go through before the model sees them.</summary>
+    /// <summary>How images are prepared for the model.</summary>
     public Preprocessing Preprocessing { get; }
 
     /// <summary>Reads a folder.</summary>
     /// <exception cref="IOException">The folder or one of its files does not exist.</exception>
-    /// <exception cref="InvalidDataException">A file is not what it should be, or the model is that of another configuration than the
-    /// folder's; the message names the file.</exception>
+    /// <exception cref="InvalidDataException">A file is damaged, or the model belongs to another configuration; the message names the
+    /// file.</exception>
     public static StoredRun Open(string folder)
     {
         if (!Directory.Exists(folder)) throw new DirectoryNotFoundException($"directory '{folder}' does not exist");
@@ -48,10 +48,9 @@ public sealed class StoredRun : IDisposable
         }
     }
 
-    /// <summary>Opens the test images of the run, or others, and checks that they are what the model takes. Training images are not
-    /// read.</summary>
-    /// <param name="source">Another source than the run's; null for the run's own, which must not have changed.</param>
-    /// <param name="limit">Use only the first N test images; null for as many as the run did.</param>
+    /// <summary>Opens the test images of the run, or others, and checks that the model can take them. Training images are not read.</summary>
+    /// <param name="source">The source; null for that of the run, whose data must not have changed.</param>
+    /// <param name="limit">Use only the first N test images; null for the limit of the run.</param>
     /// <exception cref="IOException">A file or folder does not exist.</exception>
     /// <exception cref="InvalidDataException">The images differ from the run's, or do not fit the model; the message says how.</exception>
     public TestSet OpenTest(string? source = null, int? limit = null)
@@ -62,7 +61,7 @@ public sealed class StoredRun : IDisposable
         return test;
     }
 
-    // A comparison has its runs in folders of its own.
+    // The runs of a comparison are in subfolders.
     private static string RunsIn(string folder)
     {
         string[] runs = [.. Directory.EnumerateDirectories(folder).Where(f => File.Exists(Path.Combine(f, RunFiles.Config))).Select(f => Path.GetFileName(f)).Order()];

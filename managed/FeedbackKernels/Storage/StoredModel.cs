@@ -2,7 +2,6 @@ using System.Globalization;
 using System.Text.Json;
 using FeedbackKernels.Data;
 using FeedbackKernels.Interop;
-using FeedbackKernels.Layers;
 using FeedbackKernels.Models;
 
 namespace FeedbackKernels.Storage;

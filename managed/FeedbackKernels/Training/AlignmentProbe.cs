@@ -7,27 +7,28 @@ using FeedbackKernels.Rules;
 namespace FeedbackKernels.Training;
 
 /// <summary>
-/// Measures how well feedback agrees with what backprop would do: for each layer the angle between W and Bᵀ, their norm
-/// ratio, and the angle between the error signals of the two, each carried down from the loss by itself. A twin of the
-/// model under backprop gets the same weights and the same images; neither's running statistics move.
+/// Measures how well feedback agrees with backprop: for each layer the angle between W and Bᵀ, their norm ratio, and the angle
+/// between the layer's error signal and backprop's. Backprop's comes from a twin of the model with the same weights and the same
+/// images. The running statistics of both stay as they are.
 /// </summary>
 public sealed class AlignmentProbe : IDisposable
 {
-    // Errors of all layers are held for the comparison: 128 MiB of floats at most.
+    // The errors of all layers are held for the comparison: at most 128 MiB of floats.
     private const long MostErrorFloats = 32 * 1024 * 1024;
     private const int MostImages = 32;
 
     private readonly Model _model, _twin;
+    private readonly ImageFeed _feed;
     private readonly Batch _images;
     private readonly float[] _losses;
     private readonly float _smoothing;
 
     /// <summary>Builds the twin.</summary>
-    /// <param name="model">The model to be measured.</param>
-    /// <param name="images">The first of them are used.</param>
+    /// <param name="model">The model to measure.</param>
+    /// <param name="images">Images to measure with; the first ones are used.</param>
     /// <param name="normalisation">As in training.</param>
     /// <param name="smoothing">As in training.</param>
-    public AlignmentProbe(Model model, ImageSet images, Normalisation normalisation, float smoothing)
+    public AlignmentProbe(Model model, IImageSource images, Normalisation normalisation, float smoothing)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(images);
@@ -36,10 +37,18 @@ public sealed class AlignmentProbe : IDisposable
         long errorFloats = model.Layers.Sum(l => l.Shape().OutputLength);
         int most = Math.Min(Math.Min(MostImages, model.MaxBatch), images.Count);
         int count = (int)Math.Clamp(MostErrorFloats / errorFloats, Math.Min(2, most), most);
-        using BatchLoader loader = BatchLoader.Evaluate(images.Take(count), normalisation, count);
-        _images = loader.Next()!;
         _losses = new float[count];
-        _twin = new Model(model.Backend, model.Spec, RuleSet.Of(new Backprop()), count, seed: 0);
+        _feed = ImageFeed.Evaluate(model.Backend, images.Take(count), normalisation, count);
+        try
+        {
+            _images = _feed.Next()!;
+            _twin = new Model(model.Backend, model.Spec, RuleSet.Of(new Backprop()), count, seed: 0);
+        }
+        catch
+        {
+            _feed.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Measures all layers. The model's gradients are overwritten.</summary>
@@ -65,11 +74,15 @@ public sealed class AlignmentProbe : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _twin.Dispose();
+    public void Dispose()
+    {
+        _twin.Dispose();
+        _feed.Dispose();
+    }
 
     private void Observe(Model model, IErrorObserver observer)
     {
-        Evaluator.LoadBatch(model, _images);
+        _feed.Load(_images, model);
         model.Forward(Pass.Measure(_images.Count));
         model.Loss(_images.Count, _smoothing, gradient: true, _losses);
         model.Backward(_images.Count, observer);

@@ -5,31 +5,30 @@ using FeedbackKernels.Models;
 
 namespace FeedbackKernels.Training;
 
-/// <summary>Runs a model over images and counts what it gets right.</summary>
+/// <summary>Computes the loss and the accuracy of a model.</summary>
 public sealed class Evaluator(Model model)
 {
     /// <summary>Evaluates with running statistics and without smoothing.</summary>
     /// <param name="images">At least one image of the model's size and classes.</param>
     /// <param name="normalisation">The one that the model was trained with.</param>
     /// <param name="cancel">Stops the evaluation.</param>
-    /// <exception cref="ArgumentException">The images or the normalisation do not fit the model; the message names what was found and
-    /// what the model takes.</exception>
+    /// <exception cref="ArgumentException">The images or the normalisation do not fit the model; the message names both.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
-    public Evaluation Run(ImageSet images, Normalisation normalisation, CancellationToken cancel = default)
+    public Evaluation Run(IImageSource images, Normalisation normalisation, CancellationToken cancel = default)
     {
         ArgumentNullException.ThrowIfNull(images);
         ArgumentNullException.ThrowIfNull(normalisation);
         RequireFit(images, model.Spec, "images", nameof(images));
-        if (normalisation.Table.Length != 256 * images.Shape.C)
-            throw new ArgumentException($"has {normalisation.Table.Length / 256} channels, the images have {images.Shape.C}", nameof(normalisation));
+        if (normalisation.Channels != images.Channels)
+            throw new ArgumentException($"has {normalisation.Channels} channels, the images have {images.Channels}", nameof(normalisation));
         double loss = 0;
         int top1 = 0, top5 = 0;
-        using BatchLoader loader = BatchLoader.Evaluate(images, normalisation, model.MaxBatch);
+        using ImageFeed feed = ImageFeed.Evaluate(model.Backend, images, normalisation, model.MaxBatch);
         using var results = new StepResults(model);
-        while (loader.Next() is { } batch)
+        while (feed.Next() is { } batch)
         {
             cancel.ThrowIfCancellationRequested();
-            LoadBatch(model, batch);
+            feed.Load(batch, model);
             using (StepScope scope = model.Backend.BeginStep())
             {
                 model.Forward(Pass.Evaluate(batch.Count));
@@ -37,7 +36,7 @@ public sealed class Evaluator(Model model)
                 scope.Complete();
             }
 
-            // The batch before, while this one is computed.
+            // Reads the results of the previous batch while the device computes this one.
             Add();
             results.Queue(batch);
         }
@@ -53,22 +52,11 @@ public sealed class Evaluator(Model model)
         }
     }
 
-    /// <summary>Checks that images are what a model takes.</summary>
-    internal static void RequireFit(ImageSet images, ModelSpec spec, string what, string argument)
+    /// <summary>Checks that a model can take the images.</summary>
+    internal static void RequireFit(IImageSource images, ModelSpec spec, string what, string argument)
     {
-        if (images.Shape != spec.Input || images.Classes != spec.Classes)
-            throw new ArgumentException($"{what} of {images.Shape} in {images.Classes} classes, the model takes {spec.Input} in {spec.Classes} classes", argument);
+        if (!images.Fits(spec.Input, spec.Classes))
+            throw new ArgumentException($"{what} of {images.Describe()}, the model takes {spec.Input} in {spec.Classes} classes", argument);
         if (images.Count == 0) throw new ArgumentException($"there are no {what}", argument);
-    }
-
-    /// <summary>Puts a batch into a model's input: bytes are what goes to the backend, and it makes numbers of them.</summary>
-    internal static void LoadBatch(Model model, Batch batch)
-    {
-        Backend backend = model.Backend;
-        backend.Upload<byte>(batch.Pixels.AsSpan(0, checked(batch.Count * model.Spec.Input.Length)), model.Pixels);
-        backend.Upload<int>(batch.Numbers.AsSpan(0, batch.Count), model.ImageNumbers);
-        backend.Upload(batch.Normalisation.Table, model.PixelTable);
-        backend.Upload<int>(batch.Labels.AsSpan(0, batch.Count), model.Labels);
-        backend.AugmentImages(batch.Augmentation, batch.Count, model.Pixels, model.ImageNumbers, model.PixelTable, model.Input);
     }
 }

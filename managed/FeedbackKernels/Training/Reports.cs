@@ -2,12 +2,12 @@ using System.Globalization;
 
 namespace FeedbackKernels.Training;
 
-/// <summary>Where a run stands, after a step.</summary>
+/// <summary>Progress of a run after a step.</summary>
 /// <param name="Epoch">From 1.</param>
 /// <param name="Step">Steps done in the epoch.</param>
 /// <param name="StepsInEpoch">Steps of an epoch.</param>
 /// <param name="Loss">Mean loss of the epoch so far.</param>
-/// <param name="Top1">Share of its images classified right, 0 to 1.</param>
+/// <param name="Top1">Fraction of its images classified correctly.</param>
 /// <param name="ImagesPerSecond">Training speed in this epoch.</param>
 public readonly record struct StepReport(int Epoch, int Step, int StepsInEpoch, double Loss, double Top1, double ImagesPerSecond);
 
@@ -15,13 +15,13 @@ public readonly record struct StepReport(int Epoch, int Step, int StepsInEpoch, 
 /// <param name="Epoch">From 1.</param>
 /// <param name="Step">Steps done in the run.</param>
 /// <param name="LearningRate">Rate of the epoch's last step.</param>
-/// <param name="TrainLoss">Mean loss over the epoch's batches, label smoothing included.</param>
-/// <param name="TrainTop1">Share of the epoch's images classified right while training.</param>
+/// <param name="TrainLoss">Mean loss over the epoch's batches, with label smoothing.</param>
+/// <param name="TrainTop1">Fraction of the epoch's images classified correctly during training.</param>
 /// <param name="TestLoss">Mean loss of the test images, without smoothing.</param>
-/// <param name="TestTop1">Share of test images whose class had the largest logit.</param>
-/// <param name="TestTop5">Share of test images whose class was among the five largest.</param>
-/// <param name="ImagesPerSecond">Training speed: whole steps, data included, evaluation excluded.</param>
-/// <param name="Seconds">Since the start of the run.</param>
+/// <param name="TestTop1">Fraction of the test images whose class had the largest logit.</param>
+/// <param name="TestTop5">Fraction of the test images whose class was among the five largest logits.</param>
+/// <param name="ImagesPerSecond">Training speed of whole steps, with loading, without evaluation.</param>
+/// <param name="Seconds">Time since the start of the run.</param>
 public sealed record EpochReport(
     int Epoch, int Step, double LearningRate, double TrainLoss, double TrainTop1, double TestLoss, double TestTop1, double TestTop5,
     double ImagesPerSecond, double Seconds);
@@ -41,37 +41,67 @@ public sealed record LayerAlignment(
 
 /// <summary>Loss and accuracy over a set of images.</summary>
 /// <param name="Loss">Mean loss.</param>
-/// <param name="Top1">Share whose class had the largest logit.</param>
-/// <param name="Top5">Share whose class was among the five largest.</param>
+/// <param name="Top1">Fraction of the images whose class had the largest logit.</param>
+/// <param name="Top5">Fraction of the images whose class was among the five largest logits.</param>
 /// <param name="Images">Number of images.</param>
 public readonly record struct Evaluation(double Loss, double Top1, double Top5, int Images);
 
-/// <summary>What a run came to.</summary>
-/// <param name="Epochs">Results of the epochs that ended.</param>
+/// <summary>The measurements of a run.</summary>
+/// <param name="Epochs">Results of the finished epochs.</param>
 /// <param name="Alignment">All measurements of the alignment.</param>
 /// <param name="ImagesPerSecond">Median over the epochs.</param>
-/// <param name="Seconds">Duration, evaluation included.</param>
+/// <param name="Seconds">Duration, with evaluation.</param>
 /// <param name="Cancelled">Whether the run was stopped before its end.</param>
 public sealed record TrainingResult(
     IReadOnlyList<EpochReport> Epochs, IReadOnlyList<LayerAlignment> Alignment, double ImagesPerSecond, double Seconds, bool Cancelled);
 
-/// <summary>Is told how a run goes on.</summary>
+/// <summary>Follows a run. An observer implements what it is interested in.</summary>
 public interface ITrainingObserver
 {
-    /// <summary>After each step; where a step is launched as a whole, when the next one has been queued.</summary>
-    void OnStep(in StepReport report);
+    /// <summary>Called after each step; if the backend launches a step as a whole, after the next one has been queued.</summary>
+    void OnStep(in StepReport report)
+    {
+    }
 
-    /// <summary>After each epoch.</summary>
-    void OnEpoch(EpochReport report);
+    /// <summary>Called after each epoch, while all weights are finite.</summary>
+    void OnEpoch(EpochReport report)
+    {
+    }
 
-    /// <summary>After each measurement of the alignment: one for each layer.</summary>
-    void OnAlignment(IReadOnlyList<LayerAlignment> layers);
+    /// <summary>Called after each measurement of the alignment.</summary>
+    /// <param name="layers">One entry for each layer.</param>
+    void OnAlignment(IReadOnlyList<LayerAlignment> layers)
+    {
+    }
+}
+
+/// <summary>Several observers as one. They are called in order and do not know of each other.</summary>
+public sealed class ObserverList(params IReadOnlyList<ITrainingObserver> observers) : ITrainingObserver
+{
+    /// <inheritdoc/>
+    public void OnStep(in StepReport report)
+    {
+        // By index: an enumerator over the interface would allocate in every step.
+        for (int i = 0; i < observers.Count; i++) observers[i].OnStep(report);
+    }
+
+    /// <inheritdoc/>
+    public void OnEpoch(EpochReport report)
+    {
+        foreach (ITrainingObserver observer in observers) observer.OnEpoch(report);
+    }
+
+    /// <inheritdoc/>
+    public void OnAlignment(IReadOnlyList<LayerAlignment> layers)
+    {
+        foreach (ITrainingObserver observer in observers) observer.OnAlignment(layers);
+    }
 }
 
 /// <summary>Training diverged: the loss, or a weight, became NaN or infinite.</summary>
 public sealed class NonFiniteLossException : Exception
 {
-    /// <summary>Says where.</summary>
+    /// <summary>Describes where training diverged.</summary>
     public NonFiniteLossException(int epoch, int step, double loss, string place)
         : base($"diverged in epoch {epoch}, step {step}: the loss was {loss.ToString(CultureInfo.InvariantCulture)}; first values that are not finite: {place}. A lower learning rate usually helps") =>
         (Epoch, Step, Loss, Place) = (epoch, step, loss, place);
@@ -85,9 +115,9 @@ public sealed class NonFiniteLossException : Exception
     /// <summary>Loss of that step.</summary>
     public double Loss { get; }
 
-    /// <summary>The first layer, in forward order, that holds a value which is not finite, and what of it.</summary>
+    /// <summary>The first layer, in forward order, with a value that is not finite, and which of its tensors.</summary>
     public string Place { get; }
 
-    /// <summary>What the epochs before came to; null until the trainer has thrown.</summary>
+    /// <summary>The measurements of the epochs before; null until the trainer has thrown.</summary>
     public TrainingResult? Result { get; internal set; }
 }

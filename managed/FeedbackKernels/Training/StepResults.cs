@@ -1,12 +1,11 @@
-using FeedbackKernels.Data;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Models;
 
 namespace FeedbackKernels.Training;
 
 /// <summary>
-/// What a step says of its images, queued right after the step and read when the host has time: by then the next step is
-/// queued, and a device goes from one to the other without a pause.
+/// Losses and logits of a step. They are queued right after the step and read after the next step has been queued, so that the device
+/// does not wait for the host.
 /// </summary>
 internal sealed class StepResults : IDisposable
 {
@@ -15,7 +14,7 @@ internal sealed class StepResults : IDisposable
     private readonly int[] _labels;
     private readonly Readback _lossesRead, _logitsRead;
 
-    /// <summary>Takes memory for the model's largest batch.</summary>
+    /// <summary>Allocates memory for the model's largest batch.</summary>
     public StepResults(Model model)
     {
         _model = model;
@@ -33,10 +32,10 @@ internal sealed class StepResults : IDisposable
         }
     }
 
-    /// <summary>Images of the step whose results are still to be read; 0 where there are none.</summary>
+    /// <summary>Images of the step whose results have not been read; 0 if there is none.</summary>
     public int Images { get; private set; }
 
-    /// <summary>Queues the results of the step called last. The batch may change when this returns.</summary>
+    /// <summary>Queues the results of the last step. The batch may be reused when this returns.</summary>
     public void Queue(Batch batch)
     {
         _lossesRead.Queue(_model.Losses, batch.Count);
@@ -45,8 +44,8 @@ internal sealed class StepResults : IDisposable
         Images = batch.Count;
     }
 
-    /// <summary>Waits for the results that were queued and counts: the sum of the losses, and the images whose class has the
-    /// largest logit or is among the five largest.</summary>
+    /// <summary>Waits for the queued results. Returns the sum of the losses and the numbers of images whose class has the largest
+    /// logit, or one of the five largest.</summary>
     public (double Loss, int Top1, int Top5) Read()
     {
         int images = Images, classes = _model.Spec.Classes, top1 = 0, top5 = 0;
@@ -78,7 +77,7 @@ internal sealed class StepResults : IDisposable
         float own = logits[label];
         for (int k = 0; k < logits.Length; k++)
         {
-            // Ties count against the label, and so does a NaN: a net that says the same for all classes is not right.
+            // Ties and NaN count against the label, so that equal logits for all classes are not counted as correct.
             if (k != label && !(logits[k] < own)) better++;
         }
 

@@ -3,11 +3,15 @@ using FeedbackKernels.Data;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Layers;
 using FeedbackKernels.Models;
+using FeedbackKernels.State;
 
 namespace FeedbackKernels.Training;
 
-/// <summary>Trains a model on a data set.</summary>
-public sealed class Trainer : IDisposable
+/// <summary>
+/// Trains a model on a data set. A trainer is the whole state of a run: one that gets the state of another, which was stopped after
+/// some step, goes on with the same bits as if nothing had happened.
+/// </summary>
+public sealed class Trainer : IState, IDisposable
 {
     private readonly Model _model;
     private readonly DataSet _data;
@@ -15,9 +19,12 @@ public sealed class Trainer : IDisposable
     private readonly Normalisation _normalisation;
     private readonly Evaluator _evaluator;
     private readonly Optimiser _optimiser;
+    private readonly ImageFeed _feed;
+    private readonly EpochTally _tally = new();
     private readonly List<EpochReport> _epochs = [];
     private readonly List<LayerAlignment> _alignment = [];
     private ITrainingObserver? _observer;
+    private long _prepared;
     private bool _started;
 
     /// <summary>Checks that everything fits together.</summary>
@@ -46,7 +53,8 @@ public sealed class Trainer : IDisposable
         Preprocessing = Preprocessing.Of(data, options.Normalisation);
         _normalisation = Preprocessing.CreateNormalisation();
         _evaluator = new Evaluator(model);
-        _optimiser = new Sgd(model, options, data.Train.Count / options.Batch);
+        _feed = ImageFeed.Train(model.Backend, data.Train, _normalisation, options.Augmentation, options.Batch, options.Seed);
+        _optimiser = new Sgd(model, options, _feed.BatchesPerEpoch);
     }
 
     /// <summary>What the images of training and evaluation go through; to be saved with the model.</summary>
@@ -78,11 +86,48 @@ public sealed class Trainer : IDisposable
         }
     }
 
-    /// <summary>Gives back the memory of the optimiser.</summary>
-    public void Dispose() => _optimiser.Dispose();
+    /// <inheritdoc/>
+    /// <exception cref="InvalidOperationException">The run was stopped in the steps before training: it has no state to go on from, and
+    /// is started anew.</exception>
+    public void Walk(IStateWalker walker)
+    {
+        ArgumentNullException.ThrowIfNull(walker);
+        if (_started && _prepared == 0) throw new InvalidOperationException("the run was stopped before its first step; start it anew");
+        walker.Scalar("trainer.prepared", ref _prepared);
+        _tally.Walk(walker);
+        _feed.Walk(walker);
+        _optimiser.Walk(walker);
+        _model.Walk(walker);
+    }
+
+    /// <summary>Gives back the memory of the optimiser and of the feed.</summary>
+    public void Dispose()
+    {
+        _optimiser.Dispose();
+        _feed.Dispose();
+    }
 
     /// <summary>Whether all epochs came to their end.</summary>
     private bool RunEpochs(long start, CancellationToken cancel)
+    {
+        bool resumed = _prepared != 0;
+        if (!resumed && !Prepare(cancel)) return false;
+        using AlignmentProbe? probe = _options.AlignEvery > 0
+            ? new AlignmentProbe(_model, _data.Test, _normalisation, _options.LabelSmoothing)
+            : null;
+        using var results = new StepResults(_model);
+        if (!resumed) Align(probe, 0, 0);
+        while (_tally.Epoch <= _options.Epochs)
+        {
+            if (!RunEpoch(start, results, probe, cancel)) return false;
+            _tally.BeginNext();
+        }
+
+        return true;
+    }
+
+    /// <summary>Whether what the rules do before training came to its end.</summary>
+    private bool Prepare(CancellationToken cancel)
     {
         try
         {
@@ -94,16 +139,7 @@ public sealed class Trainer : IDisposable
         }
 
         if (cancel.IsCancellationRequested) return false;
-        using AlignmentProbe? probe = _options.AlignEvery > 0
-            ? new AlignmentProbe(_model, _data.Test, _normalisation, _options.LabelSmoothing)
-            : null;
-        using var results = new StepResults(_model);
-        Align(probe, 0, 0);
-        for (int epoch = 1; epoch <= _options.Epochs; epoch++)
-        {
-            if (!RunEpoch(epoch, start, results, probe, cancel)) return false;
-        }
-
+        _prepared = 1;
         return true;
     }
 
@@ -114,22 +150,15 @@ public sealed class Trainer : IDisposable
     }
 
     /// <summary>Whether the epoch came to its end.</summary>
-    private bool RunEpoch(int epoch, long start, StepResults results, AlignmentProbe? probe, CancellationToken cancel)
+    private bool RunEpoch(long start, StepResults results, AlignmentProbe? probe, CancellationToken cancel)
     {
-        using BatchLoader loader = BatchLoader.Train(
-            _data.Train, _normalisation, _options.Augmentation, _options.Batch, _options.Seed, epoch);
-        var tally = new EpochTally(epoch, loader.Batches);
-        while (loader.Next() is { } batch)
-        {
-            if (cancel.IsCancellationRequested) break;
-            Step(batch, results, tally);
-        }
-
-        if (results.Images > 0) ReadDeferred(results, tally);
-        if (tally.Steps < loader.Batches) return false;
+        int epoch = (int)_tally.Epoch;
+        // A run may go on from where all steps of the epoch are done, and its evaluation is not.
+        if (_feed.Epoch == epoch) RunSteps(results, cancel);
+        if (_tally.Steps < _feed.BatchesPerEpoch) return false;
         // The last update has no loss after it that would show a weight which is not finite.
         if (_model.FirstTensorNotFinite() is { } tensor)
-            throw new NonFiniteLossException(epoch, _optimiser.Step - 1, tally.Loss, $"{tensor}, after the update");
+            throw new NonFiniteLossException(epoch, _optimiser.Step - 1, _tally.Loss, $"{tensor}, after the update");
         Evaluation test;
         try
         {
@@ -141,23 +170,32 @@ public sealed class Trainer : IDisposable
         }
 
         var report = new EpochReport(
-            epoch, _optimiser.Step, _optimiser.LearningRate, tally.Loss, tally.Top1, test.Loss, test.Top1, test.Top5, tally.Speed, Stopwatch.GetElapsedTime(start).TotalSeconds);
+            epoch, _optimiser.Step, _optimiser.LearningRate, _tally.Loss, _tally.Top1, test.Loss, test.Top1, test.Top5, _tally.Speed,
+            Stopwatch.GetElapsedTime(start).TotalSeconds);
         _epochs.Add(report);
         if (_options.AlignEvery > 0 && (epoch % _options.AlignEvery == 0 || epoch == _options.Epochs)) Align(probe, epoch, _optimiser.Step);
         _observer?.OnEpoch(report);
         return true;
     }
 
-    private void Step(Batch batch, StepResults results, EpochTally tally)
+    private void RunSteps(StepResults results, CancellationToken cancel)
     {
-        Evaluator.LoadBatch(_model, batch);
+        _tally.StartClock();
+        // A batch that is taken is trained on: the feed's position is that of the model.
+        while (!cancel.IsCancellationRequested && _feed.Next() is { } batch) Step(batch, results);
+        if (results.Images > 0) ReadDeferred(results);
+    }
+
+    private void Step(Batch batch, StepResults results)
+    {
+        _feed.Load(batch, _model);
         using StepScope scope = _model.Backend.BeginStep();
         _model.Forward(Pass.Train(batch.Count));
         _model.Loss(batch.Count, _options.LabelSmoothing, gradient: true);
         if (!scope.IsDeferred)
         {
             results.Queue(batch);
-            Read(results, tally);
+            Read(results);
         }
 
         _model.Backward(batch.Count);
@@ -165,35 +203,39 @@ public sealed class Trainer : IDisposable
         scope.Complete();
         if (!scope.IsDeferred)
         {
-            Report(tally);
+            Report();
             return;
         }
 
         // This step is queued by now: the device computes it while the host looks at the one before.
-        if (results.Images > 0) ReadDeferred(results, tally);
+        if (results.Images > 0) ReadDeferred(results);
         results.Queue(batch);
     }
 
-    private void ReadDeferred(StepResults results, EpochTally tally)
+    private void ReadDeferred(StepResults results)
     {
-        Read(results, tally, "after the update, ");
-        Report(tally);
+        Read(results, "after the update, ");
+        Report();
     }
 
-    private void Report(EpochTally tally)
+    private void Report()
     {
-        StepReport report = tally.Report();
+        StepReport report = _tally.Report(_feed.BatchesPerEpoch);
         _observer?.OnStep(report);
     }
 
-    private void Read(StepResults results, EpochTally tally, string when = "")
+    private void Read(StepResults results, string when = "")
     {
         int images = results.Images;
         (double sum, int top1, _) = results.Read();
         double loss = sum / images;
         if (!double.IsFinite(loss))
-            throw new NonFiniteLossException(tally.Epoch, tally.FirstStep + tally.Steps, loss, when + FirstBadValue(images));
-        tally.Add(loss, images, top1);
+        {
+            int step = ((int)_tally.Epoch - 1) * _feed.BatchesPerEpoch + _tally.Steps;
+            throw new NonFiniteLossException((int)_tally.Epoch, step, loss, when + FirstBadValue(images));
+        }
+
+        _tally.Add(loss, images, top1);
     }
 
     private void Align(AlignmentProbe? probe, int epoch, int step)
@@ -224,42 +266,5 @@ public sealed class Trainer : IDisposable
         var values = new float[length];
         _model.Backend.DownloadFloats(buffer, values);
         return values.Any(v => !float.IsFinite(v));
-    }
-
-    /// <summary>What an epoch has come to so far.</summary>
-    private sealed class EpochTally(int epoch, int steps)
-    {
-        private readonly long _start = Stopwatch.GetTimestamp();
-        private double _lossSum;
-        private int _right, _images;
-
-        public int Epoch => epoch;
-
-        /// <summary>Number of the epoch's first step in the run.</summary>
-        public int FirstStep => (epoch - 1) * steps;
-
-        /// <summary>Steps whose results have been read.</summary>
-        public int Steps { get; private set; }
-
-        public double Loss => _lossSum / _images;
-
-        public double Top1 => (double)_right / _images;
-
-        /// <summary>Images a second, up to the last report.</summary>
-        public double Speed { get; private set; }
-
-        public void Add(double loss, int images, int right)
-        {
-            _lossSum += loss * images;
-            _images += images;
-            _right += right;
-            Steps++;
-        }
-
-        public StepReport Report()
-        {
-            Speed = _images / Stopwatch.GetElapsedTime(_start).TotalSeconds;
-            return new StepReport(epoch, Steps, steps, Loss, Top1, Speed);
-        }
     }
 }

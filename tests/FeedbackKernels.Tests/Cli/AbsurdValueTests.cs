@@ -1,5 +1,5 @@
 using System.CommandLine;
-using FeedbackKernels.Layers;
+using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Tests.Cli;
 

@@ -213,7 +213,7 @@ public sealed class CommandLineTests : IDisposable
         terminal.Profile.Width = 100;
         DataSet data = DataSet.Open("synthetic", 1, 160, 100);
         using var backend = new CpuBackend();
-        using var model = new Model(backend, ModelCatalog.Create("resnet8", data.Train.Shape, 10), RuleSet.Of(new WeightMirror()), 32, seed: 1);
+        using var model = new Model(backend, ModelCatalog.Create("resnet8", data.Train.RequireShape(), 10), RuleSet.Of(new WeightMirror()), 32, seed: 1);
         var trainer = new Trainer(model, data, new TrainingOptions { Epochs = 2, Batch = 32 });
         TrainingResult result = ConsoleProgress.Show(terminal, 2, observer => trainer.Run(observer, TestContext.Current.CancellationToken));
         foreach (EpochReport epoch in result.Epochs)

@@ -31,7 +31,7 @@ internal static class RunOptionCases
         // Four of eight steps: halfway up to the peak.
         new("--warm-up 2", (_, with) => Assert.Equal("0.05", with.Metrics[0][2]), $"{Rate}.warmUpEpochs", "2", "--schedule constant --epochs 2"),
         new("--milestones 0.25", (_, with) => Assert.Equal(0.01, with.LearningRate, 1e-6), $"{Rate}.milestones.0", "0.25", "--schedule multi-step"),
-        // Twice: at the halves of the run that are usual.
+        // The default milestones apply it twice.
         new("--gamma 0.5", (_, with) => Assert.Equal(0.025, with.LearningRate, 1e-6), $"{Rate}.gamma", "0.5", "--schedule multi-step"),
         new("--momentum 0.5", OtherModel, "training.momentum", "0.5"),
         new("--nesterov false", OtherModel, "training.nesterov", "False"),

@@ -1,6 +1,6 @@
 using System.Text.RegularExpressions;
 using FeedbackKernels.Cli;
-using FeedbackKernels.Runs;
+using FeedbackKernels.Reports;
 using FeedbackKernels.Training;
 using Spectre.Console;
 

@@ -122,12 +122,12 @@ public sealed class UnusedOptionTests : IDisposable
     [Theory]
     [InlineData("train --schedule multi-step --milestones 0.5 --gamma 0.5 --model mlp --hidden 16")]
     [InlineData("train --nesterov --momentum 0 --model mlp --hidden 16")]
-    // The rule of one layer is a chosen rule.
+    // The rule of a single layer counts.
     [InlineData("train --model lenet --rule bp --rule-for fc2=wm --mirror-warm-up 3")]
     // One of the rules is enough.
     [InlineData("compare --model lenet --rules bp,kp --kp-early-steps 2 --kp-form closed-form")]
     [InlineData("compare --model lenet --rules bp,dfa --rule-for fc3=fa --feedback-init he --direct-target channels")]
-    // Settings of the CPU backend decide for it.
+    // With settings of the CPU backend, auto chooses the CPU.
     [InlineData("train --model lenet --threads 1 --exact")]
     public void An_option_that_one_choice_uses_is_taken(string arguments)
     {

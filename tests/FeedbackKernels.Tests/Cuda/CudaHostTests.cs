@@ -1,6 +1,5 @@
 using FeedbackKernels.Bench;
 using FeedbackKernels.Interop;
-using FeedbackKernels.Layers;
 using FeedbackKernels.Models;
 using FeedbackKernels.Rules;
 using FeedbackKernels.Tests.Conformance;

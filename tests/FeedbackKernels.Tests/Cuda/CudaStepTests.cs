@@ -274,7 +274,7 @@ public class CudaStepTests
         DataSet data = DataSet.Open("synthetic", 3, 32, 32);
         using CudaBackend backend = EmulatedDriver.CreateBackend(graphs: graphs);
         using var model = new Model(
-            backend, ModelCatalog.Create("lenet", data.Train.Shape, data.Train.Classes), TrainerTests.RulesOf("bp"), 16, seed: 7);
+            backend, ModelCatalog.Create("lenet", data.Train.RequireShape(), data.Train.Classes), TrainerTests.RulesOf("bp"), 16, seed: 7);
         float[] weights = backend.Download(model.Layers[1].Weight.Value);
         weights[5] = float.NaN;
         backend.Upload<float>(weights, model.Layers[1].Weight.Value);
@@ -369,7 +369,7 @@ public class CudaStepTests
         DataSet data = DataSet.Open("synthetic", 3, 64, 16);
         using CudaBackend backend = EmulatedDriver.CreateBackend(graphs: graphs);
         using var model = new Model(
-            backend, ModelCatalog.Create("lenet", data.Train.Shape, data.Train.Classes), TrainerTests.RulesOf("bp"), 16, seed: 7);
+            backend, ModelCatalog.Create("lenet", data.Train.RequireShape(), data.Train.Classes), TrainerTests.RulesOf("bp"), 16, seed: 7);
         TrainingOptions options = TrainerTests.Options(2) with { Batch = 16, Schedule = new LearningRateSchedule(ScheduleKind.Constant, rate) };
         observer.Start();
         return new Trainer(model, data, options).Run(observer, cancel);

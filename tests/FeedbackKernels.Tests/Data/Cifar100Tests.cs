@@ -1,5 +1,5 @@
 using FeedbackKernels.Data;
-using FeedbackKernels.Layers;
+using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Tests.Data;
 
@@ -16,7 +16,7 @@ public sealed class Cifar100Tests : FolderTests
         TestFiles.WriteCifar100(Folder, 40, 25);
         DataSet data = Cifar100.Format(coarse, 40, 25).Read(Folder);
         Assert.Equal((40, 25, classes, classes), (data.Train.Count, data.Test.Count, data.Train.Classes, data.Test.Classes));
-        Assert.Equal(new MapShape(32, 32, 3), data.Train.Shape);
+        Assert.Equal(new MapShape(32, 32, 3), data.Train.RequireShape());
         Assert.Equal(Enumerable.Range(0, 40).Select(i => coarse ? i % 20 : 99 - i), data.Train.Labels);
         Assert.Equal([1, 37, 35], data.Train.Image(37).Slice(35 * 3, 3).ToArray());
         Assert.Equal((first, last), (data.ClassNames[0], data.ClassNames[^1]));
@@ -35,7 +35,7 @@ public sealed class Cifar100Tests : FolderTests
         foreach (string source in (string[])[$"cifar100:{Folder}", $"cifar100:{nested}:coarse", $"cifar100:{Folder}:fine"])
             TestFiles.Complains<InvalidDataException>(source, Path.Combine(nested, "train.bin"), "offset 3074: the file ends here", "50000 records of 3074 bytes, 153700000 in all");
         TestFiles.Complains<InvalidDataException>(() => DataSet.OpenTest($"cifar100:{Folder}", 1), "test.bin", "10000 records", "30740000");
-        Assert.Equal("cifar100", DataSource.Parse($"cifar100:{Folder}:coarse").Kind);
+        Assert.Equal("cifar100", DataSource.Parse($"cifar100:{Folder}:coarse").Kind.Name);
         Assert.Equal((Folder, "coarse"), (DataSource.Parse($"cifar100:{Folder}:coarse").Folder, DataSource.Parse($"cifar100:{Folder}:coarse").Variant));
     }
 

@@ -1,11 +1,11 @@
 using System.Buffers.Binary;
 using System.IO.Compression;
 using FeedbackKernels.Data;
-using FeedbackKernels.Layers;
+using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Tests.Data;
 
-/// <summary>Reading the public formats: made-up files of the right form, and files that are wrong in every way.</summary>
+/// <summary>Reading the public formats: generated files in the right format, and files with every kind of error.</summary>
 public sealed class DataFileTests : IDisposable
 {
     private const int CifarRecord = 3073;
@@ -20,8 +20,8 @@ public sealed class DataFileTests : IDisposable
         WriteCifar();
         DataSet data = DataSet.Open($"cifar10:{_folder}", 1);
         Assert.Equal((50_000, 10_000), (data.Train.Count, data.Test.Count));
-        Assert.Equal(new MapShape(32, 32, 3), data.Train.Shape);
-        // Record i of file f: label i % 10, red f, green i % 251, blue the pixel's number.
+        Assert.Equal(new MapShape(32, 32, 3), data.Train.RequireShape());
+        // Record i of file f: label i % 10, red f, green i % 251, blue the index of the pixel.
         ReadOnlySpan<byte> image = data.Train.Image(3 * 10_000 + 77);
         Assert.Equal(77 % 10, data.Train.Labels[3 * 10_000 + 77]);
         Assert.Equal([4, 77, 35], image.Slice(35 * 3, 3).ToArray());
@@ -60,7 +60,7 @@ public sealed class DataFileTests : IDisposable
         WriteMnist(compressed);
         DataSet data = DataSet.Open($"mnist:{_folder}", 1);
         Assert.Equal((30, 20), (data.Train.Count, data.Test.Count));
-        Assert.Equal(new MapShape(6, 5, 1), data.Train.Shape);
+        Assert.Equal(new MapShape(6, 5, 1), data.Train.RequireShape());
         Assert.Equal(13 % 10, data.Train.Labels[13]);
         Assert.Equal(Enumerable.Range(0, 30).Select(i => (byte)(13 + i)), data.Train.Image(13).ToArray());
     }
@@ -105,9 +105,10 @@ public sealed class DataFileTests : IDisposable
     {
         string directory = RealData.Require("cifar-10-batches-bin");
         DataSet data = DataSet.Open($"cifar10:{directory}", 1);
-        // The means that everyone normalises with.
+        // The means in general use.
         double[] sums = new double[3];
-        for (int i = 0; i < data.Train.Pixels.Length; i++) sums[i % 3] += data.Train.Pixels[i];
+        byte[] pixels = data.Train.Pixels;
+        for (int i = 0; i < pixels.Length; i++) sums[i % 3] += pixels[i];
         double[] means = [.. sums.Select(s => s / (50_000 * 1024) / 255)];
         Assert.Equal([0.4914, 0.4822, 0.4465], means.Select(m => Math.Round(m, 4)));
         Assert.All(Enumerable.Range(0, 10), k => Assert.Equal(5000, data.Train.Labels.Count(l => l == k)));

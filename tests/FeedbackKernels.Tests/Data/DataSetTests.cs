@@ -2,7 +2,7 @@ using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using FeedbackKernels.Data;
-using FeedbackKernels.Layers;
+using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Tests.Data;
 
@@ -48,11 +48,14 @@ public sealed class DataSetTests : FolderTests
     {
         var data = new DataSet("d", Images(2, 2, 1, 3), Images(2, 2, 1, 3), Augmentation.None);
         Assert.Equal(["0", "1", "2"], data.ClassNames);
-        Assert.Equal(["a", "b", "c"], (data with { ClassNames = ["a", "b", "c"] }).ClassNames);
-        TestFiles.Complains<ArgumentException>(() => _ = data with { ClassNames = ["a", "b"] }, "2 class names", "3");
-        var print = new DataFingerprint("memory", null, null);
-        TestFiles.Complains<ArgumentException>(() => _ = new TestSet("t", Images(2, 2, 1, 3), ["a"], print), "1 class names", "3");
-        TestFiles.Complains<ArgumentException>(() => _ = new TestSet("t", Images(2, 2, 1, 3), ["a", "b", "c"], print) with { ClassNames = [] }, "0 class names");
+        ImageSet named = new(new MapShape(2, 2, 1), 3, new byte[8], [0, 1]) { ClassNames = ["a", "b", "c"] };
+        Assert.Equal(["a", "b", "c"], (data with { Train = named }).ClassNames);
+        Assert.Equal(["a", "b", "c"], new TestSet("t", named.Take(1), new DataFingerprint("memory", null, null)).ClassNames);
+        foreach (string[] wrong in (string[][])[["a", "b"], ["a"], []])
+        {
+            TestFiles.Complains<ArgumentException>(
+                () => _ = new ImageSet(new MapShape(2, 2, 1), 3, new byte[8], [0, 1]) { ClassNames = wrong }, $"{wrong.Length} class names", "3");
+        }
     }
 
     [Theory]
@@ -69,7 +72,7 @@ public sealed class DataSetTests : FolderTests
         TestSet test = OpenTest(kind);
         Assert.Equal(whole.Test.Pixels, test.Images.Pixels);
         Assert.Equal(whole.Test.Labels, test.Images.Labels);
-        Assert.Equal((whole.Test.Shape, whole.Test.Classes), (test.Images.Shape, test.Images.Classes));
+        Assert.Equal((whole.Test.RequireShape(), whole.Test.Classes), (test.Images.RequireShape(), test.Images.Classes));
         Assert.Equal(whole.ClassNames, test.ClassNames);
         Assert.Equal(whole.Fingerprint with { Train = null }, test.Fingerprint);
         Assert.Empty(test.Fingerprint.DifferencesFrom(whole.Fingerprint));
@@ -111,9 +114,9 @@ public sealed class DataSetTests : FolderTests
     [InlineData("cifar1000:/d")]
     public void Sources_of_no_form_are_refused_by_everything(string source)
     {
-        TestFiles.Complains<ArgumentException>(() => DataSet.Open(source, 1), $"'{source}'", DataSet.Forms);
-        TestFiles.Complains<ArgumentException>(() => DataSet.OpenTest(source, 1), $"'{source}'", DataSet.Forms);
-        TestFiles.Complains<ArgumentException>(() => DataSet.Absolute(source), $"'{source}'", DataSet.Forms);
+        TestFiles.Complains<ArgumentException>(() => DataSet.Open(source, 1), $"'{source}'", SourceCatalog.Forms);
+        TestFiles.Complains<ArgumentException>(() => DataSet.OpenTest(source, 1), $"'{source}'", SourceCatalog.Forms);
+        TestFiles.Complains<ArgumentException>(() => DataSet.Absolute(source), $"'{source}'", SourceCatalog.Forms);
     }
 
     [Fact]

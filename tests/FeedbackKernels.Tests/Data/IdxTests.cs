@@ -1,9 +1,9 @@
 using FeedbackKernels.Data;
-using FeedbackKernels.Layers;
+using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Tests.Data;
 
-/// <summary>idx sets: under which names they are found, how many classes they have, and what EMNIST needs.</summary>
+/// <summary>idx sets: file names, number of classes, and what is special about EMNIST.</summary>
 public sealed class IdxTests : FolderTests
 {
     private string Source => $"mnist:{Folder}";
@@ -64,7 +64,7 @@ public sealed class IdxTests : FolderTests
     [Fact]
     public void A_compressed_file_that_announces_more_than_it_holds_takes_no_more_than_it_holds()
     {
-        // 1.9 GB announced, a few bytes there.
+        // The header announces 1.9 GB; the file has a few bytes.
         TestFiles.WriteMnist(Folder, trainImages: TestFiles.Gzip(TestFiles.Idx(TestFiles.ImageMagic, [19_000, 1000, 100], new byte[900])));
         long before = GC.GetTotalAllocatedBytes(precise: true);
         TestFiles.Complains<InvalidDataException>(Source, "train-images-idx3-ubyte (decompressed), offset 916: the data ends here", "1900000016 bytes");
@@ -74,7 +74,7 @@ public sealed class IdxTests : FolderTests
     [Fact]
     public void A_gzip_bomb_takes_no_more_than_its_header_announces()
     {
-        // 64 MB of zeros in 64 KB, where the header announces 900 bytes.
+        // 64 KB that expand to 64 MB of zeros, though the header announces 900 bytes.
         TestFiles.WriteMnist(Folder, trainImages: TestFiles.Gzip(TestFiles.Idx(TestFiles.ImageMagic, [30, 6, 5], new byte[64 << 20]), System.IO.Compression.CompressionLevel.Optimal));
         long before = GC.GetTotalAllocatedBytes(precise: true);
         TestFiles.Complains<InvalidDataException>(Source, "train-images-idx3-ubyte (decompressed), offset 916: more bytes follow", "expected 916 bytes");
@@ -93,7 +93,7 @@ public sealed class IdxTests : FolderTests
     [Fact]
     public void Classes_are_counted_over_both_halves()
     {
-        // 12 classes; class 10 and 11 are in one half only.
+        // 12 classes; classes 10 and 11 occur in only one of the halves.
         TestFiles.WriteMnist(Folder, trainLabels: TestFiles.IdxLabels(Enumerable.Range(0, 30).Select(i => i % 11)), testLabels: TestFiles.IdxLabels(Enumerable.Range(0, 20).Select(i => i % 12)));
         DataSet data = DataSet.Open(Source, 1);
         Assert.Equal((12, 12), (data.Train.Classes, data.Test.Classes));
@@ -127,8 +127,8 @@ public sealed class IdxTests : FolderTests
         Assert.Equal(26, data.Train.Classes);
         Assert.Equal(Enumerable.Range(0, 26), data.Train.Labels);
         Assert.Equal([.. "abcdefghijklmnopqrstuvwxyz".Select(c => c.ToString())], data.ClassNames);
-        // Stored row r, column c comes to row c, column r.
-        Assert.Equal(new MapShape(5, 6, 1), data.Train.Shape);
+        // The pixel stored at row r, column c is read to row c, column r.
+        Assert.Equal(new MapShape(5, 6, 1), data.Train.RequireShape());
         for (int row = 0; row < 6; row++)
         {
             for (int column = 0; column < 5; column++) Assert.Equal(3 + row * 5 + column, data.Train.Image(3)[column * 6 + row]);
@@ -185,7 +185,7 @@ public sealed class IdxTests : FolderTests
         Assert.Equal($"{Source}/emnist-digits", DataSet.Absolute($"{Source}/emnist-digits"));
         TestFiles.Complains<DirectoryNotFoundException>($"{Source}/emnist-balanced", "emnist-balanced");
 
-        // MNIST's own names are what mnist:DIR means, and the others are mentioned.
+        // mnist:DIR selects the files with MNIST's names, and the note mentions the others.
         TestFiles.WriteMnist(Folder);
         DataSet mnist = DataSet.Open(Source, 1);
         Assert.Equal((10, 30), (mnist.Train.Classes, mnist.Train.Count));

@@ -1,5 +1,5 @@
 using FeedbackKernels.Data;
-using FeedbackKernels.Layers;
+using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Tests.Data;
 
@@ -47,14 +47,27 @@ public class NormalisationTests
     public void Kinds_and_channels_that_do_not_fit_are_refused()
     {
         TestFiles.Complains<ArgumentOutOfRangeException>(() => Normalisation.Of(Images, (NormalisationKind)7), "kind");
-        Normalisation grey = new([0.5], [0.5]), two = Normalisation.Of(Images, NormalisationKind.Unit);
-        TestFiles.Complains<ArgumentException>(() => BatchLoader.Train(Images, grey, Augmentation.None, 1, 1, 1), "1 channels", "1x2x2");
-        TestFiles.Complains<ArgumentException>(() => BatchLoader.Evaluate(Images, grey, 1), "1 channels", "1x2x2");
-        TestFiles.Complains<ArgumentOutOfRangeException>(() => BatchLoader.Evaluate(Images, two, 0), "batch");
-        TestFiles.Complains<ArgumentOutOfRangeException>(() => BatchLoader.Evaluate(Images, two, 1, 0), "threads");
-        TestFiles.Complains<ArgumentOutOfRangeException>(() => BatchLoader.Train(Images, two, (Augmentation)4, 1, 1, 1), "augmentation");
-        TestFiles.Complains<ArgumentOutOfRangeException>(() => BatchLoader.Train(Images, two, Augmentation.None, 1, 1, -1), "epoch");
+        Normalisation two = Normalisation.Of(Images, NormalisationKind.Unit);
         TestFiles.Complains<ArgumentException>(() => { two.Apply(new byte[3], new float[3]); return null; }, "multiple of 2");
         TestFiles.Complains<ArgumentException>(() => { two.Apply(new byte[4], new float[3]); return null; }, "3 values for 4 bytes");
+    }
+
+    [Fact]
+    public void Statistics_are_those_of_all_images_however_many_parts_they_are_read_in()
+    {
+        // 1100 images of 3000 bytes: more than the megabyte that is read at a time, in parts that do not divide the number of images.
+        var random = new Random(5);
+        var pixels = new byte[1100 * 3000];
+        random.NextBytes(pixels);
+        for (int i = 0; i < pixels.Length; i++) pixels[i] = (byte)(pixels[i] >> (i % 3));
+        var images = new ImageSet(new MapShape(20, 50, 3), 2, pixels, new int[1100]);
+        Normalisation found = Normalisation.Of(images, NormalisationKind.Standard);
+        for (int c = 0; c < 3; c++)
+        {
+            double[] values = [.. Enumerable.Range(0, pixels.Length / 3).Select(i => pixels[3 * i + c] / 255.0)];
+            double mean = values.Average();
+            Assert.Equal(mean, found.Means[c], 1e-12);
+            Assert.Equal(Math.Sqrt(values.Average(v => (v - mean) * (v - mean))), found.Deviations[c], 1e-12);
+        }
     }
 }

@@ -25,11 +25,11 @@ public class SyntheticImagesTests
     {
         DataSet data = DataSet.Open("synthetic", 1, 4000, 1000);
         var linear = new ModelSpec(
-            "linear", data.Train.Shape, 10, LossKind.SoftmaxCrossEntropy, NormOrder.ConvBnRelu,
+            "linear", data.Train.RequireShape(), 10, LossKind.SoftmaxCrossEntropy, NormOrder.ConvBnRelu,
             [new LinearSpec("fc", 10, Activation.None, WeightInit.Uniform)]);
         // A small rate and many epochs, so that the linear model reaches its best accuracy.
         double linearTop1 = Train(linear, data, epochs: 15, rate: 0.002f);
-        double netTop1 = Train(ModelCatalog.Create("resnet8", data.Train.Shape, 10), data, epochs: 6, rate: 0.1f);
+        double netTop1 = Train(ModelCatalog.Create("resnet8", data.Train.RequireShape(), 10), data, epochs: 6, rate: 0.1f);
         Assert.InRange(linearTop1, 0.1, 0.6);
         Assert.True(netTop1 > linearTop1 + 0.25, $"linear {linearTop1:P1}, net {netTop1:P1}");
     }

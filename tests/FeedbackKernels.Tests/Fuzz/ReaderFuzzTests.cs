@@ -115,7 +115,7 @@ public sealed class ReaderFuzzTests : FolderTests
     private static void ReadIdx(string folder, string name, byte[] file)
     {
         DataSet data = Mnist.Read(folder);
-        ImageSet changed = name.StartsWith("train", StringComparison.Ordinal) ? data.Train : data.Test;
+        IImageSource changed = name.StartsWith("train", StringComparison.Ordinal) ? data.Train : data.Test;
         Assert.Equal(BinaryPrimitives.ReadUInt32BigEndian(file.AsSpan(4)), (uint)changed.Count);
         if (name.Contains("images", StringComparison.Ordinal)) Assert.Equal(file[16..], changed.Pixels);
         else Assert.Equal(file[8..].Select(label => (int)label), changed.Labels);
@@ -131,14 +131,14 @@ public sealed class ReaderFuzzTests : FolderTests
     private static void RequireWhole(DataSet data, int train, int test, int classes)
     {
         Assert.Equal((train, test), (data.Train.Count, data.Test.Count));
-        foreach (ImageSet half in (ImageSet[])[data.Train, data.Test])
+        foreach (IImageSource half in (IImageSource[])[data.Train, data.Test])
         {
             Assert.Equal(classes, half.Classes);
-            Assert.Equal((long)half.Count * half.Shape.H * half.Shape.W * half.Shape.C, half.Pixels.LongLength);
+            Assert.Equal((long)half.Count * half.RequireShape().H * half.RequireShape().W * half.Channels, half.Pixels.LongLength);
             Assert.All(half.Labels, label => Assert.InRange(label, 0, classes - 1));
         }
 
-        Assert.Equal(data.Train.Shape, data.Test.Shape);
+        Assert.Equal(data.Train.RequireShape(), data.Test.RequireShape());
         Assert.Equal(classes, data.ClassNames.Count);
     }
 

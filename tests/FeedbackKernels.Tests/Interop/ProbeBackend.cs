@@ -32,7 +32,7 @@ internal sealed class ProbeBackend(ElementType activations) : Backend
     internal override SafeHandle AllocateMemory(long bytes, string purpose)
     {
         nint address = _next;
-        _next += (nint)(bytes + 63) / 64 * 64;
+        _next += 64 * (nint)Rounding.DivideUp(bytes, 64);
         return new Memory(this, address);
     }
 

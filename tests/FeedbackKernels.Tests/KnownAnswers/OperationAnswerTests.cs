@@ -1,7 +1,6 @@
 using System.Text.Json;
 using FeedbackKernels.Data;
 using FeedbackKernels.Interop;
-using FeedbackKernels.Layers;
 using FeedbackKernels.Tests.Conformance;
 
 namespace FeedbackKernels.Tests.KnownAnswers;

@@ -1,7 +1,7 @@
 using System.Text.Json;
 using FeedbackKernels.Data;
 using FeedbackKernels.Interop;
-using FeedbackKernels.Layers;
+using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Tests.KnownAnswers;
 
@@ -93,10 +93,12 @@ public class RandomAnswerTests
         const int count = 11;
         var set = new ImageSet(new MapShape(1, 1, 1), count, [.. Enumerable.Range(0, count).Select(i => (byte)i)], [.. Enumerable.Range(0, count)]);
         Normalisation normalisation = Normalisation.Of(set, NormalisationKind.Unit);
+        using var backend = new ReferenceBackend();
         foreach (JsonElement a in Answers.Each("orders"))
         {
-            using BatchLoader loader = BatchLoader.Train(set, normalisation, Augmentation.None, count, a.GetProperty("seed").GetUInt64(), a.Int("epoch"));
-            Batch batch = loader.Next()!;
+            using ImageFeed feed = ImageFeed.Train(backend, set, normalisation, Augmentation.None, count, a.GetProperty("seed").GetUInt64());
+            feed.Seek(a.Int("epoch"), 0);
+            Batch batch = feed.Next()!;
             Assert.Equal(a.Ints("order"), batch.Numbers);
             Assert.Equal(a.Ints("order"), batch.Labels);
             Assert.Equal(a.Ints("order"), batch.Pixels.Select(p => (int)p));
@@ -119,17 +121,19 @@ public class RandomAnswerTests
     }
 
     [Fact]
-    public void A_loader_augments_by_seed_and_epoch_with_a_reach_of_four()
+    public void A_feed_augments_by_seed_and_epoch_with_a_reach_of_four()
     {
         var set = new ImageSet(new MapShape(8, 8, 1), 2, new byte[4 * 64], [0, 1, 0, 1]);
+        using var backend = new ReferenceBackend();
         foreach (Augmentation augmentation in Enum.GetValues<Augmentation>())
         {
-            using BatchLoader loader = BatchLoader.Train(set, Normalisation.Of(set, NormalisationKind.Unit), augmentation, 4, seed: 5, epoch: 3);
-            ImageAugmentation found = loader.Next()!.Augmentation;
+            using ImageFeed feed = ImageFeed.Train(backend, set, Normalisation.Of(set, NormalisationKind.Unit), augmentation, 4, seed: 5);
+            feed.Seek(3, 0);
+            ImageAugmentation found = feed.Next()!.Augmentation;
             Assert.Equal(augmentation is Augmentation.Crop or Augmentation.CropFlip ? 4 : 0, found.Reach);
             Assert.Equal(augmentation is Augmentation.Flip or Augmentation.CropFlip, found.Flip);
             Assert.Equal(new RandomKey(5, RandomPurpose.Augmentation, 3), found.Key);
-            using BatchLoader evaluation = BatchLoader.Evaluate(set, Normalisation.Of(set, NormalisationKind.Unit), 4);
+            using ImageFeed evaluation = ImageFeed.Evaluate(backend, set, Normalisation.Of(set, NormalisationKind.Unit), 4);
             ImageAugmentation unmoved = evaluation.Next()!.Augmentation;
             Assert.Equal((0, false), (unmoved.Reach, unmoved.Flip));
         }

@@ -12,7 +12,7 @@ public class ScheduleAnswerTests
         int cases = 0;
         foreach (JsonElement a in Known.Read("schedules").EnumerateArray())
         {
-            ScheduleKind kind = Enum.Parse<ScheduleKind>(a.Text("kind").Replace("-", "", StringComparison.Ordinal), ignoreCase: true);
+            ScheduleKind kind = ScheduleCatalog.Find(a.Text("kind"))!;
             JsonElement milestones = a.GetProperty("milestones");
             var schedule = new LearningRateSchedule(
                 kind, a.Float("peak"), a.Double("warmUp"), milestones.ValueKind == JsonValueKind.Null ? null : [.. milestones.EnumerateArray().Select(m => m.GetDouble())],

@@ -33,7 +33,7 @@ public class KolenPollackTests
         {
             TestNets.Step(model, Images);
             sgd.Update(step, rate);
-            // Data gradients cancel in W - B^T; what is left is SGD with the decay as its only gradient.
+            // Data gradients cancel in W - B^T: it is SGD on the decay alone.
             Advance(ref normed, ref normedVelocity, step < earlySteps ? Math.Pow(early, 1.0 / earlySteps) : 1);
             Advance(ref plain, ref plainVelocity, 1);
             foreach ((ConvLayer layer, double start) in model.Layers.Zip(initial))
@@ -45,7 +45,7 @@ public class KolenPollackTests
         }
 
         Assert.True(normed < 0.75 && plain < 0.95);
-        // The hidden layer of a model without norms has no early decay.
+        // The hidden layer of a net without norms has no early decay.
         Assert.Equal(net == "residual", model.Layers[1].IsNormed);
 
         void Advance(ref double share, ref double velocity, double shrink)
@@ -74,7 +74,7 @@ public class KolenPollackTests
             Assert.Equal(shrink, Mismatch(backend, layer) / mismatch, 1e-5);
             double square = w.Sum(v => (double)v * v), startSquare = start.Sum(v => (double)v * v);
             double correlation = w.Zip(start, (a, b) => (double)a * b).Sum() / Math.Sqrt(square * startSquare);
-            // Both vary randomly by about 1 / sqrt(elements).
+            // Chance moves both by about 1 / sqrt(elements).
             Assert.InRange(square / startSquare, 1 - 6 / Math.Sqrt(w.Length), 1 + 6 / Math.Sqrt(w.Length));
             Assert.Equal(shrink, correlation, 5 / Math.Sqrt(w.Length));
             Assert.All(backend.Download(layer.Weight.Gradient), g => Assert.Equal(0, g));

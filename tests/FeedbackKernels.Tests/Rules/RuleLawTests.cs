@@ -7,7 +7,7 @@ using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Tests.Rules;
 
-/// <summary>The definition of B under each rule, checked for every element during training.</summary>
+/// <summary>What each rule says of B, element by element, while a net is trained.</summary>
 public sealed class RuleLawTests : IDisposable
 {
     private const int Images = 4;
@@ -41,14 +41,14 @@ public sealed class RuleLawTests : IDisposable
         foreach ((ConvLayer layer, float[] b) in Fed(one).Zip(Feedbacks(one)))
         {
             WeightAlignment alignment = _backend.Align(layer.Shape(), layer.Weight.Value, layer.Feedback!.OwnWeights!.Value);
-            // Independent of W: the angle is about 90 degrees, and the norm that of the distribution of W.
+            // Independent of W: the angle is 90 degrees up to chance, and the norm that of W's own distribution.
             Assert.Equal(0, Math.Cos(double.DegreesToRadians(alignment.AngleDegrees)), 5 / Math.Sqrt(b.Length));
             Assert.Equal(1, alignment.NormRatio, 5 / Math.Sqrt(b.Length));
-            // They are not the numbers of W in another layout either.
+            // Nor are they W's numbers in another layout.
             Assert.Empty(b.Intersect(_backend.Download(layer.Weight.Value)));
         }
 
-        // 1 / sqrt(3 fan-in) of a uniform distribution, whatever the distribution of W.
+        // 1 / sqrt(3 fan-in) of a uniform distribution, whatever W is drawn from.
         using Model uniform = NewModel(new FeedbackAlignment(WeightInit.Uniform));
         foreach ((ConvLayer layer, float[] b) in Fed(uniform).Zip(Feedbacks(uniform)))
             Assert.Equal(1, Math.Sqrt(b.Average(v => (double)v * v) * 3 * layer.Shape().FanIn), 5 / Math.Sqrt(b.Length));
@@ -94,7 +94,7 @@ public sealed class RuleLawTests : IDisposable
     [InlineData(3)]
     public void The_mirror_moves_B_in_every_nth_step_alone(int every)
     {
-        // With a given rate and gaussian noise, each mirror step changes B.
+        // A rate of its own and gaussian noise: each mirror step moves B.
         using Model model = NewModel(new WeightMirror(Samples: 8, Noise: NoiseKind.Gaussian, Every: every, WarmUpSteps: 0));
         var sgd = new Sgd(model, new TrainingOptions { Batch = Images });
         Prepare(model);
@@ -123,7 +123,7 @@ public sealed class RuleLawTests : IDisposable
         }
 
         Assert.Equal(Feedbacks(counted), Feedbacks(model));
-        // One step more gives another B.
+        // One step more is another B.
         foreach (ConvLayer layer in Fed(counted)) layer.Feedback!.AfterUpdate(new NoUpdate(), steps);
         Assert.NotEqual(Feedbacks(counted), Feedbacks(model));
     }
@@ -154,7 +154,7 @@ public sealed class RuleLawTests : IDisposable
                 }
             }
 
-            // The first updates form the plain average: rates 1, 1/2, 1/3, then the rate itself.
+            // The first moves are the plain average: rates 1, 1/2, 1/3, then the rate itself.
             double share = Math.Max(rate, 1.0 / (move + 1));
             for (int i = 0; i < w.Length; i++)
             {
@@ -184,8 +184,8 @@ public sealed class RuleLawTests : IDisposable
     [Fact]
     public void Under_direct_feedback_a_shortcut_learns_from_its_blocks_error()
     {
-        // The last unit of a block and its projection are joined before the ReLU. With equal batch norms their errors at the join are
-        // the same tensor, so the gradients of beta are equal.
+        // The last unit of a block and its projection are joined before the ReLU: with batch norms that are the same, their
+        // errors at the join are one tensor, so beta's gradients are equal.
         using Model model = NewModel(new DirectFeedbackAlignment());
         TestNets.LoadBatch(model, Images);
         TestNets.Step(model, Images);
@@ -214,7 +214,7 @@ public sealed class RuleLawTests : IDisposable
         Assert.Equal([4, reached], sizes);
         float[] b = _backend.Download(buffer), outputError = [1, -2, 0.5f, 0, 0, 0, 3, 1];
         double deviation = scale * Math.Sqrt(2.0 / (4 + reached));
-        // A root mean square varies randomly by 1 / sqrt(2 elements).
+        // Chance moves a root mean square by 1 / sqrt(2 elements).
         Assert.Equal(1, Math.Sqrt(b.Average(v => (double)v * v)) / deviation, 5 / Math.Sqrt(2 * b.Length));
         using DeviceBuffer from = _backend.Allocate(8, "output error"), error = _backend.Allocate(2L * pixels * channels, "error");
         _backend.Upload<float>(outputError, from);
@@ -299,7 +299,7 @@ public sealed class RuleLawTests : IDisposable
     private float[][] Differences(Model model) =>
         [.. Fed(model).Zip(Feedbacks(model), (layer, b) => Transposed(layer, w => w).Zip(b, (w, own) => own - w).ToArray())];
 
-    /// <summary>W in feedback layout, with a function applied to each element.</summary>
+    /// <summary>W in feedback layout, each element through a function.</summary>
     private float[] Transposed(ConvLayer layer, Func<float, float> map)
     {
         ConvShape s = layer.Shape();

@@ -39,13 +39,13 @@ public sealed class RuleSetTests : IDisposable
     [Fact]
     public void A_layer_cannot_learn_from_an_error_that_direct_feedback_does_not_send()
     {
-        // Direct feedback at the top, backprop below it: no error reaches the lower layer.
+        // Direct feedback at the top, backprop below it: nothing comes down.
         var rules = new RuleSet(new Backprop(), [new RuleFor("c.*", new DirectFeedbackAlignment())]);
         string message = Assert.Throws<ArgumentException>(() => new Model(_backend, TestNets.Residual(), rules, 4, seed: 1)).Message;
         Assert.Contains(DirectFeedbackAlignment.RuleName, message);
         Assert.Contains("c.conv", message);
 
-        // The other way round is fine: the lower layer gets its error from the loss.
+        // The other way round is fine: what lies below hears from the loss.
         var allowed = new RuleSet(
             new FeedbackAlignment(),
             [new RuleFor("conv1", new DirectFeedbackAlignment()), new RuleFor("a.*", new DirectFeedbackAlignment())]);
@@ -65,7 +65,7 @@ public sealed class RuleSetTests : IDisposable
         TestNets.Step(model, 4);
         foreach (ConvLayer layer in model.Layers) Assert.Contains(_backend.Download(layer.Weight.Gradient), g => g != 0);
 
-        // Given the gradient of the logits, the update of a lower layer does not depend on the weights above it.
+        // What a lower layer learns does not depend on the weights above it, given the logits' gradient.
         float[] before = _backend.Download(model.Layers[1].Weight.Gradient);
         var observer = new OutputErrorKeeper();
         model.Forward(Pass.Measure(4));

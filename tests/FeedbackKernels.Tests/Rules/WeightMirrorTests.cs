@@ -5,7 +5,7 @@ using FeedbackKernels.Rules;
 
 namespace FeedbackKernels.Tests.Rules;
 
-/// <summary>The convergence law of the mirror on the layers of a ResNet-20 with constant W.</summary>
+/// <summary>The mirror's convergence law on the layers of a ResNet-20 whose W stands still.</summary>
 public class WeightMirrorTests
 {
     private const int Samples = 64, Steps = 160;
@@ -23,7 +23,7 @@ public class WeightMirrorTests
             double squared = relu ? (2.0 * shape.FanIn + 3) / effective : (shape.FanIn + 1) / effective;
             double law = double.RadiansToDegrees(Math.Atan(Math.Sqrt(squared)));
             Assert.True(Math.Abs(angle - law) < 2, $"{shape}: {angle:F2} degrees, law {law:F2}");
-            // The projection on W is W itself, so only the noise makes the norm longer.
+            // The projection on W is W itself, so the norm is longer by the noise alone.
             Assert.Equal(Math.Sqrt(1 + squared), ratio, 0.05 * Math.Sqrt(1 + squared));
         }
     }
@@ -40,7 +40,7 @@ public class WeightMirrorTests
     [Fact]
     public void Whole_maps_tend_to_W_with_damped_border_taps()
     {
-        // With many samples only the bias of zero padding is left, which a 1x1 convolution does not have.
+        // Many samples: what is left is the bias of zero padding, which a 1x1 convolution does not have.
         using var backend = new CpuBackend();
         foreach ((int size, int filter, double least, double most) in ((int, int, double, double)[])[(7, 3, 4, 8), (28, 3, 0.7, 3), (7, 1, 0, 1.5)])
         {

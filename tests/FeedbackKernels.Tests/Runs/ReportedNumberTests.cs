@@ -4,7 +4,6 @@ using System.Text.Json;
 using System.Text.RegularExpressions;
 using FeedbackKernels.Data;
 using FeedbackKernels.Interop;
-using FeedbackKernels.Layers;
 using FeedbackKernels.Models;
 using FeedbackKernels.Reports;
 using FeedbackKernels.Rules;
@@ -88,7 +87,7 @@ public sealed partial class ReportedNumberTests : IDisposable
     {
         using var backend = new CpuBackend(1);
         using Model model = NewModel(backend);
-        RunSummary summary = RunSummary.Of(Config, model, Result);
+        RunSummary summary = Config.Summarise(model, Result);
         Assert.Equal(("mlp", "feedback-alignment", "synthetic"), (summary.Model, summary.Rule, summary.Data));
         Assert.Equal((3, 6ul, false), (summary.Epochs, summary.Seed, summary.Cancelled));
         Assert.Equal(0.32, summary.TestTop1);
@@ -101,9 +100,9 @@ public sealed partial class ReportedNumberTests : IDisposable
         Assert.Equal(12 * 3072 + 12 + 10 * 12 + 10, summary.Parameters);
         Assert.Equal((1002.5, 33.5), (summary.ImagesPerSecond, summary.Seconds));
         Assert.Contains("cpu", summary.Backend);
-        Assert.True(RunSummary.Of(Config, model, Result with { Cancelled = true }).Cancelled);
+        Assert.True(Config.Summarise(model, Result with { Cancelled = true }).Cancelled);
 
-        RunSummary empty = RunSummary.Of(Config, model, Result with { Epochs = [], Alignment = [] });
+        RunSummary empty = Config.Summarise(model, Result with { Epochs = [], Alignment = [] });
         Assert.Equal(0, empty.Epochs);
         Assert.All((double?[])[empty.TestTop1, empty.TestTop5, empty.BestTestTop1, empty.FinalLoss, empty.TestLoss, empty.WeightAngle, empty.DeltaAngle], v => Assert.Null(v));
     }
@@ -130,9 +129,9 @@ public sealed partial class ReportedNumberTests : IDisposable
         RunSummary summary = new(
             "mlp", "feedback-alignment", "synthetic", 3, 6, "cpu: test", 0.32, 0.615, 0.43, 1.25, 1.4, 60.25, 39.5, 1000, 1002.5, 33.5, false);
         RunSummary other = summary with { Rule = "backprop", TestTop1 = 0.33, TestTop5 = 0.625, BestTestTop1 = 0.44, FinalLoss = 1.125, TestLoss = 1.5, WeightAngle = null, DeltaAngle = 0.25, ImagesPerSecond = 905, Seconds = 44 };
-        Dictionary<string, string> row = Rows(HtmlReport.OfRun(Config, summary, Result)).Single();
+        Dictionary<string, string> row = Rows(HtmlReport.OfRun(Reported(summary))).Single();
         Check(summary, row);
-        Dictionary<string, string>[] rows = [.. Rows(HtmlReport.OfComparison([new FinishedRun(Config, summary, Result, "a"), new FinishedRun(Config with { Rule = new Backprop() }, other, Result, "b")]))];
+        Dictionary<string, string>[] rows = [.. Rows(HtmlReport.OfComparison([Reported(summary), Reported(other)]))];
         Assert.Equal(2, rows.Length);
         Check(summary, rows[0]);
         Check(other, rows[1]);
@@ -161,7 +160,7 @@ public sealed partial class ReportedNumberTests : IDisposable
     [Fact]
     public void The_curves_of_a_report_are_the_results_they_are_named_after()
     {
-        string html = HtmlReport.OfRun(Config, RunSummaryOf(Result), Result);
+        string html = HtmlReport.OfRun(Reported(RunSummaryOf(Result)));
         // Curves are drawn in the order of the legend.
         AssertCurves(Chart(html, ">Loss<", "train", "test"), e => e.TrainLoss, e => e.TestLoss);
         AssertCurves(Chart(html, ">Accuracy<", "train top-1", "test top-1", "test top-5"), e => e.TrainTop1, e => e.TestTop1, e => e.TestTop5);
@@ -191,11 +190,13 @@ public sealed partial class ReportedNumberTests : IDisposable
         }
     }
 
+    private static ReportedRun Reported(RunSummary summary) => new(summary, Result, 3, "{}");
+
     private static RunSummary RunSummaryOf(TrainingResult result)
     {
         using var backend = new CpuBackend(1);
         using Model model = NewModel(backend);
-        return RunSummary.Of(Config, model, result);
+        return Config.Summarise(model, result);
     }
 
     private static Model NewModel(CpuBackend backend) => new(

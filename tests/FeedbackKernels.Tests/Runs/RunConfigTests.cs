@@ -2,6 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.Json.Serialization.Metadata;
 using FeedbackKernels.Rules;
+using FeedbackKernels.Reports;
 using FeedbackKernels.Runs;
 using FeedbackKernels.Training;
 
@@ -23,7 +24,7 @@ public sealed class RunConfigTests : IDisposable
         Walk(typeof(RunSummary));
         // An empty walk would prove nothing.
         Assert.Superset(
-            new HashSet<Type> { typeof(EarlyDecay), typeof(ScheduleKind), typeof(FeedbackKernels.Interop.SimdLevel), typeof(SignMagnitude) }, enums);
+            new HashSet<Type> { typeof(EarlyDecay), typeof(FeedbackKernels.Data.Augmentation), typeof(FeedbackKernels.Interop.SimdLevel), typeof(SignMagnitude) }, enums);
         foreach (Type type in enums)
         {
             JsonTypeInfo info = RunJson.Default.GetTypeInfo(type)!;
@@ -52,6 +53,21 @@ public sealed class RunConfigTests : IDisposable
             foreach (JsonDerivedType derived in info.PolymorphismOptions?.DerivedTypes ?? []) Walk(derived.DerivedType);
             foreach (JsonPropertyInfo property in info.Properties) Walk(property.PropertyType);
         }
+    }
+
+    [Fact]
+    public void A_schedule_is_written_as_its_name()
+    {
+        JsonTypeInfo info = RunJson.Default.GetTypeInfo(typeof(ScheduleKind))!;
+        foreach (ScheduleKind kind in ScheduleCatalog.All)
+        {
+            string text = JsonSerializer.Serialize(kind, info);
+            Assert.Equal($"\"{kind.Name}\"", text);
+            Assert.Same(kind, JsonSerializer.Deserialize(text, info));
+        }
+
+        Assert.Equal(["constant", "cosine", "one-cycle", "multi-step"], ScheduleCatalog.All.Select(kind => kind.Name));
+        Assert.All((string[])["1", "\"Cosine\"", "\"none\"", "{}"], text => Assert.ThrowsAny<JsonException>(() => JsonSerializer.Deserialize(text, info)));
     }
 
     [Fact]

@@ -292,7 +292,7 @@ public sealed class RunFolderTests : IDisposable
         using var model = new FeedbackKernels.Models.Model(
             backend, new RunConfig { Model = "mlp", Hidden = 4 }.Describe(new(2, 2, 1), 3),
             FeedbackKernels.Rules.RuleSet.Of(new FeedbackKernels.Rules.Backprop()), 2, 1);
-        string text = JsonSerializer.Serialize(RunSummary.Of(new RunConfig(), model, result), RunJson.Default.RunSummary);
+        string text = JsonSerializer.Serialize(new RunConfig().Summarise(model, result), RunJson.Default.RunSummary);
         JsonElement summary = JsonDocument.Parse(text).RootElement;
         Assert.Equal(JsonValueKind.Null, summary.GetProperty("finalLoss").ValueKind);
         Assert.Equal(JsonValueKind.Null, summary.GetProperty("testLoss").ValueKind);

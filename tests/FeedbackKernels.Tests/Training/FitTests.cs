@@ -7,7 +7,7 @@ using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Tests.Training;
 
-/// <summary>Models, images and settings that do not fit together: refused, with both sides named.</summary>
+/// <summary>Models, images and settings that do not fit together are rejected with a message that names both sides.</summary>
 public sealed class FitTests : IDisposable
 {
     private static readonly DataSet Data = DataSet.Open("synthetic", 3, 64, 32);
@@ -19,10 +19,10 @@ public sealed class FitTests : IDisposable
     [Fact]
     public void Test_images_of_another_shape_or_more_classes_are_refused()
     {
-        using Model model = NewModel("mlp", Data.Train.Shape);
-        // As many bytes, and grey.
+        using Model model = NewModel("mlp", Data.Train.RequireShape());
+        // The same number of bytes, but grey.
         ImageSet grey = new(new MapShape(32, 96, 1), 10, Data.Test.Pixels, Data.Test.Labels);
-        ImageSet more = new(Data.Test.Shape, 11, Data.Test.Pixels, Data.Test.Labels);
+        ImageSet more = new(Data.Test.RequireShape(), 11, Data.Test.Pixels, Data.Test.Labels);
         foreach ((ImageSet wrong, string found, string wanted) in ((ImageSet, string, string)[])[(grey, "32x96x1", "32x32x3"), (more, "11 classes", "10 classes")])
         {
             string message = Assert.Throws<ArgumentException>(() => Data with { Test = wrong }).Message;
@@ -41,7 +41,7 @@ public sealed class FitTests : IDisposable
     [Fact]
     public void A_normalisation_of_other_channels_is_refused()
     {
-        using Model model = NewModel("mlp", Data.Train.Shape);
+        using Model model = NewModel("mlp", Data.Train.RequireShape());
         var e = Assert.Throws<ArgumentException>(
             () => new Evaluator(model).Run(Data.Test, new Normalisation([0.5], [0.25]), TestContext.Current.CancellationToken));
         Assert.Equal("normalisation", e.ParamName);
@@ -51,7 +51,7 @@ public sealed class FitTests : IDisposable
     [Fact]
     public void A_trainer_runs_once()
     {
-        using Model model = NewModel("mlp", Data.Train.Shape);
+        using Model model = NewModel("mlp", Data.Train.RequireShape());
         var trainer = new Trainer(model, Data, Options());
         Assert.Single(trainer.Run(cancel: TestContext.Current.CancellationToken).Epochs);
         Assert.Throws<InvalidOperationException>(() => trainer.Run(cancel: TestContext.Current.CancellationToken));
@@ -60,9 +60,9 @@ public sealed class FitTests : IDisposable
     [Fact]
     public void A_model_for_evaluation_and_too_many_steps_are_refused()
     {
-        using var model = Model.ForEvaluation(_backend, ModelCatalog.Create("mlp", Data.Train.Shape, 10), 16, 1);
+        using var model = Model.ForEvaluation(_backend, ModelCatalog.Create("mlp", Data.Train.RequireShape(), 10), 16, 1);
         Assert.Contains("planned for evaluation", Assert.Throws<ArgumentException>(() => new Trainer(model, Data, Options())).Message);
-        using Model trained = NewModel("mlp", Data.Train.Shape);
+        using Model trained = NewModel("mlp", Data.Train.RequireShape());
         Assert.Contains("2147483647", Assert.Throws<ArgumentException>(() => new Trainer(trained, Data, Options() with { Epochs = int.MaxValue })).Message);
     }
 
@@ -78,7 +78,7 @@ public sealed class FitTests : IDisposable
         if (norm is null)
         {
             using var model = new Model(_backend, spec, RuleSet.Of(new Backprop()), batch, 1);
-            // The same in a pass of one image.
+            // The same in a pass with one image.
             if (name == "resnet18" && size == 32) Assert.Throws<ArgumentException>(() => model.Forward(Pass.Train(1)));
             else model.Forward(Pass.Train(1));
             return;
@@ -105,7 +105,7 @@ public sealed class FitTests : IDisposable
     public void Warming_up_can_be_cancelled()
     {
         using var model = new Model(
-            _backend, ModelCatalog.Create("mlp", Data.Train.Shape, 10, new ModelOptions(Hidden: 8)), RuleSet.Of(new WeightMirror(WarmUpSteps: int.MaxValue)), 16, 1);
+            _backend, ModelCatalog.Create("mlp", Data.Train.RequireShape(), 10, new ModelOptions(Hidden: 8)), RuleSet.Of(new WeightMirror(WarmUpSteps: 10_000_000)), 16, 1);
         using var cancel = new CancellationTokenSource(TimeSpan.FromMilliseconds(100));
         TrainingResult result = new Trainer(model, Data, Options()).Run(cancel: cancel.Token);
         Assert.True(result.Cancelled);
@@ -116,8 +116,8 @@ public sealed class FitTests : IDisposable
     [Fact]
     public void Weights_that_the_last_update_made_infinite_are_seen_at_the_end_of_the_epoch()
     {
-        using Model model = NewModel("mlp", Data.Train.Shape);
-        // The one step's loss is that of the initial weights, and finite. The update is the decay: 1e38 * w, times 1e3.
+        using Model model = NewModel("mlp", Data.Train.RequireShape());
+        // The loss of the only step is that of the initial weights, and finite. The update is the decay, 1e38 * w, times 1e3.
         var trainer = new Trainer(model, Data, Options() with { Batch = 64, WeightDecay = 1e38f, Schedule = new LearningRateSchedule(ScheduleKind.Constant, 1e3f) });
         var e = Assert.Throws<NonFiniteLossException>(() => trainer.Run(cancel: TestContext.Current.CancellationToken));
         Assert.Equal((1, 0), (e.Epoch, e.Step));

@@ -13,7 +13,7 @@ public class StepAllocationTests
     // Steps until the balanced noise has gone through a cycle and the scratch memory of every kernel has its final size.
     private const int WarmUpSteps = 20;
 
-    public static TheoryData<string> Rules => ["bp", "fa", "ss", "wm", "kp", "dfa"];
+    public static TheoryData<string> Rules() => new(RuleCatalog.All.Select(rule => rule.ShortName));
 
     [Theory, MemberData(nameof(Rules))]
     public void A_step_allocates_nothing(string rule)
@@ -40,13 +40,10 @@ public class StepAllocationTests
         }
     }
 
-    private static FeedbackRule RuleOf(string name) => name switch
+    // Of sign symmetry the form that does most in a step.
+    private static FeedbackRule RuleOf(string name) => RuleCatalog.Find(name)!.Create() switch
     {
-        "bp" => new Backprop(),
-        "fa" => new FeedbackAlignment(),
-        "ss" => new SignSymmetry(SignMagnitude.BatchRandom),
-        "wm" => new WeightMirror(),
-        "kp" => new KolenPollack(),
-        _ => new DirectFeedbackAlignment(),
+        SignSymmetry => new SignSymmetry(SignMagnitude.BatchRandom),
+        FeedbackRule rule => rule,
     };
 }

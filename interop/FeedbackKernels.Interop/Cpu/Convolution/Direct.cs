@@ -1,7 +1,7 @@
 namespace FeedbackKernels.Interop;
 
 /// <summary>The portable kernel, which serves every convolution: it forms each sum from its products, without im2col.</summary>
-internal sealed unsafe class Direct : ConvKernel
+internal sealed unsafe class Direct : CpuConvKernel
 {
     public override string Name => "direct";
 

@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 
 namespace FeedbackKernels.Interop;
 
-/// <summary>What is left to do to a tile of finished sums; see <see cref="ConvEpilogue"/>. Null pointers are absent.</summary>
+/// <summary>The epilogue of a tile of finished sums; see <see cref="ConvEpilogue"/>. Null pointers are absent operands.</summary>
 internal unsafe struct EpilogueArguments
 {
     /// <summary>The tile: rows of columns, <see cref="RowStride"/> floats apart.</summary>
@@ -11,14 +11,14 @@ internal unsafe struct EpilogueArguments
     public nint RowStride;
     public int Rows, Columns;
 
-    /// <summary>One element a column.</summary>
+    /// <summary>One element for each column.</summary>
     public float* Scale, Bias;
     public Activation Activation;
 
-    /// <summary>Sums of (y - shift) and (y - shift)², one element a column, added to.</summary>
+    /// <summary>Shift, and sums of (y - shift) and (y - shift)², one element for each column. The kernel adds to the sums.</summary>
     public float* Shift, Sum, SquareSum;
 
-    /// <summary>Whether y changes.</summary>
+    /// <summary>Whether the epilogue changes y.</summary>
     public readonly bool Maps => Scale != null || Bias != null || Residual != null || Activation != Activation.None;
 }
 

@@ -4,14 +4,14 @@ namespace FeedbackKernels.Interop;
 /// 1x1 convolutions without padding, linear layers among them. Rows and images do not matter, so all pixels of the batch are one row of a
 /// matrix product; a stride only chooses the pixels.
 /// </summary>
-internal sealed unsafe class Pointwise : ConvKernel
+internal sealed unsafe class Pointwise : CpuConvKernel
 {
     public override string Name => "pointwise";
 
     public override string? Refusal(in ConvRequest request, in TileSet tiles)
     {
         ConvShape shape = request.Shape;
-        if (shape is not { R: 1, S: 1, Padding: 0 }) return $"{shape.R}x{shape.S} filters, padding {shape.Padding}; it takes 1x1 without padding";
+        if (shape is not { R: 1, S: 1, Padding: 0 }) return $"{shape.R}x{shape.S} filters, padding {shape.Padding} (wanted 1x1 without padding)";
         return request.Pass == ConvPass.WeightGradient && WeightGradientPlan.FillsNoStrip(shape)
             ? $"{shape.C} input channels do not fill a strip of {WeightGradientPlan.StripFloats}"
             : null;

@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 
 namespace FeedbackKernels.Interop;
 
-/// <summary>Strips of neighbouring channels of a run of pixels, each to be copied one pixel after another.</summary>
+/// <summary>Strips of neighbouring channels of a run of pixels. Each strip is copied to where its pixels follow one another.</summary>
 internal unsafe struct StripArguments
 {
     public float* Source, Destination;
@@ -11,17 +11,17 @@ internal unsafe struct StripArguments
     public nint SourceStride;
     public int Pixels;
 
-    /// <summary>First channel of each strip, or null where they follow one another.</summary>
+    /// <summary>First channel of each strip; null if the strips are adjacent.</summary>
     public int* Starts;
     public int Strips;
 
     /// <summary>Floats from a strip of the destination to the next.</summary>
     public nint StripStride;
 
-    /// <summary>Floats a pixel in a strip, a multiple of the lanes.</summary>
+    /// <summary>Floats of a pixel in a strip, a multiple of the lanes.</summary>
     public int Floats;
 
-    /// <summary>Floats of them that there are in the source, the rest becoming zeros; 0 for all.</summary>
+    /// <summary>Floats of them that the source has; the others become zeros. 0 if it has all.</summary>
     public int Valid;
 }
 
@@ -29,7 +29,7 @@ internal static unsafe class StripKernel<TVector, TOps>
     where TVector : unmanaged
     where TOps : unmanaged, IVectorOps<TVector>
 {
-    // Pixels side by side: the source is read in as many streams, and each strip is written in runs of as many lines.
+    // Pixels copied together: the source is read in this many streams, and each strip is written in runs of this many cache lines.
     private const int PixelBlock = 4;
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -58,7 +58,7 @@ internal static unsafe class StripKernel<TVector, TOps>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void CopyPixels(float* source, nint stride, float* destination, int floats, int count)
     {
-        // Two and three vectors are what tiles take; a loop over them would cost as much as the copies.
+        // Most tiles are two or three vectors wide. A loop over them would cost as much as the copies.
         if (floats == 2 * TOps.Count)
         {
             for (; count > 0; count--, source += stride, destination += floats)

@@ -3,9 +3,10 @@ using System.Runtime.CompilerServices;
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// Tiles of a product, one below the other: C[row][column] = (or +=) sum over a nest of three loops of A[row] * B[column].
-/// Strides are in floats. The nest lets one kernel serve every convolution without im2col: its loops are filter rows and
-/// the run of (column, channel) in a forward or feedback pass, and images, rows and columns of pixels in a weight gradient.
+/// Arguments of a micro-kernel, for tiles of a product one below the other: C[row][column] = (or +=) the sum of A[row] * B[column] over a
+/// nest of three loops. Strides are in floats. The nest lets one micro-kernel serve every convolution without im2col: its loops are
+/// filter rows and the run of (column, channel) in a forward or feedback pass, and images, rows and columns of pixels in a weight
+/// gradient.
 /// </summary>
 internal unsafe struct TileArguments
 {
@@ -13,50 +14,50 @@ internal unsafe struct TileArguments
     public float* A;
     public nint ARow, AInner, AMiddle, AOuter;
 
-    /// <summary>Right operand, loaded as vectors: its rows, as wide as the tile, lie one after another in the inner loop.</summary>
+    /// <summary>Right operand, loaded as vectors. Its rows are as wide as the tile and follow one another in the inner loop.</summary>
     public float* B;
     public nint BMiddle, BOuter;
 
-    /// <summary>Result, contiguous columns.</summary>
+    /// <summary>Result, with contiguous columns.</summary>
     public float* C;
     public nint CRow;
 
     /// <summary>Trip counts of the nest, each at least 1.</summary>
     public nint Inner, Middle, Outer;
 
-    /// <summary>Tiles, at least 1, and how far A and C move from one to the next; B is the same for all.</summary>
+    /// <summary>Number of tiles, at least 1, and strides of A and C from one to the next. B is the same for all.</summary>
     public nint Tiles, ATile, CTile;
 
-    /// <summary>Whether C is added to.</summary>
+    /// <summary>Whether the sums are added to C.</summary>
     public bool Accumulate;
 
-    /// <summary>Where the next call will add to, or null: its lines are fetched meanwhile.</summary>
+    /// <summary>Where the next call adds its sums, or null. Those cache lines are prefetched.</summary>
     public float* NextC;
 
-    /// <summary>What else is fetched meanwhile.</summary>
+    /// <summary>Other memory to prefetch.</summary>
     public TileFetch Fetch;
 
-    /// <summary>What is fetched meanwhile, in bytes from the row of B in hand: as much as a row of B a step.</summary>
+    /// <summary>Memory to prefetch, as a distance in bytes from the current row of B: the length of a row of B in each step.</summary>
     public nint Ahead;
 
-    /// <summary>Whether C goes past the caches: it is not added to, its rows are aligned to vectors, and it is far larger
-    /// than a cache, so that reading its lines only to overwrite them would be in vain.</summary>
+    /// <summary>Whether stores to C bypass the caches: nothing is added to C, its rows are aligned to vectors, and it is much larger than
+    /// a cache, so that its lines need not be read before they are overwritten.</summary>
     public bool NonTemporal;
 }
 
 /// <summary>
-/// Memory that tiles ask for while they compute, piece by piece: all at once, misses would wait for each other, and the loads
-/// behind them too. Nobody minds if it is not mapped.
+/// Memory that tiles prefetch piece by piece while they compute. Prefetched all at once, the misses would wait for each other, and the
+/// tiles' loads for them. The addresses need not be mapped.
 /// </summary>
 internal unsafe struct TileFetch
 {
-    /// <summary>What the first tile asks for.</summary>
+    /// <summary>Start of the first tile's piece.</summary>
     public byte* Start;
 
-    /// <summary>Bytes that a tile asks for, and how far the next tile's lie behind its own.</summary>
+    /// <summary>Bytes of a piece, and the distance from one piece to the next.</summary>
     public nint Bytes, Step;
 
-    /// <summary>A run of memory, in equal parts for so many tiles.</summary>
+    /// <summary>A run of memory, divided equally among the tiles.</summary>
     public static TileFetch Over(long tiles, float* start, long floats)
     {
         long lines = Rounding.DivideUp(floats, Caches.LineFloats);
@@ -64,23 +65,23 @@ internal unsafe struct TileFetch
         return new TileFetch { Start = (byte*)start, Bytes = bytes, Step = bytes };
     }
 
-    /// <summary>Goes on to what is left for tiles behind so many.</summary>
+    /// <summary>Skips the pieces of some tiles.</summary>
     public void Skip(long tiles) => Start += (nint)tiles * Step;
 }
 
-/// <summary>A number known to the JIT: a branch on it leaves no trace in the machine code.</summary>
+/// <summary>A constant that the JIT knows. Branches on it are removed from the machine code.</summary>
 internal interface IConstant
 {
     static abstract int Value { get; }
 }
 
 /// <summary>
-/// The register tile: TRows rows by TColumns vectors of accumulators, all in registers through the whole nest. Every
-/// accumulator is a local of its own (an array or a struct of them would live in memory, and so would all of them if a call
-/// were left in the loops), and the branches on the constants leave just the rows and columns of the instantiation. At 14x2 on
-/// AVX-512 that is 28 accumulators, two vectors of B and one broadcast: 31 of 32 registers. With 16 registers it is 4x3: 12
-/// accumulators for 7 loads a step, where 6x2 needs 8, and loads are what two threads of a core run out of first.
-/// <typeparamref name="TUnitSteps"/> is 1 where AInner is, 0 where it is ARow: distances of one float are part of an instruction.
+/// The micro-kernel: TRows rows by TColumns vectors of accumulators, in registers through the whole nest. Every accumulator is a local
+/// variable: an array or a struct of them would be in memory, and so would all of them if the loops contained a call. The branches on the
+/// constants leave only the rows and columns of the instantiation. At 14x2 on AVX-512 there are 28 accumulators, two vectors of B and one
+/// broadcast: 31 of 32 registers. With 16 registers the tile is 4x3: 12 accumulators for 7 loads in each step, where 6x2 needs 8, and
+/// loads are the first limit for two threads of a core.
+/// <typeparamref name="TUnitSteps"/> is 1 if AInner is 1, and 0 if ARow is: distances of one float are part of an instruction.
 /// </summary>
 internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns, TUnitSteps>
     where TVector : unmanaged
@@ -89,7 +90,7 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns, TUnitSte
     where TColumns : unmanaged, IConstant
     where TUnitSteps : unmanaged, IConstant
 {
-    // Optimised at its first call: code that starts in the lower tier runs twenty times slower until it is replaced.
+    // Optimised at its first call. Code of the lower tier would run twenty times slower until it is replaced.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Run(TileArguments* t)
     {
@@ -136,8 +137,8 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns, TUnitSte
         byte* fetch = t->Fetch.Start + (t->Tiles - tiles) * t->Fetch.Step;
         for (byte* end = fetch + t->Fetch.Bytes; fetch < end; fetch += Caches.LineBytes) TOps.Prefetch(fetch);
 
-        // Byte strides: rows 0 to 8 are one addressing mode each from a (base + {0, 1, 2, 4, 8} * s1, s3, s5, s3 * 2, s7),
-        // rows 9 to 13 the same from a second base nine rows on.
+        // Byte strides. Rows 0 to 8 are one addressing mode each from a (base + {0, 1, 2, 4, 8} * s1, s3, s5, s3 * 2, s7). Rows 9 to 13
+        // are the same from a second base nine rows on.
         nint s1 = TUnitSteps.Value == 1 ? t->ARow * sizeof(float) : sizeof(float), s3 = 3 * s1, s5 = 5 * s1, s7 = 7 * s1;
         nint aInner = TUnitSteps.Value == 1 ? sizeof(float) : t->AInner * sizeof(float), inner = t->Inner, ahead = t->Ahead;
         byte* aOuter = (byte*)aTile, bOuter = (byte*)t->B;
@@ -151,9 +152,9 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns, TUnitSte
                 byte* a = aMiddle, b = bMiddle;
                 nint step = inner;
                 TVector b0, b1 = TOps.Zero, b2 = TOps.Zero, x;
-                // Two threads of a core share its front end, which then has three places a cycle for two products. With few registers
-                // steps are short, so they come in fours, and the third vector of B is an operand in memory: 4x3 has 18 instructions
-                // a step, six cycles of either. With many, a step has places to spare, for a prefetch too.
+                // Two threads of a core share its front end, which then decodes three instructions in a cycle for two products. With few
+                // registers steps are short, so the loop is unrolled by four, and the third vector of B is a memory operand: a step of
+                // 4x3 has 18 instructions, six cycles of either thread. With many registers a step has room for a prefetch.
                 for (; TOps.Registers <= 16 && TColumns.Value > 1 && step >= 4; step -= 4)
                 {
                     b0 = TOps.Load((float*)b);
@@ -228,7 +229,7 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns, TUnitSte
         }
         while (--outer != 0);
 
-        // Two blocks: a branch at each store took 3 to 5 % from tiles of 64 steps.
+        // Two blocks, because a branch at each store cost 3 to 5 % in tiles of 64 steps.
         if (t->NonTemporal)
         {
             float* row = cTile;
@@ -268,14 +269,14 @@ internal static unsafe class TileKernel<TVector, TOps, TRows, TColumns, TUnitSte
             if (TRows.Value > 13) { row += next; TOps.Store(c13a, row); if (TColumns.Value > 1) TOps.Store(c13b, row + TOps.Count); }
         }
 
-        // A jump instead of one more block of the nest, which would be indented out of sight.
+        // A jump instead of one more level of loops, which would be indented too far.
         if (--tiles == 0) return;
         aTile += t->ATile;
         cTile += t->CTile;
         goto NextTile;
     }
 
-    /// <summary>The left operand of a row, so many steps on.</summary>
+    /// <summary>The left operand of a row, <paramref name="step"/> steps on.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static TVector Left(byte* a, nint s1, nint s3, nint s5, nint aInner, int row, int step)
     {

@@ -1,11 +1,11 @@
 namespace FeedbackKernels.Interop;
 
-/// <summary>The tile kernels of one vector type, by height and width.</summary>
+/// <summary>The micro-kernels of one vector type, by height and width.</summary>
 internal unsafe struct TileSet
 {
     private const int Tallest = 14, Widest = 3, HalfLength = Tallest * Widest;
 
-    // Two halves: for left operands whose rows are one float apart, and for those whose steps are.
+    // Two halves: for left operands whose rows are one float apart, and for those whose steps are one float apart.
     private fixed long _kernels[2 * HalfLength];
 
     private readonly int _registers;
@@ -20,23 +20,24 @@ internal unsafe struct TileSet
     /// <summary>Floats in a vector.</summary>
     public readonly int Lanes;
 
-    /// <summary>Vectors across the widest tile: with few registers three, so that fewer loads go with a product.</summary>
+    /// <summary>Vectors across the widest tile. With few registers there are three, so that a product needs fewer loads.</summary>
     public readonly int Vectors;
 
-    /// <summary>Whether the tiles fetch on the way what they are told to.</summary>
+    /// <summary>Whether the tiles prefetch in their loops (<see cref="TileArguments.Ahead"/>).</summary>
     public readonly bool FetchesAhead => _registers > 16;
 
-    /// <summary>The panels of a right operand of so many columns.</summary>
+    /// <summary>The panels of a right operand.</summary>
     public readonly PanelLayout Panels(int columns) => new(columns, Lanes, Vectors);
 
-    /// <summary>Height of the tallest tile of a width in columns: accumulators, vectors of B and one broadcast fit the registers.</summary>
+    /// <summary>Height of the tallest tile of a width in columns, for which accumulators, vectors of B and one broadcast fit the
+    /// registers.</summary>
     public readonly int MaxRows(int width)
     {
         int across = Across(width);
         return Math.Min(Tallest, (_registers - across - 1) / across);
     }
 
-    /// <summary>Tiles that so many rows by all panels are cut into.</summary>
+    /// <summary>Tiles of a number of rows by all panels.</summary>
     public readonly int Count(int rows, in PanelLayout panels)
     {
         int count = 0;
@@ -44,7 +45,7 @@ internal unsafe struct TileSet
         return count;
     }
 
-    /// <summary>Runs the tile of so many rows by so many columns (one vector of them to <see cref="Vectors"/>).</summary>
+    /// <summary>Runs the micro-kernel for a number of rows and a width in columns, one to <see cref="Vectors"/> vectors.</summary>
     public readonly void Run(int rows, int width, TileArguments* arguments)
     {
         int half = arguments->AInner == 1 ? HalfLength : 0;

@@ -3,9 +3,8 @@ using System.Runtime.Intrinsics.X86;
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// Copies weights into panels [panel][tap row][tap column][input channel][panel width], the order in which a tile reads
-/// them. The transposition of backprop and the flip of a feedback convolution happen here and nowhere else: what follows
-/// cannot tell B from Wᵀ.
+/// Copies weights into panels [panel][tap row][tap column][input channel][panel width], the order in which a tile reads them. The
+/// transposition of backprop and the flip of a feedback convolution happen only here: the kernels cannot tell B from Wᵀ.
 /// </summary>
 internal unsafe struct WeightPacking : IParallelJob
 {
@@ -19,7 +18,7 @@ internal unsafe struct WeightPacking : IParallelJob
     /// <summary>Floats from a tap row, tap column, input channel, column of the source to the next; may be negative.</summary>
     public nint TapRowStride, TapColumnStride, ChannelStride, ColumnStride;
 
-    // Channels of an item: rows of the source are read in runs of all panels, a few pages at a time.
+    // Channels of an item. Rows of the source are read as runs over all panels, a few pages at a time.
     private const int BlockChannels = 64;
 
     private readonly int Blocks => Rounding.DivideUp32(InputChannels, BlockChannels);
@@ -80,7 +79,7 @@ internal unsafe struct WeightPacking : IParallelJob
         }
     }
 
-    /// <returns>How many panels are full.</returns>
+    /// <returns>Number of full panels.</returns>
     private readonly int CopyFullPanels(int tapRow, int tapColumn, nint row, int first, int count)
     {
         var copy = new StripArguments
@@ -97,7 +96,7 @@ internal unsafe struct WeightPacking : IParallelJob
         return copy.Strips;
     }
 
-    /// <summary>Some channels of one tap of a panel: [channels][panel width].</summary>
+    /// <summary>Packs some channels of one tap of a panel: [channels][panel width].</summary>
     public readonly void PackTap(int panel, int tapRow, int tapColumn, int firstChannel, int channels, float* destination)
     {
         int width = Layout.Width(panel), valid = Layout.ValidColumns(panel);
@@ -109,7 +108,8 @@ internal unsafe struct WeightPacking : IParallelJob
         for (int c = 0; c < channels; c++) new Span<float>(destination + (nint)c * width + valid, width - valid).Clear();
     }
 
-    /// <summary>Asks for what <see cref="PackTap"/> will read, of all taps: short rows far apart, which no stream predicts.</summary>
+    /// <summary>Prefetches what <see cref="PackTap"/> will read, for all taps. The rows are too short and too far apart for the hardware
+    /// prefetcher.</summary>
     public readonly void Fetch(int panel, int firstChannel, int channels)
     {
         if (!Sse.IsSupported) return;

@@ -4,7 +4,7 @@ using System.Runtime.InteropServices;
 namespace FeedbackKernels.Interop;
 
 /// <summary>3x3 convolutions of stride 1 by Winograd's algorithm, where the products that it saves cost more than its transforms.</summary>
-internal sealed unsafe class Winograd : ConvKernel
+internal sealed unsafe class Winograd : CpuConvKernel
 {
     // With fewer channels or output pixels, the transforms and the calls of 36 small products cost what the products save.
     private const int FewestChannels = 16, SmallestMap = 7, FewestPixels = 512, MostPadding = 2;
@@ -17,13 +17,13 @@ internal sealed unsafe class Winograd : ConvKernel
         long pixels = (long)shape.N * shape.P * shape.Q;
         if (request.Exact) return "exact sums are wanted";
         if (shape is not { R: 3, S: 3, Stride: 1, Padding: <= MostPadding })
-            return $"{shape.R}x{shape.S} filters, stride {shape.Stride}, padding {shape.Padding}; it takes 3x3, stride 1, padding up to {MostPadding}";
+            return $"{shape.R}x{shape.S} filters, stride {shape.Stride}, padding {shape.Padding} (wanted 3x3, stride 1, padding up to {MostPadding})";
         if (tiles.Lanes == 1) return "it needs vectors of channels";
-        if (Math.Min(shape.C, shape.K) < FewestChannels) return $"{shape.C} and {shape.K} channels; it takes at least {FewestChannels}";
+        if (Math.Min(shape.C, shape.K) < FewestChannels) return $"{shape.C} and {shape.K} channels (wanted at least {FewestChannels})";
         if (shape.C % tiles.Lanes != 0 || shape.K % tiles.Lanes != 0)
             return $"{shape.C} and {shape.K} channels are not both multiples of a vector's {tiles.Lanes}";
-        if (Math.Min(shape.P, shape.Q) < SmallestMap) return $"outputs of {shape.P}x{shape.Q}; it takes at least {SmallestMap}x{SmallestMap}";
-        return pixels < FewestPixels ? $"{pixels} output pixels; it takes at least {FewestPixels}" : null;
+        if (Math.Min(shape.P, shape.Q) < SmallestMap) return $"outputs of {shape.P}x{shape.Q} (wanted at least {SmallestMap}x{SmallestMap})";
+        return pixels < FewestPixels ? $"{pixels} output pixels (wanted at least {FewestPixels})" : null;
     }
 
     public override ConvExplanation Explain(in ConvRequest request, string tile)

@@ -2,11 +2,11 @@ using System.Runtime.CompilerServices;
 
 namespace FeedbackKernels.Interop;
 
-/// <summary>What a Winograd transform is handed. Strides are in floats.</summary>
+/// <summary>Arguments of a Winograd transform. Strides are in floats.</summary>
 internal unsafe struct WinogradArguments
 {
-    /// <summary>Transforms of an input or an error: for each row of the patches the first pixel inside the map; rows outside are
-    /// rows of zeros.</summary>
+    /// <summary>Transforms of an input or an error: the first pixel inside the map, for each row of the patches. Rows outside point to
+    /// zeros.</summary>
     public float** Lines;
 
     /// <summary>Transforms of an input or an error: which columns of the patches are inside the map.</summary>
@@ -24,15 +24,15 @@ internal unsafe struct WinogradArguments
     /// tile's points to the next one's; floats from a pixel to the next.</summary>
     public nint Tiles, TileStride, PixelStride;
 
-    /// <summary>Output transform: how many rows and columns of outputs of the strip are wanted.</summary>
+    /// <summary>Output transform: rows and columns of outputs of the strip to write.</summary>
     public int Rows, Columns;
     public bool Accumulate;
 
-    /// <summary>Output transform: where the next strip's outputs will go, or null; they are fetched meanwhile.</summary>
+    /// <summary>Output transform: where the outputs of the next strip go, to be prefetched; or null.</summary>
     public float* Next;
 
-    /// <summary>Output transform: the channels' shifts, and StatisticsStride behind each their sums of deviations and of squared
-    /// deviations, which are added to; null where no statistics are wanted.</summary>
+    /// <summary>Output transform: the shifts of the channels, followed at a distance of StatisticsStride by the sums of deviations and of
+    /// squared deviations, to which the transform adds; null for no statistics.</summary>
     public float* Shift;
     public nint StatisticsStride;
 
@@ -72,10 +72,10 @@ internal static unsafe class WinogradKernels<TVector, TOps>
 {
     private const int MostLanes = 16;
 
-    // Of the patches of a strip.
+    // Columns of the patches of a strip.
     private const int StripColumns = 4 * WinogradMap.StripTiles + 2;
 
-    /// <summary>The next cache line: a vector that straddles two costs two accesses.</summary>
+    /// <summary>The address rounded up to a cache line: a vector across two lines costs two accesses.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static float* Aligned(float* buffer) => (float*)(((nint)buffer + 63) & ~63);
 
@@ -88,14 +88,14 @@ internal static unsafe class WinogradKernels<TVector, TOps>
     private static TransformSet PatchSet<TTransform>() where TTransform : unmanaged, IPatchTransform => TransformSet.Of(
         &Patches<TTransform, Four, Four>, &Patches<TTransform, Four, Three>, &Patches<TTransform, Three, Four>, &Patches<TTransform, Three, Three>);
 
-    /// <summary>Whether tiles of so many rows, or columns, have one of the six points.</summary>
+    /// <summary>Whether tiles of TSize rows, or columns, have one of the six points.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static bool Has<TSize>(int point) where TSize : unmanaged, IConstant => TSize.Value == 4 || point != 4;
 
     /// <summary>A transform of patches of pixels: in one dimension, for tiles of four or three outputs.</summary>
     private interface IPatchTransform
     {
-        /// <summary>Pixels of a patch beyond the outputs of its tile, which the next tile's patch has too.</summary>
+        /// <summary>Pixels of a patch beyond the outputs of its tile, which the patch of the next tile shares.</summary>
         static abstract int Overlap { get; }
 
         static abstract void Run<TSize>(TVector d0, TVector d1, TVector d2, TVector d3, TVector d4, TVector d5, float* o, nint stride)
@@ -103,8 +103,8 @@ internal static unsafe class WinogradKernels<TVector, TOps>
     }
 
     /// <summary>
-    /// The patches of a strip of tiles. Every column of pixels is transformed downwards once, also where two patches share it,
-    /// then each tile's columns across.
+    /// Transforms the patches of a strip of tiles. Every column of pixels is transformed once, even if two patches share it. Then the
+    /// columns of each tile are transformed across.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Patches<TTransform, TDown, TAcross>(WinogradArguments* t)
@@ -153,13 +153,13 @@ internal static unsafe class WinogradKernels<TVector, TOps>
         }
     }
 
-    /// <summary>Pixel i of a patch, where it has so many.</summary>
+    /// <summary>Pixel i of a patch; zero if the patch has fewer.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static TVector Pixel<TTransform, TSize>(int i, float* pixel)
         where TTransform : unmanaged, IPatchTransform
         where TSize : unmanaged, IConstant => i < TSize.Value + TTransform.Overlap ? TOps.Load(pixel) : TOps.Zero;
 
-    /// <summary>Columns of a strip that lie outside the map.</summary>
+    /// <summary>Clears the columns of a strip that lie outside the map.</summary>
     private static void Clear(float* columns, nint count)
     {
         for (int i = 0; i < 6 && count > 0; i++) new Span<float>(columns + i * StripColumns * TOps.Count, (int)count * TOps.Count).Clear();
@@ -182,7 +182,7 @@ internal static unsafe class WinogradKernels<TVector, TOps>
         }
     }
 
-    /// <summary>The products of a strip of tiles.</summary>
+    /// <summary>Transforms the products of a strip of tiles into outputs.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Output<TDown, TAcross>(WinogradArguments* t)
         where TDown : unmanaged, IConstant
@@ -225,7 +225,7 @@ internal static unsafe class WinogradKernels<TVector, TOps>
         }
     }
 
-    /// <summary>Asks for the lines that a tile's outputs go to: stores that miss would hold up the loads behind them.</summary>
+    /// <summary>Prefetches the cache lines of a tile's outputs. Stores that miss would delay the loads behind them.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void FetchOutputs<TDown, TAcross>(WinogradArguments* t, float* y)
         where TDown : unmanaged, IConstant
@@ -241,7 +241,7 @@ internal static unsafe class WinogradKernels<TVector, TOps>
         }
     }
 
-    /// <summary>Outputs of a row of a tile that reaches beyond the map, or that are added to what is there.</summary>
+    /// <summary>Writes the outputs of a row of a tile that reaches beyond the map, or adds them to the output.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void AddPixels(WinogradArguments* t, float* pixels, float* y, nint width)
     {
@@ -252,7 +252,7 @@ internal static unsafe class WinogradKernels<TVector, TOps>
         }
     }
 
-    /// <summary>The statistics of a tile's outputs, which are in L1.</summary>
+    /// <summary>Adds the outputs of a tile, which are in L1, to the statistics.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void AddStatistics(WinogradArguments* t, float* outputs, nint channel, nint width)
     {

@@ -1,6 +1,6 @@
 namespace FeedbackKernels.Interop;
 
-/// <summary>Rows and columns of outputs of a tile: 4, with 6 points of interpolation, or 3, with 5 of the same.</summary>
+/// <summary>Size of a tile: 4 rows or columns of outputs, with 6 interpolation points, or 3, with 5 of the same points.</summary>
 internal readonly record struct TileKind(bool Low, bool Narrow)
 {
     public const int Count = 4;
@@ -12,23 +12,23 @@ internal readonly record struct TileKind(bool Low, bool Narrow)
     public int Index => (Low ? 2 : 0) + (Narrow ? 1 : 0);
 }
 
-/// <summary>The image of a tile, the first of its output rows and columns, its kind, and how many tiles of the kind there are from
-/// it to the end of their row.</summary>
+/// <summary>The image of a tile, its first output row and column, its kind, and the number of tiles of that kind from it to the end of
+/// their row.</summary>
 internal readonly record struct TilePlace(int Image, int Row, int Column, TileKind Kind, int InRow);
 
 /// <summary>
-/// How Winograd's tiles cut maps of P by Q outputs. F(4, 3) has 6 products for 4 outputs and F(3, 3) has 5 for 3: a length of
-/// 14 as 4 + 4 + 3 + 3 takes 22 products, as four times 4 it takes 24, so a map of 14x14 takes 484 instead of 576, and one of
-/// 7x7 121 instead of 144. (F(2, 3) with 4 for 2 would never take fewer from a length of 6 on.) F(3, 3) leaves out the point
-/// -2, so both kinds share one transform of the weights.
-/// Tiles of a kind, of all images, follow one another, and the kinds are ordered so that those which have a point do too.
+/// The division of maps of P by Q outputs into Winograd tiles. F(4, 3) has 6 products for 4 outputs, and F(3, 3) has 5 for 3. A length of
+/// 14 needs 22 products as 4 + 4 + 3 + 3 and 24 as four times 4, so a map of 14x14 needs 484 instead of 576, and one of 7x7 121 instead
+/// of 144. (F(2, 3), with 4 for 2, would not help from a length of 6 on.) F(3, 3) omits the point -2, so both kinds share one transform
+/// of the weights. The tiles of a kind are contiguous over all images, and the kinds are ordered so that the tiles that have a point are
+/// contiguous too.
 /// </summary>
 internal readonly struct TileGrid
 {
     // The kinds in order, by rows x columns: 4x3, 4x4, 3x4, 3x3. The first two have the points (-2, any), the middle two (any, -2).
     private readonly int _high, _low, _wide, _narrow;
 
-    // Where the tiles of the first kind end, of the second, of the third.
+    // End of the tiles of the first, second and third kind.
     private readonly int _end0, _end1, _end2;
 
     public TileGrid(int images, int p, int q)
@@ -47,7 +47,7 @@ internal readonly struct TileGrid
     /// <summary>Whether there are tiles of 3 rows or columns.</summary>
     public bool IsMixed => _low + _narrow > 0;
 
-    /// <summary>Outputs along one direction, as tiles of 4 and of 3 with the fewest products in all.</summary>
+    /// <summary>Divides a length of outputs into tiles of 4 and of 3 with the fewest products.</summary>
     private static (int Fours, int Threes) Cut(int length)
     {
         (int Fours, int Threes) best = ((length + 3) / 4, 0);
@@ -60,7 +60,7 @@ internal readonly struct TileGrid
         return best;
     }
 
-    /// <summary>The tiles that have a point of the transform, [first, end).</summary>
+    /// <summary>The range of tiles that have a point of the transform.</summary>
     public (int First, int End) TilesWith(int point)
     {
         const int left = 4;
@@ -68,7 +68,7 @@ internal readonly struct TileGrid
         return (noNarrow ? _end0 : 0, noLow ? _end1 : noNarrow ? _end2 : Tiles);
     }
 
-    /// <summary>Where a tile is.</summary>
+    /// <summary>Position and kind of a tile.</summary>
     public TilePlace Place(int tile)
     {
         bool low = tile >= _end1, narrow = tile < _end0 || tile >= _end2;
@@ -81,7 +81,7 @@ internal readonly struct TileGrid
     }
 }
 
-/// <summary>A tensor of pixels that Winograd's transforms read in square patches, one a tile.</summary>
+/// <summary>A tensor of pixels that Winograd transforms read in square patches, one for each tile.</summary>
 internal unsafe struct WinogradMap
 {
     /// <summary>Rows and columns of inputs of a tile of F(4x4, 3x3).</summary>
@@ -90,26 +90,26 @@ internal unsafe struct WinogradMap
     /// <summary>Products of a tile.</summary>
     public const int Points = PatchSize * PatchSize;
 
-    /// <summary>Most tiles of a row whose patches are transformed together: what patches share and where they lie is worked
-    /// out once, and their columns stay in L1.</summary>
+    /// <summary>Most tiles of a row whose patches are transformed together. Shared columns are transformed once, addresses are computed
+    /// once, and the columns stay in L1.</summary>
     public const int StripTiles = 8;
 
     public float* Pixels;
     public int Rows, Columns, Channels;
     public nint RowStride, ImageStride;
 
-    /// <summary>How many more rows and columns a patch has than its tile has outputs, and how far the first patch begins before the map.</summary>
+    /// <summary>Rows and columns of a patch beyond the outputs of its tile, and the distance from the first patch to the map.</summary>
     public int Overlap, OriginRow, OriginColumn;
 
     public TileGrid Grid;
 
-    /// <summary>A row of zeros, <see cref="ZeroFloats"/> of them.</summary>
+    /// <summary>A row of <see cref="ZeroFloats"/> zeros.</summary>
     public float* Zeros;
 
-    /// <summary>Floats of the row of zeros that patches of so many channels read outside the map.</summary>
+    /// <summary>Floats of the row of zeros that patches read outside the map.</summary>
     public static long ZeroFloats(int channels) => (4 * StripTiles + 2) * (long)channels;
 
-    /// <summary>A map of contiguous images, cut into tiles of an output.</summary>
+    /// <summary>A map of contiguous images, in patches for the tiles of an output.</summary>
     public static WinogradMap Of(float* pixels, int rows, int columns, int channels, in TileGrid grid, float* zeros) => new()
     {
         Pixels = pixels,
@@ -123,8 +123,8 @@ internal unsafe struct WinogradMap
         Zeros = zeros,
     };
 
-    /// <summary>Pixels, and floats of them, that patches from one on do not share with those before. They are one run of memory
-    /// where all tiles are of one kind; elsewhere, and behind the last tile, none are given.</summary>
+    /// <summary>The pixels of some patches that the patches before do not contain, and their floats. If all tiles are of one kind, they
+    /// are one run of memory. Otherwise, and after the last tile, the result is null.</summary>
     public readonly float* NewPixels(int tile, int tiles, out long floats)
     {
         floats = Grid.IsMixed || tile >= Grid.Tiles ? 0 : 16L * tiles * Channels;
@@ -133,10 +133,10 @@ internal unsafe struct WinogradMap
         return Pixels + place.Image * ImageStride + (place.Row - OriginRow + Overlap) * RowStride + (nint)place.Column * Channels;
     }
 
-    /// <summary>Tiles of a strip that begins with a tile, at most so many.</summary>
+    /// <summary>Tiles of a strip that starts with a tile, at most <paramref name="most"/>.</summary>
     public static int TilesOf(in TilePlace first, int most) => Math.Min(Math.Min(first.InRow, StripTiles), most);
 
-    /// <summary>Fills in where the patches of a strip of tiles lie, and which of their channels are asked for.</summary>
+    /// <summary>Sets the addresses of the patches of a strip of tiles, from a channel on.</summary>
     public readonly void Locate(in TilePlace first, int tiles, int firstChannel, WinogradArguments* t)
     {
         int row = first.Row - OriginRow, column = first.Column - OriginColumn;

@@ -44,7 +44,7 @@ internal readonly unsafe struct Avx2Ops : IVectorOps<Vector256<float>>
     public static Vector256<float> MultiplyAdd(Vector256<float> a, Vector256<float> b, Vector256<float> c) =>
         Fma.MultiplyAdd(a, b, c);
 
-    // The machine's maximum returns its second operand when either is NaN: zero goes first.
+    // The maximum instruction returns its second operand if either is NaN, so zero is the first.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> Relu(Vector256<float> value) => Vector256.MaxNative(Vector256<float>.Zero, value);
 
@@ -77,7 +77,7 @@ internal readonly unsafe struct Avx2Ops : IVectorOps<Vector256<float>>
         }
     }
 
-    /// <summary>Four floats of a row below four of the row four further on.</summary>
+    /// <summary>Four floats of a row, and four of the row four further on.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<float> Halves(float* source, nint stride) =>
         Vector256.Create(Vector128.Load(source), Vector128.Load(source + 4 * stride));

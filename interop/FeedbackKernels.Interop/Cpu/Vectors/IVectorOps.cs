@@ -1,16 +1,16 @@
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// The operations that the CPU kernels are written in, for one vector type. A kernel is generic over the raw vector type
-/// and its operations: the JIT then sees plain intrinsics on locals. (Wrapping the vector in a struct of our own reads
-/// better, but the JIT spills a tile of more than 16 such structs; measured 0.25 of peak against 0.99.)
+/// The vector operations of the CPU kernels, for one vector type. A kernel is generic over the raw vector type and its operations, so
+/// that the JIT sees intrinsics on local variables. (A struct around the vector would be easier to read, but the JIT spills a tile of
+/// more than 16 such structs: measured 0.25 of peak against 0.99.)
 /// </summary>
 internal unsafe interface IVectorOps<T>
 {
     /// <summary>Floats in a vector.</summary>
     static abstract int Count { get; }
 
-    /// <summary>Vector registers that the instruction set has: bounds the height of a tile.</summary>
+    /// <summary>Vector registers of the instruction set, which limit the height of a tile.</summary>
     static abstract int Registers { get; }
 
     static abstract T Zero { get; }
@@ -19,12 +19,12 @@ internal unsafe interface IVectorOps<T>
 
     static abstract void Store(T value, float* destination);
 
-    /// <summary>Stores past the caches, where the machine can; the destination is aligned to the vector.</summary>
+    /// <summary>Stores without using the caches, if the machine supports it. The destination is aligned to the vector.</summary>
     static abstract void StoreNonTemporal(T value, float* destination);
 
     static abstract T Broadcast(float value);
 
-    /// <summary>Asks for the cache line at an address, which need not be mapped.</summary>
+    /// <summary>Prefetches the cache line at an address, which need not be mapped.</summary>
     static abstract void Prefetch(void* address);
 
     static abstract T Add(T a, T b);
@@ -35,7 +35,7 @@ internal unsafe interface IVectorOps<T>
 
     static abstract T Divide(T a, T b);
 
-    /// <summary>a * b + c, fused where the machine fuses.</summary>
+    /// <summary>a * b + c, fused if the machine has fused multiply-add.</summary>
     static abstract T MultiplyAdd(T a, T b, T c);
 
     /// <summary>max(0, value); NaN stays NaN.</summary>

@@ -2,15 +2,15 @@ using System.Runtime.CompilerServices;
 
 namespace FeedbackKernels.Interop;
 
-/// <summary>Four vectors side by side. Four fields are the most that the JIT keeps in registers by itself.</summary>
+/// <summary>Four vectors side by side. The JIT keeps structs of at most four fields in registers.</summary>
 internal struct Quad<TVector>
 {
     public TVector A, B, C, D;
 }
 
 /// <summary>
-/// Four vectors as one: a kernel over [rows][channels] instantiated for it reads runs of four cache lines a row instead
-/// of one, which is what memory is fast at.
+/// Operations on four vectors as one. A kernel over [rows][channels] that is instantiated for them reads four cache lines of a row at a
+/// time instead of one, which gives a higher memory bandwidth.
 /// </summary>
 internal readonly unsafe struct QuadOps<TVector, TOps> : IVectorOps<Quad<TVector>>
     where TOps : unmanaged, IVectorOps<TVector>

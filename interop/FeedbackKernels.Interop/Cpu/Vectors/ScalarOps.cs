@@ -3,8 +3,8 @@ using System.Runtime.CompilerServices;
 namespace FeedbackKernels.Interop;
 
 /// <summary>
-/// One float: the level below all vectors, and the tail of the others. Multiplies and adds in two roundings: a fused
-/// multiply-add that the machine lacks would be a call.
+/// One float: the scalar level, and the remaining elements of the others. A multiply-add rounds twice, because a fused one would be a
+/// function call on machines that do not have it.
 /// </summary>
 internal readonly unsafe struct ScalarOps : IVectorOps<float>
 {

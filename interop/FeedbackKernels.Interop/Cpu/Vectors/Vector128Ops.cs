@@ -3,7 +3,7 @@ using System.Runtime.Intrinsics;
 
 namespace FeedbackKernels.Interop;
 
-/// <summary>4 floats, whatever the machine has.</summary>
+/// <summary>4 floats, on any instruction set.</summary>
 internal readonly unsafe struct Vector128Ops : IVectorOps<Vector128<float>>
 {
     public static int Count => Vector128<float>.Count;
@@ -45,7 +45,7 @@ internal readonly unsafe struct Vector128Ops : IVectorOps<Vector128<float>>
     public static Vector128<float> MultiplyAdd(Vector128<float> a, Vector128<float> b, Vector128<float> c) =>
         Vector128.MultiplyAddEstimate(a, b, c);
 
-    // The machine's maximum returns its second operand when either is NaN: zero goes first.
+    // The maximum instruction returns its second operand if either is NaN, so zero is the first.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> Relu(Vector128<float> value) => Vector128.MaxNative(Vector128<float>.Zero, value);
 

@@ -1,0 +1,95 @@
+using FeedbackKernels.Interop;
+
+namespace FeedbackKernels.Data;
+
+/// <summary>
+/// Labelled images that are read by number. A source may hold its images in memory or read them from files on each request; users
+/// must not assume either. All members can be called from several threads at once.
+/// </summary>
+public interface IImageSource
+{
+    /// <summary>Number of images.</summary>
+    int Count { get; }
+
+    /// <summary>Channels of every image.</summary>
+    int Channels { get; }
+
+    /// <summary>Size of every image; null if the sizes vary.</summary>
+    MapShape? Shape { get; }
+
+    /// <summary>One name for each class.</summary>
+    IReadOnlyList<string> ClassNames { get; }
+
+    /// <summary>Number of classes.</summary>
+    int Classes => ClassNames.Count;
+
+    /// <summary>Class of an image, from 0.</summary>
+    int Label(int index);
+
+    /// <summary>Bytes that <see cref="Read"/> writes for an image: H*W*C, or the length of the encoded image if the sizes vary.</summary>
+    int Length(int index);
+
+    /// <summary>Reads images, one after another without gaps: pixels [H][W][C], one byte a channel, or encoded images if the sizes
+    /// vary.</summary>
+    /// <param name="indices">Numbers of the images, in any order.</param>
+    /// <param name="destination">At least as many bytes as the lengths add up to.</param>
+    /// <exception cref="IOException">A file cannot be read.</exception>
+    /// <exception cref="InvalidDataException">A file is damaged.</exception>
+    void Read(ReadOnlySpan<int> indices, Span<byte> destination);
+}
+
+/// <summary>What can be done with every source.</summary>
+public static class ImageSources
+{
+    /// <summary>The first images of a source; the source itself if it has no more.</summary>
+    /// <param name="source">The source.</param>
+    /// <param name="count">Number of images, at least 1.</param>
+    public static IImageSource Take(this IImageSource source, int count)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
+        return count >= source.Count ? source : new FirstImages(source, count);
+    }
+
+    /// <summary>Size of every image.</summary>
+    /// <exception cref="NotSupportedException">The sizes vary.</exception>
+    public static MapShape RequireShape(this IImageSource source)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        return source.Shape ?? throw new NotSupportedException("the images have several sizes; images of one size are needed");
+    }
+
+    /// <summary>Whether a model for images of a size and a number of classes can take the images. Images of several sizes are
+    /// brought to the model's size; their channels must be the same.</summary>
+    internal static bool Fits(this IImageSource source, MapShape input, int classes) =>
+        (source.Shape ?? input) == input && source.Channels == input.C && source.Classes == classes;
+
+    /// <summary>Size and number of classes, for messages.</summary>
+    internal static string Describe(this IImageSource source) =>
+        $"{(source.Shape is { } shape ? shape : $"several sizes with {source.Channels} channels")} in {source.Classes} classes";
+}
+
+/// <summary>The first images of another source.</summary>
+internal sealed class FirstImages(IImageSource source, int count) : IImageSource
+{
+    public int Count => count;
+
+    public int Channels => source.Channels;
+
+    public MapShape? Shape => source.Shape;
+
+    public IReadOnlyList<string> ClassNames => source.ClassNames;
+
+    public int Label(int index) => source.Label(Checked(index));
+
+    public int Length(int index) => source.Length(Checked(index));
+
+    public void Read(ReadOnlySpan<int> indices, Span<byte> destination)
+    {
+        foreach (int index in indices) Checked(index);
+        source.Read(indices, destination);
+    }
+
+    private int Checked(int index) => (uint)index < (uint)count ? index
+        : throw new ArgumentOutOfRangeException(nameof(index), index, $"wanted 0 to {count - 1}");
+}

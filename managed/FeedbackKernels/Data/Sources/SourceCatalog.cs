@@ -1,0 +1,23 @@
+namespace FeedbackKernels.Data;
+
+/// <summary>All kinds of sources. A new kind is one file with its entry, and one line here.</summary>
+public static class SourceCatalog
+{
+    /// <summary>The entries, in the order of the help texts.</summary>
+    public static IReadOnlyList<SourceKind> All { get; } =
+    [
+        SyntheticImages.Kind,
+        Mnist.Kind,
+        Cifar10.Kind,
+        Cifar100.Kind,
+    ];
+
+    /// <summary>The forms of all kinds, for error messages.</summary>
+    public static string Forms { get; } = string.Join(" | ", All.Select(kind => kind.Form));
+
+    /// <summary>The forms of all kinds with what they mean, for help texts.</summary>
+    public static string Help { get; } = string.Join("; ", All.Select(kind => $"{kind.Form}, {kind.Help}"));
+
+    /// <summary>The entry of a name; null if there is none.</summary>
+    public static SourceKind? Find(string name) => All.FirstOrDefault(kind => kind.Name == name);
+}

@@ -1,0 +1,32 @@
+namespace FeedbackKernels.Data;
+
+/// <summary>A kind of source, as an entry of <see cref="SourceCatalog"/>: its name on the command line, and how it is opened.</summary>
+/// <param name="Name">The name that <c>--data</c> takes.</param>
+/// <param name="Help">What the images are, for help texts: a noun phrase without a full stop.</param>
+public sealed record SourceKind(string Name, string Help)
+{
+    /// <summary>Whether the images are in a folder, which then follows the name.</summary>
+    public bool HasFolder { get; init; } = true;
+
+    /// <summary>Names of the variants, the usual one first; empty if there is only one.</summary>
+    public IReadOnlyList<string> Variants { get; init; } = [];
+
+    /// <summary>Opens the training and the test images.</summary>
+    public required Func<SourceRequest, DataSet> Open { get; init; }
+
+    /// <summary>Opens the test images alone.</summary>
+    public required Func<SourceRequest, TestSet> OpenTest { get; init; }
+
+    /// <summary>Form of the argument of <c>--data</c>, as <c>cifar100:DIR[:coarse]</c>.</summary>
+    public string Form => Name + (HasFolder ? ":DIR" : "") + (Variants.Count > 1 ? $"[:{string.Join('|', Variants.Skip(1))}]" : "");
+}
+
+/// <summary>What is asked of a source.</summary>
+/// <param name="Folder">The folder; empty for sources without one.</param>
+/// <param name="Variant">The variant; empty for the usual one.</param>
+/// <param name="Seed">Seed of generated images.</param>
+/// <param name="LimitTrain">Training images that will be used; a source may leave out the others.</param>
+/// <param name="LimitTest">Test images that will be used; a source may leave out the others.</param>
+/// <param name="Classes">Number of classes, for formats whose test half does not say it; null if it is not known.</param>
+public readonly record struct SourceRequest(
+    string Folder, string Variant, ulong Seed, int? LimitTrain = null, int? LimitTest = null, int? Classes = null);

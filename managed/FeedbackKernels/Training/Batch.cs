@@ -1,0 +1,35 @@
+using FeedbackKernels.Interop;
+
+namespace FeedbackKernels.Training;
+
+/// <summary>Images of a step as they come from their source, on the host.</summary>
+public sealed class Batch
+{
+    internal Batch(int capacity, int imageLength)
+    {
+        if ((long)capacity * imageLength > Array.MaxLength)
+        {
+            throw new ArgumentOutOfRangeException(
+                nameof(capacity), capacity, $"a batch of images of {imageLength} bytes holds at most {Array.MaxLength / imageLength}");
+        }
+
+        Pixels = new byte[capacity * imageLength];
+        Numbers = new int[capacity];
+        Labels = new int[capacity];
+    }
+
+    /// <summary>Number of images.</summary>
+    public int Count { get; internal set; }
+
+    /// <summary>Pixels of the first <see cref="Count"/> images, NHWC, one byte a channel.</summary>
+    public byte[] Pixels { get; }
+
+    /// <summary>Number of each image in its source; the key of its random numbers.</summary>
+    public int[] Numbers { get; }
+
+    /// <summary>Class of each image.</summary>
+    public int[] Labels { get; }
+
+    /// <summary>How <see cref="Backend.AugmentImages"/> moves and flips the images.</summary>
+    public ImageAugmentation Augmentation { get; internal set; }
+}

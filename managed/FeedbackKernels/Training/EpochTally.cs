@@ -1,0 +1,67 @@
+using System.Diagnostics;
+using FeedbackKernels.State;
+
+namespace FeedbackKernels.Training;
+
+/// <summary>Losses and accuracy of the epoch so far.</summary>
+internal sealed class EpochTally : IState
+{
+    private long _epoch = 1, _steps, _images, _right;
+    private double _lossSum;
+    private long _start, _startImages;
+
+    /// <summary>Number of the epoch, from 1.</summary>
+    public long Epoch => _epoch;
+
+    /// <summary>Steps of the epoch whose results have been read.</summary>
+    public int Steps => (int)_steps;
+
+    /// <summary>Mean loss of an image.</summary>
+    public double Loss => _lossSum / _images;
+
+    /// <summary>Share of the images whose class had the largest logit.</summary>
+    public double Top1 => (double)_right / _images;
+
+    /// <summary>Images a second, up to the last report.</summary>
+    public double Speed { get; private set; }
+
+    /// <summary>Begins to measure the speed: at the start of an epoch, or where a run goes on.</summary>
+    public void StartClock() => (_start, _startImages) = (Stopwatch.GetTimestamp(), _images);
+
+    /// <summary>Adds a step.</summary>
+    /// <param name="loss">Mean loss of its images.</param>
+    /// <param name="images">Their number.</param>
+    /// <param name="right">Those whose class had the largest logit.</param>
+    public void Add(double loss, int images, int right)
+    {
+        _lossSum += loss * images;
+        _images += images;
+        _right += right;
+        _steps++;
+    }
+
+    /// <summary>The epoch so far.</summary>
+    /// <param name="steps">Steps of a whole epoch.</param>
+    public StepReport Report(int steps)
+    {
+        Speed = (_images - _startImages) / Stopwatch.GetElapsedTime(_start).TotalSeconds;
+        return new StepReport((int)_epoch, Steps, steps, Loss, Top1, Speed);
+    }
+
+    /// <summary>Begins the next epoch.</summary>
+    public void BeginNext()
+    {
+        _epoch++;
+        (_steps, _images, _right, _lossSum) = (0, 0, 0, 0);
+    }
+
+    /// <inheritdoc/>
+    public void Walk(IStateWalker walker)
+    {
+        walker.Scalar("trainer.epoch", ref _epoch);
+        walker.Scalar("trainer.steps", ref _steps);
+        walker.Scalar("trainer.images", ref _images);
+        walker.Scalar("trainer.right", ref _right);
+        walker.Scalar("trainer.loss_sum", ref _lossSum);
+    }
+}

@@ -1,0 +1,57 @@
+using System.Globalization;
+
+namespace FeedbackKernels.Training;
+
+/// <summary>The learning rate at each step of a run.</summary>
+/// <param name="Kind">Its shape.</param>
+/// <param name="Peak">Largest rate.</param>
+/// <param name="WarmUpEpochs">Epochs over which the rate rises from 0 in equal steps; one-cycle ignores it.</param>
+/// <param name="Milestones">Where multi-step lowers the rate, in rising order: fractions of the run, all below 1, or epochs, all 1
+/// or more; null for <see cref="DefaultMilestones"/>.</param>
+/// <param name="Gamma">Factor at a milestone, positive.</param>
+public sealed record LearningRateSchedule(
+    ScheduleKind Kind, float Peak, double WarmUpEpochs = 0, IReadOnlyList<double>? Milestones = null, float Gamma = 0.1f)
+{
+    /// <summary>The milestones of multi-step if none are given, as fractions of the run.</summary>
+    public static IReadOnlyList<double> DefaultMilestones { get; } = [0.5, 0.75];
+
+    /// <summary>Checks the settings for a run of some number of epochs.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">A setting is out of range; the message says what was wanted.</exception>
+    public void Validate(int epochs)
+    {
+        if (!ScheduleCatalog.All.Contains(Kind)) throw OutOfRange("schedule", Kind?.Name ?? "null", $"wanted one of {ScheduleCatalog.Names}");
+        if (!(Peak >= 0) || !float.IsFinite(Peak)) throw OutOfRange("learning rate", Peak, "wanted a finite number, 0 or more");
+        if (!(WarmUpEpochs >= 0 && WarmUpEpochs <= epochs)) throw OutOfRange("warm-up", WarmUpEpochs, $"wanted 0 to {epochs} epochs");
+        if (!(Gamma > 0) || !float.IsFinite(Gamma)) throw OutOfRange("gamma", Gamma, "wanted a positive, finite number");
+        if (Milestones is not null) ValidateMilestones(Milestones, epochs);
+    }
+
+    /// <summary>The rate of a step.</summary>
+    /// <param name="step">The step, from 0.</param>
+    /// <param name="stepsPerEpoch">Steps in an epoch.</param>
+    /// <param name="epochs">Epochs in the run.</param>
+    public float At(int step, int stepsPerEpoch, int epochs)
+    {
+        double total = (double)stepsPerEpoch * epochs, warmUp = Kind.HasWarmUp ? WarmUpEpochs * stepsPerEpoch : 0;
+        if (step < warmUp) return (float)(Peak * (step + 1) / warmUp);
+        double progress = total > warmUp ? (step - warmUp) / (total - warmUp) : 1;
+        return (float)Kind.Rate(this, new SchedulePosition(step, stepsPerEpoch, total, progress));
+    }
+
+    private void ValidateMilestones(IReadOnlyList<double> milestones, int epochs)
+    {
+        string all = string.Join(' ', milestones.Select(m => m.ToString(CultureInfo.InvariantCulture)));
+        if (milestones.Count == 0) throw OutOfRange(nameof(milestones), all, "wanted one or more");
+        if (milestones.Any(m => !(m > 0) || !double.IsFinite(m)))
+            throw OutOfRange(nameof(milestones), all, "wanted positive, finite numbers: shares of the run below 1, or epochs");
+        if (milestones.Any(m => m < 1) && milestones.Any(m => m >= 1))
+            throw OutOfRange(nameof(milestones), all, "wanted either shares of the run, all below 1, or epochs, all 1 or more");
+        if (milestones.Zip(milestones.Skip(1), (a, b) => a < b).Any(rises => !rises))
+            throw OutOfRange(nameof(milestones), all, "wanted each one above the one before");
+        // A milestone beyond the end would silently have no effect. Schedules without milestones ignore them anyway.
+        if (Kind.HasMilestones && milestones[^1] >= 1 && milestones[^1] >= epochs)
+            throw OutOfRange(nameof(milestones), all, $"the run has {epochs} epochs, wanted epochs below that");
+    }
+
+    private static ArgumentOutOfRangeException OutOfRange(string setting, object value, string wanted) => new(setting, value, wanted);
+}

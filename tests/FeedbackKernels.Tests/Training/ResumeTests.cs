@@ -1,0 +1,179 @@
+using System.Diagnostics;
+using FeedbackKernels.Data;
+using FeedbackKernels.Interop;
+using FeedbackKernels.Models;
+using FeedbackKernels.Rules;
+using FeedbackKernels.Storage;
+using FeedbackKernels.Tests.Cuda;
+using FeedbackKernels.Tests.Models;
+using FeedbackKernels.Training;
+
+namespace FeedbackKernels.Tests.Training;
+
+/// <summary>A run that is stopped, saved, and loaded in another process ends with the bits of one that was never stopped.</summary>
+public sealed class ResumeTests : IDisposable
+{
+    private const string FolderVariable = "FEEDBACK_RESUME_FOLDER";
+    private const int Epochs = 2, StepsPerEpoch = 5;
+
+    private static readonly DataSet Data = DataSet.Open("synthetic", 3, StepsPerEpoch * 32 + 7, 32);
+
+    private readonly string _folder = Directory.CreateTempSubdirectory("feedback-resume").FullName;
+
+    // Every rule of the catalogue with its usual settings, and the forms that keep other state.
+    private static IEnumerable<string> Rules => TrainerTests.Rules.Select(row => row.Data).Append("wm-partial").Concat(RuleCatalog.All.Select(entry => entry.Name));
+
+    // In the first epoch, at its end before the evaluation, and in the middle of the second.
+    private static IEnumerable<int> Stops => [1, StepsPerEpoch, StepsPerEpoch + 3];
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Fact]
+    public void A_run_goes_on_in_another_process_as_if_it_had_never_stopped()
+    {
+        foreach (string rule in Rules)
+        {
+            Train(rule, "", Ended(rule), stopAfter: int.MaxValue);
+            int stop = Stops.ElementAt(Math.Abs(rule.Length) % 3);
+            Train(rule, "", Stopped(rule), stop);
+            Assert.NotEqual(File.ReadAllBytes(Path.Combine(_folder, Ended(rule))), File.ReadAllBytes(Path.Combine(_folder, Stopped(rule))));
+        }
+
+        string program = Path.Combine(AppContext.BaseDirectory, "FeedbackKernels.Tests" + (OperatingSystem.IsWindows() ? ".exe" : ""));
+        var start = new ProcessStartInfo(program, ["-method", $"{GetType().FullName}.{nameof(Runs_that_another_process_stopped)}", "-noColor"])
+        {
+            RedirectStandardOutput = true,
+            Environment = { [FolderVariable] = _folder },
+        };
+        using Process child = Process.Start(start)!;
+        string output = child.StandardOutput.ReadToEnd();
+        child.WaitForExit();
+        Assert.True(child.ExitCode == 0, output);
+        foreach (string rule in Rules) AssertSameFile(rule, Path.Combine(_folder, Ended(rule)), Path.Combine(_folder, Resumed(rule)));
+    }
+
+    [Fact]
+    public void Runs_that_another_process_stopped()
+    {
+        string? folder = Environment.GetEnvironmentVariable(FolderVariable);
+        Assert.SkipWhen(folder is null, $"{FolderVariable} is set by the test that starts this one in a process of its own");
+        // Another number of threads, which no bit depends on.
+        foreach (string rule in Rules) Train(rule, Stopped(rule), Resumed(rule), int.MaxValue, folder, threads: 1);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(StepsPerEpoch)]
+    [InlineData(StepsPerEpoch + 3)]
+    [InlineData(2 * StepsPerEpoch)]
+    public void A_run_goes_on_from_any_step(int stop)
+    {
+        foreach (string rule in (string[])["kp-closed", "wm-partial"])
+        {
+            Train(rule, "", Ended(rule), int.MaxValue);
+            Train(rule, "", Stopped(rule), stop);
+            Train(rule, Stopped(rule), Resumed(rule), int.MaxValue);
+            AssertSameFile(rule, Path.Combine(_folder, Ended(rule)), Path.Combine(_folder, Resumed(rule)));
+        }
+    }
+
+    [Theory]
+    [InlineData(CudaPrecision.Fp32)]
+    [InlineData(CudaPrecision.Bf16)]
+    public void A_run_on_a_device_goes_on(CudaPrecision precision)
+    {
+        EmulatedDriver.Require();
+        foreach (string rule in (string[])["kp", "wm-partial"])
+        {
+            Run("", "ended", int.MaxValue);
+            Run("", "stopped", 2);
+            Run("stopped", "resumed", int.MaxValue);
+            AssertSameFile(rule, Path.Combine(_folder, "ended"), Path.Combine(_folder, "resumed"));
+
+            void Run(string from, string to, int stopAfter)
+            {
+                using CudaBackend backend = EmulatedDriver.CreateBackend(precision: precision);
+                using var model = new Model(backend, ModelCatalog.Create("lenet", Data.Train.RequireShape(), 10), RulesOf(rule), 8, seed: 4);
+                DataSet few = DataSet.Open("synthetic", 3, 32, 8);
+                Train(backend, model, few, Options() with { Batch = 8, Epochs = 1 }, from, to, stopAfter, _folder);
+            }
+        }
+    }
+
+    [Fact]
+    public void A_checkpoint_of_another_state_is_refused_and_nothing_is_loaded()
+    {
+        Train("kp", "", "kp", 3);
+        using var backend = new CpuBackend(1);
+        using Model model = TrainerTests.NewModel(backend, "fa");
+        using var trainer = new Trainer(model, Data, Options());
+        float[] before = TestNets.Weights(model);
+        Assert.Contains(
+            "layer1.0.conv1.feedback.velocity", Assert.Throws<InvalidDataException>(() => Checkpoint.Load(trainer, backend, Path.Combine(_folder, "kp"))).Message);
+        Assert.Equal(before, TestNets.Weights(model));
+
+        using Model mirrored = TrainerTests.NewModel(backend, "wm");
+        using var other = new Trainer(mirrored, Data, Options());
+        Assert.Contains(
+            "is missing", Assert.Throws<InvalidDataException>(() => Checkpoint.Load(other, backend, Path.Combine(_folder, "kp"))).Message);
+        StoredModel.Save(model, Path.Combine(_folder, "model"));
+        Assert.Contains(
+            "feedback-kernels-checkpoint", Assert.Throws<InvalidDataException>(() => Checkpoint.Load(trainer, backend, Path.Combine(_folder, "model"))).Message);
+    }
+
+    [Fact]
+    public void A_run_that_was_stopped_before_its_first_step_has_no_state()
+    {
+        using var backend = new CpuBackend(1);
+        using Model model = TrainerTests.NewModel(backend, "wm");
+        using var trainer = new Trainer(model, Data, Options());
+        Assert.True(trainer.Run(cancel: new CancellationToken(canceled: true)).Cancelled);
+        Assert.Contains("start it anew", Assert.Throws<InvalidOperationException>(() => Checkpoint.Save(trainer, backend, Path.Combine(_folder, "none"))).Message);
+        Assert.Empty(Directory.GetFiles(_folder));
+    }
+
+    private static string Ended(string rule) => $"{rule}.ended";
+
+    private static string Stopped(string rule) => $"{rule}.stopped";
+
+    private static string Resumed(string rule) => $"{rule}.resumed";
+
+    private static RuleSet RulesOf(string rule) => rule == "wm-partial"
+        // Five samples a step: B moves after several steps, and a run stops in between.
+        ? RuleSet.Of(new WeightMirror(Samples: 5, WarmUpSteps: 3))
+        : RuleCatalog.All.FirstOrDefault(entry => entry.Name == rule) is { } known ? RuleSet.Of(known.Create()) : TrainerTests.RulesOf(rule);
+
+    private static TrainingOptions Options() => TrainerTests.Options(Epochs) with { ClipNorm = 5, Augmentation = Augmentation.CropFlip, WeightDecay = 0.01f };
+
+    private void Train(string rule, string from, string to, int stopAfter) => Train(rule, from, to, stopAfter, _folder, threads: 2);
+
+    private static void Train(string rule, string from, string to, int stopAfter, string folder, int threads)
+    {
+        using var backend = new CpuBackend(threads);
+        using var model = new Model(backend, ModelCatalog.Create("resnet8", Data.Train.RequireShape(), 10), RulesOf(rule), 32, seed: 4);
+        Train(backend, model, Data, Options(), from, to, stopAfter, folder);
+    }
+
+    private static void Train(Backend backend, Model model, DataSet data, TrainingOptions options, string from, string to, int stopAfter, string folder)
+    {
+        using var trainer = new Trainer(model, data, options);
+        if (from.Length > 0) Checkpoint.Load(trainer, backend, Path.Combine(folder, from));
+        using var stop = new CancellationTokenSource();
+        TrainingResult result = trainer.Run(new StopAfter(stop, stopAfter), stop.Token);
+        Assert.Equal(stopAfter < int.MaxValue, result.Cancelled);
+        Checkpoint.Save(trainer, backend, Path.Combine(folder, to));
+    }
+
+    private static void AssertSameFile(string what, string expected, string actual) =>
+        Assert.True(File.ReadAllBytes(expected).AsSpan().SequenceEqual(File.ReadAllBytes(actual)), $"{what}: the run that went on has another state");
+
+    private sealed class StopAfter(CancellationTokenSource stop, int steps) : ITrainingObserver
+    {
+        private int _steps;
+
+        public void OnStep(in StepReport report)
+        {
+            if (++_steps == steps) stop.Cancel();
+        }
+    }
+}
