@@ -9,16 +9,17 @@ public sealed partial class ArrowTests
     private static readonly (string Folder, string[] Uses)[] House =
     [
         ("Interop", []),
+        ("Settings", []),
         ("State", ["Interop"]),
         ("Data", ["Interop"]),
         ("Layers", ["Interop", "State"]),
-        ("Rules", ["Interop", "State", "Layers"]),
+        ("Rules", ["Interop", "Settings", "State", "Layers"]),
         ("Models", ["Interop", "State", "Layers", "Rules"]),
         ("Storage", ["Interop", "State", "Data", "Models"]),
         ("Training", ["Interop", "State", "Data", "Layers", "Rules", "Models"]),
         ("Reports", ["Models", "Training"]),
-        ("Runs", ["Interop", "State", "Data", "Layers", "Rules", "Models", "Storage", "Training", "Reports"]),
-        ("Cli", ["Interop", "Data", "Layers", "Rules", "Models", "Training", "Reports", "Runs"]),
+        ("Runs", ["Interop", "Settings", "State", "Data", "Layers", "Rules", "Models", "Storage", "Training", "Reports"]),
+        ("Cli", ["Interop", "Settings", "Data", "Layers", "Rules", "Models", "Training", "Reports", "Runs"]),
     ];
 
     [Fact]

@@ -1,5 +1,4 @@
 using FeedbackKernels.Interop;
-using FeedbackKernels.Rules;
 
 namespace FeedbackKernels.Layers;
 

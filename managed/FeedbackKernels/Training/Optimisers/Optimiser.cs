@@ -1,5 +1,5 @@
 using FeedbackKernels.Models;
-using FeedbackKernels.Rules;
+using FeedbackKernels.Layers;
 using FeedbackKernels.State;
 
 namespace FeedbackKernels.Training;

@@ -1,7 +1,6 @@
 using FeedbackKernels.Interop;
 using FeedbackKernels.Layers;
 using FeedbackKernels.Models;
-using FeedbackKernels.Rules;
 using FeedbackKernels.State;
 
 namespace FeedbackKernels.Training;

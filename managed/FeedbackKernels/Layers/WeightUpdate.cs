@@ -1,4 +1,4 @@
-namespace FeedbackKernels.Rules;
+namespace FeedbackKernels.Layers;
 
 /// <summary>What a rule may change about the update of a layer's weights.</summary>
 /// <param name="WeightDecay">L2 decay, added to the gradient as <c>WeightDecay * W</c>.</param>

@@ -1,8 +1,7 @@
 using FeedbackKernels.Interop;
-using FeedbackKernels.Layers;
 using FeedbackKernels.State;
 
-namespace FeedbackKernels.Rules;
+namespace FeedbackKernels.Layers;
 
 /// <summary>How B moves.</summary>
 public enum FeedbackUpdate
