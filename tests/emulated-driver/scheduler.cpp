@@ -8,6 +8,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -218,7 +219,16 @@ thread_local Machine* active;
 void fiber_entry()
 {
     Machine& m = *active;
-    m.kernel->body(m.arguments);
+    try
+    {
+        m.kernel->body(m.arguments);
+    }
+    catch (const std::exception& e)
+    {
+        // Such as std::bad_alloc, which would otherwise end the process: nobody catches it below this frame.
+        fail(LaunchFailed, e.what());
+    }
+
     if (!m.running().copies.empty()) fail(LaunchFailed, "ends while copies into shared memory are under way");
     m.finished++;
     m.yield(State::Finished);

@@ -155,8 +155,10 @@ public sealed unsafe partial class CudaBackend
         }
 
         CudaMemory made = _heap.Allocate(content.Length, "a table of parameters");
+        // Queued ahead of what an open step has recorded, which does not use this memory: the step is not divided.
+        using CudaContext.Scope scope = _context.Enter();
+        _stage.Upload(content, made.DangerousGetHandle());
         _segmentTables.Add((content.ToArray(), made));
-        UploadBytes(content, made.DangerousGetHandle());
         return (void*)made.DangerousGetHandle();
     }
 

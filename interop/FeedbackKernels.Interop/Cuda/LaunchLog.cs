@@ -129,7 +129,7 @@ internal sealed unsafe class LaunchLog : IDisposable
 
     private int Put<T>(in T value) where T : unmanaged
     {
-        int at = _used, end = checked(at + (sizeof(T) + Alignment - 1) / Alignment * Alignment);
+        int at = _used, end = checked(at + Rounding.DivideUp32(sizeof(T), Alignment) * Alignment);
         if (end > _room)
         {
             _room = Math.Max(FirstBytes, checked(2 * end));

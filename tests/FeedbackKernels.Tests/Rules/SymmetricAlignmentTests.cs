@@ -39,7 +39,7 @@ public sealed class SymmetricAlignmentTests : IDisposable
     }
 
     [Fact]
-    public void B_follows_its_gradient_by_SGD_with_Nesterov_momentum_and_without_weight_decay()
+    public void B_follows_its_gradient_by_SGD_with_Nesterov_momentum()
     {
         using Model model = NewModel(new SymmetricAlignment(Alpha: 0.5f, Beta: 2));
         using var sgd = new Sgd(model, new TrainingOptions { Batch = Images, Momentum = 0.5f, Nesterov = true, WeightDecay = 0 });
@@ -49,6 +49,19 @@ public sealed class SymmetricAlignmentTests : IDisposable
         // Gradient 4 + 2 = 6, velocity 6, move 6 + 6 / 2 = 9: B = 4 - 9 / 2.
         Update(sgd, model, 0, 0.5f);
         AssertAll(-0.5f, layer);
+    }
+
+    [Fact]
+    public void Weight_decay_and_clipping_are_for_W_alone()
+    {
+        // W is 0, so that its decay leaves it there.
+        using Model model = NewModel(new SymmetricAlignment(Alpha: 0.5f, Beta: 2));
+        using var sgd = new Sgd(model, new TrainingOptions { Batch = Images, Momentum = 0, Nesterov = false, WeightDecay = 0.5f, ClipNorm = 0.125f });
+        foreach (ConvLayer layer in model.Layers) Fill(layer.Weight, 0);
+        foreach (ConvLayer layer in Fed(model)) Fill(layer.Feedback!.OwnWeights!, 4);
+        Update(sgd, model, 0, 0.25f);
+        // Gradient 4: B = 4 - 4 / 4.
+        foreach (ConvLayer layer in Fed(model)) AssertAll(3, layer);
     }
 
     [Fact]

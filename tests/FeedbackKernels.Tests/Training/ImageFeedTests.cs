@@ -325,8 +325,6 @@ public sealed class ImageFeedTests : IDisposable
     {
         public List<(string Name, long Value)> Values { get; } = [];
 
-        public bool Replaces => restored is not null;
-
         public void Tensor(string name, IReadOnlyList<int> sizes, DeviceBuffer buffer) => throw new InvalidOperationException(name);
 
         public void Scalar(string name, ref long value)
