@@ -323,6 +323,8 @@ public sealed class ImageFeedTests : IDisposable
     /// <summary>Copies the integers of a walk, or puts some back.</summary>
     private sealed class StateCopy(List<(string Name, long Value)>? restored = null) : IStateWalker
     {
+        public bool Replaces => restored is not null;
+
         public List<(string Name, long Value)> Values { get; } = [];
 
         public void Tensor(string name, IReadOnlyList<int> sizes, DeviceBuffer buffer) => throw new InvalidOperationException(name);
