@@ -45,7 +45,7 @@ public abstract partial class Backend
         in ConvShape shape, BufferView b, BufferView dw, BufferView velocity, in SgdStep step, BufferView copy);
 
     /// <summary>
-    /// The same step on W and on B in one pass over the gradient that they share: Kolen-Pollack. w, dw and velocity are
+    /// The same step on W and on B in one pass over dW: Kolen-Pollack. w, dw and velocity are
     /// [R][S][C][K], b and bVelocity are [R][S][K][C]; the optional copies are w and b rounded to
     /// <see cref="ActivationType"/>.
     /// </summary>
@@ -159,10 +159,10 @@ public abstract partial class Backend
 
     /// <summary>
     /// Clipping of gradients: factor = min(1, most / norm), where the norm is that of all gradients together, for
-    /// <see cref="SgdStep.GradientFactor"/>. It stays where the backend computes: nobody waits for it.
+    /// <see cref="SgdStep.GradientFactor"/>. The factor stays in the backend's memory, so the host does not wait for it.
     /// </summary>
     /// <param name="gradients">Float32, of any lengths, each as a whole.</param>
-    /// <param name="most">Largest norm that is let through; positive.</param>
+    /// <param name="most">The norm that larger gradients are scaled down to; positive.</param>
     /// <param name="factor">[1], Float32. 1 where the norm is a NaN.</param>
     /// <exception cref="ArgumentOutOfRangeException">The largest norm is not a positive, finite number.</exception>
     public void ClipFactor(ReadOnlySpan<BufferView> gradients, float most, BufferView factor)

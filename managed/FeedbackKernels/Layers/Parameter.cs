@@ -67,6 +67,9 @@ public sealed class Parameter : IDisposable
     /// <summary>Whether there is a gradient.</summary>
     internal bool Trains => _trains;
 
+    /// <summary>Whether memory has been allocated, here or in a slab.</summary>
+    internal bool HasMemory => _value is not null || _copy is not null || _gradient is not null;
+
     /// <summary>Makes room for the gradient.</summary>
     public void EnableTraining() => _trains = true;
 
@@ -84,10 +87,9 @@ public sealed class Parameter : IDisposable
         _gradient?.Dispose();
     }
 
-    /// <summary>Takes a place in a slab, before the first use of the parameter.</summary>
+    /// <summary>Takes a place in a slab. The parameter has no memory yet.</summary>
     internal void Bind(ParameterSlab slab, long offset)
     {
-        if (_value is not null) throw new InvalidOperationException($"parameter '{Name}' has memory already");
         (Slab, Offset) = (slab, offset);
         _value = slab.Values.Slice(offset, Length, Name);
         if (_multiplies) _copy = slab.Copies!.Slice(offset, Length, $"copy of {Name}");

@@ -16,6 +16,7 @@ public sealed class ParameterSlab : IDisposable
     /// <param name="backend">Where they live.</param>
     /// <param name="parameters">In the order in which the backward pass finishes them; none of them used so far.</param>
     /// <param name="name">What the slab holds; errors quote it.</param>
+    /// <exception cref="ArgumentException">There are no parameters, or one of them has memory already.</exception>
     /// <exception cref="OutOfMemoryException">The host has not enough memory.</exception>
     /// <exception cref="CudaException">The device has not enough memory.</exception>
     public ParameterSlab(Backend backend, IReadOnlyList<Parameter> parameters, string name)
@@ -23,6 +24,8 @@ public sealed class ParameterSlab : IDisposable
         ArgumentNullException.ThrowIfNull(backend);
         ArgumentNullException.ThrowIfNull(parameters);
         if (parameters.Count == 0) throw new ArgumentException("no parameters, wanted at least one", nameof(parameters));
+        if (parameters.FirstOrDefault(p => p.HasMemory) is { } used)
+            throw new ArgumentException($"parameter '{used.Name}' has memory already, wanted one that has not been used", nameof(parameters));
         Parameters = parameters;
         long[] offsets = new long[parameters.Count];
         for (int i = 0; i < offsets.Length; i++)

@@ -4,7 +4,7 @@ using FeedbackKernels.Data;
 
 namespace FeedbackKernels.Storage;
 
-/// <summary>What the header of a safetensors file says of a tensor.</summary>
+/// <summary>A tensor as the header of a safetensors file describes it.</summary>
 /// <param name="Name">Its name.</param>
 /// <param name="Type">Its element type, as <c>F32</c>.</param>
 /// <param name="Sizes">Sizes of the dimensions; empty for a scalar.</param>

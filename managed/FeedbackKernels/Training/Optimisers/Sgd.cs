@@ -81,10 +81,10 @@ public sealed class Sgd : Optimiser
     private static Parameter? MovingFeedback(ConvLayer layer) =>
         layer.Feedback is { Update: not FeedbackUpdate.ByRule } feedback ? feedback.OwnWeights : null;
 
-    private UpdateTerms TermsOf(ConvLayer layer, int step)
+    private UpdateTerms TermsOf(ConvLayer? layer, int step)
     {
         var terms = new UpdateTerms(_options.WeightDecay);
-        return layer.Feedback?.Adjust(terms, step) ?? terms;
+        return layer?.Feedback?.Adjust(terms, step) ?? terms;
     }
 
     private void UpdateWeights(in SgdStep plain, int step)
@@ -92,7 +92,7 @@ public sealed class Sgd : Optimiser
         int plainCount = 0, coupledCount = 0;
         foreach ((Parameter parameter, ConvLayer? layer) in _parameters)
         {
-            UpdateTerms terms = layer is null ? new UpdateTerms(0) : TermsOf(layer, step);
+            UpdateTerms terms = parameter.Decays ? TermsOf(layer, step) : new UpdateTerms(0);
             if (layer?.Feedback is { Update: FeedbackUpdate.LikeWeights, OwnWeights: { } b })
                 _coupled[coupledCount++] = new CoupledSegment(layer.Shape(), parameter.Offset, b.Offset, terms.WeightDecay, terms.Shrink);
             else _segments[plainCount++] = new SlabSegment(parameter.Offset, parameter.Length, terms.WeightDecay, terms.Shrink);
