@@ -134,6 +134,23 @@ internal sealed class PaperBackend(Func<ConvShape, string> name, ElementType sto
         BufferView wCopy, BufferView bCopy) =>
         NoteUpdate(shape.WeightLength, 9, wCopy, bCopy);
 
+    internal override void SgdUpdateSlabCore(
+        ReadOnlySpan<SlabSegment> segments, BufferView values, BufferView gradients, BufferView velocities, in SgdStep step, BufferView copies)
+    {
+        long length = 0;
+        foreach (SlabSegment segment in segments) length += segment.Length;
+        NoteUpdate(length, 5, copies);
+    }
+
+    internal override void SgdUpdateCoupledSlabCore(
+        ReadOnlySpan<CoupledSegment> segments, BufferView values, BufferView gradients, BufferView velocities, BufferView feedback,
+        BufferView feedbackVelocities, in SgdStep step, BufferView copies, BufferView feedbackCopies)
+    {
+        long length = 0;
+        foreach (CoupledSegment segment in segments) length += segment.Shape.WeightLength;
+        NoteUpdate(length, 9, copies, feedbackCopies);
+    }
+
     internal override void ClipFactorCore(ReadOnlySpan<BufferView> gradients, float most, BufferView factor)
     {
         foreach (BufferView gradient in gradients) Note("all", "clip", (double)MasterBytes * gradient.Length, 0);

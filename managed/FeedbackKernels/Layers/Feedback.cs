@@ -64,7 +64,7 @@ public abstract class Feedback(ConvLayer layer) : IState, IDisposable
     /// <param name="step">Number of the step, from 0.</param>
     public virtual UpdateTerms Adjust(UpdateTerms terms, int step) => terms;
 
-    /// <summary>Writes the gradient of <see cref="OwnWeights"/>. Called before each update where B moves
+    /// <summary>Writes the gradient of <see cref="OwnWeights"/>. Called after each update of W where B moves
     /// <see cref="FeedbackUpdate.ByGradient"/>.</summary>
     /// <param name="step">Number of the step, from 0.</param>
     public virtual void ComputeGradient(int step) => throw new NotSupportedException($"{RuleName} has no gradient of B");

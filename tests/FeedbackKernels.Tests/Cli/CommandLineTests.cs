@@ -85,17 +85,17 @@ public sealed class CommandLineTests : IDisposable
     }
 
     [Theory]
-    [InlineData("resnet20")]
-    [InlineData("resnet18")]
-    [InlineData("mlp")]
-    [InlineData("lenet")]
-    public void Info_says_what_computes_and_why(string model)
+    [InlineData("resnet20", "direct")]
+    [InlineData("resnet18", "direct")]
+    [InlineData("mlp", "pointwise")]
+    [InlineData("lenet", "direct")]
+    public void Info_says_what_computes_and_why(string model, string kernel)
     {
         (int code, string output, _) = Feedback("info", "--model", model, "--simd", "scalar", "--threads", "1");
         Assert.Equal(0, code);
         Assert.Contains("Scalar, 1 floats a vector, 1 thread", output);
         Assert.Contains("parameters", output);
-        Assert.Contains("(1) direct", output);
+        Assert.Contains($"(1) {kernel}", output);
     }
 
     [Fact]

@@ -124,7 +124,11 @@ public sealed class SignalTests : IDisposable
 
     private Process Start(string[] arguments, string? program = null)
     {
-        var start = new ProcessStartInfo(program ?? Program, arguments) { RedirectStandardOutput = true, WorkingDirectory = _folder };
+        // A shell starts background commands with SIGINT ignored, nohup with SIGHUP: whoever runs the tests, the program gets the defaults.
+        var start = new ProcessStartInfo("/usr/bin/env", ["--default-signal=INT,HUP,TERM", program ?? Program, .. arguments])
+        {
+            RedirectStandardOutput = true, WorkingDirectory = _folder,
+        };
         Process process = Process.Start(start)!;
         _started.Add(process);
         return process;
