@@ -33,17 +33,17 @@ internal static class Names
     /// <param name="description">What the option does.</param>
     public static Setting<T> Entry<T>(
         string name, IReadOnlyList<T> all, Func<T, string> nameOf, Func<T, string> helpOf, T standard, string description) => new(name, Use.Always)
-    {
-        Description = $"{description} {string.Join("; ", all.Select(entry => $"{nameOf(entry)}: {helpOf(entry)}"))}. [default: {nameOf(standard)}]",
-        HelpName = "name",
-        CustomParser = result =>
         {
-            string text = result.Tokens.Single().Value;
-            if (all.FirstOrDefault(entry => nameOf(entry) == text) is { } found) return found;
-            result.AddError($"{OptionOf(result)} '{text}' is unknown; valid names: {string.Join(" | ", all.Select(nameOf))}");
-            return standard;
-        },
-    };
+            Description = $"{description} {string.Join("; ", all.Select(entry => $"{nameOf(entry)}: {helpOf(entry)}"))}. [default: {nameOf(standard)}]",
+            HelpName = "name",
+            CustomParser = result =>
+            {
+                string text = result.Tokens.Single().Value;
+                if (all.FirstOrDefault(entry => nameOf(entry) == text) is { } found) return found;
+                result.AddError($"{OptionOf(result)} '{text}' is unknown; valid names: {string.Join(" | ", all.Select(nameOf))}");
+                return standard;
+            },
+        };
 
     /// <summary>An option that is on or off.</summary>
     public static Setting<bool> Switch(string name, Use use, bool standard, string description) => new(name, use)
