@@ -127,7 +127,8 @@ public sealed class SignalTests : IDisposable
         // A shell starts background commands with SIGINT ignored, nohup with SIGHUP: whoever runs the tests, the program gets the defaults.
         var start = new ProcessStartInfo("/usr/bin/env", ["--default-signal=INT,HUP,TERM", program ?? Program, .. arguments])
         {
-            RedirectStandardOutput = true, WorkingDirectory = _folder,
+            RedirectStandardOutput = true,
+            WorkingDirectory = _folder,
         };
         Process process = Process.Start(start)!;
         _started.Add(process);

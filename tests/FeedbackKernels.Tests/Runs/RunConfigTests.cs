@@ -1,8 +1,8 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.Json.Serialization.Metadata;
-using FeedbackKernels.Rules;
 using FeedbackKernels.Reports;
+using FeedbackKernels.Rules;
 using FeedbackKernels.Runs;
 using FeedbackKernels.Training;
 

@@ -1,5 +1,5 @@
-using FeedbackKernels.Models;
 using FeedbackKernels.Layers;
+using FeedbackKernels.Models;
 using FeedbackKernels.State;
 
 namespace FeedbackKernels.Training;
