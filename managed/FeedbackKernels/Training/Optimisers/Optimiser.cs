@@ -32,8 +32,8 @@ public abstract class Optimiser : IState, IDisposable
     /// <summary>Number of the next step, from 0.</summary>
     public int Step => (int)_step;
 
-    /// <summary>Learning rate of the last step.</summary>
-    public float LearningRate { get; private set; }
+    /// <summary>Learning rate of the last step that <see cref="Update()"/> made; 0 before the first.</summary>
+    public float LearningRate => _step == 0 ? 0 : RateOf(Step - 1);
 
     /// <summary>The model.</summary>
     protected Model Model { get; }
@@ -41,8 +41,7 @@ public abstract class Optimiser : IState, IDisposable
     /// <summary>Makes the next update from the gradients of the last backward pass, at the learning rate of the schedule.</summary>
     public void Update()
     {
-        LearningRate = _schedule.At(Step, _stepsPerEpoch, _epochs);
-        Update(Step, LearningRate);
+        Update(Step, RateOf(Step));
         _step++;
     }
 
@@ -67,4 +66,6 @@ public abstract class Optimiser : IState, IDisposable
 
     /// <summary>Releases the optimiser's tensors.</summary>
     protected abstract void Dispose(bool disposing);
+
+    private float RateOf(int step) => _schedule.At(step, _stepsPerEpoch, _epochs);
 }
