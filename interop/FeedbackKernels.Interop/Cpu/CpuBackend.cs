@@ -21,6 +21,7 @@ public sealed unsafe partial class CpuBackend : Backend
     /// <param name="exact">Turns Winograd convolutions off. Their rounding errors are larger than those of direct sums.</param>
     /// <exception cref="ArgumentOutOfRangeException">The number of threads is negative, or more than
     /// <see cref="MostThreads"/>.</exception>
+    /// <exception cref="InsufficientMemoryException">The system does not let this process start that many threads.</exception>
     /// <exception cref="PlatformNotSupportedException">This machine, or the runtime's settings, do not support the level.</exception>
     public CpuBackend(int threads = 0, SimdLevel? level = null, bool exact = false)
     {

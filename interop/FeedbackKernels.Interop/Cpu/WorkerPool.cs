@@ -60,11 +60,12 @@ internal sealed unsafe class WorkerPool : IDisposable
                 Interlocked.Increment(ref _users);
             }
         }
-        catch
+        catch (OutOfMemoryException e)
         {
             // The process may not start more threads. Those already started end.
+            int started = _users;
             Stop();
-            throw;
+            throw new InsufficientMemoryException($"the system starts no more than {started} of {threads} threads for this process", e);
         }
     }
 

@@ -156,7 +156,19 @@ public class CallerTests
     [Fact]
     public void The_most_threads_that_are_allowed_start_and_end()
     {
-        using var backend = new CpuBackend(CpuBackend.MostThreads);
+        CpuBackend backend;
+        try
+        {
+            backend = new CpuBackend(CpuBackend.MostThreads);
+        }
+        catch (InsufficientMemoryException e)
+        {
+            // A container may limit the threads of its processes.
+            Assert.Contains($"of {CpuBackend.MostThreads} threads", e.Message);
+            return;
+        }
+
+        using CpuBackend ends = backend;
         using DeviceBuffer x = backend.Allocate(100_000, "x");
         backend.Fill(x, 2);
         Assert.Equal(-1, x.HostSpan<float>().IndexOfAnyExcept(2));
