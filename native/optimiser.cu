@@ -79,19 +79,22 @@ namespace {
 
 struct Update
 {
-    const SgdUpdateArguments& arguments;
     const SgdStep step;
+    float* values;
+    const float* gradients;
+    float* velocities;
+    bf16* copies;  // or null
 
     template <int Width>
     __device__ __forceinline__ void run(long long i) const
     {
-        Lanes<Width> parameter = load_lanes<Width>(arguments.parameter + i), velocity = load_lanes<Width>(arguments.velocity + i);
-        const Lanes<Width> gradient = load_lanes<Width>(arguments.gradient + i);
+        Lanes<Width> value = load_lanes<Width>(values + i), velocity = load_lanes<Width>(velocities + i);
+        const Lanes<Width> gradient = load_lanes<Width>(gradients + i);
 #pragma unroll
-        for (int l = 0; l < Width; l++) step.apply(parameter.at[l], gradient.at[l], velocity.at[l]);
-        store_lanes<Width>(arguments.parameter + i, parameter);
-        store_lanes<Width>(arguments.velocity + i, velocity);
-        if (arguments.copy) store_lanes<Width>(arguments.copy + i, parameter);
+        for (int l = 0; l < Width; l++) step.apply(value.at[l], gradient.at[l], velocity.at[l]);
+        store_lanes<Width>(values + i, value);
+        store_lanes<Width>(velocities + i, velocity);
+        if (copies) store_lanes<Width>(copies + i, value);
     }
 };
 
@@ -121,23 +124,12 @@ __device__ __forceinline__ SgdStep step_of(const SgdStep& step, const Segment& s
     return own;
 }
 
-template <int Width>
-__device__ __forceinline__ void update(const SgdUpdateSlabArguments& arguments, const SgdStep& step, long long i)
-{
-    Lanes<Width> value = load_lanes<Width>(arguments.values + i), velocity = load_lanes<Width>(arguments.velocities + i);
-    const Lanes<Width> gradient = load_lanes<Width>(arguments.gradients + i);
-#pragma unroll
-    for (int l = 0; l < Width; l++) step.apply(value.at[l], gradient.at[l], velocity.at[l]);
-    store_lanes<Width>(arguments.values + i, value);
-    store_lanes<Width>(arguments.velocities + i, velocity);
-    if (arguments.copies) store_lanes<Width>(arguments.copies + i, value);
-}
-
 }  // namespace
 
 KERNEL(ElementThreads, sgd_update, SgdUpdateArguments)
 {
-    for_each_run<WideOf<float>>(arguments.length, arguments.wide, Update{arguments, arguments.step.read()});
+    const Update update = {arguments.step.read(), arguments.parameter, arguments.gradient, arguments.velocity, arguments.copy};
+    for_each_run<WideOf<float>>(arguments.length, arguments.wide, update);
 }
 
 // Kolen-Pollack: the step of SGD on feedback weights with the transposed forward gradient.
@@ -159,13 +151,15 @@ KERNEL(ElementThreads, sgd_update_slab, SgdUpdateSlabArguments)
 {
     constexpr int Width = WideOf<float>;
     const SlabSegment& segment = segment_of_block(arguments.segments, arguments.count, blockIdx.x);
-    const SgdStep step = step_of(arguments.step, segment);
     const long long first = (blockIdx.x - segment.firstBlock) * SlabBlockElements, left = segment.length - first;
     const int elements = left < SlabBlockElements ? static_cast<int>(left) : SlabBlockElements;
     const int runs = arguments.wide ? elements / Width : 0;
     const long long begin = segment.offset + first;
-    for (int i = threadIdx.x; i < runs; i += ElementThreads) update<Width>(arguments, step, begin + i * Width);
-    for (int i = runs * Width + threadIdx.x; i < elements; i += ElementThreads) update<1>(arguments, step, begin + i);
+    const Update update = {
+        step_of(arguments.step, segment), arguments.values + begin, arguments.gradients + begin, arguments.velocities + begin,
+        arguments.copies ? arguments.copies + begin : nullptr};
+    for (int i = threadIdx.x; i < runs; i += ElementThreads) update.run<Width>(i * Width);
+    for (int i = runs * Width + threadIdx.x; i < elements; i += ElementThreads) update.run<1>(i);
 }
 
 // Kolen-Pollack: W and B take the same step, B with the transposed gradient. A block reads its square of the gradient once.

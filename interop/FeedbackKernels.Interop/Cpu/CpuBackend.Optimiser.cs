@@ -27,7 +27,7 @@ public sealed unsafe partial class CpuBackend
                 Kernel = _kernels->Sgd,
                 Arguments = new MapArguments { X = gradients.Floats, Y = values.Floats, Z = velocities.Floats, Step = new SgdFactors(step) },
                 Segments = first,
-                FirstItems = _scratch.Ints(ScratchUse.SlabItems, segments.Length + 1),
+                FirstItems = _scratch.Ints(ScratchUse.SlabItems, segments.Length),
                 Count = segments.Length,
             };
             _pool.Run(job.CountItems(), ref job);

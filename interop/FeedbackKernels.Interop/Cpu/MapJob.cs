@@ -4,7 +4,7 @@ namespace FeedbackKernels.Interop;
 internal unsafe struct MapJob : IParallelJob
 {
     // 64 KiB of one operand. Two or three operands stay in L2.
-    private const int ItemFloats = 16 * 1024;
+    public const int ItemFloats = 16 * 1024;
 
     public delegate*<MapArguments*, long, void> Kernel;
     public MapArguments Arguments;

@@ -4,14 +4,11 @@ namespace FeedbackKernels.Interop;
 /// since most parameters of a net (biases, batch norms) are too small for one of their own.</summary>
 internal unsafe struct SlabJob : IParallelJob
 {
-    // As of a map.
-    private const int ItemFloats = 16 * 1024;
-
     public delegate*<MapArguments*, long, void> Kernel;
     public MapArguments Arguments;
     public SlabSegment* Segments;
 
-    /// <summary>Number of the first item of each segment, and of all items at the end.</summary>
+    /// <summary>Number of the first item of each segment.</summary>
     public int* FirstItems;
     public int Count;
 
@@ -22,20 +19,20 @@ internal unsafe struct SlabJob : IParallelJob
         for (int i = 0; i < Count; i++)
         {
             FirstItems[i] = WorkItems.Checked(items);
-            items += Rounding.DivideUp(Segments[i].Length, ItemFloats);
+            items += Rounding.DivideUp(Segments[i].Length, MapJob.ItemFloats);
         }
 
-        return FirstItems[Count] = WorkItems.Checked(items);
+        return WorkItems.Checked(items);
     }
 
     public readonly void Run(int item, int worker)
     {
         int at = new ReadOnlySpan<int>(FirstItems, Count).BinarySearch(item);
         SlabSegment* segment = Segments + (at < 0 ? ~at - 1 : at);
-        long first = (long)(item - FirstItems[segment - Segments]) * ItemFloats;
+        long first = (long)(item - FirstItems[segment - Segments]) * MapJob.ItemFloats;
         MapArguments part = Arguments.From(segment->Offset + first);
         part.Step.WeightDecay = segment->WeightDecay;
         part.Step.Shrink = segment->Shrink;
-        Kernel(&part, Math.Min(ItemFloats, segment->Length - first));
+        Kernel(&part, Math.Min(MapJob.ItemFloats, segment->Length - first));
     }
 }

@@ -20,4 +20,18 @@ public readonly record struct SgdStep(
     bool Nesterov = false,
     float GradientScale = 1,
     float Shrink = 1,
-    BufferView GradientFactor = default);
+    BufferView GradientFactor = default)
+{
+    /// <summary>The formula in double precision, <see cref="GradientFactor"/> left out.</summary>
+    /// <param name="value">w.</param>
+    /// <param name="gradient">g.</param>
+    /// <param name="velocity">v, which is replaced.</param>
+    /// <returns>The new w.</returns>
+    public double Apply(double value, double gradient, ref double velocity)
+    {
+        double g = (double)GradientScale * gradient + (double)WeightDecay * value;
+        velocity = (double)Momentum * velocity + g;
+        double move = Nesterov ? g + Momentum * velocity : velocity;
+        return Shrink * (value - LearningRate * move);
+    }
+}

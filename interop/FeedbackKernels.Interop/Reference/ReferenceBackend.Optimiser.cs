@@ -28,10 +28,8 @@ public sealed unsafe partial class ReferenceBackend
 
     private static void Update(ref float parameter, float gradient, ref float velocity, in SgdStep step)
     {
-        double g = (double)step.GradientScale * gradient + (double)step.WeightDecay * parameter;
-        double v = (double)step.Momentum * velocity + g;
-        double move = step.Nesterov ? g + step.Momentum * v : v;
-        parameter = (float)(step.Shrink * (parameter - step.LearningRate * move));
+        double v = velocity;
+        parameter = (float)step.Apply(parameter, gradient, ref v);
         velocity = (float)v;
     }
 }

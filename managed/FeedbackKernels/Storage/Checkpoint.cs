@@ -26,7 +26,7 @@ public static class Checkpoint
         var reader = new Reader();
         state.Walk(reader);
         var metadata = new Dictionary<string, string> { [FormatKey] = Format };
-        foreach ((string name, string text) in reader.Numbers) metadata.Add(NumberPrefix + name, text);
+        foreach ((string name, string text, _) in reader.Numbers) metadata.Add(NumberPrefix + name, text);
         SafeTensors.Write(path, [.. reader.Tensors.Select(t => (t.Name, t.Sizes, backend.Download(t.Buffer)))], metadata);
     }
 
@@ -68,10 +68,10 @@ public static class Checkpoint
     private static Dictionary<string, string> Numbers(SafeTensorsFile file, string path, Reader state)
     {
         var numbers = new Dictionary<string, string>();
-        foreach ((string name, string now) in state.Numbers)
+        foreach ((string name, _, bool integer) in state.Numbers)
         {
             if (!file.Metadata.TryGetValue(NumberPrefix + name, out string? text)) throw new InvalidDataException($"{path}: number '{name}' is missing");
-            bool good = IsInteger(now) ? long.TryParse(text, CultureInfo.InvariantCulture, out _) : double.TryParse(text, CultureInfo.InvariantCulture, out _);
+            bool good = integer ? long.TryParse(text, CultureInfo.InvariantCulture, out _) : double.TryParse(text, CultureInfo.InvariantCulture, out _);
             if (!good) throw new InvalidDataException($"{path}: number '{name}' is '{text}', expected a number");
             numbers.Add(name, text);
         }
@@ -80,23 +80,21 @@ public static class Checkpoint
         return other is null ? numbers : throw new InvalidDataException($"{path}: number '{other[NumberPrefix.Length..]}' belongs to another state");
     }
 
-    private static bool IsInteger(string text) => long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out _);
-
     /// <summary>Lists what a state has.</summary>
     private sealed class Reader : IStateWalker
     {
         public List<(string Name, IReadOnlyList<int> Sizes, DeviceBuffer Buffer)> Tensors { get; } = [];
 
-        public List<(string Name, string Text)> Numbers { get; } = [];
+        public List<(string Name, string Text, bool Integer)> Numbers { get; } = [];
 
         public bool Replaces => false;
 
         public void Tensor(string name, IReadOnlyList<int> sizes, DeviceBuffer buffer) => Tensors.Add((name, sizes, buffer));
 
-        public void Scalar(string name, ref long value) => Numbers.Add((name, value.ToString(CultureInfo.InvariantCulture)));
+        public void Scalar(string name, ref long value) => Numbers.Add((name, value.ToString(CultureInfo.InvariantCulture), true));
 
-        // The shortest text that reads as the same number, with a point: an integer has none.
-        public void Scalar(string name, ref double value) => Numbers.Add((name, value.ToString("R", CultureInfo.InvariantCulture) is var text && IsInteger(text) ? text + ".0" : text));
+        // The shortest text that reads as the same number.
+        public void Scalar(string name, ref double value) => Numbers.Add((name, value.ToString("R", CultureInfo.InvariantCulture), false));
     }
 
     /// <summary>Puts values in, which have been checked.</summary>

@@ -131,12 +131,6 @@ public sealed class Sgd : Optimiser
     {
         public SgdStep By { get; set; }
 
-        public override double ApplyTo(double value, ref double velocity)
-        {
-            double gradient = By.WeightDecay * value;
-            velocity = By.Momentum * velocity + gradient;
-            double move = By.Nesterov ? gradient + By.Momentum * velocity : velocity;
-            return By.Shrink * (value - By.LearningRate * move);
-        }
+        public override double ApplyTo(double value, ref double velocity) => By.Apply(value, gradient: 0, ref velocity);
     }
 }
