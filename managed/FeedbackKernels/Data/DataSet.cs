@@ -39,7 +39,7 @@ public sealed record DataSet(string Name, IImageSource Train, IImageSource Test,
         DataSource where = DataSource.Parse(source);
         RequirePositive(limitTrain, nameof(limitTrain));
         RequirePositive(limitTest, nameof(limitTest));
-        DataSet data = where.Kind.Open(new SourceRequest(where.Folder, where.Variant, seed, limitTrain, limitTest));
+        DataSet data = where.Kind.Open(new SourceRequest(where.Place, where.Variant, seed, limitTrain, limitTest));
         return data with
         {
             Name = source,
@@ -63,7 +63,7 @@ public sealed record DataSet(string Name, IImageSource Train, IImageSource Test,
         DataSource where = DataSource.Parse(source);
         RequirePositive(limitTest, nameof(limitTest));
         RequirePositive(classes, nameof(classes));
-        TestSet data = where.Kind.OpenTest(new SourceRequest(where.Folder, where.Variant, seed, LimitTest: limitTest, Classes: classes));
+        TestSet data = where.Kind.OpenTest(new SourceRequest(where.Place, where.Variant, seed, LimitTest: limitTest, Classes: classes));
         return data with { Name = source, Images = limitTest is { } limit ? data.Images.Take(limit) : data.Images };
     }
 

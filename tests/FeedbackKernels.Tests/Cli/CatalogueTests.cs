@@ -48,10 +48,10 @@ public sealed class CatalogueTests
         foreach (SourceKind kind in SourceCatalog.All)
         {
             foreach (string command in (string[])[.. Trainers, "evaluate"])
-                AssertChoice(command, "--data", kind.HasFolder ? $"{kind.Name}:dir" : kind.Name, kind.Form, kind.Help);
+                AssertChoice(command, "--data", kind.HasPlace ? $"{kind.Name}:dir" : kind.Name, kind.Form, kind.Help);
             Assert.Contains(kind.Form, SourceCatalog.Forms);
             foreach (string variant in kind.Variants) Assert.Equal((kind, "dir", variant), Parts(DataSource.Parse($"{kind.Name}:dir:{variant}")));
-            if (kind.HasFolder)
+            if (kind.HasPlace)
             {
                 // The kind's own reader is what finds that there is no folder.
                 Assert.Throws<DirectoryNotFoundException>(() => DataSet.Open($"{kind.Name}:/not/there", 1));

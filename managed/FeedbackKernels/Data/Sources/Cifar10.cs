@@ -9,8 +9,8 @@ public static class Cifar10
     /// <summary>The catalogue's entry.</summary>
     public static SourceKind Kind { get; } = new("cifar10", "CIFAR-10's binary version")
     {
-        Open = request => Read(request.Folder),
-        OpenTest = request => ReadTest(request.Folder),
+        Open = request => Read(request.Place),
+        OpenTest = request => ReadTest(request.Place),
     };
 
     /// <summary>Reads data_batch_1.bin to data_batch_5.bin and test_batch.bin of a folder, or of the <c>cifar-10-batches-bin</c>

@@ -12,8 +12,8 @@ public static class Cifar100
     public static SourceKind Kind { get; } = new("cifar100", "CIFAR-100's binary version, with its 100 fine or 20 coarse classes")
     {
         Variants = [Fine, Coarse],
-        Open = request => Read(request.Folder, request.Variant == Coarse),
-        OpenTest = request => ReadTest(request.Folder, request.Variant == Coarse),
+        Open = request => Read(request.Place, request.Variant == Coarse),
+        OpenTest = request => ReadTest(request.Place, request.Variant == Coarse),
     };
 
     private static readonly string[] FineNames =

@@ -1,10 +1,10 @@
 namespace FeedbackKernels.Data;
 
-/// <summary>A source of images as the command line names it: <c>KIND[:FOLDER[:VARIANT]]</c>.</summary>
+/// <summary>A source of images as the command line names it: <c>KIND[:PLACE[:VARIANT]]</c>.</summary>
 /// <param name="Kind">The kind.</param>
-/// <param name="Folder">The folder with the files; empty for kinds without one.</param>
+/// <param name="Place">The folder with the files, the file, or the pattern of the files; empty for kinds without one.</param>
 /// <param name="Variant">Which labels, for kinds that have several; empty for the usual ones.</param>
-internal sealed record DataSource(SourceKind Kind, string Folder, string Variant)
+internal sealed record DataSource(SourceKind Kind, string Place, string Variant)
 {
     /// <exception cref="ArgumentException">The text has none of the forms.</exception>
     public static DataSource Parse(string source)
@@ -13,20 +13,20 @@ internal sealed record DataSource(SourceKind Kind, string Folder, string Variant
         string[] parts = source.Split(':', 2);
         return (SourceCatalog.Find(parts[0]), parts.Length == 2 ? parts[1] : null) switch
         {
-            ({ HasFolder: false } kind, null) => new DataSource(kind, "", ""),
-            ({ HasFolder: true } kind, { Length: > 0 } place) => WithFolder(kind, place),
+            ({ HasPlace: false } kind, null) => new DataSource(kind, "", ""),
+            ({ HasPlace: true } kind, { Length: > 0 } place) => WithPlace(kind, place),
             _ => throw new ArgumentException($"no data source '{source}'; wanted {SourceCatalog.Forms}", nameof(source)),
         };
     }
 
-    /// <summary>The same source with its folder as an absolute path.</summary>
-    public DataSource ToAbsolute() => Folder.Length == 0 ? this : this with { Folder = Path.TrimEndingDirectorySeparator(Path.GetFullPath(Folder)) };
+    /// <summary>The same source with its place as an absolute path.</summary>
+    public DataSource ToAbsolute() => Place.Length == 0 ? this : this with { Place = Kind.ToAbsolute(Place) };
 
     /// <inheritdoc/>
-    public override string ToString() => string.Join(':', ((string[])[Kind.Name, Folder, Variant]).Where(part => part.Length > 0));
+    public override string ToString() => string.Join(':', ((string[])[Kind.Name, Place, Variant]).Where(part => part.Length > 0));
 
-    // A folder's name may itself contain a colon: only a known variant is split off.
-    private static DataSource WithFolder(SourceKind kind, string place)
+    // A place's name may itself contain a colon: only a known variant is split off.
+    private static DataSource WithPlace(SourceKind kind, string place)
     {
         foreach (string variant in kind.Variants)
         {

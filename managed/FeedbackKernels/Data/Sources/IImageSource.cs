@@ -27,21 +27,38 @@ public interface IImageSource
     int Label(int index);
 
     /// <summary>Bytes that <see cref="Read"/> writes for an image: H*W*C, or the length of the encoded image if the sizes vary.</summary>
+    /// <exception cref="IOException">A file cannot be found.</exception>
+    /// <exception cref="InvalidDataException">A file is damaged.</exception>
     int Length(int index);
 
-    /// <summary>Reads images, one after another without gaps: pixels [H][W][C], one byte a channel, or encoded images if the sizes
-    /// vary.</summary>
+    /// <summary>What an image is called in messages: the file that it is in, and where in the file.</summary>
+    string NameOf(int index) => $"image {index}";
+
+    /// <summary>Whether the images of a class follow one another. A part of such a source must be taken from all over it.</summary>
+    bool IsGrouped => false;
+
+    /// <summary>Mean and standard deviation of the pixels, if the source knows them; null if they must be computed.</summary>
+    PixelStatistics? Statistics => null;
+
+    /// <summary>Says which images will be read next, in this order, so that the operating system can read ahead. May do nothing.</summary>
+    void Prefetch(ReadOnlySpan<int> indices)
+    {
+    }
+
+    /// <summary>Reads images, one after another without gaps: pixels [H][W][C], one byte a channel, or encoded images (JPEG, PNG,
+    /// WebP, PNM; see <see cref="ImageDecoder"/>) if the sizes vary.</summary>
     /// <param name="indices">Numbers of the images, in any order.</param>
     /// <param name="destination">At least as many bytes as the lengths add up to.</param>
     /// <exception cref="IOException">A file cannot be read.</exception>
-    /// <exception cref="InvalidDataException">A file is damaged.</exception>
+    /// <exception cref="InvalidDataException">A file is damaged; the message names the file, the image and the offset.</exception>
     void Read(ReadOnlySpan<int> indices, Span<byte> destination);
 }
 
 /// <summary>What can be done with every source.</summary>
 public static class ImageSources
 {
-    /// <summary>The first images of a source; the source itself if it has no more.</summary>
+    /// <summary>Some images of a source: the first ones, or evenly spaced ones if the images of a class follow one another
+    /// (<see cref="IImageSource.IsGrouped"/>); the source itself if it has no more.</summary>
     /// <param name="source">The source.</param>
     /// <param name="count">Number of images, at least 1.</param>
     public static IImageSource Take(this IImageSource source, int count)
@@ -69,7 +86,8 @@ public static class ImageSources
         $"{(source.Shape is { } shape ? shape : $"several sizes with {source.Channels} channels")} in {source.Classes} classes";
 }
 
-/// <summary>The first images of another source.</summary>
+/// <summary>Some images of another source: the first ones, or, if the images of a class follow one another, as many that are evenly
+/// spaced.</summary>
 internal sealed class FirstImages(IImageSource source, int count) : IImageSource
 {
     public int Count => count;
@@ -80,16 +98,30 @@ internal sealed class FirstImages(IImageSource source, int count) : IImageSource
 
     public IReadOnlyList<string> ClassNames => source.ClassNames;
 
-    public int Label(int index) => source.Label(Checked(index));
+    public bool IsGrouped => source.IsGrouped;
 
-    public int Length(int index) => source.Length(Checked(index));
+    public PixelStatistics? Statistics => source.Statistics;
 
-    public void Read(ReadOnlySpan<int> indices, Span<byte> destination)
+    public int Label(int index) => source.Label(InSource(index));
+
+    public int Length(int index) => source.Length(InSource(index));
+
+    public string NameOf(int index) => source.NameOf(InSource(index));
+
+    public void Read(ReadOnlySpan<int> indices, Span<byte> destination) => source.Read(InSource(indices), destination);
+
+    public void Prefetch(ReadOnlySpan<int> indices) => source.Prefetch(InSource(indices));
+
+    private int InSource(int index)
     {
-        foreach (int index in indices) Checked(index);
-        source.Read(indices, destination);
+        if ((uint)index >= (uint)count) throw new ArgumentOutOfRangeException(nameof(index), index, $"wanted 0 to {count - 1}");
+        return source.IsGrouped ? (int)((long)index * source.Count / count) : index;
     }
 
-    private int Checked(int index) => (uint)index < (uint)count ? index
-        : throw new ArgumentOutOfRangeException(nameof(index), index, $"wanted 0 to {count - 1}");
+    private int[] InSource(ReadOnlySpan<int> indices)
+    {
+        var numbers = new int[indices.Length];
+        for (int i = 0; i < numbers.Length; i++) numbers[i] = InSource(indices[i]);
+        return numbers;
+    }
 }

@@ -12,8 +12,8 @@ public static class Mnist
     /// <summary>The catalogue's entry.</summary>
     public static SourceKind Kind { get; } = new("mnist", "idx files of MNIST, Fashion-MNIST, KMNIST or EMNIST")
     {
-        Open = request => Read(request.Folder),
-        OpenTest = request => ReadTest(request.Folder, request.Classes),
+        Open = request => Read(request.Place),
+        OpenTest = request => ReadTest(request.Place, request.Classes),
     };
 
     /// <summary>

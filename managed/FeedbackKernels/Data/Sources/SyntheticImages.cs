@@ -16,7 +16,7 @@ public static class SyntheticImages
     /// <summary>The catalogue's entry.</summary>
     public static SourceKind Kind { get; } = new("synthetic", "textures and shapes that are drawn from the seed, without any file")
     {
-        HasFolder = false,
+        Place = "",
         Open = request => Create(request.Seed, request.LimitTrain, request.LimitTest),
         OpenTest = request => CreateTest(request.Seed, request.LimitTest),
     };
