@@ -6,6 +6,9 @@ namespace FeedbackKernels.Data;
 /// </summary>
 public sealed class ImageDecoder : IDisposable
 {
+    /// <summary>Name and version of the library that decodes JPEGs.</summary>
+    public static string Name => "SkiaSharp";
+
     /// <summary>Reads the header of an encoded image.</summary>
     /// <exception cref="InvalidDataException">The bytes are not an image of a known format, or its header is damaged.</exception>
     public static ImageHeader ReadHeader(ReadOnlySpan<byte> encoded) => throw new NotImplementedException();

@@ -21,6 +21,10 @@ public static class SourceCatalog
     /// <summary>The forms of all kinds with what they mean, for help texts.</summary>
     public static string Help { get; } = string.Join("; ", All.Select(kind => $"{kind.Form}, {kind.Help}"));
 
+    /// <summary>The kind of a source as the user names it.</summary>
+    /// <exception cref="ArgumentException">The source has none of the forms.</exception>
+    public static SourceKind KindOf(string source) => DataSource.Parse(source).Kind;
+
     /// <summary>The entry of a name; null if there is none.</summary>
     public static SourceKind? Find(string name) => All.FirstOrDefault(kind => kind.Name == name);
 }
