@@ -27,6 +27,9 @@ public sealed unsafe class ImageDecoder : IDisposable
     private long _ticks;
     private bool _disposed;
 
+    /// <summary>Name and version of the library that decodes JPEGs.</summary>
+    public static string Name { get; } = $"SkiaSharp {typeof(SkiaSharp.SKCodec).Assembly.GetName().Version?.ToString(3)} (libjpeg-turbo)";
+
     /// <summary>A decoder with the widest vectors that the machine has.</summary>
     public ImageDecoder()
         : this(SimdLevels.Widest)
