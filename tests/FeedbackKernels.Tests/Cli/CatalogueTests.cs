@@ -54,8 +54,9 @@ public sealed class CatalogueTests
             if (kind.HasPlace)
             {
                 // The kind's own reader is what finds that there is no folder.
-                Assert.Throws<DirectoryNotFoundException>(() => DataSet.Open($"{kind.Name}:/not/there", 1));
-                Assert.Throws<DirectoryNotFoundException>(() => DataSet.OpenTest($"{kind.Name}:/not/there", 1));
+                string place = string.Join(',', kind.Place.Split(',').Select(_ => "/not/there/either"));
+                Assert.Throws<DirectoryNotFoundException>(() => DataSet.Open($"{kind.Name}:{place}", 1));
+                Assert.Throws<DirectoryNotFoundException>(() => DataSet.OpenTest($"{kind.Name}:{place}", 1));
             }
             else
             {
