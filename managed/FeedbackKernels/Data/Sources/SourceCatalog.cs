@@ -29,10 +29,6 @@ public static class SourceCatalog
     /// <summary>The forms of the kinds whose images are encoded.</summary>
     public static string EncodedForms { get; } = string.Join(" | ", All.Where(kind => kind.HasSeveralSizes).Select(kind => kind.Form));
 
-    /// <summary>The kind of a source as the user names it.</summary>
-    /// <exception cref="ArgumentException">The source has none of the forms.</exception>
-    public static SourceKind KindOf(string source) => DataSource.Parse(source).Kind;
-
     /// <summary>The entry of a name; null if there is none.</summary>
     public static SourceKind? Find(string name) => All.FirstOrDefault(kind => kind.Name == name);
 }
