@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using CsCheck;
 using FeedbackKernels.Data;
 
 namespace FeedbackKernels.Tests.Data;
@@ -138,6 +139,37 @@ public sealed class ImageFolderTests : FolderTests
         PictureFiles.Write(Folder, "tree/30/end.jpg");
         Link("train/b/tree", "tree/0");
         Assert.Equal(5, DataSet.Open(Source, 1).Train.Count);
+    }
+
+    /// <summary>Random trees of folders, files and links between folders: listing ends, and finds every file of the class.</summary>
+    [Fact]
+    public void Random_links_end()
+    {
+        int tree = 0;
+        Gen.Select(Gen.Int[0, 100], Gen.Int[0, 100], Gen.Int[0, 2]).Array[1, 40].Sample(
+            steps =>
+            {
+                string root = Directory.CreateDirectory(Path.Combine(Folder, $"{++tree}")).FullName;
+                var folders = new List<string> { Directory.CreateDirectory(Path.Combine(root, "train/a")).FullName, Directory.CreateDirectory(Path.Combine(root, "away")).FullName, root };
+                PictureFiles.Write(root, "train/a/1.jpg", "val/a/1.jpg");
+                int files = 1;
+                for (int i = 0; i < steps.Length; i++)
+                {
+                    (int from, int to, int kind) = steps[i];
+                    // Everything new is put below the class or away from it.
+                    string path = Path.Combine(folders[from % folders.Count] is var place && place == root ? folders[0] : place, $"{i}");
+                    if (kind == 0) folders.Add(Directory.CreateDirectory(path).FullName);
+                    else if (kind == 1) Directory.CreateSymbolicLink(path, folders[to % folders.Count]);
+                    else PictureFiles.Write(path[..path.LastIndexOf('/')], $"{i}.jpg");
+                    if (kind == 2 && path.StartsWith(folders[0], StringComparison.Ordinal)) files++;
+                }
+
+                IImageSource train = DataSet.Open($"imagefolder:{root}", 1).Train;
+                Assert.InRange(train.Count, files, 2 * steps.Length + 4);
+                Assert.Equal(train.Count, Enumerable.Range(0, train.Count).Select(train.NameOf).Distinct().Count());
+                Directory.Delete(root, recursive: true);
+            },
+            iter: 200, threads: 1);
     }
 
     [Fact]

@@ -70,13 +70,15 @@ internal static class PictureFiles
         return Summed(block);
     }
 
-    /// <summary>Puts the checksum into the first header.</summary>
-    public static byte[] Summed(byte[] block)
+    /// <summary>The bytes with the right checksum in the header that they begin with.</summary>
+    public static byte[] Summed(ReadOnlySpan<byte> bytes)
     {
-        "        "u8.CopyTo(block.AsSpan(148));
-        int sum = block.Take(512).Sum(value => value);
-        Encoding.ASCII.GetBytes(Convert.ToString(sum, 8).PadLeft(6, '0') + "\0 ").CopyTo(block, 148);
-        return block;
+        byte[] summed = bytes.ToArray();
+        "        "u8.CopyTo(summed.AsSpan(148));
+        int sum = 0;
+        foreach (byte value in summed.AsSpan(0, 512)) sum += value;
+        Encoding.ASCII.GetBytes(Convert.ToString(sum, 8).PadLeft(6, '0') + "\0 ").CopyTo(summed, 148);
+        return summed;
     }
 
     /// <summary>A sample of WebDataset.</summary>
