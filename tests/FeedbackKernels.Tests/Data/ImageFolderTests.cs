@@ -23,7 +23,7 @@ public sealed class ImageFolderTests : FolderTests
             Enumerable.Range(0, data.Train.Count).Select(i => Path.GetRelativePath(Path.Combine(Folder, "train"), data.Train.NameOf(i))));
         Assert.Equal([0, 1, 1, 1, 1, 2, 2], data.Train.Labels);
         Assert.Equal([1, 2], data.Test.Labels);
-        Assert.Equal((null, 3, 3, true, Augmentation.Flip), (data.Train.Shape, data.Train.Channels, data.Train.Classes, data.Train.IsGrouped, data.Augmentation));
+        Assert.Equal((null, 3, 3, true, Augmentation.CropFlip), (data.Train.Shape, data.Train.Channels, data.Train.Classes, data.Train.IsGrouped, data.Augmentation));
         for (int i = 0; i < data.Train.Count; i++) Assert.Equal(PictureFiles.Content(Path.GetFileName(data.Train.NameOf(i))), data.Train.Image(i).ToArray());
         Assert.Equal([.. PictureFiles.Content("2.jpg"), .. PictureFiles.Content("1.webp"), .. PictureFiles.Content("2.jpg")], data.Train.ReadAll([6, 0, 6]));
         Assert.Equal(["1 of 3 classes have no test images (as B)"], data.Notes);
@@ -160,7 +160,7 @@ public sealed class ImageFolderTests : FolderTests
                     string path = Path.Combine(folders[from % folders.Count] is var place && place == root ? folders[0] : place, $"{i}");
                     if (kind == 0) folders.Add(Directory.CreateDirectory(path).FullName);
                     else if (kind == 1) Directory.CreateSymbolicLink(path, folders[to % folders.Count]);
-                    else PictureFiles.Write(path[..path.LastIndexOf('/')], $"{i}.jpg");
+                    else PictureFiles.Write(path[..path.LastIndexOf('/')], $"f{i}.jpg");
                     if (kind == 2 && path.StartsWith(folders[0], StringComparison.Ordinal)) files++;
                 }
 

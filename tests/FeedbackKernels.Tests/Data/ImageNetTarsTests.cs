@@ -51,7 +51,7 @@ public sealed class ImageNetTarsTests : FolderTests
         WriteTruth("synset labels");
         DataSet data = DataSet.Open(Source, 1);
         Assert.Equal([0, 0, 0, 1, 2, 2, 2, 2, 3], data.Train.Labels);
-        Assert.Equal((null, 3, true, 4, Augmentation.Flip), (data.Train.Shape, data.Train.Channels, data.Train.IsGrouped, data.Train.Classes, data.Augmentation));
+        Assert.Equal((null, 3, true, 4, Augmentation.CropFlip), (data.Train.Shape, data.Train.Channels, data.Train.IsGrouped, data.Train.Classes, data.Augmentation));
         Assert.Equal(
             ["n01440764_1.JPEG", "n01440764_10.JPEG", "n01440764_2.JPEG", "n02100735_5.JPEG", "n02119789_11.JPEG", "n02119789_3.JPEG", "n02119789_30.JPEG", "n02119789_4.JPEG", "n03000684_9.JPEG"],
             Enumerable.Range(0, 9).Select(i => data.Train.NameOf(i).Split(", ")[1]));
@@ -126,7 +126,7 @@ public sealed class ImageNetTarsTests : FolderTests
         WriteTars();
         Complains("imagenet_2012_validation_synset_labels.txt", "n01440764\nn0144076\n", "line 2: 'n0144076', expected a WordNet id");
         Complains("imagenet_2012_validation_synset_labels.txt", "n01440764\n", "no class for image 3, which is ILSVRC2012_val_00000003.JPEG of");
-        Complains("imagenet_2012_validation_synset_labels.txt", string.Join('\n', Enumerable.Repeat("n09999999", 7)), "image 3 has class n09999999, which is not one of the 4 of training");
+        Complains("imagenet_2012_validation_synset_labels.txt", string.Join('\n', Enumerable.Repeat("n09999999", 7)), $"image 3 has class n09999999, which is not one of the 4 of {TrainTar}");
         Complains("imagenet_2012_validation_synset_labels.txt", "<!DOCTYPE html>", "found a web page");
         Complains("LOC_val_solution.csv", "ImageId,PredictionString\nx,n01440764 1 2 3 4\n", "line 2: 'x,n01440764 1 2 3 4', expected as ILSVRC2012_val_00048981,n03995372");
         Complains("LOC_val_solution.csv", "ILSVRC2012_val_00000001,n01440764 \nILSVRC2012_val_00000001,n01440764 ", "line 2: a second line for image 1");

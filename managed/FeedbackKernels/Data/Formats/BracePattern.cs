@@ -11,9 +11,9 @@ internal static class BracePattern
 {
     private const int MostNames = 1_000_000, MostDepth = 100;
 
-    /// <summary>The names that a pattern stands for, in order.</summary>
+    /// <summary>The names that a pattern stands for, in order; empty ones are left out.</summary>
     /// <exception cref="ArgumentException">There are more than a million, or there are more than 100 pairs of braces.</exception>
-    public static IReadOnlyList<string> Expand(string pattern) => [.. Expand(pattern, 0).Select(Unescape)];
+    public static IReadOnlyList<string> Expand(string pattern) => [.. Expand(pattern, 0).Where(name => name.Length > 0).Select(Unescape)];
 
     /// <summary>Splits at the commas that are not inside of braces.</summary>
     public static IReadOnlyList<string> SplitAtCommas(string text) => Split(text);
