@@ -29,7 +29,7 @@ internal static class SmallPictures
         for (int i = 0; i < count; i++)
         {
             (SKEncodedImageFormat format, string ending) = i % 3 == 2 ? (SKEncodedImageFormat.Png, "png") : (SKEncodedImageFormat.Jpeg, "JPEG");
-            byte[] bytes = EncodedImages.Encoded(format, side * 3 / 4, side, seed + i);
+            byte[] bytes = PackableImages.Encoded(format, side * 3 / 4, side, seed + i);
             for (int copy = 0; copy < copies; copy++) File.WriteAllBytes(Path.Combine(folder, $"{i}-{copy:D4}.{ending}"), bytes);
         }
     }

@@ -119,7 +119,7 @@ internal sealed unsafe class SkiaRows
 
     private static int ReadPng(SKCodec codec, SKImageInfo info, SKRectI part, byte* pixels, int rowBytes)
     {
-        Begin(codec.StartIncrementalDecode(info.WithSize(part.Width, part.Height), (nint)pixels, rowBytes, new SKCodecOptions(part)), ImageFormat.Png);
+        Begin(codec.StartIncrementalDecode(info, (nint)pixels, rowBytes, new SKCodecOptions(part)), ImageFormat.Png);
         SKCodecResult result = codec.IncrementalDecode(out int rows);
         return result == SKCodecResult.Success ? part.Height : rows;
     }

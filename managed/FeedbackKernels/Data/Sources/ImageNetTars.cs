@@ -36,7 +36,7 @@ public static partial class ImageNetTars
         string train = Locate(directory, TrainFile), val = Locate(directory, ValFile);
         (TarImages trainImages, IReadOnlyList<string> notes) = IndexTrain(train);
         Half test = IndexVal(directory, val, trainImages.ClassNames);
-        return new DataSet(Kind.Name, trainImages, test.Images, Augmentation.Flip)
+        return new DataSet(Kind.Name, trainImages, test.Images, Augmentation.CropFlip)
         {
             Notes = [.. notes, .. test.Notes],
             Fingerprint = new DataFingerprint(Kind.Name, Fingerprint(trainImages, TrainFile), Fingerprint(test.Images, ValFile)),
@@ -137,7 +137,7 @@ public static partial class ImageNetTars
         foreach ((int number, TarMember member) in members)
         {
             string id = truth.Classes.GetValueOrDefault(number) ?? throw new InvalidDataException($"{truth.Source}: no class for image {number}, which is {member.Name} of {path}");
-            images.Add(tar, member, labels.TryGetValue(id, out int label) ? label : throw new InvalidDataException($"{truth.Source}: image {number} has class {id}, which is not one of the {classes.Count} of training"));
+            images.Add(tar, member, labels.TryGetValue(id, out int label) ? label : throw new InvalidDataException($"{truth.Source}: image {number} has class {id}, which is not one of the {classes.Count} of {Path.Combine(directory, TrainFile)}"));
         }
 
         int[] order = images.Names.SortedOrder();

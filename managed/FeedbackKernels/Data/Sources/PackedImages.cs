@@ -54,6 +54,7 @@ public sealed class PackedImages : IImageSource
         return new DataSet(Kind.Name, file.Train, file.Test, Augmentation.CropFlip)
         {
             Fingerprint = new DataFingerprint(Kind.Name, Fingerprint(file, file.Train), Fingerprint(file, file.Test)),
+            Notes = inMemory ? [$"{path}: {file.Header.DataLength >> 20} MiB of images are in memory"] : [],
         };
     }
 

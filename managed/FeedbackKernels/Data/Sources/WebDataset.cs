@@ -34,7 +34,7 @@ public static class WebDataset
         (string train, string test) = Halves(patterns);
         Half trainHalf = Index(train, classes);
         Half testHalf = Index(test, trainHalf.Images.ClassNames.Count);
-        return new DataSet(Kind.Name, trainHalf.Images, testHalf.Images, Augmentation.Flip)
+        return new DataSet(Kind.Name, trainHalf.Images, testHalf.Images, Augmentation.CropFlip)
         {
             Notes = [.. trainHalf.Notes, .. Untrained(trainHalf.Images), .. testHalf.Notes],
             Fingerprint = new DataFingerprint(Kind.Name, Fingerprint(trainHalf.Images, "training"), Fingerprint(testHalf.Images, "test")),
@@ -55,8 +55,8 @@ public static class WebDataset
     {
         ArgumentNullException.ThrowIfNull(patterns);
         IReadOnlyList<string> parts = BracePattern.SplitAtCommas(patterns);
-        if (parts.Count == 2 && parts.All(part => part.Length > 0)) return (parts[0], parts[1]);
-        string problem = parts.Count == 1 ? "names no test images" : $"has {parts.Count} patterns{(parts.Any(part => part.Length == 0) ? ", one of them empty" : "")}";
+        if (parts.Count == 2 && parts.All(part => BracePattern.Expand(part).Count > 0)) return (parts[0], parts[1]);
+        string problem = parts.Count == 1 ? "names no test images" : $"has {parts.Count} patterns{(parts.Any(part => BracePattern.Expand(part).Count == 0) ? ", one of them empty" : "")}";
         throw new ArgumentException(
             $"'{Kind.Name}:{patterns}' {problem}; wanted the training tars, a comma and the test tars, as {Kind.Name}:train-{{000..146}}.tar,val-{{00..06}}.tar", nameof(patterns));
     }

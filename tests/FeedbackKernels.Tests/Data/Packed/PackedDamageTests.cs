@@ -13,7 +13,7 @@ public sealed class PackedDamageTests : FolderTests
 
     public PackedDamageTests()
     {
-        _good = PackedFiles.Make(Folder, EncodedImages.SmallSet(Train, Test));
+        _good = PackedFiles.Make(Folder, PackableImages.SmallSet(Train, Test));
         _path = Path.Combine(Folder, "x.packed");
     }
 
@@ -87,9 +87,9 @@ public sealed class PackedDamageTests : FolderTests
     [Fact]
     public void Verification_names_every_damaged_image_and_page()
     {
-        byte[][] images = [.. Enumerable.Range(0, 5000).Select(i => EncodedImages.Pnm(1, 1, (byte)i, (byte)(i >> 8), 9))];
-        var source = new EncodedImages(1, [.. images.Select(image => (image, 0))]);
-        byte[] file = PackedFiles.Make(Folder, EncodedImages.Set(source, EncodedImages.Mixed(3, 1, 0)));
+        byte[][] images = [.. Enumerable.Range(0, 5000).Select(i => PackableImages.Pnm(1, 1, (byte)i, (byte)(i >> 8), 9))];
+        var source = new PackableImages(1, [.. images.Select(image => (image, 0))]);
+        byte[] file = PackedFiles.Make(Folder, PackableImages.Set(source, PackableImages.Mixed(3, 1, 0)));
         File.WriteAllBytes(_path, file);
         var checkedImages = new List<long>();
         using (PackedFile whole = PackedFile.Open(_path))
