@@ -21,10 +21,9 @@ public sealed class PackedDamageTests : FolderTests
     public void A_file_that_is_cut_anywhere_is_refused_with_the_place()
     {
         File.WriteAllBytes(_path, _good);
-        using FileStream file = File.OpenWrite(_path);
         foreach (int length in Enumerable.Range(0, _good.Length).Reverse().Where(length => length > Header - 30 || length < 600 || length % 997 == 0))
         {
-            file.SetLength(length);
+            using (FileStream file = File.OpenWrite(_path)) file.SetLength(length);
             string message = Assert.Throws<InvalidDataException>(() => PackedFile.Open(_path)).Message;
             Assert.StartsWith(_path, message);
             Assert.Matches(length == 0 ? "an empty file" : length < 8 ? "offset 0" : $"offset {length}", message);
