@@ -52,7 +52,7 @@ public sealed partial class ReaderFuzzTests
     {
         using PackedFile packed = PackedFile.Open(path);
         IReadOnlyList<string> faults = PackedVerification.Verify(packed, threads: 1);
-        Assert.Equal(originals is null && faults.Count == 0 || originals?.Any(file.AsSpan().SequenceEqual) == true, faults.Count == 0);
+        Assert.Equal(originals is null && faults.Count == 0 || originals?.Any(original => original.AsSpan().SequenceEqual(file)) == true, faults.Count == 0);
         Assert.All(faults, fault => Assert.True(fault.StartsWith(path, StringComparison.Ordinal) && fault.Contains("offset ", StringComparison.Ordinal), fault));
         try
         {
