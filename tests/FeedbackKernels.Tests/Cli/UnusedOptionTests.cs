@@ -48,6 +48,9 @@ public sealed class UnusedOptionTests : IDisposable
         (["--feedback-init", "he"], ["--rule", "dfa"], RulesWith("Init")),
         (["--feedback-scale", "1"], ["--rule", "wm"], RulesWith("Scale")),
         (["--direct-target", "channels"], ["--rule", "fa"], "the rule direct-feedback-alignment"),
+        .. ((string[])["--train-size 64", "--test-size 64", "--test-resize 64", "--resize-schedule 64@2", "--crop-scale 0.5 1", "--crop-ratio 1 1", "--damaged-is-fatal", "--data-threads 2", "--batches-ahead 3"])
+            .Select(option => (option.Split(' '), (string[])["--data", "synthetic"], "--data imagefolder:DIR")),
+        (["--ram-cache"], ["--data", "synthetic"], "--data packed:FILE"),
         (["--overwrite"], [], "--out"),
         (["--longest-side", "9"], ["--encode", "keep"], "--encode jpeg or raw, or --raw-share"),
         (["--shortest-side", "9"], ["--seed", "1"], "--encode jpeg or raw, or --raw-share"),
