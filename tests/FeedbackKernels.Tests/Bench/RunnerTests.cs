@@ -5,6 +5,7 @@ using FeedbackKernels.Bench.Estimates;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Models;
 using FeedbackKernels.Tests.Cuda;
+using FeedbackKernels.Tests.Data.Decoding;
 
 namespace FeedbackKernels.Tests.Bench;
 
@@ -49,6 +50,31 @@ public sealed class RunnerTests
         Assert.StartsWith("mirror,feedback-kernels,balanced,r20_1x1s2_16-32@32,2,", line);
         // bf16 rounds W to 8 bits, an error of up to 2^-9 of each number; about half of it shows as an angle.
         Assert.InRange(Number(line, 7), 0, choice == TensorCores ? 0.3 : 0.01);
+    }
+
+    [Fact]
+    public void The_loader_has_a_line_for_each_number_of_threads()
+    {
+        string folder = Directory.CreateTempSubdirectory().FullName;
+        try
+        {
+            foreach (string part in new[] { "train", "val" })
+            {
+                Directory.CreateDirectory(Path.Combine(folder, part, "a"));
+                string[] names = ["420.jpg", "colour.png", "orientation-6.jpg"];
+                for (int i = 0; i < 66; i++) File.WriteAllBytes(Path.Combine(folder, part, "a", $"{i}{Path.GetExtension(names[i % 3])}"), KnownImages.Read(names[i % 3]));
+            }
+
+            string[] lines = Bench([], "loader", "--data", $"imagefolder:{folder}", "--size", "16", "--threads", "2", "--budget", "0.2");
+            string line = Assert.Single(lines);
+            Assert.StartsWith($"loader,feedback-kernels,imagefolder:{folder},", line);
+            Assert.True(Number(line, 3) > 0 && Number(line, 4) > 0 && Number(line, 5) == 2 && Number(line, 6) > 0, line);
+            Assert.Equal(1, Run("loader", "--data", "synthetic:8x8x3,2,64,64").Code);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
     }
 
     [Fact]

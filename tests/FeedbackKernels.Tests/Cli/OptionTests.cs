@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Diagnostics;
+using FeedbackKernels.Data;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Tests.Cuda;
 using FeedbackKernels.Tests.Data;
@@ -45,6 +46,29 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         new("--precision bf16", (_, with) => Assert.Contains("activations in bf16", with.Output), Cuda: true),
     ];
 
+    private static readonly OptionCase[] PackCases =
+    [
+        new("--encode raw", (_, with) => Assert.All(FormatsOf(with), format => Assert.Equal(ImageFormat.Pnm, format))),
+        new("--longest-side 12", (_, with) => Assert.All(SizesOf(with), size => Assert.Equal((9, 12), size)), With: "--encode raw"),
+        new("--shortest-side 6", (_, with) => Assert.All(SizesOf(with), size => Assert.Equal((6, 8), size)), With: "--encode raw"),
+        new("--quality 20", (without, with) => Assert.True(with.Packed.Length < without.Packed.Length), With: "--encode jpeg"),
+        new("--raw-share 1", (_, with) => Assert.All(FormatsOf(with), format => Assert.Equal(ImageFormat.Pnm, format))),
+        new("--seed 5", (without, with) => Assert.NotEqual(without.Packed, with.Packed)),
+        new("--threads 3", (without, with) => Assert.Equal(without.Packed, with.Packed)),
+        new("--limit-train 4", (_, with) => Assert.Contains("4 training and 6 test images", with.Output)),
+        new("--limit-test 2", (_, with) => Assert.Contains("12 training and 2 test images", with.Output)),
+    ];
+
+    private static readonly OptionCase[] InspectCases =
+    [
+        new("--sheet {sheet}.png", (_, with) => Assert.Contains("contact sheet: ", with.Output), With: "{packed}"),
+    ];
+
+    private static readonly OptionCase[] VerifyCases =
+    [
+        new("--threads 3", (without, with) => Assert.Equal(without.Output, with.Output), With: "{packed}"),
+    ];
+
     /// <summary>Options that another test covers.</summary>
     private static readonly Dictionary<string, string> Elsewhere = new()
     {
@@ -63,6 +87,11 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         ["compare --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
         ["evaluate --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
         ["info --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
+        ["pack --on-damage"] = nameof(PackCommandTests.A_damaged_picture_is_named_and_can_be_left_out),
+        ["pack --overwrite"] = nameof(PackCommandTests.Overwrite_replaces_a_file_and_limits_take_a_part),
+        ["pack --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
+        ["inspect --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
+        ["verify --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
     };
 
     public static TheoryData<string, string, string> Cases()
@@ -224,10 +253,23 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
     [InlineData("compare --data nowhere")]
     [InlineData("evaluate /not/there")]
     [InlineData("info --backend nothing")]
+    [InlineData("pack imagefolder:/not/there x.packed")]
+    [InlineData("inspect /not/there")]
+    [InlineData("verify /not/there")]
     public void Verbose_shows_where_an_error_occurred(string arguments)
     {
         Assert.DoesNotContain("   at ", FeedbackProgram.Run(arguments.Split(' ')).Error);
         Assert.Contains("   at FeedbackKernels.", FeedbackProgram.Run([.. arguments.Split(' '), "--verbose"]).Error);
+    }
+
+    private static ImageFormat[] FormatsOf(Trial trial) => OfPacked(trial, images => Enumerable.Range(0, images.Count).Select(images.FormatOf));
+
+    private static (int, int)[] SizesOf(Trial trial) => OfPacked(trial, images => Enumerable.Range(0, images.Count).Select(images.SizeOf));
+
+    private static T[] OfPacked<T>(Trial trial, Func<PackedImages, IEnumerable<T>> read)
+    {
+        using PackedFile file = PackedFile.Open(Path.Combine(trial.Folder, Trial.PackedFile));
+        return [.. read(file.Train), .. read(file.Test)];
     }
 
     private static bool HasWinograd(Trial trial) => trial.Output.Contains(") Winograd", StringComparison.Ordinal);
@@ -236,6 +278,9 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
     {
         "evaluate" => EvaluateCases,
         "info" => InfoCases,
+        "pack" => PackCases,
+        "inspect" => InspectCases,
+        "verify" => VerifyCases,
         _ => RunOptionCases.All,
     };
 
@@ -248,6 +293,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         {
             SmallDigits.Write(Digits);
             SmallDigits.Write($"{Digits}-copy");
+            SmallPictures.Write(Pictures);
             SmallPhotos.Write(Photos);
         }
 
@@ -264,12 +310,17 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
 
         private string Digits => Path.Combine(Folder, "digits");
 
+        private string Pictures => Path.Combine(Folder, "pictures");
+
         public void Dispose() => Directory.Delete(Folder, recursive: true);
 
         /// <summary>Replaces the placeholders of folders.</summary>
         public string Fill(string text)
         {
             text = text.Replace("{digits}", Digits, StringComparison.Ordinal);
+            text = text.Replace("{sheet}", Path.Combine(Folder, "sheet"), StringComparison.Ordinal);
+            if (text.Contains("{packed}", StringComparison.Ordinal))
+                text = text.Replace("{packed}", Path.Combine(Run("pack", "", "", cuda: false)[0].Folder, Trial.PackedFile), StringComparison.Ordinal);
             if (text.Contains("{photos-packed}", StringComparison.Ordinal)) text = text.Replace("{photos-packed}", PackedPhotos(), StringComparison.Ordinal);
             if (text.Contains("{photos-run}", StringComparison.Ordinal))
                 text = text.Replace("{photos-run}", Run("train", "--data imagefolder:{photos} --model resnet8 --train-size 16", "", cuda: false)[0].Folder, StringComparison.Ordinal);
@@ -307,6 +358,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
             if (command == "compare" && !oneRule && !options.ContainsKey("--rules")) arguments.AddRange("--rules", "bp,fa");
             string folder = Path.Combine(Folder, _done.Count.ToString());
             if (trains) arguments.AddRange("--out", folder);
+            if (command == "pack") arguments.InsertRange(1, [$"imagefolder:{Pictures}", Path.Combine(Directory.CreateDirectory(folder).FullName, Trial.PackedFile)]);
             (int code, string output, string error) = cuda ? RunOnEmulator([.. arguments]) : FeedbackProgram.Run([.. arguments]);
             Assert.Equal((0, ""), (code, error));
             string[] folders = command != "compare" ? [folder] : [.. Directory.GetDirectories(folder).Order()];

@@ -19,7 +19,7 @@ namespace FeedbackKernels.Tests.Fuzz;
 /// Randomly damaged files: a reader returns the content of the file or throws one of the documented exceptions. It does not hang, and
 /// needs no more memory than a small multiple of the file. The environment variable FEEDBACK_FUZZ sets the number of files of each format.
 /// </summary>
-public sealed class ReaderFuzzTests : FolderTests
+public sealed partial class ReaderFuzzTests : FolderTests
 {
     private const int DefaultFiles = 2000, MostMutations = 4;
     private const long MemoryFactor = 64, MemoryConstant = 1 << 20;

@@ -13,6 +13,10 @@ namespace FeedbackKernels.Data;
 /// <para>JPEG rows are decoded one after another, only those that are needed, so the memory does not grow with the number of rows. Images that must
 /// be held whole are refused beyond 2^26 pixels: progressive JPEG, interlaced PNG, and for <see cref="DecodeRows"/> images whose orientation
 /// exchanges rows or their order. Of other PNG and of WebP images the part that the crop needs is held, with the same limit.</para>
+/// <para>A JPEG crop of at least 3, 6 or 12 times the size of the result is decoded at 1/2, 1/4 or 1/8 of its size, which saves half of the time or more. The
+/// pixels then differ from those of a whole decode by about one grey level on average, 20 at sharp edges (photos of Imagenette, 224 to 64
+/// pixels: mean 0.9, largest 20). With less than a factor of 3/2 left to the resize the differences would be larger (factor 1: mean 3.1, largest 95).
+/// All other crops equal those of a whole decode.</para>
 /// </remarks>
 public sealed unsafe class ImageDecoder : IDisposable
 {
@@ -123,11 +127,15 @@ public sealed unsafe class ImageDecoder : IDisposable
         }
     }
 
+    /// <summary>1, 2, 4 or 8: JPEG can be decoded at a part of its size, and the resize does the rest. As much as leaves a resize by 3/2 or more, see the remarks of
+    /// the class.</summary>
     private static int Denominator(in StoredImage image, in CropResize crop)
     {
-        if (image.Format != ImageFormat.Jpeg) return 1;
+        const int most = 8, leastRatio = 3;
         int denominator = 1;
-        while (denominator < 8 && crop.Box.Rows / (2 * denominator) >= crop.Rows && crop.Box.Columns / (2 * denominator) >= crop.Columns) denominator *= 2;
+        if (image.Format != ImageFormat.Jpeg) return denominator;
+        while (denominator < most && crop.Box.Rows >= (long)leastRatio * denominator * crop.Rows && crop.Box.Columns >= (long)leastRatio * denominator * crop.Columns)
+            denominator *= 2;
         return denominator;
     }
 

@@ -67,19 +67,20 @@ internal sealed class ResampleAxis
         int first = Math.Max(0, (int)Math.Floor(start)), size = Math.Min(scaledLength, (int)Math.Ceiling(end)) - first;
         double offset = start - first, scale = (double)box.Length / denominator / outputs;
         double filterScale = Math.Max(scale, 1), inverse = 1 / filterScale;
-        Reserve(window.Length, (int)Math.Ceiling(filterScale) * 2 + 1);
+        Reserve(window.Length, (int)Math.Min(size, 2 * filterScale + 1));
         for (int i = 0; i < window.Length; i++)
         {
             double centre = offset + (window.Start + i + 0.5) * scale;
             int from = Math.Max(0, (int)(centre - filterScale + 0.5)), to = Math.Min(size, (int)(centre + filterScale + 0.5));
             double sum = 0;
-            for (int x = from; x < to; x++)
+            Span<double> weights = _weights.AsSpan(0, to - from);
+            for (int t = 0; t < weights.Length; t++)
             {
-                double distance = Math.Abs((x - centre + 0.5) * inverse);
-                sum += _weights[x - from] = distance < 1 ? 1 - distance : 0;
+                double distance = Math.Abs((from + t - centre + 0.5) * inverse);
+                sum += weights[t] = distance < 1 ? 1 - distance : 0;
             }
 
-            Set(flip ? window.Length - 1 - i : i, first + from, to - from, sum, reversed ? scaledLength : null);
+            Set(flip ? window.Length - 1 - i : i, first + from, weights, sum, reversed ? scaledLength : null);
         }
 
         Pad();
@@ -94,27 +95,30 @@ internal sealed class ResampleAxis
         if (_high.Length < count * Taps) (_high, _low) = (new short[count * Taps], new short[count * Taps]);
     }
 
-    private void Set(int output, int start, int count, double sum, int? mirror)
+    private void Set(int output, int start, ReadOnlySpan<double> weights, double sum, int? mirror)
     {
         int first = -1, last = -1;
-        for (int i = 0; i < count; i++)
+        Span<int> rounded = _fixed.AsSpan(0, weights.Length);
+        for (int i = 0; i < weights.Length; i++)
         {
-            int weight = _fixed[i] = (int)(0.5 + _weights[i] / sum * (1 << PrecisionBits));
+            int weight = rounded[i] = (int)(0.5 + weights[i] / sum * (1 << PrecisionBits));
             if (weight == 0) continue;
             if (first < 0) first = i;
             last = i;
         }
 
-        int place = output * Taps;
-        for (int i = first; i <= last; i++, place++)
+        rounded = rounded[first..(last + 1)];
+        if (mirror is not null) rounded.Reverse();
+        Span<short> high = _high.AsSpan(output * Taps, Taps), low = _low.AsSpan(output * Taps, Taps);
+        for (int i = 0; i < high.Length && i < low.Length; i++)
         {
-            int weight = _fixed[mirror is null ? i : first + last - i];
-            _high[place] = (short)(weight >> SplitBits);
-            _low[place] = (short)(weight & ((1 << SplitBits) - 1));
+            int weight = i < rounded.Length ? rounded[i] : 0;
+            high[i] = (short)(weight >> SplitBits);
+            low[i] = (short)(weight & ((1 << SplitBits) - 1));
         }
 
         _starts[output] = mirror is { } length ? length - (start + last + 1) : start + first;
-        _ends[output] = _starts[output] + last + 1 - first;
+        _ends[output] = _starts[output] + rounded.Length;
     }
 
     /// <summary>Gives all outputs as few weights as the widest needs, and lets none of them reach beyond the pixels that any needs if that
@@ -133,7 +137,9 @@ internal sealed class ResampleAxis
         int taps = (widest + TapGroup - 1) / TapGroup * TapGroup;
         for (int i = 0; i < Count; i++)
         {
+            // Moved to the front one after another: a target never overlaps what is still to be moved.
             int shift = Math.Clamp(_starts[i] + taps - End, 0, _starts[i] - First), used = _ends[i] - _starts[i];
+            if (taps == Taps && shift == 0) continue;
             Move(_high, i, taps, shift, used);
             Move(_low, i, taps, shift, used);
             _starts[i] -= shift;

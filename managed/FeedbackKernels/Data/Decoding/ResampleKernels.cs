@@ -18,13 +18,16 @@ internal static unsafe class ResampleKernels
     /// <param name="level">Instructions to use.</param>
     /// <param name="axis">The weights.</param>
     /// <param name="spread">The weights for AVX2 and wider.</param>
-    /// <param name="row">The pixel in column 0.</param>
+    /// <param name="row">The first pixel that the axis needs.</param>
     /// <param name="layout">What the pixels are like.</param>
     /// <param name="destination">The row, with <see cref="WrittenBehind"/> bytes behind it.</param>
     public static void Horizontal(SimdLevel level, ResampleAxis axis, SpreadWeights spread, byte* row, PixelLayout layout, byte* destination)
     {
-        if (level >= SimdLevel.Avx512) HorizontalAvx512(spread, row, layout, destination);
-        else if (level >= SimdLevel.Avx2) HorizontalAvx2(spread, row, layout, destination);
+        if (level >= SimdLevel.Avx2)
+        {
+            if (spread.Groups == 1) HorizontalAvx2<OneGroup>(spread, row, destination);
+            else HorizontalAvx2<SeveralGroups>(spread, row, destination);
+        }
         else if (level >= SimdLevel.Vector128) HorizontalVector128(axis, row, layout, destination);
         else HorizontalScalar(axis, row, layout, destination);
     }
@@ -45,69 +48,23 @@ internal static unsafe class ResampleKernels
         VerticalScalar(axis, output, rows, done, bytes, destination);
     }
 
-    /// <summary>Four outputs at a time, two in a vector. Of an output the lower half of its 32 bytes has the first two pixels of a group, the upper half the others.</summary>
-    private static void HorizontalAvx512(SpreadWeights weights, byte* row, PixelLayout layout, byte* destination)
+    /// <summary>Four outputs at a time, one in a vector: the lower half has the first two pixels of a group, the upper half the others.</summary>
+    private static void HorizontalAvx2<TGroups>(SpreadWeights weights, byte* row, byte* destination)
+        where TGroups : IGroups
     {
-        int groups = weights.Groups, groupBytes = ResampleAxis.TapGroup * (int)layout;
-        Vector256<byte> half = PairsOf(layout);
-        Vector512<byte> places = Vector512.Create(half, half);
+        int groups = weights.Groups, groupBytes = weights.GroupBytes;
+        nint pairLength = groups * SpreadWeights.PairLength;
+        Vector256<byte> places = weights.Places;
         fixed (short* table = weights.Table)
-        fixed (int* starts = weights.Starts)
+        fixed (int* offsets = weights.Offsets)
         {
             short* weight = table;
-            for (int i = 0; i < weights.Count; i += SpreadWeights.Block, destination += 3 * SpreadWeights.Block)
+            for (int* offset = offsets, end = offsets + weights.Count; offset < end; offset += SpreadWeights.Block, weight += 2 * pairLength, destination += 3 * SpreadWeights.Block)
             {
-                Vector512<int> sum01 = Sum(places, row + (nint)starts[i] * (int)layout, row + (nint)starts[i + 1] * (int)layout, groups, groupBytes, weight);
-                weight += groups * SpreadWeights.PairLength;
-                Vector512<int> sum23 = Sum(places, row + (nint)starts[i + 2] * (int)layout, row + (nint)starts[i + 3] * (int)layout, groups, groupBytes, weight);
-                weight += groups * SpreadWeights.PairLength;
-                Vector512<int> sum = Avx512F.Shuffle4x128(sum01, sum23, 0b10_00_10_00) + Avx512F.Shuffle4x128(sum01, sum23, 0b11_01_11_01);
-                Vector512<int> value = (sum + Vector512.Create(Half)) >> Shift;
-                StorePixels(Avx512F.ConvertToVector128ByteWithSaturation(value.AsUInt32()), destination);
-            }
-        }
-
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        static Vector512<int> Sum(Vector512<byte> places, byte* first, byte* second, int groups, int groupBytes, short* weight)
-        {
-            Vector512<short> pairs = Pairs(places, first, second);
-            Vector512<int> upper = Avx512BW.MultiplyAddAdjacent(pairs, Vector512.Load(weight));
-            Vector512<int> lower = Avx512BW.MultiplyAddAdjacent(pairs, Vector512.Load(weight + Vector512<short>.Count));
-            while (--groups > 0)
-            {
-                first += groupBytes;
-                second += groupBytes;
-                weight += SpreadWeights.PairLength;
-                pairs = Pairs(places, first, second);
-                upper += Avx512BW.MultiplyAddAdjacent(pairs, Vector512.Load(weight));
-                lower += Avx512BW.MultiplyAddAdjacent(pairs, Vector512.Load(weight + Vector512<short>.Count));
-            }
-
-            return (upper << ResampleAxis.SplitBits) + lower;
-        }
-
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        static Vector512<short> Pairs(Vector512<byte> places, byte* first, byte* second) => Avx512BW.Shuffle(
-            Vector512.Create(Avx2.BroadcastVector128ToVector256(first), Avx2.BroadcastVector128ToVector256(second)), places).AsInt16();
-    }
-
-    /// <summary>Four outputs at a time, one in a vector.</summary>
-    private static void HorizontalAvx2(SpreadWeights weights, byte* row, PixelLayout layout, byte* destination)
-    {
-        int groups = weights.Groups, groupBytes = ResampleAxis.TapGroup * (int)layout;
-        Vector256<byte> places = PairsOf(layout);
-        fixed (short* table = weights.Table)
-        fixed (int* starts = weights.Starts)
-        {
-            short* weight = table;
-            for (int i = 0; i < weights.Count; i += SpreadWeights.Block, destination += 3 * SpreadWeights.Block)
-            {
-                Vector256<int> sum0 = Sum(places, row + (nint)starts[i] * (int)layout, groups, groupBytes, weight);
-                Vector256<int> sum1 = Sum(places, row + (nint)starts[i + 1] * (int)layout, groups, groupBytes, weight + Vector256<short>.Count);
-                weight += groups * SpreadWeights.PairLength;
-                Vector256<int> sum2 = Sum(places, row + (nint)starts[i + 2] * (int)layout, groups, groupBytes, weight);
-                Vector256<int> sum3 = Sum(places, row + (nint)starts[i + 3] * (int)layout, groups, groupBytes, weight + Vector256<short>.Count);
-                weight += groups * SpreadWeights.PairLength;
+                Vector256<int> sum0 = Sum(places, row + offset[0], groups, groupBytes, weight);
+                Vector256<int> sum1 = Sum(places, row + offset[1], groups, groupBytes, weight + Vector256<short>.Count);
+                Vector256<int> sum2 = Sum(places, row + offset[2], groups, groupBytes, weight + pairLength);
+                Vector256<int> sum3 = Sum(places, row + offset[3], groups, groupBytes, weight + pairLength + Vector256<short>.Count);
                 Vector256<int> value02 = (Halves(sum0, sum2) + Vector256.Create(Half)) >> Shift, value13 = (Halves(sum1, sum3) + Vector256.Create(Half)) >> Shift;
                 Vector256<short> values = Avx2.PackSignedSaturate(value02, value13);
                 StorePixels(Sse2.PackUnsignedSaturate(values.GetLower(), values.GetUpper()), destination);
@@ -124,36 +81,42 @@ internal static unsafe class ResampleKernels
             Vector256<short> pairs = Avx2.Shuffle(Avx2.BroadcastVector128ToVector256(pixels), places).AsInt16();
             Vector256<int> upper = Avx2.MultiplyAddAdjacent(pairs, Vector256.Load(weight));
             Vector256<int> lower = Avx2.MultiplyAddAdjacent(pairs, Vector256.Load(weight + Vector512<short>.Count));
-            while (--groups > 0)
+            if (!TGroups.IsOne)
             {
-                pixels += groupBytes;
-                weight += SpreadWeights.PairLength;
-                pairs = Avx2.Shuffle(Avx2.BroadcastVector128ToVector256(pixels), places).AsInt16();
-                upper += Avx2.MultiplyAddAdjacent(pairs, Vector256.Load(weight));
-                lower += Avx2.MultiplyAddAdjacent(pairs, Vector256.Load(weight + Vector512<short>.Count));
+                while (--groups > 0)
+                {
+                    pixels += groupBytes;
+                    weight += SpreadWeights.PairLength;
+                    pairs = Avx2.Shuffle(Avx2.BroadcastVector128ToVector256(pixels), places).AsInt16();
+                    upper += Avx2.MultiplyAddAdjacent(pairs, Vector256.Load(weight));
+                    lower += Avx2.MultiplyAddAdjacent(pairs, Vector256.Load(weight + Vector512<short>.Count));
+                }
             }
 
             return (upper << ResampleAxis.SplitBits) + lower;
         }
     }
 
+    /// <summary>Whether an output has one group of weights. Known when the code is compiled, because then there is no inner loop.</summary>
+    private interface IGroups
+    {
+        static abstract bool IsOne { get; }
+    }
+
+    private readonly struct OneGroup : IGroups
+    {
+        public static bool IsOne => true;
+    }
+
+    private readonly struct SeveralGroups : IGroups
+    {
+        public static bool IsOne => false;
+    }
+
     /// <summary>Stores three of each four bytes. Writes 16 bytes.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void StorePixels(Vector128<byte> pixels, byte* destination) =>
         Ssse3.Shuffle(pixels, Vector128.Create((byte)0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 0x80, 0x80, 0x80, 0x80)).Store(destination);
-
-    /// <summary>Where the bytes of four pixels go: for each channel a pair of 16-bit numbers, the first two pixels in the lower half.</summary>
-    private static Vector256<byte> PairsOf(PixelLayout layout)
-    {
-        byte* places = stackalloc byte[Vector256<byte>.Count];
-        for (int i = 0; i < Vector256<byte>.Count; i++)
-        {
-            int half = i / 16, channel = i % 16 / 4, pixel = 2 * half + i / 2 % 2;
-            places[i] = i % 2 != 0 || channel > 2 ? (byte)0x80 : (byte)(pixel * (int)layout + (layout == PixelLayout.Grey ? 0 : channel));
-        }
-
-        return Vector256.Load(places);
-    }
 
     /// <summary>The channels of a pixel at a time.</summary>
     private static void HorizontalVector128(ResampleAxis axis, byte* row, PixelLayout layout, byte* destination)
@@ -165,7 +128,7 @@ internal static unsafe class ResampleKernels
             for (int i = 0; i < axis.Count; i++, destination += 3)
             {
                 short* high = highs + i * taps, low = lows + i * taps;
-                byte* pixel = row + (nint)starts[i] * bytes;
+                byte* pixel = row + (nint)(starts[i] - axis.First) * bytes;
                 Vector128<int> sum = default;
                 for (int t = 0; t < taps; t++, pixel += bytes) sum += Channels(pixel, layout) * Weight(high[t], low[t]);
                 StorePixel(sum, destination);
@@ -258,7 +221,7 @@ internal static unsafe class ResampleKernels
             for (int i = 0; i < axis.Count; i++, destination += 3)
             {
                 short* high = highs + i * taps, low = lows + i * taps;
-                byte* pixel = row + (nint)starts[i] * bytes;
+                byte* pixel = row + (nint)(starts[i] - axis.First) * bytes;
                 int r = Half, g = Half, b = Half;
                 for (int t = 0; t < taps; t++, pixel += bytes)
                 {

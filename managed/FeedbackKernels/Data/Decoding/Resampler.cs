@@ -50,7 +50,6 @@ internal sealed unsafe class Resampler(SimdLevel level)
         columns.Build((box.Column, box.Columns), crop.Columns, (window.Column, window.Columns), storedColumns, denominator, columnsReversed, crop.Flip && !_transposed);
         rows.Build((box.Row, box.Rows), crop.Rows, (window.Row, window.Rows), storedRows, denominator, rowsReversed, flip: false);
         _stride = (3 * _x.Count + Math.Max(Slack, ResampleKernels.WrittenBehind) + 63) / 64 * 64;
-        if (level >= SimdLevel.Avx2) _spread.Build(_x);
         _ringRows = RingRows();
         if (_ring.Length < _ringRows * _stride) _ring = GC.AllocateUninitializedArray<byte>(_ringRows * _stride, pinned: true);
         if (_line.Length < _stride) _line = GC.AllocateUninitializedArray<byte>(_stride, pinned: true);
@@ -67,7 +66,8 @@ internal sealed unsafe class Resampler(SimdLevel level)
         fixed (byte* ring = _ring)
         fixed (nint* rows = _rows)
         {
-            ResampleKernels.Horizontal(level, _x, _spread, pixels - (nint)_x.First * (int)layout, layout, ring + (nint)(_row % _ringRows) * _stride);
+            if (level >= SimdLevel.Avx2 && _row == _y.First) _spread.Build(_x, layout);
+            ResampleKernels.Horizontal(level, _x, _spread, pixels, layout, ring + (nint)(_row % _ringRows) * _stride);
             _row++;
             for (; _emitted < _y.Count && _y.Ends[Output] <= _row; _emitted++) Emit(ring, (byte**)rows, destination);
         }

@@ -20,8 +20,14 @@ internal sealed unsafe class SpreadWeights
     /// <summary>The numbers.</summary>
     public short[] Table { get; private set; } = [];
 
-    /// <summary>First source pixel of each output.</summary>
-    public int[] Starts { get; private set; } = [];
+    /// <summary>Offset of the first source pixel of each output, in bytes.</summary>
+    public int[] Offsets { get; private set; } = [];
+
+    /// <summary>Where the bytes of four pixels go: for each channel a pair of 16-bit numbers, the first two pixels in the lower half.</summary>
+    public Vector256<byte> Places { get; private set; }
+
+    /// <summary>Bytes of a group of pixels.</summary>
+    public int GroupBytes { get; private set; }
 
     /// <summary>Number of outputs, filled up.</summary>
     public int Count { get; private set; }
@@ -30,20 +36,22 @@ internal sealed unsafe class SpreadWeights
     public int Groups { get; private set; }
 
     /// <summary>Spreads the weights of an axis.</summary>
-    public void Build(ResampleAxis axis)
+    public void Build(ResampleAxis axis, PixelLayout layout)
     {
+        Places = PlacesOf(layout);
+        GroupBytes = ResampleAxis.TapGroup * (int)layout;
         Groups = axis.Taps / ResampleAxis.TapGroup;
         Count = (axis.Count + Block - 1) / Block * Block;
         int length = Count / 2 * Groups * PairLength;
         if (Table.Length < length) Table = GC.AllocateUninitializedArray<short>(length, pinned: true);
-        if (Starts.Length < Count) Starts = new int[Count];
+        if (Offsets.Length < Count) Offsets = new int[Count];
         Vector256<int> spread = Vector256.Create(0, 0, 0, 0, 1, 1, 1, 1);
         fixed (short* highs = axis.High, lows = axis.Low, table = Table)
         {
             for (int i = 0; i < Count; i++)
             {
                 int output = Math.Min(i, axis.Count - 1);
-                Starts[i] = axis.Starts[output];
+                Offsets[i] = (axis.Starts[output] - axis.First) * (int)layout;
                 short* target = table + i / 2 * Groups * PairLength + i % 2 * OutputLength;
                 for (int g = 0; g < Groups; g++, target += PairLength)
                 {
@@ -53,5 +61,17 @@ internal sealed unsafe class SpreadWeights
                 }
             }
         }
+    }
+
+    private static Vector256<byte> PlacesOf(PixelLayout layout)
+    {
+        byte* places = stackalloc byte[Vector256<byte>.Count];
+        for (int i = 0; i < Vector256<byte>.Count; i++)
+        {
+            int half = i / 16, channel = i % 16 / 4, pixel = 2 * half + i / 2 % 2;
+            places[i] = i % 2 != 0 || channel > 2 ? (byte)0x80 : (byte)(pixel * (int)layout + (layout == PixelLayout.Grey ? 0 : channel));
+        }
+
+        return Vector256.Load(places);
     }
 }

@@ -7,7 +7,7 @@ public sealed class PackRestartTests : FolderTests
 {
     private const int Train = 60, Test = 12, All = Train + Test;
 
-    private readonly DataSet _data = EncodedImages.SmallSet(Train, Test);
+    private readonly DataSet _data = PackableImages.SmallSet(Train, Test);
 
     private string Target => Path.Combine(Folder, "x.packed");
 
@@ -48,7 +48,7 @@ public sealed class PackRestartTests : FolderTests
     [Fact]
     public void Images_that_were_left_out_are_remembered()
     {
-        DataSet data = EncodedImages.Set(new EncodedImages(1, [.. Enumerable.Range(0, 20).Select(i => (i % 3 == 0 ? [1, 2, (byte)i] : EncodedImages.Pnm(1, 1, (byte)i, 2, 3), 0))]), EncodedImages.Mixed(3, 1, 0));
+        DataSet data = PackableImages.Set(new PackableImages(1, [.. Enumerable.Range(0, 20).Select(i => (i % 3 == 0 ? [1, 2, (byte)i] : PackableImages.Pnm(1, 1, (byte)i, 2, 3), 0))]), PackableImages.Mixed(3, 1, 0));
         var options = new PackOptions { OnDamage = OnDamage.Skip };
         Packer.Pack(data, Target, options, new PackLog(), TestContext.Current.CancellationToken);
         (byte[] file, byte[] list) = (File.ReadAllBytes(Target), File.ReadAllBytes(Target + ".damaged.csv"));
@@ -65,7 +65,7 @@ public sealed class PackRestartTests : FolderTests
     [Fact]
     public void After_damage_that_was_fatal_packing_goes_on_without_those_images()
     {
-        DataSet data = EncodedImages.Set(new EncodedImages(1, [.. Enumerable.Range(0, 40).Select(i => (i == 7 ? [1] : EncodedImages.Pnm(1, 1, (byte)i, 2, 3), 0))]), EncodedImages.Mixed(3, 1, 0));
+        DataSet data = PackableImages.Set(new PackableImages(1, [.. Enumerable.Range(0, 40).Select(i => (i == 7 ? [1] : PackableImages.Pnm(1, 1, (byte)i, 2, 3), 0))]), PackableImages.Mixed(3, 1, 0));
         Assert.Throws<InvalidDataException>(() => Packer.Pack(data, Target, new PackOptions(), new PackLog(), TestContext.Current.CancellationToken));
         var log = new PackLog();
         Packer.Pack(data, Target, new PackOptions { OnDamage = OnDamage.Skip }, log, TestContext.Current.CancellationToken);
@@ -88,8 +88,8 @@ public sealed class PackRestartTests : FolderTests
             "share" => (_data, before with { Preparation = preparation with { RawShare = 0.5 } }, "50 % raw"),
             "quality" => (_data, before with { Preparation = preparation with { Quality = 71 } }, "quality 71"),
             "seed" => (_data, before with { Seed = 2 }, "seed 2, before 1"),
-            "count" => (EncodedImages.SmallSet(Train - 1, Test), before, "59 training"),
-            "classes" => (EncodedImages.SmallSet(Train, Test, classes: 4), before, "other classes"),
+            "count" => (PackableImages.SmallSet(Train - 1, Test), before, "59 training"),
+            "classes" => (PackableImages.SmallSet(Train, Test, classes: 4), before, "other classes"),
             _ => (_data with { Fingerprint = new DataFingerprint("memory", _data.Fingerprint.Train! with { Files = [new FileFingerprint("a.tar", 5, null)] }, _data.Fingerprint.Test) }, before, "a.tar"),
         };
         Packer.Pack(data, Target, after, new PackLog(), TestContext.Current.CancellationToken);

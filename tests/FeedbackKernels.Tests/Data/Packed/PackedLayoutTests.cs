@@ -11,9 +11,9 @@ public sealed class PackedLayoutTests : FolderTests
     [Fact]
     public void The_parts_of_a_file_are_where_the_format_says()
     {
-        byte[] red = EncodedImages.Pnm(1, 2, 255, 0, 0, 255, 0, 0), grey = EncodedImages.Pnm(2, 1, 0, 51, 102, 0, 51, 102), white = EncodedImages.Pnm(1, 1, 255, 255, 255);
+        byte[] red = PackableImages.Pnm(1, 2, 255, 0, 0, 255, 0, 0), grey = PackableImages.Pnm(2, 1, 0, 51, 102, 0, 51, 102), white = PackableImages.Pnm(1, 1, 255, 255, 255);
         string path = Path.Combine(Folder, "three.packed");
-        Packer.Pack(EncodedImages.Set(new EncodedImages(2, (red, 1), (grey, 0)), new EncodedImages(2, (white, 1))), path, new PackOptions { Seed = 7 }, new PackLog(), TestContext.Current.CancellationToken);
+        Packer.Pack(PackableImages.Set(new PackableImages(2, (red, 1), (grey, 0)), new PackableImages(2, (white, 1))), path, new PackOptions { Seed = 7 }, new PackLog(), TestContext.Current.CancellationToken);
 
         byte[] file = File.ReadAllBytes(path);
         const int header = 65536;
@@ -84,10 +84,10 @@ public sealed class PackedLayoutTests : FolderTests
     [Fact]
     public void Many_pages_have_a_checksum_each_and_every_image_is_found()
     {
-        byte[][] images = [.. Enumerable.Range(0, 5000).Select(i => EncodedImages.Pnm(1, 1, (byte)i, (byte)(i >> 8), 9))];
-        var train = new EncodedImages(7, [.. images[..4500].Select((image, i) => (image, i % 7))]);
+        byte[][] images = [.. Enumerable.Range(0, 5000).Select(i => PackableImages.Pnm(1, 1, (byte)i, (byte)(i >> 8), 9))];
+        var train = new PackableImages(7, [.. images[..4500].Select((image, i) => (image, i % 7))]);
         string path = Path.Combine(Folder, "many.packed");
-        Packer.Pack(EncodedImages.Set(train, new EncodedImages(7, [.. images[4500..].Select(image => (image, 6))])), path, new PackOptions(), new PackLog(), TestContext.Current.CancellationToken);
+        Packer.Pack(PackableImages.Set(train, new PackableImages(7, [.. images[4500..].Select(image => (image, 6))])), path, new PackOptions(), new PackLog(), TestContext.Current.CancellationToken);
         using PackedFile file = PackedFile.Open(path);
         Assert.Equal(3, file.Header.PageChecksums.Distinct().Count());
         for (int i = 0; i < 5000; i++)

@@ -7,7 +7,7 @@ namespace FeedbackKernels.Tests.Data.Packed;
 /// <summary>Encoded images in memory.</summary>
 /// <param name="classes">Number of classes.</param>
 /// <param name="images">The images with their labels.</param>
-internal sealed class EncodedImages(int classes, params IReadOnlyList<(byte[] Bytes, int Label)> images) : IImageSource
+internal sealed class PackableImages(int classes, params IReadOnlyList<(byte[] Bytes, int Label)> images) : IImageSource
 {
     public int Count => images.Count;
 
@@ -39,7 +39,7 @@ internal sealed class EncodedImages(int classes, params IReadOnlyList<(byte[] By
     /// <summary>Both halves of a set of small images: JPEG, PNG, WebP and raw ones in turn.</summary>
     public static DataSet SmallSet(int train = 23, int test = 9, int classes = 3) => Set(Mixed(train, classes, 0), Mixed(test, classes, 100));
 
-    public static DataSet Set(EncodedImages train, EncodedImages test) => new("memory", train, test, Augmentation.CropFlip);
+    public static DataSet Set(PackableImages train, PackableImages test) => new("memory", train, test, Augmentation.CropFlip);
 
     /// <summary>A raw image.</summary>
     public static byte[] Pnm(int rows, int columns, params byte[] pixels) => [.. System.Text.Encoding.ASCII.GetBytes($"P6\n{columns} {rows}\n255\n"), .. pixels];
@@ -62,7 +62,7 @@ internal sealed class EncodedImages(int classes, params IReadOnlyList<(byte[] By
         return pixels;
     }
 
-    public static EncodedImages Mixed(int count, int classes, int seed) => new(classes, [.. Enumerable.Range(0, count).Select(i =>
+    public static PackableImages Mixed(int count, int classes, int seed) => new(classes, [.. Enumerable.Range(0, count).Select(i =>
     {
         int rows = 5 + (i + seed) * 7 % 19, columns = 4 + (i + seed) * 5 % 23;
         byte[] bytes = (i % 4) switch
