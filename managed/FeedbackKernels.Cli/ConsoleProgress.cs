@@ -23,7 +23,7 @@ internal static class ConsoleProgress
             : [new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn { Width = 16 }, new RemainingTimeColumn()];
         // Width of the other columns, with a blank between two.
         int room = width - (width < WithBar ? 9 : 26);
-        return terminal.Progress().AutoClear(false).Columns(columns).Start(context => run(new ConsoleBars(context, epochs, room)));
+        return terminal.Progress().AutoClear(false).Columns(columns).Start(context => run(new ConsoleBars(terminal, context, epochs, room)));
     }
 
     /// <summary>A line with the results of an epoch.</summary>

@@ -31,6 +31,8 @@ internal sealed class RunOptions
         AddSchedule();
         AddOptimiser();
         _augment = AddImages();
+        _settings.Add(CheckpointOption(standard), (c, v) => c with { CheckpointEvery = v });
+        _settings.Add(KeepOption(standard), (c, v) => c with { KeepCheckpoints = v });
     }
 
     /// <summary>All options.</summary>
@@ -69,6 +71,23 @@ internal sealed class RunOptions
     internal static Setting<int> HiddenOption(int standard) => Names.Number(
         "--hidden", Use.Models(entry => entry.HasHiddenUnits), standard, Bounds.AtLeast(0),
         "Hidden units of the mlp; 0 for those of the weight mirror paper: 500 for grey images, 1000 for colour images.");
+
+    internal static Setting<CheckpointInterval> CheckpointOption(RunConfig standard) => new("--checkpoint-every", Use.Always)
+    {
+        Description = $"How often to save the state of the run, from which `feedback resume` goes on: {CheckpointInterval.Forms}. It is also saved at the end of each epoch, and when a signal stops the run. off saves nothing. [default: {standard.CheckpointEvery}]",
+        HelpName = "interval",
+        CustomParser = result =>
+        {
+            string text = result.Tokens.Single().Value;
+            if (CheckpointInterval.TryParse(text) is { } interval) return interval;
+            result.AddError($"--checkpoint-every '{text}': wanted {CheckpointInterval.Forms}");
+            return standard.CheckpointEvery;
+        },
+    };
+
+    internal static Setting<int> KeepOption(RunConfig standard) => Names.Number(
+        "--keep-checkpoints", Use.Checkpoints, standard.KeepCheckpoints, Bounds.AtLeast(1),
+        "Number of checkpoints to keep. That of the epoch with the best test accuracy is kept besides.");
 
     private void AddModel()
     {

@@ -57,6 +57,19 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         ["train --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
         ["compare --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
         ["evaluate --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
+        ["train --checkpoint-every"] = nameof(ResumeCommandTests.Checkpoints_are_written_at_their_steps_and_at_the_end_of_each_epoch),
+        ["compare --checkpoint-every"] = nameof(ResumeCommandTests.Checkpoints_are_written_at_their_steps_and_at_the_end_of_each_epoch),
+        ["train --keep-checkpoints"] = nameof(ResumeCommandTests.Checkpoints_are_written_at_their_steps_and_at_the_end_of_each_epoch),
+        ["compare --keep-checkpoints"] = nameof(ResumeCommandTests.Checkpoints_are_written_at_their_steps_and_at_the_end_of_each_epoch),
+        ["train --resume-if-there"] = nameof(ResumeCommandTests.Resume_if_there_starts_then_goes_on_then_says_that_it_is_finished),
+        ["resume --epochs"] = nameof(ResumeCommandTests.More_epochs_end_as_if_they_had_been_asked_for_at_once),
+        ["resume --data"] = nameof(ResumeCommandTests.An_option_of_resume_changes_the_run_that_goes_on),
+        ["resume --threads"] = nameof(ResumeCommandTests.An_option_of_resume_changes_the_run_that_goes_on),
+        ["resume --checkpoint-every"] = nameof(ResumeCommandTests.An_option_of_resume_changes_the_run_that_goes_on),
+        ["resume --keep-checkpoints"] = nameof(ResumeCommandTests.An_option_of_resume_changes_the_run_that_goes_on),
+        ["resume --device"] = nameof(A_run_goes_on_on_another_device),
+        ["resume --no-cuda-graph"] = nameof(A_run_goes_on_on_another_device),
+        ["resume --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
         ["info --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
     };
 
@@ -191,7 +204,23 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         Assert.Contains("2000000000", error);
     }
 
+    [Fact]
+    public void A_run_goes_on_on_another_device()
+    {
+        EmulatedDriver.Require();
+        // All epochs but the last: a run with more of them goes on.
+        Trial run = Assert.Single(bench.Run("train", "--model mlp --hidden 8 --epochs 1 --schedule constant --backend cuda", "", cuda: true));
+        Assert.Contains(", device 0, ", run.Summary("backend"));
+        (int code, _, string error) = Bench.RunOnEmulator(["resume", run.Folder, "--epochs", "2", "--device", "1", "--no-cuda-graph"]);
+        Assert.Equal((0, ""), (code, error));
+        Assert.Contains(", device 1, ", run.Summary("backend"));
+        Assert.Contains("no graphs", run.Summary("backend"));
+        Assert.Equal(("1", "False"), (run.Config("device"), run.Config("cudaGraphs")));
+        Assert.Equal(2, run.Metrics.Length);
+    }
+
     [Theory]
+    [InlineData("resume /not/there")]
     [InlineData("train --data nowhere")]
     [InlineData("compare --data nowhere")]
     [InlineData("evaluate /not/there")]
@@ -208,6 +237,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
     {
         "evaluate" => EvaluateCases,
         "info" => InfoCases,
+        "resume" => [],
         _ => RunOptionCases.All,
     };
 
@@ -291,7 +321,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
             return options;
         }
 
-        private static (int Code, string Output, string Error) RunOnEmulator(string[] arguments)
+        internal static (int Code, string Output, string Error) RunOnEmulator(string[] arguments)
         {
             var start = new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "feedback"), arguments)
             {
