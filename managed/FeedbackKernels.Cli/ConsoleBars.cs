@@ -18,6 +18,8 @@ internal sealed class ConsoleBars(IAnsiConsole terminal, ProgressContext context
         task.Value = report.Step;
     }
 
+    public void OnNote(string note) => terminal.WriteLine($"note: {note}");
+
     public void OnEpoch(EpochReport report)
     {
         string test = string.Create(CultureInfo.InvariantCulture, $"  test {100 * report.TestTop1:F2} %");

@@ -29,6 +29,8 @@ internal sealed class ConsoleLines(int epochs, TextWriter output) : ITrainingObs
 
     public void OnWarning(string text) => Console.Error.WriteLine($"feedback: {text}");
 
+    public void OnNote(string note) => output.WriteLine($"  note: {note}");
+
     public void OnAlignment(IReadOnlyList<LayerAlignment> layers)
     {
         if (ConsoleProgress.Angles(layers) is { } angles) output.WriteLine($"  {angles}");

@@ -33,7 +33,7 @@ internal static class ResumeCommand
             RunConfig config = settings.Apply(parsed, stopped.Config);
             UnusedOptions.Refuse(parsed, config);
             if (SaysFinished(stopped, config) is { } code) return code;
-            DataSet data = DataSet.Open(config.Data, config.Training.Seed, config.LimitTrain, config.LimitTest);
+            DataSet data = config.OpenData();
             Tables.PrintNotes(data.Notes);
             using Backend backend = BackendOptions.Open(parsed, config);
             Tables.PrintBackend(config.Backend, backend);

@@ -40,7 +40,7 @@ internal static class TrainCommand
             UnusedOptions.Refuse(parsed, config);
             using StoppedRun? stopped = parsed.GetValue(resume) && output.Given(parsed) is { } folder && StoppedRun.IsIn(folder) ? StoppedRun.Open(folder) : null;
             RunPlace? place = stopped is null ? output.Choose(parsed, $"{config.Model}-{config.Rule.Name}") : null;
-            DataSet data = DataSet.Open(config.Data, config.Training.Seed, config.LimitTrain, config.LimitTest);
+            DataSet data = config.OpenData();
             Tables.PrintNotes(data.Notes);
             config = options.Complete(parsed, config, data);
             if (stopped is not null)

@@ -42,7 +42,7 @@ public static class Experiment
         config.Validate();
         config = config.For(data);
         using Model model = Build(config, data, backend, config.Training.Batch);
-        using var trainer = new Trainer(model, data, config.Training);
+        using var trainer = new Trainer(model, data, config.TrainingOnThisMachine());
         using Snapshot? snapshot = NewSnapshot(config, trainer, backend);
         // Everything has been checked; files are written from here on.
         return Run(config, model, trainer, snapshot, place.Claim(), from: null, observer, cancel);
@@ -70,7 +70,7 @@ public static class Experiment
         try
         {
             using Model model = Build(config, data, backend, config.Training.Batch);
-            using var trainer = new Trainer(model, data, config.Training);
+            using var trainer = new Trainer(model, data, config.TrainingOnThisMachine());
             using Snapshot? snapshot = NewSnapshot(config, trainer, backend);
             StoredCheckpoint? from = stopped.Load(trainer, config, backend, observer ?? new ObserverList());
             return Run(config, model, trainer, snapshot, stopped.TakeClaim(), from, observer, cancel);
@@ -154,5 +154,5 @@ public static class Experiment
     }
 
     private static Model Build(RunConfig config, DataSet data, Backend backend, int batch) =>
-        new(backend, config.Describe(data.Train.RequireShape(), data.Train.Classes), config.Rules, batch, config.Training.Seed);
+        new(backend, config.Describe(config.InputOf(data.Train), data.Train.Classes), config.Rules, batch, config.Training.Seed);
 }

@@ -22,10 +22,15 @@ public readonly record struct StepReport(int Epoch, int Step, int StepsInEpoch, 
 /// <param name="TestTop5">Fraction of the test images whose class was among the five largest logits.</param>
 /// <param name="ImagesPerSecond">Training speed of whole steps, with loading, without evaluation.</param>
 /// <param name="Seconds">Time since the start of the run, interruptions excepted.</param>
+/// <param name="WaitingRead">Fraction of the time of the epoch's steps in which training waited while images were read.</param>
+/// <param name="WaitingDecode">The same while they were decoded.</param>
+/// <param name="WaitingResize">The same while they were resized.</param>
+/// <param name="WaitingUpload">The same for copying batches to the device.</param>
 /// <param name="CheckpointSeconds">Time for which steps have waited for checkpoints since the report of the epoch before.</param>
 public sealed record EpochReport(
     int Epoch, int Step, double LearningRate, double TrainLoss, double TrainTop1, double TestLoss, double TestTop1, double TestTop5,
-    double ImagesPerSecond, double Seconds, double CheckpointSeconds = 0);
+    double ImagesPerSecond, double Seconds, double WaitingRead = 0, double WaitingDecode = 0, double WaitingResize = 0, double WaitingUpload = 0,
+    double CheckpointSeconds = 0);
 
 /// <summary>How well one layer's feedback agrees with its weights, as in alignment.csv. Angles are in degrees; NaN where
 /// there is nothing to compare.</summary>
@@ -69,6 +74,12 @@ public interface ITrainingObserver
     {
     }
 
+    /// <summary>Called when there is something that the user should know, once for each kind of note.</summary>
+    /// <param name="note">One sentence, or several, without a line break.</param>
+    void OnNote(string note)
+    {
+    }
+
     /// <summary>Called after each measurement of the alignment.</summary>
     /// <param name="layers">One entry for each layer.</param>
     void OnAlignment(IReadOnlyList<LayerAlignment> layers)
@@ -96,6 +107,12 @@ public sealed class ObserverList(params IReadOnlyList<ITrainingObserver> observe
     public void OnEpoch(EpochReport report)
     {
         foreach (ITrainingObserver observer in observers) observer.OnEpoch(report);
+    }
+
+    /// <inheritdoc/>
+    public void OnNote(string note)
+    {
+        foreach (ITrainingObserver observer in observers) observer.OnNote(note);
     }
 
     /// <inheritdoc/>

@@ -6,7 +6,7 @@ namespace FeedbackKernels.Tests.Training;
 /// <summary>What a checkpoint holds, without what differs between two equal runs: times, speeds and the checksum over them.</summary>
 internal static class CheckpointContent
 {
-    private static readonly string[] Times = ["ImagesPerSecond", "Seconds", "CheckpointSeconds"];
+    private static readonly string[] Times = ["ImagesPerSecond", "Seconds", "CheckpointSeconds", "WaitingRead", "WaitingDecode", "WaitingResize", "WaitingUpload"];
 
     /// <summary>A line for each tensor and value, with all bits.</summary>
     public static IReadOnlyList<string> Of(string path)

@@ -81,7 +81,7 @@ public sealed class ResumeTests : IDisposable
             Assert.NotEmpty(ended.Alignment);
         }
 
-        static EpochReport Untimed(EpochReport report) => report with { ImagesPerSecond = 0, Seconds = 0, CheckpointSeconds = 0 };
+        static EpochReport Untimed(EpochReport report) => report with { ImagesPerSecond = 0, Seconds = 0, CheckpointSeconds = 0, WaitingRead = 0, WaitingDecode = 0, WaitingResize = 0, WaitingUpload = 0 };
     }
 
     [Theory]
