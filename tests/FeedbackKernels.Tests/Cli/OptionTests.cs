@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Diagnostics;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Tests.Cuda;
+using FeedbackKernels.Tests.Data;
 
 namespace FeedbackKernels.Tests.Cli;
 
@@ -17,6 +18,8 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
     [
         new("--data mnist:{digits}-copy", (_, with) => Assert.Contains("digits-copy: top-1", with.Output), With: "{digits-run}"),
         new("--limit-test 16", (_, with) => Assert.Contains(", 16 test images", with.Output), With: "{run}"),
+        new("--test-size 24", (without, with) => Assert.NotEqual(without.Output, with.Output), With: "{photos-run}"),
+        new("--test-resize 40", (without, with) => Assert.NotEqual(without.Output, with.Output), With: "{photos-run}"),
         new("--backend reference", (_, with) => Assert.StartsWith("backend reference: ", with.Output), With: "{run}"),
         new("--threads 3", (_, with) => Assert.Contains("3 threads", with.Output), With: "{run}"),
         new("--simd scalar", (_, with) => Assert.Contains("Scalar, 1 floats", with.Output), With: "{run}"),
@@ -49,6 +52,8 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         ["compare --rules"] = nameof(Compare_gives_every_rule_the_same_start),
         ["train --config"] = nameof(A_config_gives_every_setting_of_its_run),
         ["compare --config"] = nameof(A_config_gives_every_setting_of_its_run),
+        ["train --damaged-is-fatal"] = nameof(A_damaged_image_is_said_or_ends_the_run),
+        ["compare --damaged-is-fatal"] = nameof(A_damaged_image_is_said_or_ends_the_run),
         ["train --out"] = nameof(Every_case_has_a_folder_of_its_own),
         ["compare --out"] = nameof(Every_case_has_a_folder_of_its_own),
         ["train --overwrite"] = nameof(Overwrite_lets_a_folder_be_used_again),
@@ -220,6 +225,29 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
     }
 
     [Theory]
+    [InlineData("train")]
+    [InlineData("compare")]
+    public void A_damaged_image_is_said_or_ends_the_run(string command)
+    {
+        string photos = Path.Combine(bench.Folder, $"damaged-{command}");
+        SmallPhotos.Write(photos, train: 32, test: 16, onlyJpeg: true);
+        string image = Path.Combine(photos, "train", "class1", "0005.jpg");
+        File.WriteAllBytes(image, File.ReadAllBytes(image)[..^200]);
+        string[] arguments =
+        [
+            command, "--data", $"imagefolder:{photos}", "--model", "lenet", "--batch", "16", "--epochs", "1", .. command == "compare" ? (string[])["--rules", "bp"] : [],
+            "--out", Path.Combine(bench.Folder, $"damaged-{command}-run"), "--overwrite",
+        ];
+        (int code, string output, string error) = FeedbackProgram.Run(arguments);
+        Assert.Equal((0, ""), (code, error));
+        Assert.Contains(image, output);
+        Assert.Contains("1 images are damaged", output);
+        (code, _, error) = FeedbackProgram.Run([.. arguments, "--damaged-is-fatal"]);
+        Assert.Equal(1, code);
+        Assert.Contains(image, error);
+    }
+
+    [Theory]
     [InlineData("resume /not/there")]
     [InlineData("train --data nowhere")]
     [InlineData("compare --data nowhere")]
@@ -250,9 +278,19 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         {
             SmallDigits.Write(Digits);
             SmallDigits.Write($"{Digits}-copy");
+            SmallPhotos.Write(Photos);
         }
 
         public string Folder { get; } = Directory.CreateTempSubdirectory("feedback-options").FullName;
+
+        private string Photos => Path.Combine(Folder, "photos");
+
+        private string PackedPhotos()
+        {
+            string file = Path.Combine(Folder, "photos.packed");
+            if (!File.Exists(file)) Assert.Equal((0, ""), FeedbackProgram.Run("pack", $"imagefolder:{Photos}", file) is var (code, _, error) ? (code, error) : default);
+            return file;
+        }
 
         private string Digits => Path.Combine(Folder, "digits");
 
@@ -262,6 +300,10 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         public string Fill(string text)
         {
             text = text.Replace("{digits}", Digits, StringComparison.Ordinal);
+            if (text.Contains("{photos-packed}", StringComparison.Ordinal)) text = text.Replace("{photos-packed}", PackedPhotos(), StringComparison.Ordinal);
+            if (text.Contains("{photos-run}", StringComparison.Ordinal))
+                text = text.Replace("{photos-run}", Run("train", "--data imagefolder:{photos} --model resnet8 --train-size 16", "", cuda: false)[0].Folder, StringComparison.Ordinal);
+            text = text.Replace("{photos}", Photos, StringComparison.Ordinal);
             if (text.Contains("{run}", StringComparison.Ordinal)) text = text.Replace("{run}", Run("train", "", "", cuda: false)[0].Folder, StringComparison.Ordinal);
             if (text.Contains("{small-run}", StringComparison.Ordinal))
                 text = text.Replace("{small-run}", Run("train", "--model mlp --hidden 8", "", cuda: false)[0].Folder, StringComparison.Ordinal);

@@ -39,7 +39,7 @@ public static class ImageFolder
         Half trainHalf = ListClasses(TrainFolder, train, classes, classes, leftOut);
         RequireImages(train, trainHalf.Images);
         Half testHalf = ListTest(test, classes, train);
-        return new DataSet(Kind.Name, trainHalf.Images, testHalf.Images, Augmentation.Flip)
+        return new DataSet(Kind.Name, trainHalf.Images, testHalf.Images, Augmentation.CropFlip)
         {
             Notes = [.. trainHalf.Notes, .. Untested(testHalf.Images), .. testHalf.Notes, .. OtherTests(directory, test)],
             Fingerprint = new DataFingerprint(Kind.Name, trainHalf.Fingerprint, testHalf.Fingerprint),

@@ -36,7 +36,7 @@ public static partial class ImageNetTars
         string train = Locate(directory, TrainFile), val = Locate(directory, ValFile);
         (TarImages trainImages, IReadOnlyList<string> notes) = IndexTrain(train);
         Half test = IndexVal(directory, val, trainImages.ClassNames);
-        return new DataSet(Kind.Name, trainImages, test.Images, Augmentation.Flip)
+        return new DataSet(Kind.Name, trainImages, test.Images, Augmentation.CropFlip)
         {
             Notes = [.. notes, .. test.Notes],
             Fingerprint = new DataFingerprint(Kind.Name, Fingerprint(trainImages, TrainFile), Fingerprint(test.Images, ValFile)),

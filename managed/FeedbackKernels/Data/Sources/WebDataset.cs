@@ -34,7 +34,7 @@ public static class WebDataset
         (string train, string test) = Halves(patterns);
         Half trainHalf = Index(train, classes);
         Half testHalf = Index(test, trainHalf.Images.ClassNames.Count);
-        return new DataSet(Kind.Name, trainHalf.Images, testHalf.Images, Augmentation.Flip)
+        return new DataSet(Kind.Name, trainHalf.Images, testHalf.Images, Augmentation.CropFlip)
         {
             Notes = [.. trainHalf.Notes, .. Untrained(trainHalf.Images), .. testHalf.Notes],
             Fingerprint = new DataFingerprint(Kind.Name, Fingerprint(trainHalf.Images, "training"), Fingerprint(testHalf.Images, "test")),
