@@ -23,6 +23,9 @@ internal static class ResumeCommand
         settings.Add(BackendOptions.ThreadsOption(standard), (c, v) => c with { Threads = v });
         settings.Add(BackendOptions.DeviceOption(standard), (c, v) => c with { Device = v });
         settings.Add(BackendOptions.NoGraphOption(standard), (c, v) => c with { CudaGraphs = !v });
+        settings.Add(RunOptions.DataThreadsOption(standard), (c, v) => c with { DataThreads = v });
+        settings.Add(RunOptions.BatchesAheadOption(standard), (c, v) => c with { BatchesAhead = v });
+        settings.Add(RunOptions.RamCacheOption(standard), (c, v) => c with { RamCache = v });
         settings.Add(RunOptions.CheckpointOption(standard), (c, v) => c with { CheckpointEvery = v });
         settings.Add(RunOptions.KeepOption(standard), (c, v) => c with { KeepCheckpoints = v });
         var command = new Command("resume", "Goes on with a run that was stopped, from its newest checkpoint. It ends with the same bits as if it had never been stopped.") { folder };

@@ -236,14 +236,21 @@ internal sealed class RunOptions
 
     private void AddFeed()
     {
-        Add(
-            Names.Number("--data-threads", Use.SeveralSizes, _standard.DataThreads, new Bounds(0, 1024), "Threads that read and decode images; 0 for one for each processor on a GPU, and for every second processor on the CPU. The results do not depend on it."),
-            (c, v) => c with { DataThreads = v });
-        Add(
-            Names.Number("--batches-ahead", Use.SeveralSizes, _standard.BatchesAhead, new Bounds(1, 1024), "Batches that are prepared ahead. More need more memory and bridge longer pauses of a disk."),
-            (c, v) => c with { BatchesAhead = v });
-        Add(Names.Switch("--ram-cache", Use.InMemory, _standard.RamCache, "Hold the packed file in memory. Use it if the file system is slow."), (c, v) => c with { RamCache = v });
+        Add(DataThreadsOption(_standard), (c, v) => c with { DataThreads = v });
+        Add(BatchesAheadOption(_standard), (c, v) => c with { BatchesAhead = v });
+        Add(RamCacheOption(_standard), (c, v) => c with { RamCache = v });
     }
+
+    internal static Setting<int> DataThreadsOption(RunConfig standard) => Names.Number(
+        "--data-threads", Use.SeveralSizes, standard.DataThreads, new Bounds(0, 1024),
+        "Threads that read and decode images; 0 for one for each processor on a GPU, and for every second processor on the CPU. The results do not depend on it.");
+
+    internal static Setting<int> BatchesAheadOption(RunConfig standard) => Names.Number(
+        "--batches-ahead", Use.SeveralSizes, standard.BatchesAhead, new Bounds(1, 1024),
+        "Batches that are prepared ahead. More need more memory and bridge longer pauses of a disk.");
+
+    internal static Setting<bool> RamCacheOption(RunConfig standard) => Names.Switch(
+        "--ram-cache", Use.InMemory, standard.RamCache, "Hold the packed file in memory. Use it if the file system is slow.");
 
     private void AddImages<T>(Setting<T> option, Func<ImageOptions, T, ImageOptions> apply) =>
         AddTraining(option, (training, value) => training with { Images = apply(training.Images, value) });

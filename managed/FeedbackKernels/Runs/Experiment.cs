@@ -127,7 +127,7 @@ public static class Experiment
             {
                 checkpoints.SaveNow(trainer.Step);
             }
-            catch (Exception second) when (second is IOException or CudaException)
+            catch (Exception second) when (second is not OutOfMemoryException)
             {
                 // The first error is the one to be reported.
             }

@@ -36,6 +36,12 @@ public static partial class AtomicFile
 
             File.Move(partial, path, overwrite: true);
         }
+        catch (ArgumentOutOfRangeException e) when (e.ParamName == "value")
+        {
+            // What FileStream throws where the file system, or a limit of the process, allows no file of that length.
+            File.Delete(partial);
+            throw new IOException($"file '{partial}' cannot become that long: {e.Message.Split(" (Parameter")[0]}", e);
+        }
         catch
         {
             File.Delete(partial);

@@ -72,6 +72,9 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         ["resume --threads"] = nameof(ResumeCommandTests.An_option_of_resume_changes_the_run_that_goes_on),
         ["resume --checkpoint-every"] = nameof(ResumeCommandTests.An_option_of_resume_changes_the_run_that_goes_on),
         ["resume --keep-checkpoints"] = nameof(ResumeCommandTests.An_option_of_resume_changes_the_run_that_goes_on),
+        ["resume --data-threads"] = nameof(A_run_of_photos_goes_on_with_other_threads),
+        ["resume --batches-ahead"] = nameof(A_run_of_photos_goes_on_with_other_threads),
+        ["resume --ram-cache"] = nameof(A_run_of_photos_goes_on_with_other_threads),
         ["resume --device"] = nameof(A_run_goes_on_on_another_device),
         ["resume --no-cuda-graph"] = nameof(A_run_goes_on_on_another_device),
         ["resume --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
@@ -207,6 +210,22 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         (int code, _, string error) = FeedbackProgram.Run("evaluate", run, "--batch", "2000000000");
         Assert.NotEqual(0, code);
         Assert.Contains("2000000000", error);
+    }
+
+    [Fact]
+    public void A_run_of_photos_goes_on_with_other_threads()
+    {
+        string run = Path.Combine(bench.Folder, "photos-resumed"), packed = bench.Fill("packed:{photos-packed}");
+        Assert.Equal(0, FeedbackProgram.Run("train", "--data", packed, "--model", "lenet", "--batch", "16", "--epochs", "1", "--schedule", "constant", "--out", run).Code);
+        (int code, string output, string error) = FeedbackProgram.Run("resume", run, "--epochs", "2", "--data-threads", "3", "--batches-ahead", "5", "--ram-cache");
+        Assert.Equal((0, ""), (code, error));
+        Assert.Contains("3 threads decode images", output);
+        Assert.Contains("5 batches ahead", output);
+        Assert.Equal("True", new Trial("resume", run, output).Config("ramCache"));
+        // The images in memory are those of the file.
+        string undisturbed = Path.Combine(bench.Folder, "photos-at-once");
+        Assert.Equal(0, FeedbackProgram.Run("train", "--data", packed, "--model", "lenet", "--batch", "16", "--epochs", "2", "--schedule", "constant", "--out", undisturbed).Code);
+        Assert.Equal(new Trial("train", undisturbed, "").Model, new Trial("resume", run, "").Model);
     }
 
     [Fact]

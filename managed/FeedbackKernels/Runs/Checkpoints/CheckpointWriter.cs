@@ -8,7 +8,8 @@ namespace FeedbackKernels.Runs;
 
 /// <summary>
 /// Writes checkpoints beside the steps: a step waits for the copy of the state in host memory, and a background thread writes the copy to
-/// the disk. A checkpoint that cannot be written does not end the run: the former one stays, and the next is attempted in its turn.
+/// the disk. A step waits for the disk only if the checkpoint before is not written yet, and the next is due at this very step or at the
+/// end of the epoch. A checkpoint that cannot be written does not end the run: the former one stays, and the next is attempted in its turn.
 /// </summary>
 internal sealed class CheckpointWriter : ICheckpoints, IDisposable
 {
@@ -23,7 +24,6 @@ internal sealed class CheckpointWriter : ICheckpoints, IDisposable
     private readonly ConcurrentQueue<string> _warnings = new();
     private Task _writing = Task.CompletedTask;
     private long _last = Stopwatch.GetTimestamp();
-    private bool _due;
 
     // Written by the background thread, read by the other once the task has ended.
     private string? _failure;
@@ -56,9 +56,9 @@ internal sealed class CheckpointWriter : ICheckpoints, IDisposable
     public bool IsDue(int step)
     {
         Tell();
-        _due |= _interval.Steps is { } steps ? step % steps == 0 : Stopwatch.GetElapsedTime(_last) >= _interval.Time;
+        if (_interval.Steps is { } steps) return step % steps == 0;
         // While a slow disk still writes the one before, the steps go on.
-        return _due && _writing.IsCompleted;
+        return Stopwatch.GetElapsedTime(_last) >= _interval.Time && _writing.IsCompleted;
     }
 
     /// <inheritdoc/>
@@ -68,7 +68,7 @@ internal sealed class CheckpointWriter : ICheckpoints, IDisposable
         Finish();
         _snapshot.Take();
         Interlocked.Add(ref _waitedTicks, Stopwatch.GetTimestamp() - start);
-        (_last, _due) = (Stopwatch.GetTimestamp(), false);
+        _last = Stopwatch.GetTimestamp();
         TrainingResult measured = _trainer.Measured;
         long? best = measured.Epochs.Count == 0 ? null : measured.Epochs.MaxBy(epoch => epoch.TestTop1)!.Step;
         long queued = _last;
