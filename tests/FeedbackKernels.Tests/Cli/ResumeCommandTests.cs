@@ -218,8 +218,8 @@ public sealed class ResumeCommandTests : IDisposable
     [Theory]
     [InlineData("--threads 3", "3 threads")]
     [InlineData("--data mnist:{copy}", "copy")]
-    [InlineData("--checkpoint-every 1", "step-0000007")]
-    [InlineData("--keep-checkpoints 7", "step-0000001")]
+    [InlineData("--checkpoint-every 3", "step-0000005 step-0000006 step-0000008")]
+    [InlineData("--keep-checkpoints 2", "step-0000004 step-0000007 step-0000008")]
     public void An_option_of_resume_changes_the_run_that_goes_on(string option, string shows)
     {
         SmallDigits.Write(Path("digits"));

@@ -31,10 +31,14 @@ public sealed class StateTests : IDisposable
         ["RunHistory._secondsBefore"] = "a time",
         ["ImageFeed._order"] = "made anew from seed and epoch",
         ["ImageFeed._orderEpoch"] = "the epoch of that order",
+        ["ImageFeed._uploadTicks"] = "a time",
         ["ImageFeed._start"] = "of the batches in preparation",
         ["Sgd._segments"] = "filled at each update",
         ["Sgd._coupled"] = "filled at each update",
     };
+
+    // Objects without state: what they hold is made anew, or read once by the step that wrote it.
+    private static readonly string[] Unlisted = ["Evaluator", "Prefetcher`1", "Batch", "ImageWorker"];
 
     private readonly CpuBackend _backend = new(1);
     private readonly string _file = Path.GetTempFileName();
@@ -62,7 +66,7 @@ public sealed class StateTests : IDisposable
         var states = new HashSet<string>();
         var wrong = new List<string>();
         Compare(trained, loaded);
-        Assert.Empty(wrong);
+        Assert.True(wrong.Count == 0, string.Join('\n', wrong));
         // A walk that reaches nothing would find no difference.
         Assert.Superset(new HashSet<string> { "Trainer", "Sgd", "ImageFeed", "EpochTally", "RunHistory", "Model" }, states);
         if (rule.StartsWith('w')) Assert.Contains("Mirror", states);
@@ -102,7 +106,7 @@ public sealed class StateTests : IDisposable
 
     // Memory of a backend is compared by the checkpoint; layers, rules, optimiser, feed and trainer are objects of this library.
     private static bool IsOurs(Type type) =>
-        type.Assembly == typeof(Trainer).Assembly && !type.IsValueType && !typeof(Delegate).IsAssignableFrom(type) && type != typeof(Evaluator);
+        type.Assembly == typeof(Trainer).Assembly && !type.IsValueType && !typeof(Delegate).IsAssignableFrom(type) && !Unlisted.Contains(type.Name);
 
     private static bool IsValue(Type type) => type.IsPrimitive || type.IsEnum || type == typeof(string) || (type.IsArray && type.GetElementType()!.IsPrimitive);
 
