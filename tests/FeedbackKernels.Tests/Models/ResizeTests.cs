@@ -153,7 +153,7 @@ public sealed class ResizeTests
         var pixels = new float[Images * size * size * 3];
         new RandomKey(1, RandomPurpose.User, (uint)size).FillGaussian(pixels, 1);
         model.Load(pixels, [.. Enumerable.Range(0, Images)]);
-        model.Forward(Pass.Train(Images));
+        model.Forward(model.PlansBackward ? Pass.Train(Images) : Pass.Evaluate(Images));
         model.Loss(Images, smoothing: 0, gradient: model.PlansBackward);
     }
 }

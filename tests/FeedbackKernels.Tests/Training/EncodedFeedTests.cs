@@ -241,8 +241,10 @@ public sealed class EncodedFeedTests : IDisposable
     {
         // 10 s, of which 4 s were waited for batches: the threads read for 2 s, decoded for 5 s, resized for 1 s.
         FeedWaiting waiting = FeedWaiting.Of(new FeedTimes(4, 2, 5, 1, 0.5), 10, 100);
-        Assert.Equal((0.1, 0.25, 0.05, 0.05), (waiting.Reading, waiting.Decoding, waiting.Resizing, waiting.Uploading));
-        Assert.Equal((0.4, 0.45, "decode", true), (waiting.ForBatches, waiting.Total, waiting.Stage, waiting.IsMuch));
+        double[] expected = [0.1, 0.25, 0.05, 0.05, 0.4, 0.45];
+        double[] found = [waiting.Reading, waiting.Decoding, waiting.Resizing, waiting.Uploading, waiting.ForBatches, waiting.Total];
+        Assert.All(expected.Zip(found), pair => Assert.Equal(pair.First, pair.Second, 1e-12));
+        Assert.Equal(("decode", true), (waiting.Stage, waiting.IsMuch));
         // 8 s of work in the 6 s that training needs: two threads.
         Assert.Equal(2, waiting.EnoughThreads);
         Assert.Equal("read", FeedWaiting.Of(new FeedTimes(4, 5, 2, 1, 0.5), 10, 100).Stage);
