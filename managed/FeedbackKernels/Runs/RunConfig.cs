@@ -153,11 +153,16 @@ public sealed record RunConfig
     /// <see cref="RunConfig"/>.</summary>
     /// <exception cref="IOException">It does not exist.</exception>
     /// <exception cref="InvalidDataException">It is not a run's configuration; the message names the file, the line and the setting.</exception>
-    public static RunConfig Read(string path)
+    public static RunConfig Read(string path) => Parse(() => ReadText(path), path);
+
+    /// <summary>The configuration in a text.</summary>
+    /// <param name="read">Gives the text.</param>
+    /// <param name="path">Where it is from, for errors.</param>
+    internal static RunConfig Parse(Func<string> read, string path)
     {
         try
         {
-            string text = ReadText(path);
+            string text = read();
             JsonObject given = Parse(text, path);
             // Parsed alone first, so that errors name the lines of this file and not those of the merged text.
             _ = JsonSerializer.Deserialize(text, RunJson.Default.RunConfig);
