@@ -31,6 +31,7 @@ internal sealed class RunOptions
         AddSchedule();
         AddOptimiser();
         _augment = AddImages();
+        AddFiles();
     }
 
     /// <summary>All options.</summary>
@@ -162,6 +163,12 @@ internal sealed class RunOptions
             (t, v) => t with { Normalisation = v });
         return augment;
     }
+
+    private void AddFiles() => Add(
+        Names.Choice(
+            "--tensorboard", Use.Always, _standard.TensorBoard,
+            "Event file for TensorBoard in the folder of the run. scalars: losses, accuracies, learning rate, speed, and the angles and norm ratio of each layer; histograms: also the values of W, B and the error of each layer."),
+        (c, v) => c with { TensorBoard = v });
 
     private void Add<T>(Setting<T> option, Func<RunConfig, T, RunConfig> apply) => _settings.Add(option, apply);
 

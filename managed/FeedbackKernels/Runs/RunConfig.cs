@@ -73,6 +73,9 @@ public sealed record RunConfig
     /// <summary>Threads of the CPU backend; 0 for one per processor.</summary>
     public int Threads { get; init; }
 
+    /// <summary>What the run writes for TensorBoard.</summary>
+    public TensorBoardContent TensorBoard { get; init; } = TensorBoardContent.Scalars;
+
     /// <summary>How the model is trained.</summary>
     public TrainingOptions Training { get; init; } = new();
 
@@ -111,6 +114,7 @@ public sealed record RunConfig
         RequireAtLeast(0, Device, "device");
         RequireAtLeast(1, LimitTrain ?? 1, "limitTrain");
         RequireAtLeast(1, LimitTest ?? 1, "limitTest");
+        if (!Enum.IsDefined(TensorBoard)) throw new ArgumentException($"tensorBoard: {TensorBoard}, wanted {KebabCase.All<TensorBoardContent>()}");
         Training.Validate();
         Rules.Validate();
     }
@@ -150,7 +154,7 @@ public sealed record RunConfig
 
     /// <summary>
     /// Identifies the configuration in a file: a checksum of everything that the results depend on. Paths, the numbers of threads and
-    /// of the device, and the program's version are left out, so that equal runs have equal models.
+    /// of the device, what is written for TensorBoard, and the program's version are left out, so that equal runs have equal models.
     /// </summary>
     /// <exception cref="IOException">The file does not exist.</exception>
     /// <exception cref="InvalidDataException">It is not a JSON object.</exception>
@@ -171,7 +175,7 @@ public sealed record RunConfig
 
     private static string HashOf(JsonObject config)
     {
-        foreach (string name in (string[])["writtenBy", "threads", "device", "cudaGraphs"]) config.Remove(name);
+        foreach (string name in (string[])["writtenBy", "threads", "device", "cudaGraphs", "tensorBoard"]) config.Remove(name);
         if (config["data"] is JsonValue source && source.TryGetValue(out string? text)) config["data"] = text.Split(':')[0];
         return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(config.ToJsonString())));
     }
@@ -277,7 +281,7 @@ internal sealed class RunJson
     UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
     RespectNullableAnnotations = true,
     AllowDuplicateProperties = false,
-    Converters = [typeof(KebabCase<NormOrder>), typeof(KebabCase<SimdLevel>), typeof(KebabCase<CudaPrecision>), typeof(ScheduleKindJson), typeof(KebabCase<Augmentation>),
+    Converters = [typeof(KebabCase<NormOrder>), typeof(KebabCase<SimdLevel>), typeof(KebabCase<CudaPrecision>), typeof(KebabCase<TensorBoardContent>), typeof(ScheduleKindJson), typeof(KebabCase<Augmentation>),
         typeof(KebabCase<NormalisationKind>)])]
 [JsonSerializable(typeof(RunConfig))]
 [JsonSerializable(typeof(RunSummary))]

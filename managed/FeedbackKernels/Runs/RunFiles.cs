@@ -23,7 +23,10 @@ public static class RunFiles
     /// <summary>The report.</summary>
     public const string Report = "report.html";
 
-    /// <summary>All files, in the order of deletion: if a deletion is interrupted, what is left is either a run that can be read or
+    /// <summary>Start of the names of the files for TensorBoard; a run that was resumed has several.</summary>
+    public const string EventPrefix = "events.out.tfevents.";
+
+    /// <summary>All files but those for TensorBoard, in the order of deletion: if a deletion is interrupted, what is left is either a run that can be read or
     /// no run.</summary>
     internal static IReadOnlyList<string> All { get; } = [Report, Summary, Model, Metrics, Alignment, Config];
 }

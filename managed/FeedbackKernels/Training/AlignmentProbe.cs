@@ -52,12 +52,15 @@ public sealed class AlignmentProbe : IDisposable
     }
 
     /// <summary>Measures all layers. The model's gradients are overwritten.</summary>
-    public IReadOnlyList<LayerAlignment> Measure(int epoch, int step)
+    /// <param name="epoch">Epochs done.</param>
+    /// <param name="step">Steps done.</param>
+    /// <param name="observer">Is told the error of each layer; optional.</param>
+    public IReadOnlyList<LayerAlignment> Measure(int epoch, int step, ITrainingObserver? observer = null)
     {
         _twin.CopyFrom(_model);
         var expected = new Recorder();
         Observe(_twin, expected);
-        var comparison = new Comparison(expected.Errors);
+        var comparison = new Comparison(expected.Errors, observer);
         Observe(_model, comparison);
         return
         [
@@ -100,7 +103,7 @@ public sealed class AlignmentProbe : IDisposable
         }
     }
 
-    private sealed class Comparison(Dictionary<string, float[]> expected) : IErrorObserver
+    private sealed class Comparison(Dictionary<string, float[]> expected, ITrainingObserver? observer) : IErrorObserver
     {
         public Dictionary<string, double> Angles { get; } = [];
 
@@ -109,6 +112,7 @@ public sealed class AlignmentProbe : IDisposable
             using DeviceBuffer other = layer.Backend.Allocate(length, $"{layer.Name} error under backprop", error.Type);
             layer.Backend.UploadFloats(expected[layer.Name], other);
             Angles[layer.Name] = layer.Backend.Compare(length, other, error).AngleDegrees;
+            observer?.OnLayerError(layer, error, length);
         }
     }
 }

@@ -1,4 +1,6 @@
 using System.Globalization;
+using FeedbackKernels.Interop;
+using FeedbackKernels.Layers;
 
 namespace FeedbackKernels.Training;
 
@@ -9,7 +11,8 @@ namespace FeedbackKernels.Training;
 /// <param name="Loss">Mean loss of the epoch so far.</param>
 /// <param name="Top1">Fraction of its images classified correctly.</param>
 /// <param name="ImagesPerSecond">Training speed in this epoch.</param>
-public readonly record struct StepReport(int Epoch, int Step, int StepsInEpoch, double Loss, double Top1, double ImagesPerSecond);
+/// <param name="BatchLoss">Mean loss of the step's own images.</param>
+public readonly record struct StepReport(int Epoch, int Step, int StepsInEpoch, double Loss, double Top1, double ImagesPerSecond, double BatchLoss);
 
 /// <summary>Result of an epoch, as in metrics.csv.</summary>
 /// <param name="Epoch">From 1.</param>
@@ -73,6 +76,14 @@ public interface ITrainingObserver
     void OnAlignment(IReadOnlyList<LayerAlignment> layers)
     {
     }
+
+    /// <summary>Called for each layer during a measurement of the alignment, before <see cref="OnAlignment"/>.</summary>
+    /// <param name="layer">The layer.</param>
+    /// <param name="error">The error that it learns from, dy, NPQK; valid during the call.</param>
+    /// <param name="length">Its number of elements.</param>
+    void OnLayerError(ConvLayer layer, BufferView error, long length)
+    {
+    }
 }
 
 /// <summary>Several observers as one. They are called in order and do not know of each other.</summary>
@@ -95,6 +106,12 @@ public sealed class ObserverList(params IReadOnlyList<ITrainingObserver> observe
     public void OnAlignment(IReadOnlyList<LayerAlignment> layers)
     {
         foreach (ITrainingObserver observer in observers) observer.OnAlignment(layers);
+    }
+
+    /// <inheritdoc/>
+    public void OnLayerError(ConvLayer layer, BufferView error, long length)
+    {
+        foreach (ITrainingObserver observer in observers) observer.OnLayerError(layer, error, length);
     }
 }
 
