@@ -67,7 +67,7 @@ public sealed class CatalogueTests
         Assert.Null(SourceCatalog.Find("none"));
         TestFiles.Complains<ArgumentException>(() => DataSet.Open("none", 1), SourceCatalog.Forms);
 
-        static (SourceKind, string, string) Parts(DataSource source) => (source.Kind, source.Folder, source.Variant);
+        static (SourceKind, string, string) Parts(DataSource source) => (source.Kind, source.Place, source.Variant);
     }
 
     private static void AssertChoice(string command, string option, string argument, params string[] help)

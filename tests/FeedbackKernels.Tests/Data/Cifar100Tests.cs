@@ -36,7 +36,7 @@ public sealed class Cifar100Tests : FolderTests
             TestFiles.Complains<InvalidDataException>(source, Path.Combine(nested, "train.bin"), "offset 3074: the file ends here", "50000 records of 3074 bytes, 153700000 in all");
         TestFiles.Complains<InvalidDataException>(() => DataSet.OpenTest($"cifar100:{Folder}", 1), "test.bin", "10000 records", "30740000");
         Assert.Equal("cifar100", DataSource.Parse($"cifar100:{Folder}:coarse").Kind.Name);
-        Assert.Equal((Folder, "coarse"), (DataSource.Parse($"cifar100:{Folder}:coarse").Folder, DataSource.Parse($"cifar100:{Folder}:coarse").Variant));
+        Assert.Equal((Folder, "coarse"), (DataSource.Parse($"cifar100:{Folder}:coarse").Place, DataSource.Parse($"cifar100:{Folder}:coarse").Variant));
     }
 
     [Theory]
