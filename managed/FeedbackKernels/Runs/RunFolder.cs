@@ -41,7 +41,7 @@ public sealed class RunFolder : IDisposable
             if (config.TensorBoard != TensorBoardContent.Off) _sinks.Add(new TensorBoardFile(Path, config, model));
             _sinks.Add(new ModelFile(File(RunFiles.Model), model, preprocessing, configuration));
             _sinks.Add(new SummaryFile(File(RunFiles.Summary)));
-            _sinks.Add(new ReportFile(File(RunFiles.Report), config));
+            _sinks.Add(new ReportFile(File(RunFiles.Report), config, model));
             Observers = new ObserverList([.. _sinks, .. others]);
         }
         catch

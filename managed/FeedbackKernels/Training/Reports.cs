@@ -56,7 +56,15 @@ public readonly record struct Evaluation(double Loss, double Top1, double Top5, 
 /// <param name="Seconds">Duration, with evaluation.</param>
 /// <param name="Cancelled">Whether the run was stopped before its end.</param>
 public sealed record TrainingResult(
-    IReadOnlyList<EpochReport> Epochs, IReadOnlyList<LayerAlignment> Alignment, double ImagesPerSecond, double Seconds, bool Cancelled);
+    IReadOnlyList<EpochReport> Epochs, IReadOnlyList<LayerAlignment> Alignment, double ImagesPerSecond, double Seconds, bool Cancelled)
+{
+    /// <summary>The measurements of a run, with the median of the speeds of its epochs; 0 if there is none.</summary>
+    public static TrainingResult Of(IReadOnlyList<EpochReport> epochs, IReadOnlyList<LayerAlignment> alignment, double seconds, bool cancelled)
+    {
+        double speed = epochs.Count == 0 ? 0 : epochs.Select(e => e.ImagesPerSecond).Order().ElementAt(epochs.Count / 2);
+        return new TrainingResult(epochs, alignment, speed, seconds, cancelled);
+    }
+}
 
 /// <summary>Follows a run. An observer implements what it is interested in.</summary>
 public interface ITrainingObserver

@@ -143,11 +143,8 @@ public sealed class Trainer : IState, IDisposable
         return true;
     }
 
-    private TrainingResult ResultSince(long start, bool cancelled)
-    {
-        double speed = _epochs.Count == 0 ? 0 : _epochs.Select(e => e.ImagesPerSecond).Order().ElementAt(_epochs.Count / 2);
-        return new TrainingResult(_epochs, _alignment, speed, Stopwatch.GetElapsedTime(start).TotalSeconds, cancelled);
-    }
+    private TrainingResult ResultSince(long start, bool cancelled) =>
+        TrainingResult.Of(_epochs, _alignment, Stopwatch.GetElapsedTime(start).TotalSeconds, cancelled);
 
     /// <summary>Whether the epoch came to its end.</summary>
     private bool RunEpoch(long start, StepResults results, AlignmentProbe? probe, CancellationToken cancel)
