@@ -21,7 +21,7 @@ internal sealed record RunCurve(string Name, IReadOnlyList<RunPoint> Points, Oxy
 /// <summary>The line charts of one page, as SVG inside HTML.</summary>
 internal sealed class ChartPage
 {
-    private static readonly Size Large = new(560, 320, 14, 60), Small = new(220, 150, 11, 45);
+    private static readonly Size Large = new(560, 320, 14, 60, 25), Small = new(220, 130, 11, 35, 2);
 
     // Okabe and Ito's colours, which people with any kind of colour vision tell apart.
     private static readonly OxyColor[] Colors =
@@ -65,7 +65,7 @@ internal sealed class ChartPage
         return string.Concat(RunAxis.For(seconds).Select((axis, i) =>
         {
             Curve[] drawn = [.. curves.Select(c => new Curve(c.Name, c.Points.Select(p => (axis.Of(p), p.Value)), c.Color))];
-            string svg = Draw(size, title, drawn, Bottom(size, axis.Title, wholeNumbers: i < 2), Side(size, AxisPosition.Left, yTitle, lowest, highest));
+            string svg = Draw(size, title, drawn, Bottom(size, size == Small ? "" : axis.Title, wholeNumbers: i < 2), Side(size, AxisPosition.Left, yTitle, lowest, highest));
             return $"<div class=\"by-{axis.Name}\">{svg}</div>";
         }));
     }
@@ -82,11 +82,12 @@ internal sealed class ChartPage
         };
         model.Axes.Add(bottom);
         model.Axes.Add(left);
+        if (bottom.Title.Length == 0) (bottom.AxisTitleDistance, model.Padding) = (0, new OxyThickness(2, 4, 8, 2));
         foreach (Curve curve in curves)
         {
             var series = new LineSeries { Color = curve.Color, StrokeThickness = 1.8 };
             series.Points.AddRange(curve.Points.Where(p => double.IsFinite(p.X) && double.IsFinite(p.Y)).Select(p => new DataPoint(p.X, p.Y)));
-            if (series.Points.Count < 40) (series.MarkerType, series.MarkerSize, series.MarkerFill) = (MarkerType.Circle, 2.5, curve.Color);
+            if (series.Points.Count < size.MostMarked) (series.MarkerType, series.MarkerSize, series.MarkerFill) = (MarkerType.Circle, 2.5, curve.Color);
             model.Series.Add(series);
         }
 
@@ -130,5 +131,6 @@ internal sealed class ChartPage
     /// <param name="Height">Of the chart, in pixels.</param>
     /// <param name="Title">Size of the title's font, from which those of the others follow.</param>
     /// <param name="TickDistance">About the distance of two numbers on an axis, in pixels.</param>
-    private sealed record Size(double Width, double Height, double Title, double TickDistance);
+    /// <param name="MostMarked">Curves with fewer points have a circle at each of them.</param>
+    private sealed record Size(double Width, double Height, double Title, double TickDistance, int MostMarked);
 }

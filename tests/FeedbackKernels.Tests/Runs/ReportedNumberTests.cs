@@ -279,6 +279,19 @@ public sealed partial class ReportedNumberTests : IDisposable
         Assert.Contains("<p class=\"sub\">3 epochs, seed 6", File.ReadAllText(report));
     }
 
+    [Fact]
+    public void The_report_of_a_long_run_of_a_deep_model_stays_small()
+    {
+        // ResNet-50 has 54 layers.
+        TrainingResult result = Result with
+        {
+            Epochs = [.. Enumerable.Range(1, 90).Select(e => Result.Epochs[0] with { Epoch = e, Step = 5004 * e, TrainLoss = 5.0 / e, Seconds = 3217.5 * e })],
+            Alignment = [.. Enumerable.Range(0, 91).SelectMany(e => Enumerable.Range(0, 54).Select(layer => new LayerAlignment(e, 5004 * e, $"layer{layer}", "wm", 90.0 / (e + 1), 1 + layer, 80.0 / (e + layer + 1))))],
+        };
+        string html = HtmlReport.OfRun(new ReportedRun(RunSummaryOf(result), result, 90, "{}"));
+        Assert.InRange(html.Length, 500_000, 3_000_000);
+    }
+
     [Theory]
     [InlineData(true, null, "stopped before its end, after 3 of 7 epochs, seed 6")]
     [InlineData(false, "step 4 (epoch 4): fc2", "diverged after 3 of 7 epochs, seed 6")]

@@ -8,7 +8,7 @@ internal static class ValueHistogram
 {
     private static readonly double[] Limits = CreateLimits();
 
-    /// <summary>Counts the values that are finite; null if there is none. Buckets at the ends without values are left out.</summary>
+    /// <summary>Counts the values that are finite; null if there is none. Empty buckets are left out at the ends, and joined elsewhere.</summary>
     public static HistogramProto? Of(ReadOnlySpan<float> values)
     {
         var histogram = new HistogramProto { Min = double.MaxValue, Max = double.MinValue };
@@ -27,6 +27,8 @@ internal static class ValueHistogram
         if (histogram.Num == 0) return null;
         for (int i = BucketOf(histogram.Min); i <= BucketOf(histogram.Max); i++)
         {
+            // The next one begins where this one would end.
+            if (counts[i] == 0 && counts[i + 1] == 0) continue;
             histogram.BucketLimit.Add(Limits[i]);
             histogram.Bucket.Add(counts[i]);
         }
