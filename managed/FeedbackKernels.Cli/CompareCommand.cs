@@ -45,7 +45,7 @@ internal static class CompareCommand
             })];
             UnusedOptions.Refuse(parsed, runs);
             RunPlace place = output.Choose(parsed, $"{config.Model}-compare");
-            DataSet data = DataSet.Open(config.Data, config.Training.Seed, config.LimitTrain, config.LimitTest);
+            DataSet data = config.OpenData();
             Tables.PrintNotes(data.Notes);
             using Backend backend = BackendOptions.Open(parsed, runs);
             Tables.PrintBackend(config.Backend, backend);

@@ -5,7 +5,7 @@ using Spectre.Console;
 namespace FeedbackKernels.Cli;
 
 /// <summary>Progress as bars on a terminal: one for each epoch.</summary>
-internal sealed class ConsoleBars(ProgressContext context, int epochs, int room) : ITrainingObserver
+internal sealed class ConsoleBars(IAnsiConsole terminal, ProgressContext context, int epochs, int room) : ITrainingObserver
 {
     private ProgressTask? _task;
     private int _epoch;
@@ -22,6 +22,8 @@ internal sealed class ConsoleBars(ProgressContext context, int epochs, int room)
         _task!.Description = text;
         _task.Value = report.Step;
     }
+
+    public void OnNote(string note) => terminal.WriteLine($"note: {note}");
 
     public void OnEpoch(EpochReport report)
     {

@@ -27,6 +27,8 @@ internal sealed class ConsoleLines(int epochs, TextWriter output) : ITrainingObs
         output.WriteLine(ConsoleProgress.Result(report, epochs));
     }
 
+    public void OnNote(string note) => output.WriteLine($"  note: {note}");
+
     public void OnAlignment(IReadOnlyList<LayerAlignment> layers)
     {
         if (ConsoleProgress.Angles(layers) is { } angles) output.WriteLine($"  {angles}");

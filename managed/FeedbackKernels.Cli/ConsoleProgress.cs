@@ -23,13 +23,17 @@ internal static class ConsoleProgress
             : [new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn { Width = 16 }, new RemainingTimeColumn()];
         // Width of the other columns, with a blank between two.
         int room = width - (width < WithBar ? 9 : 26);
-        return terminal.Progress().AutoClear(false).Columns(columns).Start(context => run(new ConsoleBars(context, epochs, room)));
+        return terminal.Progress().AutoClear(false).Columns(columns).Start(context => run(new ConsoleBars(terminal, context, epochs, room)));
     }
 
     /// <summary>A line with the results of an epoch.</summary>
     public static string Result(EpochReport report, int epochs) => string.Create(
         CultureInfo.InvariantCulture,
-        $"epoch {report.Epoch}/{epochs}: loss {report.TrainLoss:F3}, train {100 * report.TrainTop1:F2} %, test {100 * report.TestTop1:F2} % (top-5 {100 * report.TestTop5:F2} %), {report.ImagesPerSecond:F0} images/s");
+        $"epoch {report.Epoch}/{epochs}: loss {report.TrainLoss:F3}, train {100 * report.TrainTop1:F2} %, test {100 * report.TestTop1:F2} % (top-5 {100 * report.TestTop5:F2} %), {report.ImagesPerSecond:F0} images/s{Waiting(report.Waiting)}");
+
+    // Below a percent it says nothing.
+    private static string Waiting(in FeedWaiting waiting) =>
+        waiting.Total < 0.01 ? "" : string.Create(CultureInfo.InvariantCulture, $", waited {100 * waiting.Total:F0} % ({waiting.Stage})");
 
     /// <summary>A line with the angles of a measurement; null if there are none.</summary>
     public static string? Angles(IReadOnlyList<LayerAlignment> layers)

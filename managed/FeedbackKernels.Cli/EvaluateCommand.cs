@@ -18,10 +18,11 @@ internal static class EvaluateCommand
         var data = new Setting<string?>("--data", Use.Always) { Description = $"Test images to use instead of those of the run. {SourceCatalog.Help}.", HelpName = "source" };
         Setting<int?> limit = RunOptions.LimitOption("--limit-test", "test");
         Setting<int> batch = Names.Number("--batch", Use.Always, 128, Bounds.AtLeast(1), "Images at a time. More need more memory.");
+        Setting<int> size = RunOptions.TestSizeOption(0), resize = RunOptions.TestResizeOption(0);
         var choice = new BackendOptions(new RunConfig(), training: false);
         var command = new Command("evaluate", "Computes the accuracy of a trained model on the test images.")
         {
-            folder, data, limit, batch,
+            folder, data, limit, batch, size, resize,
         };
         foreach (Option option in choice.All) command.Options.Add(option);
         command.SetAction(parsed =>
@@ -29,11 +30,13 @@ internal static class EvaluateCommand
             RunConfig chosen = choice.Apply(parsed, new RunConfig());
             using Backend backend = BackendOptions.Open(parsed, chosen);
             using StoredRun run = StoredRun.Open(parsed.GetValue(folder)!.FullName);
+            UnusedOptions.Refuse(parsed, chosen with { Data = parsed.GetValue(data) ?? run.Config.Data });
             TestSet test = run.OpenTest(parsed.GetValue(data), parsed.GetValue(limit));
             using var model = Model.ForEvaluation(backend, run.Describe(), parsed.GetValue(batch));
             run.Model.LoadInto(model);
+            Preprocessing preprocessing = run.Preprocessing.WithSize(parsed.GetValue(size), parsed.GetValue(resize));
             using var interrupt = new Interrupt();
-            Evaluation result = new Evaluator(model).Run(test.Images, run.Preprocessing.CreateNormalisation(), interrupt.Token);
+            Evaluation result = new Evaluator(model).Run(test.Images, preprocessing, cancel: interrupt.Token);
             Tables.PrintBackend(chosen.Backend, backend);
             Tables.PrintNotes(test.Notes);
             Console.WriteLine(string.Create(

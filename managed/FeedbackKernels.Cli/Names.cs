@@ -1,3 +1,4 @@
+using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Numerics;
@@ -80,6 +81,21 @@ internal static class Names
         Description = description,
         HelpName = "number",
         CustomParser = result => ParseNumber<T>(result, bounds),
+    };
+
+    /// <summary>An option whose arguments are the ends of a range.</summary>
+    public static Setting<(double Min, double Max)> Range(string name, Use use, double least, double most, Bounds bounds, string description) => new(name, use)
+    {
+        Description = $"{description} [default: {least.ToString("G4", CultureInfo.InvariantCulture)} {most.ToString("G4", CultureInfo.InvariantCulture)}]",
+        HelpName = "numbers",
+        AllowMultipleArgumentsPerToken = true,
+        Arity = new ArgumentArity(2, 2),
+        CustomParser = result =>
+        {
+            (double Min, double Max) range = (ParseNumber<double>(result, bounds, 0), ParseNumber<double>(result, bounds, 1));
+            if (range.Min > range.Max) result.AddError($"{name} {result.Tokens[0].Value} {result.Tokens[1].Value}: wanted the smaller number first");
+            return range;
+        },
     };
 
     /// <summary>Parses a number; adds an error if the text is not a number or the number is out of range.</summary>

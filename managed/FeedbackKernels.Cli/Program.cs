@@ -53,6 +53,7 @@ internal static partial class Program
         new("Trains convolutional networks without weight transport: weight mirror, Kolen-Pollack and their baselines.")
         {
             TrainCommand.Create(), CompareCommand.Create(), EvaluateCommand.Create(), InfoCommand.Create(),
+            PackCommand.Create(), InspectCommand.Create(), VerifyCommand.Create(),
             new Setting<bool>(Verbose, Use.Always) { Description = "Print the stack trace of an error. Use it for bug reports.", Recursive = true },
         };
 

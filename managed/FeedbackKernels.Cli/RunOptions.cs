@@ -1,4 +1,6 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
+using System.Globalization;
 using FeedbackKernels.Data;
 using FeedbackKernels.Models;
 using FeedbackKernels.Runs;
@@ -31,6 +33,8 @@ internal sealed class RunOptions
         AddSchedule();
         AddOptimiser();
         _augment = AddImages();
+        AddSizes();
+        AddFeed();
         AddFiles();
     }
 
@@ -93,7 +97,7 @@ internal sealed class RunOptions
     }
 
     internal static Setting<int?> LimitOption(string name, string images) =>
-        Names.OptionalNumber<int>(name, Use.Always, Bounds.AtLeast(1), $"Use only the first N {images} images, for a quick trial.");
+        Names.OptionalNumber<int>(name, Use.Always, Bounds.AtLeast(1), $"Use only N {images} images, for a quick trial: the first ones, or evenly spaced ones if the images are sorted by class.");
 
     private void AddSteps()
     {
@@ -169,6 +173,68 @@ internal sealed class RunOptions
             "--tensorboard", Use.Always, _standard.TensorBoard,
             "Event file for TensorBoard in the folder of the run. scalars: losses, accuracies, learning rate, speed, and the angles and norm ratio of each layer; histograms: also the values of W, B and the error of each layer."),
         (c, v) => c with { TensorBoard = v });
+
+    private void AddSizes()
+    {
+        ImageOptions images = _standard.Training.Images;
+        var size = new Bounds(0, ImageOptions.MostSize);
+        AddImages(
+            Names.Number("--train-size", Use.SeveralSizes, images.TrainSize, size, "Rows and columns of training images, which are random parts of the images; 0 for the model's usual size. Smaller images are faster."),
+            (i, v) => i with { TrainSize = v });
+        AddImages(TestSizeOption(images.TestSize), (i, v) => i with { TestSize = v });
+        AddImages(TestResizeOption(images.TestResize), (i, v) => i with { TestResize = v });
+        AddImages(
+            new Setting<SizeChange[]>("--resize-schedule", Use.SeveralSizes)
+            {
+                Description = "Change the size of training images during the run (progressive resizing): 160@6 192@11 for 160 rows and columns from epoch 6 on, 192 from epoch 11 on. Epochs before have --train-size.",
+                HelpName = "size@epoch",
+                AllowMultipleArgumentsPerToken = true,
+                Arity = ArgumentArity.OneOrMore,
+                CustomParser = result => [.. result.Tokens.Select(token => ParseChange(result, token.Value))],
+            },
+            (i, v) => i with { ResizeSchedule = v });
+        AddImages(
+            Names.Range("--crop-scale", Use.SeveralSizes, images.CropScaleMin, images.CropScaleMax, Bounds.PositiveShare, "Smallest and largest fraction of an image's area that a training crop takes. Larger crops suit short runs."),
+            (i, v) => i with { CropScaleMin = v.Min, CropScaleMax = v.Max });
+        AddImages(
+            Names.Range("--crop-ratio", Use.SeveralSizes, images.CropRatioMin, images.CropRatioMax, Bounds.Positive, "Smallest and largest ratio of width to height of a training crop."),
+            (i, v) => i with { CropRatioMin = v.Min, CropRatioMax = v.Max });
+        AddImages(
+            Names.Switch("--damaged-is-fatal", Use.SeveralSizes, images.DamagedIsFatal, "End the run at an image whose data are damaged. Without it, what can be decoded of the image is used, and the run says so."),
+            (i, v) => i with { DamagedIsFatal = v });
+    }
+
+    internal static Setting<int> TestSizeOption(int standard) => Names.Number(
+        "--test-size", Use.SeveralSizes, standard, new Bounds(0, ImageOptions.MostSize),
+        "Rows and columns of test images, which are the centres of the images; 0 for the largest size of training images. Somewhat larger test images often give a better accuracy.");
+
+    internal static Setting<int> TestResizeOption(int standard) => Names.Number(
+        "--test-resize", Use.SeveralSizes, standard, new Bounds(0, ImageOptions.MostSize),
+        "Length to which the shorter side of a test image is resized before its centre is taken; 0 for 8/7 of --test-size, as 256 for 224.");
+
+    private static SizeChange ParseChange(ArgumentResult result, string text)
+    {
+        string[] parts = text.Split('@');
+        if (parts.Length == 2 && int.TryParse(parts[0], NumberStyles.None, CultureInfo.InvariantCulture, out int size)
+            && int.TryParse(parts[1], NumberStyles.None, CultureInfo.InvariantCulture, out int epoch))
+            return new SizeChange(epoch, size);
+        result.AddError($"{Names.OptionOf(result)} '{text}': wanted SIZE@EPOCH, as 160@6");
+        return default;
+    }
+
+    private void AddFeed()
+    {
+        Add(
+            Names.Number("--data-threads", Use.SeveralSizes, _standard.DataThreads, new Bounds(0, 1024), "Threads that read and decode images; 0 for one for each processor on a GPU, and for every second processor on the CPU. The results do not depend on it."),
+            (c, v) => c with { DataThreads = v });
+        Add(
+            Names.Number("--batches-ahead", Use.SeveralSizes, _standard.BatchesAhead, new Bounds(1, 1024), "Batches that are prepared ahead. More need more memory and bridge longer pauses of a disk."),
+            (c, v) => c with { BatchesAhead = v });
+        Add(Names.Switch("--ram-cache", Use.InMemory, _standard.RamCache, "Hold the packed file in memory. Use it if the file system is slow."), (c, v) => c with { RamCache = v });
+    }
+
+    private void AddImages<T>(Setting<T> option, Func<ImageOptions, T, ImageOptions> apply) =>
+        AddTraining(option, (training, value) => training with { Images = apply(training.Images, value) });
 
     private void Add<T>(Setting<T> option, Func<RunConfig, T, RunConfig> apply) => _settings.Add(option, apply);
 

@@ -51,6 +51,16 @@ internal static class Tables
         foreach (string note in notes) Console.WriteLine(note);
     }
 
+    /// <summary>A number of bytes in the unit that suits it.</summary>
+    public static string Bytes(long bytes)
+    {
+        string[] units = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+        int unit = 0;
+        double number = bytes;
+        for (; number >= 1024 && unit < units.Length - 1; unit++) number /= 1024;
+        return $"{number.ToString(unit == 0 ? "F0" : "F1", CultureInfo.InvariantCulture)} {units[unit]}";
+    }
+
     private static string Percent(double? share) => share is { } s ? (100 * s).ToString("F2", CultureInfo.InvariantCulture) + " %" : "-";
 
     private static string Degrees(double? angle) => Number(angle, "F1");

@@ -33,7 +33,7 @@ internal static class TrainCommand
             };
             UnusedOptions.Refuse(parsed, config);
             RunPlace place = output.Choose(parsed, $"{config.Model}-{config.Rule.Name}");
-            DataSet data = DataSet.Open(config.Data, config.Training.Seed, config.LimitTrain, config.LimitTest);
+            DataSet data = config.OpenData();
             Tables.PrintNotes(data.Notes);
             config = options.Complete(parsed, config, data);
             using Backend backend = BackendOptions.Open(parsed, config);

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using FeedbackKernels.Data;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Models;
 using FeedbackKernels.Rules;
@@ -28,6 +29,12 @@ internal sealed record Use(string Needs, Func<ParseResult, RunConfig, bool> Hold
     /// <summary>The CUDA backend.</summary>
     public static Use Cuda { get; } = Backend("cuda");
 
+    /// <summary>Data whose images have several sizes.</summary>
+    public static Use SeveralSizes { get; } = Sources(kind => kind.HasSeveralSizes);
+
+    /// <summary>Data that can be held in memory.</summary>
+    public static Use InMemory { get; } = Sources(kind => kind.CanHoldInMemory);
+
     /// <summary>Some models.</summary>
     public static Use Models(Func<ModelEntry, bool> uses) =>
         new($"--model {AnyOf(ModelCatalog.All.Where(uses).Select(entry => entry.Name))}", (_, run) => ModelCatalog.Find(run.Model) is { } entry && uses(entry));
@@ -43,6 +50,9 @@ internal sealed record Use(string Needs, Func<ParseResult, RunConfig, bool> Hold
 
     /// <summary>Another option.</summary>
     public static Use With(Option option) => new(option.Name, (parsed, _) => parsed.GetResult(option) is { Implicit: false });
+
+    private static Use Sources(Func<SourceKind, bool> uses) =>
+        new($"--data {AnyOf(SourceCatalog.All.Where(uses).Select(kind => kind.Form))}", (_, run) => uses(SourceCatalog.KindOf(run.Data)));
 
     // Before the backend has been chosen, it may be any.
     private static Use Backend(string name) => new($"--backend {name}", (_, run) => run.Backend == name || run.Backend == "auto");

@@ -33,6 +33,9 @@ public enum RandomPurpose : uint
     /// <summary>Noise that moves W and B under Kolen-Pollack before training, one stream for each step.</summary>
     KolenPollackNoise = 11,
 
+    /// <summary>Order of the image data of packed files, and which images are stored raw.</summary>
+    PackedFiles = 12,
+
     /// <summary>Free for programs and tests.</summary>
     User = 10,
 }

@@ -7,7 +7,8 @@ public enum Augmentation
     /// <summary>No change.</summary>
     None = 0,
 
-    /// <summary>Shifts by up to 4 pixels in each direction; the pixels that enter have the mean colour.</summary>
+    /// <summary>Shifts by up to 4 pixels in each direction; the pixels that enter have the mean colour. Of images of several sizes, a random
+    /// part is taken and resized (see <see cref="ImageOptions"/>); without this, the centre.</summary>
     Crop = 1,
 
     /// <summary>Flips left and right with probability 1/2.</summary>

@@ -28,18 +28,19 @@ public sealed record DataSet(string Name, IImageSource Train, IImageSource Test,
     /// <summary>Reads or generates a data set.</summary>
     /// <param name="source">One of <see cref="SourceCatalog.Forms"/>.</param>
     /// <param name="seed">Seed of the synthetic images.</param>
-    /// <param name="limitTrain">Use only the first N training images; null for all.</param>
-    /// <param name="limitTest">Use only the first N test images; null for all.</param>
+    /// <param name="limitTrain">Use only N training images; null for all. See <see cref="ImageSources.Take"/>.</param>
+    /// <param name="limitTest">Use only N test images; null for all.</param>
+    /// <param name="inMemory">Hold a packed file in memory.</param>
     /// <exception cref="ArgumentException">The source has none of the forms, or a limit is out of range.</exception>
     /// <exception cref="IOException">A file or directory does not exist or cannot be read.</exception>
     /// <exception cref="InvalidDataException">A file is damaged or of another format; the message names the file, the offset
     /// and what was expected.</exception>
-    public static DataSet Open(string source, ulong seed, int? limitTrain = null, int? limitTest = null)
+    public static DataSet Open(string source, ulong seed, int? limitTrain = null, int? limitTest = null, bool inMemory = false)
     {
         DataSource where = DataSource.Parse(source);
         RequirePositive(limitTrain, nameof(limitTrain));
         RequirePositive(limitTest, nameof(limitTest));
-        DataSet data = where.Kind.Open(new SourceRequest(where.Place, where.Variant, seed, limitTrain, limitTest));
+        DataSet data = where.Kind.Open(new SourceRequest(where.Place, where.Variant, seed, limitTrain, limitTest, InMemory: inMemory));
         return data with
         {
             Name = source,

@@ -13,8 +13,6 @@ public enum NormalisationKind
 /// <summary>(byte / 255 - mean) / deviation for each channel, as a table.</summary>
 public sealed class Normalisation
 {
-    private const int PartBytes = 1 << 20;
-
     private readonly float[] _table;
     private readonly int _channels;
 
@@ -45,28 +43,16 @@ public sealed class Normalisation
     public IReadOnlyList<double> Deviations { get; }
 
     /// <summary>Makes the table from a training set.</summary>
+    /// <remarks>For images of several sizes the numbers are those that the source knows, or an estimate, see
+    /// <see cref="PixelStatistics.Of"/>.</remarks>
     /// <exception cref="ArgumentOutOfRangeException">The kind is none of <see cref="NormalisationKind"/>.</exception>
     public static Normalisation Of(IImageSource train, NormalisationKind kind)
     {
         ArgumentNullException.ThrowIfNull(train);
         if (!Enum.IsDefined(kind)) throw new ArgumentOutOfRangeException(nameof(kind), kind, "not a kind of normalisation");
-        int channels = train.Channels;
-        var means = new double[channels];
-        double[] deviations = [.. Enumerable.Repeat(1.0, channels)];
-        if (kind == NormalisationKind.Unit) return new Normalisation(means, deviations);
-        long[,] counts = CountBytes(train);
-        double pixels = (long)train.Count * train.RequireShape().Length / (double)channels;
-        for (int c = 0; c < channels; c++)
-        {
-            double sum = 0, squares = 0;
-            for (int value = 0; value < 256; value++) sum += counts[c, value] * (value / 255.0);
-            means[c] = sum / pixels;
-            for (int value = 0; value < 256; value++) squares += counts[c, value] * Math.Pow(value / 255.0 - means[c], 2);
-            // The deviation of a constant channel is 0; it is not divided.
-            deviations[c] = squares > 0 ? Math.Sqrt(squares / pixels) : 1;
-        }
-
-        return new Normalisation(means, deviations);
+        if (kind == NormalisationKind.Unit) return new Normalisation(new double[train.Channels], [.. Enumerable.Repeat(1.0, train.Channels)]);
+        PixelStatistics statistics = PixelStatistics.Of(train);
+        return new Normalisation(statistics.Means, statistics.Deviations);
     }
 
     /// <summary>The numbers of all bytes, [256][C].</summary>
@@ -91,25 +77,6 @@ public sealed class Normalisation
             values[i] = _table[bytes[i] * _channels + channel];
             if (++channel == _channels) channel = 0;
         }
-    }
-
-    /// <summary>How often each byte occurs in each channel. The images are read in parts.</summary>
-    private static long[,] CountBytes(IImageSource images)
-    {
-        int channels = images.Channels, length = images.RequireShape().Length;
-        int part = Math.Min(images.Count, Math.Max(1, PartBytes / length));
-        var counts = new long[channels, 256];
-        var indices = new int[part];
-        var pixels = new byte[part * length];
-        for (int first = 0; first < images.Count; first += part)
-        {
-            int count = Math.Min(part, images.Count - first);
-            for (int i = 0; i < count; i++) indices[i] = first + i;
-            images.Read(indices.AsSpan(0, count), pixels);
-            for (int i = 0; i < count * length; i++) counts[i % channels, pixels[i]]++;
-        }
-
-        return counts;
     }
 
     private void FillChannel(int channel, double mean, double deviation)

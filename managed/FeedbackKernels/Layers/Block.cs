@@ -4,7 +4,7 @@ namespace FeedbackKernels.Layers;
 
 /// <summary>
 /// A piece of a model with an explicit forward and backward pass. Memory is planned before the first pass, in the order
-/// of a step: all blocks forward, then all blocks backward.
+/// of a step: all blocks forward, then all blocks backward. It is planned again when the size of the images changes.
 /// </summary>
 public abstract class Block
 {
@@ -41,6 +41,10 @@ public abstract class Block
     internal virtual void ConnectTo(Block? below)
     {
     }
+
+    /// <summary>Sets the sizes of the maps for another size of the input; the weights stay. The memory must be planned again.</summary>
+    /// <exception cref="ArgumentException">The block cannot take maps of that size.</exception>
+    internal abstract void Resize(MapShape input);
 
     /// <summary>Tells the last block that its output is the logits.</summary>
     internal virtual void MarkAsOutput()

@@ -8,7 +8,7 @@ namespace FeedbackKernels.Layers;
 /// </summary>
 public sealed class ConvLayer : IDisposable
 {
-    private readonly ConvShape _shape;
+    private ConvShape _shape;
 
     /// <summary>Allocates the weights.</summary>
     /// <param name="backend">Where they live.</param>
@@ -57,12 +57,28 @@ public sealed class ConvLayer : IDisposable
     /// <summary>Whether a batch norm follows, so that the net does not see the scale of W.</summary>
     public bool IsNormed { get; init; }
 
+    /// <summary>Whether the layer takes its whole input map as the channels of one pixel.</summary>
+    internal bool IsLinear { get; init; }
+
     /// <summary>What carries errors to the layer's input, or to its output past the layers above; null for a layer that
     /// needs neither (the first one).</summary>
     public Feedback? Feedback { get; internal set; }
 
     /// <summary>Sizes for a number of images.</summary>
     public ConvShape Shape(int images = 1) => _shape.WithBatch(images);
+
+    /// <summary>Sets the sizes of the maps; the weights stay.</summary>
+    /// <param name="input">Size of the input.</param>
+    /// <exception cref="ArgumentException">The weights do not fit the input, or the filter is larger than the padded input.</exception>
+    internal void Resize(MapShape input)
+    {
+        ConvShape shape = IsLinear
+            ? ConvShape.Linear(_shape.N, input.Length, _shape.K)
+            : new ConvShape(_shape.N, input.H, input.W, input.C, _shape.K, _shape.R, _shape.S, _shape.Stride, _shape.Padding);
+        if (shape.WeightLength != _shape.WeightLength)
+            throw new ArgumentException($"{Name} has weights for {_shape.C} inputs; a map of {input} has {shape.C}", nameof(input));
+        _shape = shape;
+    }
 
     /// <summary>Draws the initial weights; the bias starts at zero.</summary>
     public void Initialise(ulong seed)

@@ -11,6 +11,7 @@ public sealed class ConvUnit : Block, IDisposable
     private readonly Backend _backend;
     private readonly NormOrder _order;
     private readonly Activation _activation;
+    private MapShape _input;
     private DeviceBuffer? _x, _residual, _preNorm, _output, _error, _inputError;
     private bool _accumulatesInputError, _outputReleased, _computesLogits;
 
@@ -25,21 +26,19 @@ public sealed class ConvUnit : Block, IDisposable
         _backend = layer.Backend;
         Layer = layer;
         Norm = norm;
-        Input = input;
+        _input = input;
         _activation = activation;
         _order = order;
-        ConvShape shape = layer.Shape();
-        Output = new MapShape(shape.P, shape.Q, shape.K);
     }
 
     /// <inheritdoc/>
     public override string Name => Layer.Name;
 
     /// <inheritdoc/>
-    public override MapShape Input { get; }
+    public override MapShape Input => _input;
 
     /// <inheritdoc/>
-    public override MapShape Output { get; }
+    public override MapShape Output => OutputOf(Layer.Shape());
 
     /// <summary>The convolution.</summary>
     public ConvLayer Layer { get; }
@@ -65,6 +64,14 @@ public sealed class ConvUnit : Block, IDisposable
     internal override ConvLayer? LayerThatSendsNone => Layer.Feedback is { SendsError: true } ? null : Layer;
 
     private bool NormFollowsActivation => Norm is not null && _order == NormOrder.ConvReluBn;
+
+    internal override void Resize(MapShape input)
+    {
+        Layer.Resize(input);
+        _input = input;
+    }
+
+    private static MapShape OutputOf(in ConvShape shape) => new(shape.P, shape.Q, shape.K);
 
     // Logits stay in Float32 where only a bias follows the products: classes that differ in the third digit keep their order.
     internal override void MarkAsOutput() => _computesLogits = true;

@@ -41,6 +41,9 @@ public abstract class Feedback(ConvLayer layer) : IState, IDisposable
     /// <summary>How <see cref="OwnWeights"/> moves.</summary>
     public virtual FeedbackUpdate Update => FeedbackUpdate.ByRule;
 
+    /// <summary>Why the layer can train only at the size of maps that it was made for; null if it can train at others.</summary>
+    public virtual string? NeedsOneSize => null;
+
     /// <summary>Whether the layer passes its error on to its input.</summary>
     public virtual bool SendsError => true;
 

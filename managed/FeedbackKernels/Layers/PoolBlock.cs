@@ -17,15 +17,19 @@ public sealed class PoolBlock : Block
 {
     private readonly Backend _backend;
     private readonly PoolKind _kind;
-    private readonly PoolShape _shape;
+    private readonly Func<MapShape, PoolShape> _shapeOn;
+    private PoolShape _shape;
     private DeviceBuffer? _x, _output, _positions, _error, _inputError;
     private bool _belowWantsError;
 
-    internal PoolBlock(Backend backend, string name, PoolKind kind, in PoolShape shape)
+    /// <param name="backend">Where the block lives.</param>
+    /// <param name="name">Name in the model.</param>
+    /// <param name="kind">Maximum or mean.</param>
+    /// <param name="shapeOn">The pooling on an input.</param>
+    /// <param name="input">Size of the input.</param>
+    internal PoolBlock(Backend backend, string name, PoolKind kind, Func<MapShape, PoolShape> shapeOn, MapShape input)
     {
-        _backend = backend;
-        _kind = kind;
-        _shape = shape;
+        (_backend, _kind, _shapeOn, _shape) = (backend, kind, shapeOn, shapeOn(input));
         Name = name;
     }
 
@@ -52,6 +56,8 @@ public sealed class PoolBlock : Block
     internal override ConvLayer? LayerThatSendsNone => null;
 
     internal override void ConnectTo(Block? below) => _belowWantsError = below is { WantsError: true };
+
+    internal override void Resize(MapShape input) => _shape = _shapeOn(input);
 
     internal override DeviceBuffer PlanForward(MemoryPlan plan, DeviceBuffer x)
     {

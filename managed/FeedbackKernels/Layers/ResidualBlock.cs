@@ -19,9 +19,7 @@ public sealed class ResidualBlock : Block
         _shortcut = shortcut;
         if (main.Length < 2 || main[^1].Norm is null)
             throw new ArgumentException($"{name}: a residual block has at least two units, the last with a batch norm", nameof(main));
-        MapShape joined = shortcut?.Output ?? Input;
-        if (joined != Output)
-            throw new ArgumentException($"{name}: the shortcut is {joined}, the main path {Output}; a join needs equal sizes", nameof(shortcut));
+        RequireJoin();
     }
 
     /// <inheritdoc/>
@@ -47,6 +45,24 @@ public sealed class ResidualBlock : Block
     internal override bool WantsError => _main[^1].WantsError;
 
     internal override ConvLayer? LayerThatSendsNone => _main[0].LayerThatSendsNone ?? _shortcut?.LayerThatSendsNone;
+
+    internal override void Resize(MapShape input)
+    {
+        _shortcut?.Resize(input);
+        foreach (ConvUnit unit in _main)
+        {
+            unit.Resize(input);
+            input = unit.Output;
+        }
+
+        RequireJoin();
+    }
+
+    private void RequireJoin()
+    {
+        MapShape joined = _shortcut?.Output ?? Input;
+        if (joined != Output) throw new ArgumentException($"{Name}: the shortcut is {joined}, the main path {Output}; a join needs equal sizes");
+    }
 
     internal override DeviceBuffer PlanForward(MemoryPlan plan, DeviceBuffer x)
     {

@@ -17,7 +17,7 @@ internal sealed class BlockBuilder(Backend backend, NormOrder order)
                 ConvSpec conv => Unit(conv, input),
                 LinearSpec linear => Unit(linear, input),
                 ResidualSpec residual => Residual(residual, input),
-                PoolSpec pool => new PoolBlock(backend, pool.Name, pool.Kind, pool.On(input)),
+                PoolSpec pool => new PoolBlock(backend, pool.Name, pool.Kind, pool.On, input),
                 _ => throw new ArgumentException($"unknown kind of block: {spec.GetType().Name}"),
             };
         }
@@ -37,7 +37,7 @@ internal sealed class BlockBuilder(Backend backend, NormOrder order)
 
     private ConvUnit Unit(LinearSpec spec, MapShape input)
     {
-        var layer = new ConvLayer(backend, spec.Name, _layers++, spec.On(input), bias: true, spec.Init);
+        var layer = new ConvLayer(backend, spec.Name, _layers++, spec.On(input), bias: true, spec.Init) { IsLinear = true };
         return new ConvUnit(layer, input, norm: null, spec.Activation, order);
     }
 

@@ -12,9 +12,10 @@ namespace FeedbackKernels.Models;
 public sealed class Model : IState, IDisposable
 {
     private readonly List<Block> _blocks = [];
-    private readonly Arena _arena;
-    private readonly DeviceBuffer? _outputError;
+    private Arena _arena;
+    private DeviceBuffer? _outputError;
     private readonly ParameterSlab? _weights, _feedback;
+    private readonly MapShape _madeFor;
     private ConvUnit[] _units = [];
 
     /// <summary>Allocates a model to be trained, draws its weights, and plans the memory of a step.</summary>
@@ -42,6 +43,7 @@ public sealed class Model : IState, IDisposable
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(batch);
         Backend = backend;
         Spec = spec;
+        _madeFor = spec.Input;
         MaxBatch = batch;
         CanTrain = rules is not null;
         _arena = new Arena(backend);
@@ -64,19 +66,7 @@ public sealed class Model : IState, IDisposable
             foreach (BatchNorm norm in Norms) norm.Initialise();
             foreach (ConvLayer layer in Layers) layer.Feedback?.Initialise();
 
-            var plan = new MemoryPlan(_arena, batch, backend.ActivationType, CanTrain);
-            Input = plan.Keep(plan.Rent(spec.Input, "images"));
-            Labels = plan.Rent(new MapShape(1, 1, 1), "labels", ElementType.Int32);
-            Losses = plan.Rent(new MapShape(1, 1, 1), "losses", ElementType.Float32);
-            Logits = PlanForward(plan);
-            if (CanTrain)
-            {
-                // Direct feedback goes back to it at every layer.
-                _outputError = plan.Keep(plan.Rent(new MapShape(1, 1, spec.Classes), "output error"));
-                PlanBackward(plan, _outputError);
-            }
-
-            _arena.Commit();
+            Plan(CanTrain);
         }
         catch
         {
@@ -96,29 +86,32 @@ public sealed class Model : IState, IDisposable
     /// <summary>Where the model lives.</summary>
     public Backend Backend { get; }
 
-    /// <summary>What the model is.</summary>
-    public ModelSpec Spec { get; }
+    /// <summary>What the model is, for the size of images that its memory is planned for.</summary>
+    public ModelSpec Spec { get; private set; }
 
     /// <summary>Images of the largest batch.</summary>
     public int MaxBatch { get; }
 
-    /// <summary>Whether backward passes are planned.</summary>
+    /// <summary>Whether the model has rules, so that it can be trained.</summary>
     public bool CanTrain { get; }
 
+    /// <summary>Whether a backward pass is planned at the present size of images.</summary>
+    internal bool PlansBackward => _outputError is not null;
+
     /// <summary>Where the images of a batch go, normalised, NHWC, in the backend's <see cref="Backend.ActivationType"/>.</summary>
-    public DeviceBuffer Input { get; }
+    public DeviceBuffer Input { get; private set; } = null!;
 
     /// <summary>Where their labels go, Int32.</summary>
-    public DeviceBuffer Labels { get; }
+    public DeviceBuffer Labels { get; private set; } = null!;
 
     /// <summary>Where the last forward pass left its logits, [N][classes].</summary>
-    internal DeviceBuffer Logits { get; }
+    internal DeviceBuffer Logits { get; private set; } = null!;
 
     /// <summary>Element type of the logits, which the last layer computes.</summary>
     public ElementType LogitsType => Logits.Type;
 
     /// <summary>Where the losses of the images are that were computed last, [N].</summary>
-    internal DeviceBuffer Losses { get; }
+    internal DeviceBuffer Losses { get; private set; } = null!;
 
     /// <summary>The blocks, in the order of the forward pass.</summary>
     public IReadOnlyList<Block> Blocks => _blocks;
@@ -147,6 +140,24 @@ public sealed class Model : IState, IDisposable
 
     /// <summary>Bytes of activations, errors and images of a step.</summary>
     public long ArenaBytes => _arena.Bytes;
+
+    /// <summary>
+    /// Plans the memory of a step for images of another size; weights, norms and the state of the rules stay. What the last pass
+    /// computed is lost, and <see cref="Input"/>, <see cref="Labels"/> and the results are other buffers.
+    /// </summary>
+    /// <param name="input">Size of an image, with the channels of <see cref="ModelSpec.Input"/>.</param>
+    /// <param name="backward">Whether a backward pass is planned; a model without rules has none. Without it a step needs less memory.</param>
+    /// <exception cref="ArgumentException">The weights do not fit images of that size, or a rule needs those of one size. The model stays
+    /// as it was.</exception>
+    public void Resize(MapShape input, bool backward = true)
+    {
+        backward &= CanTrain;
+        if (input == Spec.Input && backward == PlansBackward) return;
+        if (input != Spec.Input) SetSizes(input, backward);
+        _arena.Dispose();
+        _arena = new Arena(Backend);
+        Plan(backward);
+    }
 
     /// <summary>Puts a batch of numbers into <see cref="Input"/>, and its <see cref="Labels"/>.</summary>
     /// <param name="images">Normalised images, NHWC.</param>
@@ -288,6 +299,65 @@ public sealed class Model : IState, IDisposable
             .. _units.SelectMany(u => (IEnumerable<Parameter?>)[u.Layer.Weight, u.Layer.Bias, u.Norm?.Gamma, u.Norm?.Beta])
                 .Where(p => p is not null).Select(p => p!),
         ];
+    }
+
+    /// <summary>Checks that <see cref="Resize"/> would take a size; plans nothing.</summary>
+    internal void RequireSize(MapShape input, bool backward)
+    {
+        MapShape before = Spec.Input;
+        SetSizes(input, backward);
+        SetSizes(before);
+    }
+
+    private void SetSizes(MapShape input, bool backward)
+    {
+        if (input.C != Spec.Input.C) throw new ArgumentException($"images of {input}, the model takes {Spec.Input.C} channels", nameof(input));
+        if (backward && input != _madeFor && Layers.FirstOrDefault(layer => layer.Feedback?.NeedsOneSize is not null) is { Feedback: var fixedSize } layer)
+        {
+            throw new ArgumentException(
+                $"images of {input}, the model was made for {_madeFor}: {layer.Name} learns by {fixedSize!.RuleName} at one size, because {fixedSize.NeedsOneSize}",
+                nameof(input));
+        }
+
+        MapShape before = Spec.Input;
+        try
+        {
+            SetSizes(input);
+            if (backward) RequireStatistics(MaxBatch);
+        }
+        catch (ArgumentException e)
+        {
+            SetSizes(before);
+            throw new ArgumentException($"{Spec.Name} cannot take images of {input}: {e.Message}", nameof(input), e);
+        }
+    }
+
+    private void SetSizes(MapShape input)
+    {
+        Spec = Spec with { Input = input };
+        foreach (Block block in _blocks)
+        {
+            block.Resize(input);
+            input = block.Output;
+        }
+    }
+
+    private void Plan(bool backward)
+    {
+        var plan = new MemoryPlan(_arena, MaxBatch, Backend.ActivationType, backward);
+        Input = plan.Keep(plan.Rent(Spec.Input, "images"));
+        Labels = plan.Rent(new MapShape(1, 1, 1), "labels", ElementType.Int32);
+        Losses = plan.Rent(new MapShape(1, 1, 1), "losses", ElementType.Float32);
+        Logits = PlanForward(plan);
+        _outputError = null;
+        if (backward)
+        {
+            // Direct feedback goes back to it at every layer.
+            _outputError = plan.Keep(plan.Rent(new MapShape(1, 1, Spec.Classes), "output error"));
+            PlanBackward(plan, _outputError);
+        }
+
+        _arena.Commit();
     }
 
     private IEnumerable<ConvUnit> UnitsInBackwardOrder => Enumerable.Reverse(_blocks).SelectMany(b => b.UnitsInBackwardOrder);

@@ -56,7 +56,8 @@ public sealed record DirectFeedbackAlignment(DirectTarget Target = DirectTarget.
     {
         private readonly ulong _seed;
         private readonly float _scale;
-        private readonly int _classes, _reached, _channels, _rows, _columns;
+        private readonly int _classes, _reached;
+        private readonly bool _spread;
         private readonly Parameter _weights;
         private DeviceBuffer? _channelErrors;
 
@@ -64,9 +65,8 @@ public sealed record DirectFeedbackAlignment(DirectTarget Target = DirectTarget.
         {
             ConvShape shape = layer.Shape();
             (_seed, _scale, _classes) = (place.Seed, rule.Scale, place.Classes);
-            (_rows, _columns, _channels) = (shape.P, shape.Q, shape.K);
-            bool spread = rule.Target == DirectTarget.Channels && _rows * _columns > 1;
-            _reached = spread ? _channels : checked((int)shape.OutputLength);
+            _spread = rule.Target == DirectTarget.Channels && shape.P * shape.Q > 1;
+            _reached = _spread ? shape.K : checked((int)shape.OutputLength);
             _weights = new Parameter(layer.Backend, $"{layer.Name}.direct_feedback", [_classes, _reached], decays: false, multiplies: true);
         }
 
@@ -75,6 +75,8 @@ public sealed record DirectFeedbackAlignment(DirectTarget Target = DirectTarget.
         public override bool SendsError => false;
 
         public override bool ReceivesDirectError => true;
+
+        public override string? NeedsOneSize => _spread ? null : "each element of its output has feedback weights";
 
         public override IReadOnlyList<Parameter> Parameters => [_weights];
 
@@ -90,9 +92,8 @@ public sealed record DirectFeedbackAlignment(DirectTarget Target = DirectTarget.
 
         public override void ProjectOutputError(int images, BufferView outputError, BufferView error)
         {
-            ConvShape projection = ConvShape.Linear(images, _reached, _classes);
-            bool spread = _reached != _rows * _columns * _channels;
-            if (!spread)
+            ConvShape projection = ConvShape.Linear(images, _reached, _classes), map = Layer.Shape();
+            if (!_spread)
             {
                 Layer.Backend.ConvFeedback(projection, outputError, _weights.Operand, FeedbackLayout.Feedback, error);
                 return;
@@ -105,7 +106,7 @@ public sealed record DirectFeedbackAlignment(DirectTarget Target = DirectTarget.
             }
 
             Layer.Backend.ConvFeedback(projection, outputError, _weights.Operand, FeedbackLayout.Feedback, _channelErrors);
-            Layer.Backend.AveragePoolBackward(PoolShape.Global(images, _rows, _columns, _channels), _channelErrors, error);
+            Layer.Backend.AveragePoolBackward(PoolShape.Global(images, map.P, map.Q, map.K), _channelErrors, error);
         }
 
         protected override void Dispose(bool disposing)

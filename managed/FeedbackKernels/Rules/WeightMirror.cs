@@ -132,6 +132,8 @@ public sealed record WeightMirror(
 
         public override Parameter OwnWeights { get; }
 
+        public override string? NeedsOneSize => _rule.Form == MirrorForm.FullMap ? "the mirror sends noise images of one size through it" : null;
+
         public override (BufferView Weights, FeedbackLayout Layout) Weights => (OwnWeights.Operand, FeedbackLayout.Feedback);
 
         public override void Initialise() => Draw(OwnWeights, Layer, _noise.Seed, init: null, scale: 1);

@@ -39,7 +39,7 @@ public static class Experiment
         config.Validate();
         config = config.For(data);
         using Model model = Build(config, data, backend, config.Training.Batch);
-        using var trainer = new Trainer(model, data, config.Training);
+        using var trainer = new Trainer(model, data, config.TrainingOnThisMachine());
         // Everything has been checked; files are written from here on.
         using var output = new RunFolder(place, config, model, trainer.Preprocessing, observer is null ? [] : [observer]);
         try
@@ -71,5 +71,5 @@ public static class Experiment
     }
 
     private static Model Build(RunConfig config, DataSet data, Backend backend, int batch) =>
-        new(backend, config.Describe(data.Train.RequireShape(), data.Train.Classes), config.Rules, batch, config.Training.Seed);
+        new(backend, config.Describe(config.InputOf(data.Train), data.Train.Classes), config.Rules, batch, config.Training.Seed);
 }

@@ -76,6 +76,15 @@ public sealed record RunConfig
     /// <summary>What the run writes for TensorBoard.</summary>
     public TensorBoardContent TensorBoard { get; init; } = TensorBoardContent.Scalars;
 
+    /// <summary>Threads that read and decode images of several sizes; 0 for the usual number.</summary>
+    public int DataThreads { get; init; }
+
+    /// <summary>Batches that are prepared ahead.</summary>
+    public int BatchesAhead { get; init; } = FeedOptions.Default.BatchesAhead;
+
+    /// <summary>Whether a packed file is held in memory.</summary>
+    public bool RamCache { get; init; }
+
     /// <summary>How the model is trained.</summary>
     public TrainingOptions Training { get; init; } = new();
 
@@ -88,6 +97,22 @@ public sealed record RunConfig
 
     /// <summary>Makes the backend.</summary>
     public Backend CreateBackend() => Backends.Create(Backend, Threads, Simd, Exact, Precision, Device, CudaGraphs);
+
+    /// <summary>Size of the images that the model is made for: that of the data, or the size that they are brought to.</summary>
+    public MapShape InputOf(IImageSource images)
+    {
+        ArgumentNullException.ThrowIfNull(images);
+        int size = Training.Images.TrainSize > 0 ? Training.Images.TrainSize : ModelCatalog.UsualImageSize(Model);
+        return images.Shape ?? new MapShape(size, size, images.Channels);
+    }
+
+    /// <summary>The settings of training with those of the feed, which do not change the results.</summary>
+    public TrainingOptions TrainingOnThisMachine() =>
+        Training with { Feed = FeedOptions.Default with { Threads = DataThreads, BatchesAhead = BatchesAhead } };
+
+    /// <summary>Opens the data of the run.</summary>
+    /// <inheritdoc cref="DataSet.Open"/>
+    public DataSet OpenData() => DataSet.Open(Data, Training.Seed, LimitTrain, LimitTest, RamCache);
 
     /// <summary>Describes the model for images of a size and a number of classes.</summary>
     /// <exception cref="ArgumentException">There is no such model, or an option of it is out of range.</exception>
@@ -112,6 +137,8 @@ public sealed record RunConfig
         RequireAtLeast(0, Hidden, "hidden");
         RequireAtLeast(0, Threads, "threads");
         RequireAtLeast(0, Device, "device");
+        RequireAtLeast(0, DataThreads, "dataThreads");
+        RequireAtLeast(1, BatchesAhead, "batchesAhead");
         RequireAtLeast(1, LimitTrain ?? 1, "limitTrain");
         RequireAtLeast(1, LimitTest ?? 1, "limitTest");
         if (!Enum.IsDefined(TensorBoard)) throw new ArgumentException($"tensorBoard: {TensorBoard}, wanted {KebabCase.All<TensorBoardContent>()}");
@@ -175,7 +202,7 @@ public sealed record RunConfig
 
     private static string HashOf(JsonObject config)
     {
-        foreach (string name in (string[])["writtenBy", "threads", "device", "cudaGraphs", "tensorBoard"]) config.Remove(name);
+        foreach (string name in (string[])["writtenBy", "threads", "device", "cudaGraphs", "dataThreads", "batchesAhead", "ramCache", "tensorBoard"]) config.Remove(name);
         if (config["data"] is JsonValue source && source.TryGetValue(out string? text)) config["data"] = text.Split(':')[0];
         return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(config.ToJsonString())));
     }

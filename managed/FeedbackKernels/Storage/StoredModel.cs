@@ -13,7 +13,7 @@ namespace FeedbackKernels.Storage;
 public sealed class StoredModel : IDisposable
 {
     private const string FormatKey = "format", ModelKey = "model", LayoutKey = "weights", ConfigurationKey = "configuration";
-    private const string InputKey = "input", MeansKey = "mean", DeviationsKey = "std", ClassesKey = "classes";
+    private const string InputKey = "input", MeansKey = "mean", DeviationsKey = "std", ClassesKey = "classes", ResizeKey = "resize";
 
     private readonly SafeTensorsFile _file;
 
@@ -100,11 +100,12 @@ public sealed class StoredModel : IDisposable
         };
         if (configuration is not null) metadata[ConfigurationKey] = configuration;
         if (preprocessing is null) return metadata;
-        (MapShape input, IReadOnlyList<double> means, IReadOnlyList<double> deviations, IReadOnlyList<string> classes) = preprocessing;
+        (MapShape input, IReadOnlyList<double> means, IReadOnlyList<double> deviations, IReadOnlyList<string> classes, int resize) = preprocessing;
         metadata[InputKey] = string.Create(CultureInfo.InvariantCulture, $"{input.H}x{input.W}x{input.C}");
         metadata[MeansKey] = JsonSerializer.Serialize([.. means], StorageJson.Default.DoubleArray);
         metadata[DeviationsKey] = JsonSerializer.Serialize([.. deviations], StorageJson.Default.DoubleArray);
         metadata[ClassesKey] = JsonSerializer.Serialize([.. classes], StorageJson.Default.StringArray);
+        if (resize > 0) metadata[ResizeKey] = resize.ToString(CultureInfo.InvariantCulture);
         return metadata;
     }
 
@@ -117,7 +118,10 @@ public sealed class StoredModel : IDisposable
         string[] classes = ReadArray(ClassesKey, StorageJson.Default.StringArray);
         if (means.Length != sizes[2] || deviations.Length != sizes[2])
             throw new FormatException($"{means.Length} means and {deviations.Length} deviations, wanted {sizes[2]} of each for input {input}");
-        var preprocessing = new Preprocessing(new MapShape(sizes[0], sizes[1], sizes[2]), means, deviations, classes);
+        int resize = metadata.TryGetValue(ResizeKey, out string? length) ? int.Parse(length, NumberStyles.None, CultureInfo.InvariantCulture) : 0;
+        if (resize > 0 && (sizes[0] != sizes[1] || resize < sizes[0] || resize > ImageOptions.MostSize))
+            throw new FormatException($"resize {resize} for input {input}, wanted a square input and {sizes[0]} to {ImageOptions.MostSize}");
+        var preprocessing = new Preprocessing(new MapShape(sizes[0], sizes[1], sizes[2]), means, deviations, classes, resize);
         _ = preprocessing.CreateNormalisation();
         return preprocessing;
 

@@ -24,21 +24,26 @@ public sealed class AlignmentProbe : IDisposable
     private readonly float _smoothing;
 
     /// <summary>Builds the twin.</summary>
-    /// <param name="model">The model to measure.</param>
-    /// <param name="images">Images to measure with; the first ones are used.</param>
-    /// <param name="normalisation">As in training.</param>
+    /// <param name="model">The model to measure, at the size of images that it was made for.</param>
+    /// <param name="images">Images to measure with; some of them are used.</param>
+    /// <param name="preprocessing">That of the test images, which are brought to the size of the model.</param>
     /// <param name="smoothing">As in training.</param>
-    public AlignmentProbe(Model model, IImageSource images, Normalisation normalisation, float smoothing)
+    public AlignmentProbe(Model model, IImageSource images, Preprocessing preprocessing, float smoothing)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(images);
+        ArgumentNullException.ThrowIfNull(preprocessing);
         _model = model;
         _smoothing = smoothing;
         long errorFloats = model.Layers.Sum(l => l.Shape().OutputLength);
         int most = Math.Min(Math.Min(MostImages, model.MaxBatch), images.Count);
         int count = (int)Math.Clamp(MostErrorFloats / errorFloats, Math.Min(2, most), most);
         _losses = new float[count];
-        _feed = ImageFeed.Evaluate(model.Backend, images.Take(count), normalisation, count);
+        // At the size of the first epoch: rules that need one size have it, and the angles of all epochs are of the same images.
+        int size = model.Spec.Input.H;
+        _feed = ImageFeed.Evaluate(
+            model.Backend, images.Take(count), preprocessing.CreateNormalisation(), count,
+            new FeedOptions { Threads = 1, Images = new ImageOptions { TestSize = size, TestResize = ImageOptions.UsualResize(size) } });
         try
         {
             _images = _feed.Next()!;
@@ -51,12 +56,13 @@ public sealed class AlignmentProbe : IDisposable
         }
     }
 
-    /// <summary>Measures all layers. The model's gradients are overwritten.</summary>
+    /// <summary>Measures all layers. The model's gradients are overwritten, and it is planned for the size of the probe's images.</summary>
     /// <param name="epoch">Epochs done.</param>
     /// <param name="step">Steps done.</param>
     /// <param name="observer">Is told the error of each layer; optional.</param>
     public IReadOnlyList<LayerAlignment> Measure(int epoch, int step, ITrainingObserver? observer = null)
     {
+        _model.Resize(_twin.Spec.Input);
         _twin.CopyFrom(_model);
         var expected = new Recorder();
         Observe(_twin, expected);

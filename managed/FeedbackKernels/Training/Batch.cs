@@ -18,6 +18,12 @@ public sealed class Batch
         Labels = new int[capacity];
     }
 
+    /// <summary>Place of the first image in the order of the epoch.</summary>
+    internal int First { get; set; }
+
+    /// <summary>Size of the images.</summary>
+    public MapShape Shape { get; internal set; }
+
     /// <summary>Number of images.</summary>
     public int Count { get; internal set; }
 

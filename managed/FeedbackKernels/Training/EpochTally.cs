@@ -9,6 +9,7 @@ internal sealed class EpochTally : IState
     private long _epoch = 1, _steps, _images, _right;
     private double _lossSum, _batchLoss;
     private long _start, _startImages;
+    private FeedTimes _startTimes;
 
     /// <summary>Number of the epoch, from 1.</summary>
     public long Epoch => _epoch;
@@ -25,8 +26,17 @@ internal sealed class EpochTally : IState
     /// <summary>Images a second, up to the last report.</summary>
     public double Speed { get; private set; }
 
+    /// <summary>What training has waited for since the clock was started.</summary>
+    public FeedWaiting Waiting { get; private set; }
+
     /// <summary>Begins to measure the speed: at the start of an epoch, or where a run goes on.</summary>
-    public void StartClock() => (_start, _startImages) = (Stopwatch.GetTimestamp(), _images);
+    /// <param name="feed">What the feed has spent time on so far.</param>
+    public void StartClock(in FeedTimes feed) => (_start, _startImages, _startTimes) = (Stopwatch.GetTimestamp(), _images, feed);
+
+    /// <summary>Ends the measurement of <see cref="Waiting"/>.</summary>
+    /// <param name="feed">What the feed has spent time on so far.</param>
+    public void StopClock(in FeedTimes feed) =>
+        Waiting = FeedWaiting.Of(feed - _startTimes, Stopwatch.GetElapsedTime(_start).TotalSeconds, _images - _startImages);
 
     /// <summary>Adds a step.</summary>
     /// <param name="loss">Mean loss of its images.</param>

@@ -8,22 +8,25 @@ namespace FeedbackKernels.Training;
 /// <summary>Computes the loss and the accuracy of a model.</summary>
 public sealed class Evaluator(Model model)
 {
-    /// <summary>Evaluates with running statistics and without smoothing.</summary>
-    /// <param name="images">At least one image of the model's size and classes.</param>
-    /// <param name="normalisation">The one that the model was trained with.</param>
+    /// <summary>Evaluates with running statistics and without smoothing. The model is planned for the size of the images, without a
+    /// backward pass if that size is not the present one.</summary>
+    /// <param name="images">At least one image: of the size of the preprocessing, or of several sizes.</param>
+    /// <param name="preprocessing">The one that the model was trained with.</param>
+    /// <param name="options">Threads and rank of the feed; the sizes are those of the preprocessing.</param>
     /// <param name="cancel">Stops the evaluation.</param>
-    /// <exception cref="ArgumentException">The images or the normalisation do not fit the model; the message names both.</exception>
+    /// <exception cref="ArgumentException">The images or the preprocessing do not fit the model; the message names both.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
-    public Evaluation Run(IImageSource images, Normalisation normalisation, CancellationToken cancel = default)
+    public Evaluation Run(IImageSource images, Preprocessing preprocessing, FeedOptions? options = null, CancellationToken cancel = default)
     {
         ArgumentNullException.ThrowIfNull(images);
-        ArgumentNullException.ThrowIfNull(normalisation);
-        RequireFit(images, model.Spec, "images", nameof(images));
-        if (normalisation.Channels != images.Channels)
-            throw new ArgumentException($"has {normalisation.Channels} channels, the images have {images.Channels}", nameof(normalisation));
+        ArgumentNullException.ThrowIfNull(preprocessing);
+        RequireFit(images, preprocessing.Input, model.Spec.Classes, "images", nameof(images));
+        if (preprocessing.Input.C != images.Channels || preprocessing.Means.Count != images.Channels)
+            throw new ArgumentException($"has {preprocessing.Means.Count} channels, the images have {images.Channels}", nameof(preprocessing));
         double loss = 0;
         int top1 = 0, top5 = 0;
-        using ImageFeed feed = ImageFeed.Evaluate(model.Backend, images, normalisation, model.MaxBatch);
+        if (preprocessing.Input != model.Spec.Input) model.Resize(preprocessing.Input, backward: false);
+        using ImageFeed feed = Feed(images, preprocessing, model.MaxBatch, options);
         using var results = new StepResults(model);
         while (feed.Next() is { } batch)
         {
@@ -52,11 +55,19 @@ public sealed class Evaluator(Model model)
         }
     }
 
-    /// <summary>Checks that a model can take the images.</summary>
-    internal static void RequireFit(IImageSource images, ModelSpec spec, string what, string argument)
+    /// <summary>Images as the model sees them in evaluation.</summary>
+    private ImageFeed Feed(IImageSource images, Preprocessing preprocessing, int batch, FeedOptions? options)
     {
-        if (!images.Fits(spec.Input, spec.Classes))
-            throw new ArgumentException($"{what} of {images.Describe()}, the model takes {spec.Input} in {spec.Classes} classes", argument);
+        options ??= FeedOptions.Default;
+        ImageOptions sizes = preprocessing.CreateImageOptions() with { DamagedIsFatal = options.Images.DamagedIsFatal };
+        return ImageFeed.Evaluate(model.Backend, images, preprocessing.CreateNormalisation(), batch, options with { Images = sizes });
+    }
+
+    /// <summary>Checks that a model can take the images.</summary>
+    internal static void RequireFit(IImageSource images, MapShape input, int classes, string what, string argument)
+    {
+        if (!images.Fits(input, classes))
+            throw new ArgumentException($"{what} of {images.Describe()}, the model takes {input} in {classes} classes", argument);
         if (images.Count == 0) throw new ArgumentException($"there are no {what}", argument);
     }
 }

@@ -1,3 +1,5 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
 using FeedbackKernels.Data;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Models;
@@ -6,13 +8,14 @@ using FeedbackKernels.State;
 namespace FeedbackKernels.Training;
 
 /// <summary>
-/// Takes the images of a source to a device, batch after batch: order, shard, augmentation, upload. Background threads prepare the
-/// next batches. What a batch holds depends on the seed, the epoch and the position alone, so the number of threads does not matter,
+/// Takes the images of a source to a device, batch after batch: order, shard, decoding, augmentation, upload. Background threads prepare
+/// the next batches. What a batch holds depends on the seed, the epoch and the position alone, so the number of threads does not matter,
 /// and (epoch, position) is the whole state: a feed that is set to a position gives exactly the rest of that epoch.
 /// </summary>
 /// <remarks>
 /// Several processes divide the work by rank: all of them go through the same order in the same global batches, and rank r of w takes
-/// the images from r/w to (r+1)/w of each.
+/// the images from r/w to (r+1)/w of each. Images of one size are augmented on the device; encoded images of several sizes are cropped,
+/// resized and flipped where they are decoded.
 /// </remarks>
 public sealed class ImageFeed : IState, IDisposable
 {
@@ -20,13 +23,16 @@ public sealed class ImageFeed : IState, IDisposable
 
     private readonly Backend _backend;
     private readonly IImageSource _source;
-    private readonly MapShape _shape;
     private readonly Augmentation _augmentation;
+    private readonly FeedOptions _options;
     private readonly ulong _seed;
-    private readonly int _batch, _rank, _worldSize;
+    private readonly int _batch;
     private readonly int[]? _order;
     private readonly Prefetcher<Batch> _batches;
+    private readonly ImageWorker[] _workers;
+    private readonly ConcurrentDictionary<int, string> _damaged = new();
     private readonly DeviceBuffer _pixels, _numbers, _table;
+    private long _uploadTicks;
 
     private long _epoch, _position;
 
@@ -34,31 +40,34 @@ public sealed class ImageFeed : IState, IDisposable
     private (long Epoch, long Position)? _prepared;
     private long _orderEpoch = -1;
     private int _start;
+    private MapShape _shape;
     private ImageAugmentation _moves;
+    private ICropChoice? _crop;
 
     private ImageFeed(
         Backend backend, IImageSource source, Normalisation normalisation, Augmentation augmentation, int batch, ulong seed, bool shuffled,
-        int rank, int worldSize, int threads)
+        FeedOptions? options)
     {
         ArgumentNullException.ThrowIfNull(backend);
         ArgumentNullException.ThrowIfNull(source);
         ArgumentNullException.ThrowIfNull(normalisation);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(batch);
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(threads);
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(worldSize);
-        if (rank < 0 || rank >= worldSize) throw new ArgumentOutOfRangeException(nameof(rank), rank, $"wanted 0 to {worldSize - 1}");
+        options ??= FeedOptions.Default;
+        options.Validate();
         if ((augmentation & ~Augmentation.CropFlip) != 0) throw new ArgumentOutOfRangeException(nameof(augmentation), augmentation, "not an augmentation");
-        _shape = source.RequireShape();
-        if (normalisation.Channels != _shape.C)
-            throw new ArgumentException($"a normalisation of {normalisation.Channels} channels for images of {_shape}", nameof(normalisation));
-        (_backend, _source, _augmentation, _batch, _seed, _rank, _worldSize) = (backend, source, augmentation, batch, seed, rank, worldSize);
+        (_backend, _source, _augmentation, _batch, _seed, _options) = (backend, source, augmentation, batch, seed, options);
         _order = shuffled ? new int[source.Count] : null;
-        int most = (int)(((long)batch + worldSize - 1) / worldSize);
-        _batches = new Prefetcher<Batch>(threads, () => new Batch(most, _shape.Length), Fill);
+        MapShape largest = LargestShape();
+        if (normalisation.Channels != largest.C)
+            throw new ArgumentException($"a normalisation of {normalisation.Channels} channels for images of {largest}", nameof(normalisation));
+        int most = (int)(((long)batch + options.WorldSize - 1) / options.WorldSize);
+        int threads = options.Threads > 0 ? options.Threads : UsualThreads();
+        _batches = new Prefetcher<Batch>(threads, options.BatchesAhead, () => new Batch(most, largest.Length), Begin, Fill);
+        _workers = Decodes ? [.. Enumerable.Range(0, threads).Select(_ => new ImageWorker(source))] : [];
         var buffers = new List<DeviceBuffer>();
         try
         {
-            buffers.Add(_pixels = backend.Allocate((long)most * _shape.Length, "pixels", ElementType.UInt8));
+            buffers.Add(_pixels = backend.Allocate((long)most * largest.Length, "pixels", ElementType.UInt8));
             buffers.Add(_numbers = backend.Allocate(most, "image numbers", ElementType.Int32));
             buffers.Add(_table = backend.Allocate(normalisation.Table.Length, "pixel table"));
             backend.Upload(normalisation.Table, _table);
@@ -66,6 +75,7 @@ public sealed class ImageFeed : IState, IDisposable
         catch
         {
             foreach (DeviceBuffer buffer in buffers) buffer.Dispose();
+            foreach (ImageWorker worker in _workers) worker.Dispose();
             throw;
         }
     }
@@ -75,24 +85,24 @@ public sealed class ImageFeed : IState, IDisposable
     /// <param name="backend">Where the images go.</param>
     /// <param name="source">Where they come from.</param>
     /// <param name="normalisation">How bytes become numbers.</param>
-    /// <param name="augmentation">How the images are moved and flipped.</param>
+    /// <param name="augmentation">How the images are moved, cropped and flipped.</param>
     /// <param name="batch">Images in a global batch.</param>
     /// <param name="seed">Seed of the order and of the augmentation.</param>
-    /// <param name="rank">Number of this process, from 0.</param>
-    /// <param name="worldSize">Number of processes.</param>
-    /// <param name="threads">Threads that prepare batches.</param>
-    /// <exception cref="NotSupportedException">The images have several sizes.</exception>
+    /// <param name="options">Rank, threads, sizes; null for the usual ones. Images of several sizes need
+    /// <see cref="ImageOptions.TrainSize"/>.</param>
+    /// <exception cref="ArgumentException">The images have several sizes, and the options give none; or a setting is out of
+    /// range.</exception>
     public static ImageFeed Train(
         Backend backend, IImageSource source, Normalisation normalisation, Augmentation augmentation, int batch, ulong seed,
-        int rank = 0, int worldSize = 1, int threads = 1) =>
-        new(backend, source, normalisation, augmentation, batch, seed, shuffled: true, rank, worldSize, threads) { _epoch = 1 };
+        FeedOptions? options = null) =>
+        new(backend, source, normalisation, augmentation, batch, seed, shuffled: true, options) { _epoch = 1 };
 
     /// <summary>A feed for evaluation: every image once, in order. The last batch holds what is left; a rank's part of it may be
-    /// empty.</summary>
+    /// empty. Images of several sizes need <see cref="ImageOptions.TestSize"/> and <see cref="ImageOptions.TestResize"/>.</summary>
     /// <inheritdoc cref="Train"/>
     public static ImageFeed Evaluate(
-        Backend backend, IImageSource source, Normalisation normalisation, int batch, int rank = 0, int worldSize = 1, int threads = 1) =>
-        new(backend, source, normalisation, Augmentation.None, batch, seed: 0, shuffled: false, rank, worldSize, threads);
+        Backend backend, IImageSource source, Normalisation normalisation, int batch, FeedOptions? options = null) =>
+        new(backend, source, normalisation, Augmentation.None, batch, seed: 0, shuffled: false, options);
 
     /// <summary>The epoch that the next batch is from. A feed for training begins with epoch 1.</summary>
     public long Epoch => _epoch;
@@ -102,6 +112,36 @@ public sealed class ImageFeed : IState, IDisposable
 
     /// <summary>Batches in a whole epoch.</summary>
     public int BatchesPerEpoch => BatchesFrom(0);
+
+    /// <summary>Threads that prepare batches.</summary>
+    public int Threads => _batches.Threads;
+
+    /// <summary>What the feed has spent time on so far.</summary>
+    public FeedTimes Times
+    {
+        get
+        {
+            (long read, long decode, long resize) = (0, 0, 0);
+            foreach (ImageWorker worker in _workers)
+            {
+                (long r, long d, long z) = worker.Ticks;
+                (read, decode, resize) = (read + r, decode + d, resize + z);
+            }
+
+            return new FeedTimes(Seconds(_batches.WaitedTicks), Seconds(read), Seconds(decode), Seconds(resize), Seconds(_uploadTicks));
+        }
+    }
+
+    /// <summary>Images so far of which a part could not be decoded, by their numbers.</summary>
+    public IReadOnlyDictionary<int, string> Damaged => _damaged;
+
+    /// <summary>Size of the images of an epoch, from 1.</summary>
+    public MapShape ShapeAt(long epoch)
+    {
+        if (_source.Shape is { } shape) return shape;
+        int size = _order is null ? _options.Images.TestSize : _options.Images.TrainSizeAt(epoch);
+        return new MapShape(size, size, _source.Channels);
+    }
 
     /// <summary>The next batch, or null at the end of the epoch; the call after that begins the next epoch. A batch is valid until
     /// the next call.</summary>
@@ -144,12 +184,13 @@ public sealed class ImageFeed : IState, IDisposable
 
     /// <summary>Uploads a batch: normalised and augmented images to the model's input, classes to its labels.</summary>
     /// <param name="batch">A batch of this feed.</param>
-    /// <param name="model">A model on the feed's backend for images of the feed's size.</param>
+    /// <param name="model">A model on the feed's backend for images of the batch's size.</param>
     public void Load(Batch batch, Model model)
     {
         ArgumentNullException.ThrowIfNull(batch);
         ArgumentNullException.ThrowIfNull(model);
-        if (model.Spec.Input != _shape) throw new ArgumentException($"the model takes images of {model.Spec.Input}, the feed has {_shape}", nameof(model));
+        if (model.Spec.Input != batch.Shape)
+            throw new ArgumentException($"the model takes images of {model.Spec.Input}, the feed has {batch.Shape}", nameof(model));
         _backend.Upload<int>(batch.Labels.AsSpan(0, batch.Count), model.Labels);
         LoadImages(batch, model.Input);
     }
@@ -157,19 +198,43 @@ public sealed class ImageFeed : IState, IDisposable
     /// <summary>Uploads the images of a batch. The bytes are uploaded, and the device converts them.</summary>
     internal void LoadImages(Batch batch, DeviceBuffer input)
     {
-        _backend.Upload<byte>(batch.Pixels.AsSpan(0, batch.Count * _shape.Length), _pixels);
+        long start = Stopwatch.GetTimestamp();
+        _backend.Upload<byte>(batch.Pixels.AsSpan(0, batch.Count * batch.Shape.Length), _pixels);
         _backend.Upload<int>(batch.Numbers.AsSpan(0, batch.Count), _numbers);
         _backend.AugmentImages(batch.Augmentation, batch.Count, _pixels, _numbers, _table, input);
+        _uploadTicks += Stopwatch.GetTimestamp() - start;
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
         _batches.Dispose();
+        foreach (ImageWorker worker in _workers) worker.Dispose();
         _pixels.Dispose();
         _numbers.Dispose();
         _table.Dispose();
     }
+
+    private bool Decodes => _source.Shape is null;
+
+    private static double Seconds(long ticks) => ticks / (double)Stopwatch.Frequency;
+
+    /// <summary>The largest images that the feed will make.</summary>
+    private MapShape LargestShape()
+    {
+        if (_source.Shape is { } shape) return shape;
+        ImageOptions images = _options.Images;
+        int size = _order is null ? images.TestSize : images.ResizeSchedule.Select(change => change.Size).Append(images.TrainSize).Max();
+        string wanted = _order is null ? "a test size and the length that the shorter side is resized to" : "a training size";
+        if (size == 0 || (_order is not null ? images.TrainSize : images.TestResize) == 0)
+            throw new ArgumentException($"the images have several sizes, and the options have no {wanted.Replace("a ", "", StringComparison.Ordinal)}; wanted {wanted}", nameof(FeedOptions.Images));
+        if (_source.Channels != 3) throw new ArgumentException($"encoded images of {_source.Channels} channels, wanted 3", nameof(_source));
+        return new MapShape(size, size, _source.Channels);
+    }
+
+    // Where the CPU also trains, decoding threads take time from it; half of the processors decode several times faster than
+    // networks for such images train there.
+    private int UsualThreads() => !Decodes ? 1 : _backend.QueuesWork ? Environment.ProcessorCount : (Environment.ProcessorCount + 1) / 2;
 
     private int BatchesFrom(long position)
     {
@@ -187,35 +252,85 @@ public sealed class ImageFeed : IState, IDisposable
         }
 
         _start = (int)_position;
+        _shape = ShapeAt(_epoch);
         _moves = new ImageAugmentation(_shape.H, _shape.W, _shape.C);
-        if (_order is not null)
-        {
-            _moves = _moves with
-            {
-                Reach = _augmentation.HasFlag(Augmentation.Crop) ? CropReach : 0,
-                Flip = _augmentation.HasFlag(Augmentation.Flip),
-                Key = new RandomKey(_seed, RandomPurpose.Augmentation, (uint)_epoch),
-            };
-        }
-
+        if (Decodes) _crop = CropOf(_epoch);
+        else if (_order is not null) _moves = Augmented(_moves);
         _batches.Start(BatchesFrom(_position));
         _prepared = (_epoch, _position);
     }
 
-    private void Fill(Batch batch, int number)
+    private RandomKey AugmentationKey => new(_seed, RandomPurpose.Augmentation, (uint)_epoch);
+
+    private ImageAugmentation Augmented(ImageAugmentation moves) => moves with
+    {
+        Reach = _augmentation.HasFlag(Augmentation.Crop) ? CropReach : 0,
+        Flip = _augmentation.HasFlag(Augmentation.Flip),
+        Key = AugmentationKey,
+    };
+
+    private ICropChoice CropOf(long epoch)
+    {
+        ImageOptions images = _options.Images;
+        return _order is null
+            ? new CentreChoice(images.TestResize, images.TestSize)
+            : new RandomChoice(images, _augmentation, images.TrainSizeAt(epoch), AugmentationKey);
+    }
+
+    /// <summary>Global number of the first image of a batch, and which of them this rank takes.</summary>
+    private (int First, int Begin, int End) Part(int number)
     {
         int first = _start + number * _batch, whole = Math.Min(_batch, _source.Count - first);
-        int begin = (int)((long)whole * _rank / _worldSize), end = (int)((long)whole * (_rank + 1) / _worldSize);
+        return (first, (int)((long)whole * _options.Rank / _options.WorldSize), (int)((long)whole * (_options.Rank + 1) / _options.WorldSize));
+    }
+
+    private int Begin(Batch batch, int number)
+    {
+        (batch.First, int begin, int end) = Part(number);
+        batch.First += begin;
         batch.Count = end - begin;
+        batch.Shape = _shape;
         batch.Augmentation = _moves;
-        for (int i = 0; i < batch.Count; i++)
+        return Decodes ? batch.Count : 1;
+    }
+
+    private void Fill(Batch batch, int part, int thread)
+    {
+        if (!Decodes)
         {
-            int place = first + begin + i, image = _order is null ? place : _order[place];
-            batch.Numbers[i] = image;
-            batch.Labels[i] = _source.Label(image);
+            for (int i = 0; i < batch.Count; i++) Number(batch, i);
+            _source.Read(batch.Numbers.AsSpan(0, batch.Count), batch.Pixels.AsSpan(0, batch.Count * _shape.Length));
+            return;
         }
 
-        _source.Read(batch.Numbers.AsSpan(0, batch.Count), batch.Pixels.AsSpan(0, batch.Count * _shape.Length));
+        ReadAhead(batch.First + part);
+        int image = Number(batch, part);
+        if (_workers[thread].Fill(image, _crop!, batch.Pixels.AsSpan(part * _shape.Length, _shape.Length)) is { } damage) Report(image, damage);
+    }
+
+    private int Number(Batch batch, int i)
+    {
+        int image = InOrder(batch.First + i);
+        batch.Numbers[i] = image;
+        batch.Labels[i] = _source.Label(image);
+        return image;
+    }
+
+    private int InOrder(int place) => _order is null ? place : _order[place];
+
+    // So far ahead that a disk can sort the requests of some batches.
+    private void ReadAhead(int place)
+    {
+        long ahead = place + (long)_options.BatchesAhead * _batch;
+        if (ahead >= _source.Count) return;
+        int image = InOrder((int)ahead);
+        _source.Prefetch(new ReadOnlySpan<int>(in image));
+    }
+
+    private void Report(int image, string damage)
+    {
+        if (_options.Images.DamagedIsFatal) throw new InvalidDataException($"{_source.NameOf(image)}: {damage}");
+        _damaged.TryAdd(image, $"{_source.NameOf(image)}: {damage}");
     }
 
     private static void Shuffle(int[] order, RandomKey key)
@@ -226,6 +341,29 @@ public sealed class ImageFeed : IState, IDisposable
         {
             int j = random.NextInt(i + 1);
             (order[i], order[j]) = (order[j], order[i]);
+        }
+    }
+
+    /// <summary>The centre of each image.</summary>
+    private sealed class CentreChoice(int resize, int size) : ICropChoice
+    {
+        private readonly CentreCrop _crop = new(resize, size);
+
+        public CropResize Choose(int image, int rows, int columns) => _crop.Of(rows, columns);
+    }
+
+    /// <summary>A random part of each image, flipped or not. The numbers are drawn in this order: those of the crop, then the
+    /// flip.</summary>
+    private sealed class RandomChoice(ImageOptions options, Augmentation augmentation, int size, RandomKey key) : ICropChoice
+    {
+        private readonly RandomResizedCrop _random = new(options.CropScaleMin, options.CropScaleMax, options.CropRatioMin, options.CropRatioMax, size);
+        private readonly CentreCrop _centre = new(ImageOptions.UsualResize(size), size);
+
+        public CropResize Choose(int image, int rows, int columns)
+        {
+            var random = new RandomSequence(key with { Step = (uint)image });
+            CropResize crop = augmentation.HasFlag(Augmentation.Crop) ? _random.Draw(rows, columns, ref random) : _centre.Of(rows, columns);
+            return augmentation.HasFlag(Augmentation.Flip) ? crop with { Flip = random.NextInt(2) == 1 } : crop;
         }
     }
 }

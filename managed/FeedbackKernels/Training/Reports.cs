@@ -25,9 +25,10 @@ public readonly record struct StepReport(int Epoch, int Step, int StepsInEpoch, 
 /// <param name="TestTop5">Fraction of the test images whose class was among the five largest logits.</param>
 /// <param name="ImagesPerSecond">Training speed of whole steps, with loading, without evaluation.</param>
 /// <param name="Seconds">Time since the start of the run.</param>
+/// <param name="Waiting">What training waited for in this epoch.</param>
 public sealed record EpochReport(
     int Epoch, int Step, double LearningRate, double TrainLoss, double TrainTop1, double TestLoss, double TestTop1, double TestTop5,
-    double ImagesPerSecond, double Seconds);
+    double ImagesPerSecond, double Seconds, FeedWaiting Waiting = default);
 
 /// <summary>How well one layer's feedback agrees with its weights, as in alignment.csv. Angles are in degrees; NaN where
 /// there is nothing to compare.</summary>
@@ -79,6 +80,12 @@ public interface ITrainingObserver
     {
     }
 
+    /// <summary>Called when there is something that the user should know, once for each kind of note.</summary>
+    /// <param name="note">One sentence, or several, without a line break.</param>
+    void OnNote(string note)
+    {
+    }
+
     /// <summary>Called after each measurement of the alignment.</summary>
     /// <param name="layers">One entry for each layer.</param>
     void OnAlignment(IReadOnlyList<LayerAlignment> layers)
@@ -108,6 +115,12 @@ public sealed class ObserverList(params IReadOnlyList<ITrainingObserver> observe
     public void OnEpoch(EpochReport report)
     {
         foreach (ITrainingObserver observer in observers) observer.OnEpoch(report);
+    }
+
+    /// <inheritdoc/>
+    public void OnNote(string note)
+    {
+        foreach (ITrainingObserver observer in observers) observer.OnNote(note);
     }
 
     /// <inheritdoc/>

@@ -16,7 +16,7 @@ public sealed class Trainer : IState, IDisposable
     private readonly Model _model;
     private readonly DataSet _data;
     private readonly TrainingOptions _options;
-    private readonly Normalisation _normalisation;
+    private readonly FeedOptions _feedOptions;
     private readonly Evaluator _evaluator;
     private readonly Optimiser _optimiser;
     private readonly ImageFeed _feed;
@@ -25,7 +25,8 @@ public sealed class Trainer : IState, IDisposable
     private readonly List<LayerAlignment> _alignment = [];
     private ITrainingObserver? _observer;
     private long _prepared;
-    private bool _started;
+    private bool _started, _saidThatItWaits;
+    private int _saidDamaged;
 
     /// <summary>Checks that everything fits together.</summary>
     /// <param name="model">Planned for training and for the batch of the options.</param>
@@ -38,8 +39,11 @@ public sealed class Trainer : IState, IDisposable
         ArgumentNullException.ThrowIfNull(data);
         ArgumentNullException.ThrowIfNull(options);
         options.Validate();
-        Evaluator.RequireFit(data.Train, model.Spec, "training images", nameof(data));
-        Evaluator.RequireFit(data.Test, model.Spec, "test images", nameof(data));
+        Evaluator.RequireFit(data.Train, model.Spec.Input, model.Spec.Classes, "training images", nameof(data));
+        Evaluator.RequireFit(data.Test, model.Spec.Input, model.Spec.Classes, "test images", nameof(data));
+        ImageOptions images = options.Images.For(model.Spec.Input.H);
+        if (data.Train.Shape is null && (images.TrainSize, images.TrainSize) != (model.Spec.Input.H, model.Spec.Input.W))
+            throw new ArgumentException($"training images of {images.TrainSize}x{images.TrainSize}, the model is made for {model.Spec.Input}", nameof(options));
         if (!model.CanTrain) throw new ArgumentException("the model is planned for evaluation, without a backward pass", nameof(model));
         if (options.Batch > data.Train.Count)
             throw new ArgumentException($"a batch of {options.Batch} out of {data.Train.Count} training images", nameof(options));
@@ -50,10 +54,21 @@ public sealed class Trainer : IState, IDisposable
         if (steps > int.MaxValue)
             throw new ArgumentException($"{options.Epochs} epochs are {steps} steps, the largest number of steps is {int.MaxValue}", nameof(options));
         (_model, _data, _options) = (model, data, options);
-        Preprocessing = Preprocessing.Of(data, options.Normalisation);
-        _normalisation = Preprocessing.CreateNormalisation();
+        Preprocessing = Preprocessing.Of(data, options.Normalisation, images);
+        _feedOptions = options.Feed with { Images = images };
         _evaluator = new Evaluator(model);
-        _feed = ImageFeed.Train(model.Backend, data.Train, _normalisation, options.Augmentation, options.Batch, options.Seed);
+        _feed = ImageFeed.Train(
+            model.Backend, data.Train, Preprocessing.CreateNormalisation(), options.Augmentation, options.Batch, options.Seed, _feedOptions);
+        try
+        {
+            RequireSizes();
+        }
+        catch
+        {
+            _feed.Dispose();
+            throw;
+        }
+
         _optimiser = new Sgd(model, options, _feed.BatchesPerEpoch);
     }
 
@@ -74,6 +89,7 @@ public sealed class Trainer : IState, IDisposable
         if (_started) throw new InvalidOperationException("this trainer has run already; make a new one, with a new model or one to go on from");
         _started = true;
         _observer = observer;
+        if (_data.Train.Shape is null) _observer?.OnNote($"{_feed.Threads} {(_feed.Threads == 1 ? "thread decodes" : "threads decode")} images by {ImageDecoder.Name}, {_feedOptions.BatchesAhead} batches ahead");
         long start = Stopwatch.GetTimestamp();
         try
         {
@@ -113,7 +129,7 @@ public sealed class Trainer : IState, IDisposable
         bool resumed = _prepared != 0;
         if (!resumed && !Prepare(cancel)) return false;
         using AlignmentProbe? probe = _options.AlignEvery > 0
-            ? new AlignmentProbe(_model, _data.Test, _normalisation, _options.LabelSmoothing)
+            ? new AlignmentProbe(_model, _data.Test, Preprocessing, _options.LabelSmoothing)
             : null;
         using var results = new StepResults(_model);
         if (!resumed) Align(probe, 0, 0);
@@ -151,7 +167,7 @@ public sealed class Trainer : IState, IDisposable
     {
         int epoch = (int)_tally.Epoch;
         // A run may go on from where all steps of the epoch are done, and its evaluation is not.
-        if (_feed.Epoch == epoch) RunSteps(results, cancel);
+        if (_feed.Epoch == epoch) RunSteps(epoch, results, cancel);
         if (_tally.Steps < _feed.BatchesPerEpoch) return false;
         // The last update has no loss after it that would show a weight which is not finite.
         if (_model.FirstTensorNotFinite() is { } tensor)
@@ -159,7 +175,7 @@ public sealed class Trainer : IState, IDisposable
         Evaluation test;
         try
         {
-            test = _evaluator.Run(_data.Test, _normalisation, cancel);
+            test = _evaluator.Run(_data.Test, Preprocessing, _feedOptions, cancel);
         }
         catch (OperationCanceledException)
         {
@@ -168,19 +184,52 @@ public sealed class Trainer : IState, IDisposable
 
         var report = new EpochReport(
             epoch, _optimiser.Step, _optimiser.LearningRate, _tally.Loss, _tally.Top1, test.Loss, test.Top1, test.Top5, _tally.Speed,
-            Stopwatch.GetElapsedTime(start).TotalSeconds);
+            Stopwatch.GetElapsedTime(start).TotalSeconds, _tally.Waiting);
         _epochs.Add(report);
         if (_options.AlignEvery > 0 && (epoch % _options.AlignEvery == 0 || epoch == _options.Epochs)) Align(probe, epoch, _optimiser.Step);
         _observer?.OnEpoch(report);
+        Note(report.Waiting);
         return true;
     }
 
-    private void RunSteps(StepResults results, CancellationToken cancel)
+    /// <summary>Says once that the feed limits the speed, and which images are damaged.</summary>
+    private void Note(in FeedWaiting waiting)
     {
-        _tally.StartClock();
+        if (waiting.IsMuch && !_saidThatItWaits)
+        {
+            _saidThatItWaits = true;
+            _observer?.OnNote(FormattableString.Invariant(
+                $"training waited {100 * waiting.ForBatches:F0} % of the epoch for images ({waiting.Stage}); {_feed.Threads} threads prepare them, {waiting.EnoughThreads} on as many free cores would be enough"));
+        }
+
+        if (_feed.Damaged.Count == _saidDamaged) return;
+        _saidDamaged = _feed.Damaged.Count;
+        _observer?.OnNote($"{_saidDamaged} images are damaged, and what could be decoded of them is used; the first: {_feed.Damaged.MinBy(d => d.Key).Value}");
+    }
+
+    private void RunSteps(int epoch, StepResults results, CancellationToken cancel)
+    {
+        _model.Resize(_feed.ShapeAt(epoch));
+        _tally.StartClock(_feed.Times);
         // A batch that is taken is trained on: the feed's position is that of the model.
         while (!cancel.IsCancellationRequested && _feed.Next() is { } batch) Step(batch, results);
         if (results.Images > 0) ReadDeferred(results);
+        _tally.StopClock(_feed.Times);
+    }
+
+    /// <summary>Checks that the model can take the images of all epochs and of the test.</summary>
+    private void RequireSizes()
+    {
+        if (_data.Train.Shape is not null) return;
+        MapShape made = _model.Spec.Input;
+        foreach (SizeChange change in _feedOptions.Images.ResizeSchedule)
+        {
+            if (change.Epoch > _options.Epochs)
+                throw new ArgumentOutOfRangeException("resize schedule", change.Epoch, $"the run has {_options.Epochs} epochs");
+            _model.RequireSize(made with { H = change.Size, W = change.Size }, backward: true);
+        }
+
+        _model.RequireSize(Preprocessing.Input, backward: false);
     }
 
     private void Step(Batch batch, StepResults results)

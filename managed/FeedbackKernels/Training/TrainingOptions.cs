@@ -35,6 +35,13 @@ public sealed record TrainingOptions
     /// <summary>How pixels become numbers.</summary>
     public NormalisationKind Normalisation { get; init; }
 
+    /// <summary>Sizes and crops of the images, if they come in several sizes.</summary>
+    public ImageOptions Images { get; init; } = new();
+
+    /// <summary>Threads and rank of the feed. Its <see cref="FeedOptions.Images"/> are not used.</summary>
+    [System.Text.Json.Serialization.JsonIgnore]
+    public FeedOptions Feed { get; init; } = FeedOptions.Default;
+
     /// <summary>Seed of the random number generator: initial weights, feedback weights, order of images, noise.</summary>
     public ulong Seed { get; init; } = 1;
 
@@ -50,6 +57,10 @@ public sealed record TrainingOptions
         ArgumentOutOfRangeException.ThrowIfNegative(AlignEvery);
         ArgumentNullException.ThrowIfNull(Schedule);
         Schedule.Validate(Epochs);
+        ArgumentNullException.ThrowIfNull(Images);
+        Images.Validate();
+        ArgumentNullException.ThrowIfNull(Feed);
+        Feed.Validate();
         RequireFinite(WeightDecay, "weight decay");
         RequireFinite(ClipNorm, "clip norm");
         RequireBelowOne(Momentum, "momentum");

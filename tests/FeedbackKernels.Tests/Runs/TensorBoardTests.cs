@@ -93,7 +93,7 @@ public sealed class TensorBoardTests : IDisposable
         Train(TensorBoardContent.Scalars);
         RecordedEvent[] events = RecordedEvents.ReadFolder(_folder);
         string[][] metrics = Table("metrics.csv"), alignment = Table("alignment.csv");
-        foreach ((string tag, int column) in new[] { ("train/loss", 3), ("train/top1", 4), ("test/loss", 5), ("test/top1", 6), ("test/top5", 7) })
+        foreach ((string tag, int column) in new[] { ("train/loss", 3), ("train/top1", 4), ("test/loss", 5), ("test/top1", 6), ("test/top5", 7), ("waiting/read", 10), ("waiting/decode", 11), ("waiting/resize", 12), ("waiting/upload", 13) })
             AssertSame(metrics.ToDictionary(line => long.Parse(line[1], CultureInfo.InvariantCulture), line => Number(line[column])), events.Scalars(tag), tag);
         foreach ((string group, int column) in new[] { ("weight_angle", 4), ("norm_ratio", 5), ("error_angle", 6) })
         {

@@ -18,7 +18,7 @@ public sealed class CountingTests : IDisposable
     // Ranks 1 to 8: classes 3, 0, 6, 1, 7, 4, 2, 5.
     private static readonly float[] Logits = [4, 2, -2, 5, -1, -3, 3, 1];
     private static readonly int[] ByRank = [3, 0, 6, 1, 7, 4, 2, 5];
-    private static readonly Normalisation Unit = Normalisation.Of(Images(0), NormalisationKind.Unit);
+    private static readonly Preprocessing Unit = new(Images(0).Shape, [0.0], [1.0], Images(0).ClassNames);
 
     private readonly CpuBackend _backend = new(1);
 
@@ -30,7 +30,7 @@ public sealed class CountingTests : IDisposable
         using Model model = NewModel(Logits);
         for (int rank = 0; rank < Classes; rank++)
         {
-            Evaluation found = new Evaluator(model).Run(Images(ByRank[rank]), Unit, TestContext.Current.CancellationToken);
+            Evaluation found = new Evaluator(model).Run(Images(ByRank[rank]), Unit, cancel: TestContext.Current.CancellationToken);
             Assert.Equal((rank < 1 ? 1 : 0, rank < 5 ? 1 : 0, 1), (found.Top1, found.Top5, found.Images));
             Assert.Equal(LossOf(ByRank[rank]), found.Loss, 1e-5);
         }
@@ -45,7 +45,7 @@ public sealed class CountingTests : IDisposable
         // Seven images: batches of 3 leave one over. Ranks 1, 1, 2, 5, 6, 7, 8.
         int[] labels = [3, 3, 0, 7, 4, 2, 5];
         using Model model = NewModel(Logits, batch);
-        Evaluation found = new Evaluator(model).Run(Images(labels), Unit, TestContext.Current.CancellationToken);
+        Evaluation found = new Evaluator(model).Run(Images(labels), Unit, cancel: TestContext.Current.CancellationToken);
         Assert.Equal(2.0 / 7, found.Top1, 1e-9);
         Assert.Equal(4.0 / 7, found.Top5, 1e-9);
         Assert.Equal(labels.Average(LossOf), found.Loss, 1e-5);
@@ -66,7 +66,7 @@ public sealed class CountingTests : IDisposable
         void Check(float[] logits, int label, double top1, double top5)
         {
             using Model model = NewModel(logits);
-            Evaluation found = new Evaluator(model).Run(Images(label), Unit, TestContext.Current.CancellationToken);
+            Evaluation found = new Evaluator(model).Run(Images(label), Unit, cancel: TestContext.Current.CancellationToken);
             Assert.Equal((top1, top5), (found.Top1, found.Top5));
         }
     }

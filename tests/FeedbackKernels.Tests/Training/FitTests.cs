@@ -32,7 +32,7 @@ public sealed class FitTests : IDisposable
             Assert.Contains(found, message);
             Assert.Contains(wanted, message);
             message = Assert.Throws<ArgumentException>(
-                () => new Evaluator(model).Run(wrong, Normalisation.Of(Data.Train, NormalisationKind.Unit), TestContext.Current.CancellationToken)).Message;
+                () => new Evaluator(model).Run(wrong, Preprocessing.Of(Data, NormalisationKind.Unit), cancel: TestContext.Current.CancellationToken)).Message;
             Assert.Contains(found, message);
             Assert.Contains(wanted, message);
         }
@@ -43,8 +43,8 @@ public sealed class FitTests : IDisposable
     {
         using Model model = NewModel("mlp", Data.Train.RequireShape());
         var e = Assert.Throws<ArgumentException>(
-            () => new Evaluator(model).Run(Data.Test, new Normalisation([0.5], [0.25]), TestContext.Current.CancellationToken));
-        Assert.Equal("normalisation", e.ParamName);
+            () => new Evaluator(model).Run(Data.Test, Preprocessing.Of(Data, NormalisationKind.Unit) with { Means = [0.5], Deviations = [0.25] }, cancel: TestContext.Current.CancellationToken));
+        Assert.Equal("preprocessing", e.ParamName);
         Assert.Contains("1 channels, the images have 3", e.Message);
     }
 

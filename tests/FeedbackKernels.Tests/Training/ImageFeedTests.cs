@@ -133,7 +133,7 @@ public sealed class ImageFeedTests : IDisposable
     {
         for (int i = 0; i < 20; i++)
         {
-            using ImageFeed feed = ImageFeed.Train(_backend, Images, Unit, Augmentation.CropFlip, BatchSize, 1, threads: 2);
+            using ImageFeed feed = ImageFeed.Train(_backend, Images, Unit, Augmentation.CropFlip, BatchSize, 1, new FeedOptions { Threads = 2 });
             feed.Next();
         }
     }
@@ -191,7 +191,7 @@ public sealed class ImageFeedTests : IDisposable
             var seen = new List<int>();
             for (int rank = 0; rank < world; rank++)
             {
-                using ImageFeed feed = ImageFeed.Evaluate(_backend, Images, Unit, BatchSize, rank, world);
+                using ImageFeed feed = ImageFeed.Evaluate(_backend, Images, Unit, BatchSize, new FeedOptions { Rank = rank, WorldSize = world });
                 while (feed.Next() is { } batch) seen.AddRange(batch.Numbers[..batch.Count]);
             }
 
@@ -237,7 +237,7 @@ public sealed class ImageFeedTests : IDisposable
     public void A_place_in_the_order_holds_for_another_batch_size_and_world()
     {
         int[] order = [.. Train(epoch: 2).SelectMany(b => b.Ids)];
-        using ImageFeed feed = ImageFeed.Train(_backend, Images, Unit, Augmentation.None, 8, seed: 1, rank: 1, worldSize: 2);
+        using ImageFeed feed = ImageFeed.Train(_backend, Images, Unit, Augmentation.None, 8, seed: 1, new FeedOptions { Rank = 1, WorldSize = 2 });
         feed.Seek(2, 30);
         var seen = new List<int>();
         while (feed.Next() is { } batch) seen.AddRange(batch.Numbers);
@@ -264,7 +264,7 @@ public sealed class ImageFeedTests : IDisposable
     {
         foreach (int threads in (int[])[1, 3])
         {
-            using ImageFeed feed = ImageFeed.Evaluate(_backend, new Failing(Images, 35), Unit, BatchSize, threads: threads);
+            using ImageFeed feed = ImageFeed.Evaluate(_backend, new Failing(Images, 35), Unit, BatchSize, new FeedOptions { Threads = threads });
             for (int i = 0; i < 3; i++) Assert.NotNull(feed.Next());
             for (int i = 0; i < 2; i++) Assert.Equal("image 35", Assert.Throws<InvalidDataException>(() => feed.Next()).Message);
             feed.Seek(0, 40);
@@ -279,11 +279,11 @@ public sealed class ImageFeedTests : IDisposable
         TestFiles.Complains<ArgumentException>(() => ImageFeed.Train(_backend, Images, grey, Augmentation.None, 1, 1), "1 channels", "6x5x2");
         TestFiles.Complains<ArgumentException>(() => ImageFeed.Evaluate(_backend, Images, grey, 1), "1 channels", "6x5x2");
         TestFiles.Complains<ArgumentOutOfRangeException>(() => ImageFeed.Evaluate(_backend, Images, Unit, 0), "batch");
-        TestFiles.Complains<ArgumentOutOfRangeException>(() => ImageFeed.Evaluate(_backend, Images, Unit, 1, threads: 0), "threads");
+        TestFiles.Complains<ArgumentOutOfRangeException>(() => ImageFeed.Evaluate(_backend, Images, Unit, 1, new FeedOptions { Threads = -1 }), "threads");
         TestFiles.Complains<ArgumentOutOfRangeException>(() => ImageFeed.Train(_backend, Images, Unit, (Augmentation)4, 1, 1), "augmentation");
-        TestFiles.Complains<ArgumentOutOfRangeException>(() => ImageFeed.Evaluate(_backend, Images, Unit, 1, rank: 2, worldSize: 2), "rank", "0 to 1");
-        TestFiles.Complains<ArgumentOutOfRangeException>(() => ImageFeed.Evaluate(_backend, Images, Unit, 1, worldSize: 0), "worldSize");
-        TestFiles.Complains<NotSupportedException>(() => ImageFeed.Evaluate(_backend, new Failing(Images, 0, varies: true), Unit, 1), "several sizes");
+        TestFiles.Complains<ArgumentOutOfRangeException>(() => ImageFeed.Evaluate(_backend, Images, Unit, 1, new FeedOptions { Rank = 2, WorldSize = 2 }), "rank", "0 to 1");
+        TestFiles.Complains<ArgumentOutOfRangeException>(() => ImageFeed.Evaluate(_backend, Images, Unit, 1, new FeedOptions { WorldSize = 0 }), "worldSize");
+        TestFiles.Complains<ArgumentException>(() => ImageFeed.Evaluate(_backend, new Failing(Images, 0, varies: true), Unit, 1), "several sizes", "test size");
         using ImageFeed feed = NewFeed();
         TestFiles.Complains<ArgumentOutOfRangeException>(() => { feed.Seek(-1, 0); return 0; }, "epoch");
         TestFiles.Complains<ArgumentOutOfRangeException>(() => { feed.Seek(1, Count + 1); return 0; }, "position", $"0 to {Count}");
@@ -293,7 +293,7 @@ public sealed class ImageFeedTests : IDisposable
     }
 
     private ImageFeed NewFeed(Augmentation augmentation = Augmentation.None, ulong seed = 1, int rank = 0, int worldSize = 1, int threads = 1) =>
-        ImageFeed.Train(_backend, Images, Unit, augmentation, BatchSize, seed, rank, worldSize, threads);
+        ImageFeed.Train(_backend, Images, Unit, augmentation, BatchSize, seed, new FeedOptions { Rank = rank, WorldSize = worldSize, Threads = threads });
 
     private float[] Input(ImageFeed feed, Batch batch, int length)
     {

@@ -10,6 +10,7 @@ public static class SourceCatalog
         Mnist.Kind,
         Cifar10.Kind,
         Cifar100.Kind,
+        PackedImages.Kind,
     ];
 
     /// <summary>The forms of all kinds, for error messages.</summary>
@@ -17,6 +18,13 @@ public static class SourceCatalog
 
     /// <summary>The forms of all kinds with what they mean, for help texts.</summary>
     public static string Help { get; } = string.Join("; ", All.Select(kind => $"{kind.Form}, {kind.Help}"));
+
+    /// <summary>The kind of a source as the user names it.</summary>
+    /// <exception cref="ArgumentException">The source has none of the forms.</exception>
+    public static SourceKind KindOf(string source) => DataSource.Parse(source).Kind;
+
+    /// <summary>The forms of the kinds whose images are encoded.</summary>
+    public static string EncodedForms { get; } = string.Join(" | ", All.Where(kind => kind.HasSeveralSizes).Select(kind => kind.Form));
 
     /// <summary>The entry of a name; null if there is none.</summary>
     public static SourceKind? Find(string name) => All.FirstOrDefault(kind => kind.Name == name);

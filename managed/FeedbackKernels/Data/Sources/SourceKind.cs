@@ -20,6 +20,9 @@ public sealed record SourceKind(string Name, string Help)
     /// <summary>Names of the variants, the usual one first; empty if there is only one.</summary>
     public IReadOnlyList<string> Variants { get; init; } = [];
 
+    /// <summary>Whether the images can be held in memory, see <see cref="SourceRequest.InMemory"/>.</summary>
+    public bool CanHoldInMemory { get; init; }
+
     /// <summary>Opens the training and the test images.</summary>
     public required Func<SourceRequest, DataSet> Open { get; init; }
 
@@ -37,5 +40,6 @@ public sealed record SourceKind(string Name, string Help)
 /// <param name="LimitTrain">Training images that will be used; a source may leave out the others.</param>
 /// <param name="LimitTest">Test images that will be used; a source may leave out the others.</param>
 /// <param name="Classes">Number of classes, for formats whose test half does not say it; null if it is not known.</param>
+/// <param name="InMemory">Whether the encoded images are to be held in memory.</param>
 public readonly record struct SourceRequest(
-    string Place, string Variant, ulong Seed, int? LimitTrain = null, int? LimitTest = null, int? Classes = null);
+    string Place, string Variant, ulong Seed, int? LimitTrain = null, int? LimitTest = null, int? Classes = null, bool InMemory = false);

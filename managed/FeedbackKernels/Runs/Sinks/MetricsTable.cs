@@ -2,14 +2,14 @@ using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Runs;
 
-/// <summary>Writes metrics.csv: a line for each epoch.</summary>
+/// <summary>Writes metrics.csv: a line for each epoch. The columns of waiting are fractions of the time of the epoch's steps.</summary>
 internal sealed class MetricsTable(string path) : IRunSink
 {
-    private readonly CsvTable _table = new(path, "epoch,step,learningRate,trainLoss,trainTop1,testLoss,testTop1,testTop5,imagesPerSecond,seconds");
+    private readonly CsvTable _table = new(path, "epoch,step,learningRate,trainLoss,trainTop1,testLoss,testTop1,testTop5,imagesPerSecond,seconds,waitingRead,waitingDecode,waitingResize,waitingUpload");
 
     /// <inheritdoc/>
     public void OnEpoch(EpochReport report) => _table.Add((FormattableString)
-        $"{report.Epoch},{report.Step},{report.LearningRate:G6},{report.TrainLoss:G6},{report.TrainTop1:G6},{report.TestLoss:G6},{report.TestTop1:G6},{report.TestTop5:G6},{report.ImagesPerSecond:F1},{report.Seconds:F2}");
+        $"{report.Epoch},{report.Step},{report.LearningRate:G6},{report.TrainLoss:G6},{report.TrainTop1:G6},{report.TestLoss:G6},{report.TestTop1:G6},{report.TestTop5:G6},{report.ImagesPerSecond:F1},{report.Seconds:F2},{report.Waiting.Reading:F4},{report.Waiting.Decoding:F4},{report.Waiting.Resizing:F4},{report.Waiting.Uploading:F4}");
 
     /// <inheritdoc/>
     public void Dispose() => _table.Dispose();

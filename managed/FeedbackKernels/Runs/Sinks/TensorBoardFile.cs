@@ -55,7 +55,9 @@ internal sealed class TensorBoardFile : IRunSink
         Write(
             report.Step,
             ("train/loss", report.TrainLoss), ("train/top1", report.TrainTop1),
-            ("test/loss", report.TestLoss), ("test/top1", report.TestTop1), ("test/top5", report.TestTop5));
+            ("test/loss", report.TestLoss), ("test/top1", report.TestTop1), ("test/top5", report.TestTop5),
+            ("waiting/total", report.WaitingRead + report.WaitingDecode + report.WaitingResize + report.WaitingUpload),
+            ("waiting/read", report.WaitingRead), ("waiting/decode", report.WaitingDecode), ("waiting/resize", report.WaitingResize), ("waiting/upload", report.WaitingUpload));
         if (_histograms) WriteWeights(report.Step);
     }
 
