@@ -29,7 +29,7 @@ internal static class ConsoleProgress
     /// <summary>A line with the results of an epoch.</summary>
     public static string Result(EpochReport report, int epochs) => string.Create(
         CultureInfo.InvariantCulture,
-        $"epoch {report.Epoch}/{epochs}: loss {report.TrainLoss:F3}, train {100 * report.TrainTop1:F2} %, test {100 * report.TestTop1:F2} % (top-5 {100 * report.TestTop5:F2} %), {report.ImagesPerSecond:F0} images/s{Waiting(report.Waiting)}");
+        $"epoch {report.Epoch}/{epochs}: loss {report.TrainLoss:F3}, train {100 * report.TrainTop1:F2} %, test {100 * report.TestTop1:F2} % (top-5 {100 * report.TestTop5:F2} %), {report.ImagesPerSecond:F0} images/s{Waiting(new FeedWaiting(report.WaitingRead, report.WaitingDecode, report.WaitingResize, report.WaitingUpload))}");
 
     // Below a percent it says nothing.
     private static string Waiting(in FeedWaiting waiting) =>

@@ -24,7 +24,7 @@ public readonly record struct FeedTimes(double Waiting, double Reading, double D
 /// <param name="Uploading">Copying batches to the device.</param>
 /// <param name="EnoughThreads">Threads of the feed that would be enough for training not to wait for a batch; 0 if the feed does not
 /// decode.</param>
-public readonly record struct FeedWaiting(double Reading, double Decoding, double Resizing, double Uploading, int EnoughThreads)
+public readonly record struct FeedWaiting(double Reading, double Decoding, double Resizing, double Uploading, int EnoughThreads = 0)
 {
     // Less is the noise of a shared machine, and the first batch of an epoch.
     private const double Much = 0.05;

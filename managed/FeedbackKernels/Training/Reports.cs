@@ -25,10 +25,13 @@ public readonly record struct StepReport(int Epoch, int Step, int StepsInEpoch, 
 /// <param name="TestTop5">Fraction of the test images whose class was among the five largest logits.</param>
 /// <param name="ImagesPerSecond">Training speed of whole steps, with loading, without evaluation.</param>
 /// <param name="Seconds">Time since the start of the run.</param>
-/// <param name="Waiting">What training waited for in this epoch.</param>
+/// <param name="WaitingRead">Fraction of the time of the epoch's steps in which training waited while images were read.</param>
+/// <param name="WaitingDecode">The same while they were decoded.</param>
+/// <param name="WaitingResize">The same while they were resized.</param>
+/// <param name="WaitingUpload">The same for copying batches to the device.</param>
 public sealed record EpochReport(
     int Epoch, int Step, double LearningRate, double TrainLoss, double TrainTop1, double TestLoss, double TestTop1, double TestTop5,
-    double ImagesPerSecond, double Seconds, FeedWaiting Waiting = default);
+    double ImagesPerSecond, double Seconds, double WaitingRead = 0, double WaitingDecode = 0, double WaitingResize = 0, double WaitingUpload = 0);
 
 /// <summary>How well one layer's feedback agrees with its weights, as in alignment.csv. Angles are in degrees; NaN where
 /// there is nothing to compare.</summary>

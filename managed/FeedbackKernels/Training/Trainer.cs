@@ -184,11 +184,11 @@ public sealed class Trainer : IState, IDisposable
 
         var report = new EpochReport(
             epoch, _optimiser.Step, _optimiser.LearningRate, _tally.Loss, _tally.Top1, test.Loss, test.Top1, test.Top5, _tally.Speed,
-            Stopwatch.GetElapsedTime(start).TotalSeconds, _tally.Waiting);
+            Stopwatch.GetElapsedTime(start).TotalSeconds, _tally.Waiting.Reading, _tally.Waiting.Decoding, _tally.Waiting.Resizing, _tally.Waiting.Uploading);
         _epochs.Add(report);
         if (_options.AlignEvery > 0 && (epoch % _options.AlignEvery == 0 || epoch == _options.Epochs)) Align(probe, epoch, _optimiser.Step);
         _observer?.OnEpoch(report);
-        Note(report.Waiting);
+        Note(_tally.Waiting);
         return true;
     }
 

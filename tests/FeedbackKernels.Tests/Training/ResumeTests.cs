@@ -75,7 +75,7 @@ public sealed class ResumeTests : IDisposable
             EpochReport resumed = Train(rule, Stopped(rule), Resumed(rule), int.MaxValue).Epochs[^1];
             AssertSameFile(rule, Path.Combine(_folder, Ended(rule)), Path.Combine(_folder, Resumed(rule)));
             // What is reported of an epoch includes the steps before the stop; speed and time are those of the process.
-            Assert.Equal(ended with { ImagesPerSecond = 0, Seconds = 0 }, resumed with { ImagesPerSecond = 0, Seconds = 0 });
+            Assert.Equal(ended with { ImagesPerSecond = 0, Seconds = 0, WaitingRead = 0, WaitingUpload = 0 }, resumed with { ImagesPerSecond = 0, Seconds = 0, WaitingRead = 0, WaitingUpload = 0 });
         }
     }
 

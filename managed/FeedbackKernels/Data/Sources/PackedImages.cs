@@ -16,7 +16,8 @@ public sealed class PackedImages : IImageSource
     {
         Place = "FILE",
         HasSeveralSizes = true,
-        Open = request => Read(request.Place),
+        CanHoldInMemory = true,
+        Open = request => Read(request.Place, request.InMemory),
         OpenTest = request => ReadTest(request.Place),
     };
 
@@ -42,11 +43,13 @@ public sealed class PackedImages : IImageSource
     public PackedFile File => _file;
 
     /// <summary>Opens both halves of a packed file.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="inMemory">Whether to read all images into memory now.</param>
     /// <exception cref="IOException">The file does not exist or cannot be read.</exception>
     /// <exception cref="InvalidDataException">It is not a packed file, or is damaged.</exception>
-    public static DataSet Read(string path)
+    public static DataSet Read(string path, bool inMemory = false)
     {
-        PackedFile file = PackedFile.Open(path);
+        PackedFile file = PackedFile.Open(path, inMemory);
         return new DataSet(Kind.Name, file.Train, file.Test, Augmentation.CropFlip)
         {
             Fingerprint = new DataFingerprint(Kind.Name, Fingerprint(file, file.Train), Fingerprint(file, file.Test)),
@@ -54,7 +57,7 @@ public sealed class PackedImages : IImageSource
     }
 
     /// <summary>Opens the test half of a packed file.</summary>
-    /// <inheritdoc cref="Read(string)"/>
+    /// <inheritdoc cref="Read(string, bool)"/>
     public static TestSet ReadTest(string path)
     {
         PackedFile file = PackedFile.Open(path);

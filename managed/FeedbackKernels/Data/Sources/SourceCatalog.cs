@@ -10,6 +10,9 @@ public static class SourceCatalog
         Mnist.Kind,
         Cifar10.Kind,
         Cifar100.Kind,
+        ImageFolder.Kind,
+        WebDataset.Kind,
+        ImageNetTars.Kind,
         PackedImages.Kind,
     ];
 

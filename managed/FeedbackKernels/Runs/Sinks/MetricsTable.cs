@@ -9,7 +9,7 @@ internal sealed class MetricsTable(string path) : IRunSink
 
     /// <inheritdoc/>
     public void OnEpoch(EpochReport report) => _table.Add((FormattableString)
-        $"{report.Epoch},{report.Step},{report.LearningRate:G6},{report.TrainLoss:G6},{report.TrainTop1:G6},{report.TestLoss:G6},{report.TestTop1:G6},{report.TestTop5:G6},{report.ImagesPerSecond:F1},{report.Seconds:F2},{report.Waiting.Reading:F4},{report.Waiting.Decoding:F4},{report.Waiting.Resizing:F4},{report.Waiting.Uploading:F4}");
+        $"{report.Epoch},{report.Step},{report.LearningRate:G6},{report.TrainLoss:G6},{report.TrainTop1:G6},{report.TestLoss:G6},{report.TestTop1:G6},{report.TestTop5:G6},{report.ImagesPerSecond:F1},{report.Seconds:F2},{report.WaitingRead:G4},{report.WaitingDecode:G4},{report.WaitingResize:G4},{report.WaitingUpload:G4}");
 
     /// <inheritdoc/>
     public void Dispose() => _table.Dispose();
