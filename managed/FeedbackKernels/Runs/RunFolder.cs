@@ -38,6 +38,7 @@ public sealed class RunFolder : IDisposable
             config.Write(File(RunFiles.Config));
             _sinks.Add(new MetricsTable(File(RunFiles.Metrics)));
             _sinks.Add(new AlignmentTable(File(RunFiles.Alignment)));
+            _sinks.Add(new LogFile(File(RunFiles.Log), config, model));
             if (config.TensorBoard != TensorBoardContent.Off) _sinks.Add(new TensorBoardFile(Path, config, model));
             _sinks.Add(new ModelFile(File(RunFiles.Model), model, preprocessing, configuration));
             _sinks.Add(new SummaryFile(File(RunFiles.Summary)));
