@@ -44,7 +44,8 @@ function on(type, handle) {
     handle(JSON.parse(event.data));
     if (drawing) return;
     drawing = true;
-    requestAnimationFrame(draw);
+    // One drawing for all messages of a moment.
+    setTimeout(draw, 50);
   });
 }
 
@@ -99,8 +100,8 @@ const CHARTS = [
     id: 'loss', title: 'Loss', unit: 'solid: training, dashed: test', low: 0,
     curves: run => [...metric(row => number(row.trainLoss))(run), ...metric(row => number(row.testLoss), 'dashed')(run)],
   },
-  { id: 'weight-angle', title: 'Angle between W and Bᵀ', unit: 'mean over layers, degrees', curves: angle('weightAngle'), low: 0 },
-  { id: 'error-angle', title: "Angle between the error and backprop's", unit: 'mean over layers, degrees', curves: angle('deltaAngle'), low: 0 },
+  { id: 'weight-angle', title: 'Angle between W and Bᵀ', unit: 'mean, degrees', curves: angle('weightAngle'), low: 0 },
+  { id: 'error-angle', title: "Angle between the error and backprop's", unit: 'mean, degrees', curves: angle('deltaAngle'), low: 0 },
   { id: 'speed', title: 'Speed', unit: 'images/s', curves: metric(row => number(row.imagesPerSecond)), low: 0 },
   { id: 'waiting', title: 'Waiting for images', unit: '% of the time of the steps', curves: metric(row => 100 * waiting(row)), low: 0 },
 ];
