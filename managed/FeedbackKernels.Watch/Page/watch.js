@@ -274,7 +274,7 @@ function drawChart(chart, shown) {
   const horizontal = ticks(low[0], high[0], Math.max(2, (right - left) / 80));
   for (const value of horizontal.values.filter(v => axis === 'seconds' || Number.isInteger(v))) {
     line(context, x(value * unit.length), top, x(value * unit.length), bottom);
-    context.fillText(value.toFixed(horizontal.digits), x(value * unit.length), bottom + 11);
+    context.fillText(value.toFixed(axis === 'seconds' ? horizontal.digits : 0), x(value * unit.length), bottom + 11);
   }
   context.fillText(unit.name, (left + right) / 2, bottom + 26);
   for (const curve of curves) {
