@@ -44,7 +44,7 @@ internal static class ConsoleCounts
             if (!_tasks.TryGetValue(stage, out ProgressTask? task))
             {
                 foreach (ProgressTask before in _tasks.Values) before.StopTask();
-                _tasks[stage] = task = context.AddTask("", maxValue: total);
+                _tasks[stage] = task = context.AddTask(Count(stage, done, total), maxValue: total);
             }
 
             task.Description = Count(stage, done, total);

@@ -27,10 +27,9 @@ internal static class EvaluateCommand
         foreach (Option option in choice.All) command.Options.Add(option);
         command.SetAction(parsed =>
         {
-            RunConfig chosen = choice.Apply(parsed, new RunConfig());
-            using Backend backend = BackendOptions.Open(parsed, chosen);
             using StoredRun run = StoredRun.Open(parsed.GetValue(folder)!.FullName);
-            UnusedOptions.Refuse(parsed, chosen with { Data = parsed.GetValue(data) ?? run.Config.Data });
+            RunConfig chosen = choice.Apply(parsed, new RunConfig { Data = parsed.GetValue(data) ?? run.Config.Data });
+            using Backend backend = BackendOptions.Open(parsed, chosen);
             TestSet test = run.OpenTest(parsed.GetValue(data), parsed.GetValue(limit));
             using var model = Model.ForEvaluation(backend, run.Describe(), parsed.GetValue(batch));
             run.Model.LoadInto(model);

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using FeedbackKernels.Data;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Layers;
 using FeedbackKernels.Models;
@@ -41,6 +42,7 @@ internal static class InfoCommand
             Tables.PrintBackend(config.Backend, backend, details: true);
             Console.WriteLine($"SIMD levels of this machine: {string.Join(", ", SimdLevels.Supported.Select(KebabCase.Of))}; processors: {Environment.ProcessorCount}");
             Console.WriteLine($"CUDA kernels of this build: {CudaBackend.KernelBuild}");
+            Console.WriteLine($"image decoder: {ImageDecoder.Name}");
             Console.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,
                 $"{name}: images {spec.Input}, {spec.Classes} classes, {model.ParameterCount:N0} parameters, {model.ForwardFlops / 1e6:N1} MFLOP forward an image"));

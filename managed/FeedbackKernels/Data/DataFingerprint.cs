@@ -75,10 +75,10 @@ public sealed record SetFingerprint(
     }
 }
 
-/// <summary>A file of a data set.</summary>
+/// <summary>A file of a data set, or, for sources of many images, the list of what was found.</summary>
 /// <param name="Name">Its name, relative to the data set's folder, with <c>/</c> between folders.</param>
 /// <param name="Bytes">Its length as it is stored.</param>
-/// <param name="Sha256">SHA-256 of its content in lower-case hexadecimal; null for files above 1 MiB.</param>
+/// <param name="Sha256">SHA-256 of its content, or of the list, in lower-case hexadecimal; null for files above 1 MiB.</param>
 public sealed record FileFingerprint([property: JsonRequired] string Name, [property: JsonRequired] long Bytes, string? Sha256)
 {
     internal string? DifferenceFrom(FileFingerprint recorded)

@@ -153,7 +153,7 @@ public sealed class Model : IState, IDisposable
     {
         backward &= CanTrain;
         if (input == Spec.Input && backward == PlansBackward) return;
-        if (input != Spec.Input) SetSizes(input, backward);
+        SetSizes(input, backward);
         _arena.Dispose();
         _arena = new Arena(Backend);
         Plan(backward);

@@ -86,6 +86,13 @@ public sealed class AbsurdValueTests : IDisposable
         string with = RunOptionCases.All.FirstOrDefault(c => c.Option == option && !c.Cuda)?.With ?? "";
         string[] options = [.. with.Split(' ', StringSplitOptions.RemoveEmptyEntries)];
         if (option == "--device") return [command, .. command == "evaluate" ? [Trained()] : Array.Empty<string>(), option, value, "--backend", "cuda"];
+        if (command == "verify") return [command, Packed(), option, value];
+        if (command == "pack")
+        {
+            string[] encode = option switch { "--quality" => ["--encode", "jpeg"], "--longest-side" or "--shortest-side" => ["--encode", "raw"], _ => [] };
+            return [command, $"packed:{Packed()}", $"{folder}.packed", .. encode, option, value];
+        }
+
         if (command == "info") return [command, .. option == "--hidden" ? ["--model", "mlp"] : Array.Empty<string>(), option, value];
         if (command == "evaluate") return [command, Trained(), option, value];
         if (command == "compare") options = [.. options.Select(o => o == "--rule" ? "--rules" : o), .. options.Contains("--rule") ? [] : (string[])["--rules", "bp"]];
@@ -99,6 +106,15 @@ public sealed class AbsurdValueTests : IDisposable
             ["--align-every"] = "0",
         };
         return [command, .. usual.Where(u => u.Key != option && !options.Contains(u.Key)).SelectMany(u => (string[])[u.Key, u.Value]), .. options, option, value, "--out", folder];
+    }
+
+    private string Packed()
+    {
+        string pictures = Path.Combine(_folder, "pictures"), packed = Path.Combine(_folder, "pictures.packed");
+        if (File.Exists(packed)) return packed;
+        SmallPictures.Write(pictures);
+        Assert.Equal(0, FeedbackProgram.Run("pack", $"imagefolder:{pictures}", packed).Code);
+        return packed;
     }
 
     private string Trained()

@@ -1,7 +1,9 @@
 using System.CommandLine;
 using System.Diagnostics;
+using FeedbackKernels.Data;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Tests.Cuda;
+using FeedbackKernels.Tests.Data;
 
 namespace FeedbackKernels.Tests.Cli;
 
@@ -17,6 +19,8 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
     [
         new("--data mnist:{digits}-copy", (_, with) => Assert.Contains("digits-copy: top-1", with.Output), With: "{digits-run}"),
         new("--limit-test 16", (_, with) => Assert.Contains(", 16 test images", with.Output), With: "{run}"),
+        new("--test-size 24", (without, with) => Assert.NotEqual(without.Output, with.Output), With: "{photos-run}"),
+        new("--test-resize 40", (without, with) => Assert.NotEqual(without.Output, with.Output), With: "{photos-run}"),
         new("--backend reference", (_, with) => Assert.StartsWith("backend reference: ", with.Output), With: "{run}"),
         new("--threads 3", (_, with) => Assert.Contains("3 threads", with.Output), With: "{run}"),
         new("--simd scalar", (_, with) => Assert.Contains("Scalar, 1 floats", with.Output), With: "{run}"),
@@ -42,6 +46,29 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         new("--precision bf16", (_, with) => Assert.Contains("activations in bf16", with.Output), Cuda: true),
     ];
 
+    private static readonly OptionCase[] PackCases =
+    [
+        new("--encode raw", (_, with) => Assert.All(FormatsOf(with), format => Assert.Equal(ImageFormat.Pnm, format))),
+        new("--longest-side 12", (_, with) => Assert.All(SizesOf(with), size => Assert.Equal((9, 12), size)), With: "--encode raw"),
+        new("--shortest-side 6", (_, with) => Assert.All(SizesOf(with), size => Assert.Equal((6, 8), size)), With: "--encode raw"),
+        new("--quality 20", (without, with) => Assert.True(with.Packed.Length < without.Packed.Length), With: "--encode jpeg"),
+        new("--raw-share 1", (_, with) => Assert.All(FormatsOf(with), format => Assert.Equal(ImageFormat.Pnm, format))),
+        new("--seed 5", (without, with) => Assert.NotEqual(without.Packed, with.Packed)),
+        new("--threads 3", (without, with) => Assert.Equal(without.Packed, with.Packed)),
+        new("--limit-train 4", (_, with) => Assert.Contains("4 training and 6 test images", with.Output)),
+        new("--limit-test 2", (_, with) => Assert.Contains("12 training and 2 test images", with.Output)),
+    ];
+
+    private static readonly OptionCase[] InspectCases =
+    [
+        new("--sheet {sheet}.png", (_, with) => Assert.Contains("contact sheet: ", with.Output), With: "{packed}"),
+    ];
+
+    private static readonly OptionCase[] VerifyCases =
+    [
+        new("--threads 3", (without, with) => Assert.Equal(without.Output, with.Output), With: "{packed}"),
+    ];
+
     /// <summary>Options that another test covers.</summary>
     private static readonly Dictionary<string, string> Elsewhere = new()
     {
@@ -49,6 +76,8 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         ["compare --rules"] = nameof(Compare_gives_every_rule_the_same_start),
         ["train --config"] = nameof(A_config_gives_every_setting_of_its_run),
         ["compare --config"] = nameof(A_config_gives_every_setting_of_its_run),
+        ["train --damaged-is-fatal"] = nameof(A_damaged_image_is_said_or_ends_the_run),
+        ["compare --damaged-is-fatal"] = nameof(A_damaged_image_is_said_or_ends_the_run),
         ["train --out"] = nameof(Every_case_has_a_folder_of_its_own),
         ["compare --out"] = nameof(Every_case_has_a_folder_of_its_own),
         ["train --overwrite"] = nameof(Overwrite_lets_a_folder_be_used_again),
@@ -58,6 +87,11 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         ["compare --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
         ["evaluate --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
         ["info --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
+        ["pack --on-damage"] = nameof(PackCommandTests.A_damaged_picture_is_named_and_can_be_left_out),
+        ["pack --overwrite"] = nameof(PackCommandTests.Overwrite_replaces_a_file_and_limits_take_a_part),
+        ["pack --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
+        ["inspect --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
+        ["verify --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
     };
 
     public static TheoryData<string, string, string> Cases()
@@ -192,14 +226,50 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
     }
 
     [Theory]
+    [InlineData("train")]
+    [InlineData("compare")]
+    public void A_damaged_image_is_said_or_ends_the_run(string command)
+    {
+        string photos = Path.Combine(bench.Folder, $"damaged-{command}");
+        SmallPhotos.Write(photos, train: 32, test: 16, onlyJpeg: true);
+        string image = Path.Combine(photos, "train", "class1", "0005.jpg");
+        File.WriteAllBytes(image, File.ReadAllBytes(image)[..^200]);
+        string[] arguments =
+        [
+            command, "--data", $"imagefolder:{photos}", "--model", "lenet", "--batch", "16", "--epochs", "1", .. command == "compare" ? (string[])["--rules", "bp"] : [],
+            "--out", Path.Combine(bench.Folder, $"damaged-{command}-run"), "--overwrite",
+        ];
+        (int code, string output, string error) = FeedbackProgram.Run(arguments);
+        Assert.Equal((0, ""), (code, error));
+        Assert.Contains(image, output);
+        Assert.Contains("1 images are damaged", output);
+        (code, _, error) = FeedbackProgram.Run([.. arguments, "--damaged-is-fatal"]);
+        Assert.Equal(1, code);
+        Assert.Contains(image, error);
+    }
+
+    [Theory]
     [InlineData("train --data nowhere")]
     [InlineData("compare --data nowhere")]
     [InlineData("evaluate /not/there")]
     [InlineData("info --backend nothing")]
+    [InlineData("pack imagefolder:/not/there x.packed")]
+    [InlineData("inspect /not/there")]
+    [InlineData("verify /not/there")]
     public void Verbose_shows_where_an_error_occurred(string arguments)
     {
         Assert.DoesNotContain("   at ", FeedbackProgram.Run(arguments.Split(' ')).Error);
         Assert.Contains("   at FeedbackKernels.", FeedbackProgram.Run([.. arguments.Split(' '), "--verbose"]).Error);
+    }
+
+    private static ImageFormat[] FormatsOf(Trial trial) => OfPacked(trial, images => Enumerable.Range(0, images.Count).Select(images.FormatOf));
+
+    private static (int, int)[] SizesOf(Trial trial) => OfPacked(trial, images => Enumerable.Range(0, images.Count).Select(images.SizeOf));
+
+    private static T[] OfPacked<T>(Trial trial, Func<PackedImages, IEnumerable<T>> read)
+    {
+        using PackedFile file = PackedFile.Open(Path.Combine(trial.Folder, Trial.PackedFile));
+        return [.. read(file.Train), .. read(file.Test)];
     }
 
     private static bool HasWinograd(Trial trial) => trial.Output.Contains(") Winograd", StringComparison.Ordinal);
@@ -208,6 +278,9 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
     {
         "evaluate" => EvaluateCases,
         "info" => InfoCases,
+        "pack" => PackCases,
+        "inspect" => InspectCases,
+        "verify" => VerifyCases,
         _ => RunOptionCases.All,
     };
 
@@ -220,11 +293,24 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         {
             SmallDigits.Write(Digits);
             SmallDigits.Write($"{Digits}-copy");
+            SmallPictures.Write(Pictures);
+            SmallPhotos.Write(Photos);
         }
 
         public string Folder { get; } = Directory.CreateTempSubdirectory("feedback-options").FullName;
 
+        private string Photos => Path.Combine(Folder, "photos");
+
+        private string PackedPhotos()
+        {
+            string file = Path.Combine(Folder, "photos.packed");
+            if (!File.Exists(file)) Assert.Equal((0, ""), FeedbackProgram.Run("pack", $"imagefolder:{Photos}", file) is var (code, _, error) ? (code, error) : default);
+            return file;
+        }
+
         private string Digits => Path.Combine(Folder, "digits");
+
+        private string Pictures => Path.Combine(Folder, "pictures");
 
         public void Dispose() => Directory.Delete(Folder, recursive: true);
 
@@ -232,6 +318,13 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         public string Fill(string text)
         {
             text = text.Replace("{digits}", Digits, StringComparison.Ordinal);
+            text = text.Replace("{sheet}", Path.Combine(Folder, "sheet"), StringComparison.Ordinal);
+            if (text.Contains("{packed}", StringComparison.Ordinal))
+                text = text.Replace("{packed}", Path.Combine(Run("pack", "", "", cuda: false)[0].Folder, Trial.PackedFile), StringComparison.Ordinal);
+            if (text.Contains("{photos-packed}", StringComparison.Ordinal)) text = text.Replace("{photos-packed}", PackedPhotos(), StringComparison.Ordinal);
+            if (text.Contains("{photos-run}", StringComparison.Ordinal))
+                text = text.Replace("{photos-run}", Run("train", "--data imagefolder:{photos} --model resnet8 --train-size 16", "", cuda: false)[0].Folder, StringComparison.Ordinal);
+            text = text.Replace("{photos}", Photos, StringComparison.Ordinal);
             if (text.Contains("{run}", StringComparison.Ordinal)) text = text.Replace("{run}", Run("train", "", "", cuda: false)[0].Folder, StringComparison.Ordinal);
             if (text.Contains("{small-run}", StringComparison.Ordinal))
                 text = text.Replace("{small-run}", Run("train", "--model mlp --hidden 8", "", cuda: false)[0].Folder, StringComparison.Ordinal);
@@ -265,6 +358,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
             if (command == "compare" && !oneRule && !options.ContainsKey("--rules")) arguments.AddRange("--rules", "bp,fa");
             string folder = Path.Combine(Folder, _done.Count.ToString());
             if (trains) arguments.AddRange("--out", folder);
+            if (command == "pack") arguments.InsertRange(1, [$"imagefolder:{Pictures}", Path.Combine(Directory.CreateDirectory(folder).FullName, Trial.PackedFile)]);
             (int code, string output, string error) = cuda ? RunOnEmulator([.. arguments]) : FeedbackProgram.Run([.. arguments]);
             Assert.Equal((0, ""), (code, error));
             string[] folders = command != "compare" ? [folder] : [.. Directory.GetDirectories(folder).Order()];

@@ -7,10 +7,10 @@ namespace FeedbackKernels.Tests.Cli;
 /// that falls from 0.1 to almost 0 along a cosine.</summary>
 internal static class RunOptionCases
 {
-    private const string Rate = "training.schedule", SmallNet = "--model mlp --hidden 8";
+    private const string Rate = "training.schedule", Sizes = "training.images", SmallNet = "--model mlp --hidden 8";
 
     /// <summary>All options that both commands have.</summary>
-    public static OptionCase[] All => [.. Model, .. Training, .. Files, .. Backend, .. Mirror, .. KolenPollack, .. OtherRules, .. DeclaredByRules];
+    public static OptionCase[] All => [.. Model, .. Photos, .. Training, .. Files, .. Backend, .. Mirror, .. KolenPollack, .. OtherRules, .. DeclaredByRules];
 
     private static OptionCase[] Model =>
     [
@@ -21,6 +21,21 @@ internal static class RunOptionCases
         new("--data mnist:{digits}", ShowsDigits, "data", "mnist:{digits}"),
         new("--limit-train 32", (_, with) => Assert.Equal(2, with.Steps), "limitTrain", "32"),
         new("--limit-test 16", ShowsFewerTests, "limitTest", "16"),
+    ];
+
+    private const string OfPhotos = "--data imagefolder:{photos}", OfAnySize = $"{OfPhotos} --model resnet8 --train-size 16";
+
+    private static OptionCase[] Photos =>
+    [
+        new("--train-size 36", OtherModel, $"{Sizes}.trainSize", "36", OfPhotos),
+        new("--test-size 24", OtherTestOnly, $"{Sizes}.testSize", "24", OfAnySize),
+        new("--test-resize 40", OtherTestOnly, $"{Sizes}.testResize", "40", OfAnySize),
+        new("--resize-schedule 24@2", OtherModel, $"{Sizes}.resizeSchedule.0.size", "24", $"{OfAnySize} --epochs 2 --test-size 24"),
+        new("--crop-scale 0.5 0.6", OtherModel, $"{Sizes}.cropScaleMax", "0.6", OfPhotos),
+        new("--crop-ratio 1 1.5", OtherModel, $"{Sizes}.cropRatioMax", "1.5", OfPhotos),
+        new("--data-threads 3", (_, with) => Assert.Contains("3 threads decode images", with.Output), "dataThreads", "3", OfPhotos),
+        new("--batches-ahead 5", (_, with) => Assert.Contains("5 batches ahead", with.Output), "batchesAhead", "5", OfPhotos),
+        new("--ram-cache", InMemory, "ramCache", "True", "--data packed:{photos-packed}"),
     ];
 
     private static OptionCase[] Training =>
@@ -92,6 +107,19 @@ internal static class RunOptionCases
     {
         Assert.NotEqual(without.Model.Length, with.Model.Length);
         Assert.StartsWith("mnist:", with.Summary("data"));
+    }
+
+    // The same training; the last model is evaluated on other pixels.
+    private static void OtherTestOnly(Trial without, Trial with)
+    {
+        Assert.Equal(without.Model, with.Model);
+        Assert.NotEqual(without.Metrics[^1][5], with.Metrics[^1][5]);
+    }
+
+    private static void InMemory(Trial without, Trial with)
+    {
+        Assert.Equal(without.Model, with.Model);
+        Assert.Equal((false, true), (without.Output.Contains("in memory", StringComparison.Ordinal), with.Output.Contains("in memory", StringComparison.Ordinal)));
     }
 
     private static void ShowsFewerTests(Trial without, Trial with)

@@ -12,6 +12,12 @@ namespace FeedbackKernels.Tests.Cli;
 /// <param name="Output">Its output.</param>
 internal sealed record Trial(string Command, string Folder, string Output)
 {
+    /// <summary>Name of the file that <c>pack</c> writes to the folder.</summary>
+    public const string PackedFile = "out.packed";
+
+    /// <summary>The file that <c>pack</c> wrote.</summary>
+    public byte[] Packed => File.ReadAllBytes(Path.Combine(Folder, PackedFile));
+
     /// <summary>The numbers of the trained model, without the header of the file: it contains a hash of the configuration, which
     /// differs even if an option has no effect.</summary>
     public byte[] Model => ModelFile[HeaderLength..];

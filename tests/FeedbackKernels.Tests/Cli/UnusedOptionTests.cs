@@ -48,7 +48,14 @@ public sealed class UnusedOptionTests : IDisposable
         (["--feedback-init", "he"], ["--rule", "dfa"], RulesWith("Init")),
         (["--feedback-scale", "1"], ["--rule", "wm"], RulesWith("Scale")),
         (["--direct-target", "channels"], ["--rule", "fa"], "the rule direct-feedback-alignment"),
+        .. ((string[])["--train-size 64", "--test-size 64", "--test-resize 64", "--resize-schedule 64@2", "--crop-scale 0.5 1", "--crop-ratio 1 1", "--damaged-is-fatal", "--data-threads 2", "--batches-ahead 3"])
+            .Select(option => (option.Split(' '), (string[])["--data", "synthetic"], "--data imagefolder:DIR")),
+        (["--ram-cache"], ["--data", "synthetic"], "--data packed:FILE"),
         (["--overwrite"], [], "--out"),
+        (["--longest-side", "9"], ["--encode", "keep"], "--encode jpeg or raw, or --raw-share"),
+        (["--shortest-side", "9"], ["--seed", "1"], "--encode jpeg or raw, or --raw-share"),
+        (["--quality", "9"], ["--encode", "raw"], "--encode jpeg"),
+        (["--raw-share", "0.5"], ["--encode", "raw"], "--encode keep or jpeg"),
         .. IRuleOptionCases.All.SelectMany(rule => rule.Cases.Select(c => (c.Given.Split(' '), (string[])["--rule", "bp"], rule.Rule.Name))),
     ];
 
@@ -62,9 +69,10 @@ public sealed class UnusedOptionTests : IDisposable
         foreach (Command command in FeedbackProgram.Commands)
         {
             string[] known = [.. FeedbackProgram.OptionsOf(command).Select(o => o.Name), "--rule"];
+            string[] always = [.. FeedbackProgram.OptionsOf(command).Where(o => o is ISetting { Use: var use } && use == Use.Always).Select(o => o.Name)];
             foreach ((string[] option, string[] without, string needs) in Conditions)
             {
-                if (known.Contains(option[0]) && without.Where(w => w.StartsWith("--", StringComparison.Ordinal)).All(known.Contains))
+                if (known.Contains(option[0]) && !always.Contains(option[0]) && without.Where(w => w.StartsWith("--", StringComparison.Ordinal)).All(known.Contains))
                     data.Add(command.Name, option, without, needs);
             }
         }
@@ -84,6 +92,7 @@ public sealed class UnusedOptionTests : IDisposable
                 "compare" => [.. without.Select(w => w == "--rule" ? "--rules" : w), .. without.Contains("--rule") ? [] : (string[])["--rules", "bp"], .. Small],
                 "train" => [.. without, .. Small],
                 "evaluate" => [.. without, MakeRun()],
+                "pack" => [.. without, "imagefolder:pictures", "x.packed"],
                 _ => without,
             };
             string[] before = Directory.GetFileSystemEntries(_folder);

@@ -95,7 +95,7 @@ public sealed class DataFileTests : IDisposable
     [Theory]
     [InlineData("cifar10")]
     [InlineData("synthetic:x")]
-    [InlineData("imagenet:/data")]
+    [InlineData("imagenette:/data")]
     [InlineData("")]
     public void Unknown_sources_are_refused(string source) =>
         Assert.Contains("synthetic | mnist:DIR | cifar10:DIR", Assert.Throws<ArgumentException>(() => DataSet.Open(source, 1)).Message);

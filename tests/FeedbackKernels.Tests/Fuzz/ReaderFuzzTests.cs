@@ -11,6 +11,7 @@ using FeedbackKernels.Rules;
 using FeedbackKernels.Runs;
 using FeedbackKernels.Storage;
 using FeedbackKernels.Tests.Data;
+using FeedbackKernels.Tests.KnownAnswers;
 
 namespace FeedbackKernels.Tests.Fuzz;
 
@@ -18,10 +19,13 @@ namespace FeedbackKernels.Tests.Fuzz;
 /// Randomly damaged files: a reader returns the content of the file or throws one of the documented exceptions. It does not hang, and
 /// needs no more memory than a small multiple of the file. The environment variable FEEDBACK_FUZZ sets the number of files of each format.
 /// </summary>
-public sealed class ReaderFuzzTests : FolderTests
+public sealed partial class ReaderFuzzTests : FolderTests
 {
     private const int DefaultFiles = 2000, MostMutations = 4;
     private const long MemoryFactor = 64, MemoryConstant = 1 << 20;
+
+    // A damaged class may be the highest that there can be, and each class has a name.
+    private const long NumberedClasses = 16 << 20;
 
     private static readonly TimeSpan TimeLimit = TimeSpan.FromSeconds(20);
 
@@ -112,6 +116,167 @@ public sealed class ReaderFuzzTests : FolderTests
         }
     }
 
+    /// <summary>WebDataset tars: damaged at random, and with the checksums of the headers made right again.</summary>
+    [Fact]
+    public void WebDatasetTars()
+    {
+        byte[][] tars = [HandMadeTar(), .. ((string[])["ustar", "gnu", "pax"]).Select(GnuTar)];
+        Gen<byte[]> files = Gen.Select(Gen.OneOf(Mutated(tars), Resummed(tars)), Gen.Int[0, 20], (file, gzip) => gzip == 0 ? TestFiles.Gzip(file) : file);
+        Sample(files.Select(file => (file, name: "train.tar")), folder => TestFiles.Write(folder, "val.tar", [.. PictureFiles.Sample("t", 0), .. PictureFiles.End]), ReadSamples, NumberedClasses);
+
+        static void ReadSamples(string folder, string name, byte[] file) => Naming(folder, name, () => RequireContent(DataSet.Open($"wds:{folder}/train.tar,{folder}/val.tar", 1).Train, file));
+    }
+
+    [Fact]
+    public void ImageNetTarFiles()
+    {
+        byte[] train = NestedTar(("n02119789", ["a_1.JPEG", "a_2.JPEG"]), ("n01440764", ["b_1.JPEG"]));
+        byte[] val = [.. Enumerable.Range(1, 3).SelectMany(i => PictureFiles.Member($"ILSVRC2012_val_{i:00000000}.JPEG", PictureFiles.Content($"{i}"))), .. PictureFiles.End];
+        Sample(
+            Gen.OneOf(
+                Gen.OneOf(Mutated([train]), Resummed([train])).Select(file => (file, name: ImageNetTars.TrainFile)), Gen.OneOf(Mutated([val]), Resummed([val])).Select(file => (file, name: ImageNetTars.ValFile))),
+            folder =>
+            {
+                TestFiles.Write(folder, ImageNetTars.TrainFile, train);
+                TestFiles.Write(folder, ImageNetTars.ValFile, val);
+                TestFiles.Write(folder, "imagenet_2012_validation_synset_labels.txt", "n01440764\nn02119789\nn01440764\n"u8.ToArray());
+            },
+            (folder, name, file) => Naming(folder, name, () =>
+            {
+                DataSet data = DataSet.Open($"imagenet:{folder}", 1);
+                RequireContent(name == ImageNetTars.TrainFile ? data.Train : data.Test, file);
+            }));
+    }
+
+    /// <summary>What says the classes of ImageNet's test images.</summary>
+    [Fact]
+    public void GroundTruth()
+    {
+        byte[] numbers = "1\n3\n3\n"u8.ToArray();
+        byte[][] kits = [.. ((byte[][])[Known.Bytes("meta.mat"), Known.Bytes("meta-plain.mat")]).Select(meta => (byte[])
+            [.. PictureFiles.Member("kit/data/meta.mat", meta), .. PictureFiles.Member("kit/data/ILSVRC2012_validation_ground_truth.txt", numbers), .. PictureFiles.End])];
+        Sample(
+            Gen.OneOf(
+                Mutated([Known.Bytes("meta.mat"), Known.Bytes("meta-plain.mat")]).Select(file => (file, name: "meta.mat")), Mutated([Known.Bytes("meta-plain.mat")]).Select(file => (file, name: "meta.mat")),
+                Mutated(["n02119789 1 kit_fox\nn01440764 3 tench\n"u8.ToArray()]).Select(file => (file, name: "map_clsloc.txt")), Mutated([numbers]).Select(file => (file, name: "ILSVRC2012_validation_ground_truth.txt")),
+                Mutated(["n02119789\nn01440764\nn01440764\n"u8.ToArray()]).Select(file => (file, name: "imagenet_2012_validation_synset_labels.txt")),
+                Mutated(["ImageId,PredictionString\nILSVRC2012_val_00000002,n01440764 1 2\nILSVRC2012_val_00000001,n02119789 1\nILSVRC2012_val_00000003,n01440764 1\n"u8.ToArray()]).Select(file => (file, name: "LOC_val_solution.csv")),
+                Gen.OneOf(Mutated(kits), Resummed(kits)).Select(kit => (TestFiles.Gzip(kit), name: "ILSVRC2012_devkit_t12.tar.gz"))),
+            folder =>
+            {
+                TestFiles.Write(folder, ImageNetTars.TrainFile, NestedTar(("n02119789", ["a_1.JPEG"]), ("n01440764", ["b_1.JPEG"])));
+                TestFiles.Write(folder, ImageNetTars.ValFile, [.. Enumerable.Range(1, 3).SelectMany(i => PictureFiles.Member($"ILSVRC2012_val_{i:00000000}.JPEG", [1])), .. PictureFiles.End]);
+            },
+            (folder, name, file) =>
+            {
+                // These say nothing without the other.
+                if (name is "meta.mat" or "map_clsloc.txt") TestFiles.Write(folder, "ILSVRC2012_validation_ground_truth.txt", numbers);
+                else if (name is "ILSVRC2012_validation_ground_truth.txt") TestFiles.Write(folder, "meta.mat", Known.Bytes("meta.mat"));
+                try
+                {
+                    Naming(folder, name, () => Assert.Equal(3, DataSet.OpenTest($"imagenet:{folder}", 1).Images.Labels.Length));
+                }
+                finally
+                {
+                    foreach (string other in (string[])["meta.mat", "ILSVRC2012_validation_ground_truth.txt"])
+                    {
+                        if (other != name) File.Delete(Path.Combine(folder, other));
+                    }
+                }
+            },
+            // Decompressed texts and matrices.
+            memory: 32 << 20);
+    }
+
+    [Fact]
+    public void Annotations()
+    {
+        byte[] annotations = "val_0.JPEG\tn02\t0\t32\t44\t62\nval_1.JPEG\tn01\t52\t55\t57\t59\n"u8.ToArray();
+        Sample(
+            Mutated([annotations]).Select(file => (file, name: "val/val_annotations.txt")),
+            folder =>
+            {
+                PictureFiles.Write(folder, "train/n01/1.jpg", "train/n02/1.jpg", "val/images/val_0.JPEG", "val/images/val_1.JPEG");
+                TestFiles.Write(folder, "val/val_annotations.txt", annotations);
+            },
+            (folder, name, file) => Naming(folder, name, () =>
+            {
+                DataSet data = DataSet.Open($"imagefolder:{folder}", 1);
+                Assert.Equal(2, data.Test.Count);
+                Assert.All(data.Test.Labels, label => Assert.InRange(label, 0, 1));
+            }));
+    }
+
+    /// <summary>Runs a reader; what it complains of names the damaged file, and where in the file or what was found.</summary>
+    private static void Naming(string folder, string name, Action read)
+    {
+        try
+        {
+            read();
+        }
+        catch (InvalidDataException e)
+        {
+            Assert.Contains(Path.Combine(folder, name), e.Message, StringComparison.Ordinal);
+            throw;
+        }
+    }
+
+    /// <summary>All images of a source lie in the file, at the places that their names say.</summary>
+    private static void RequireContent(IImageSource source, byte[] file)
+    {
+        for (int i = 0; i < source.Count; i++)
+        {
+            int offset = int.Parse(source.NameOf(i).Split(' ')[^1], CultureInfo.InvariantCulture);
+            Assert.Equal(file.AsSpan(offset, source.Length(i)), source.Image(i));
+            Assert.InRange(source.Label(i), 0, source.Classes - 1);
+        }
+    }
+
+    private static byte[] HandMadeTar() =>
+    [
+        .. PictureFiles.Sample("a", 3), .. PictureFiles.Member("a.json", [1]),
+        .. PictureFiles.Member("././@LongLink", [.. Encoding.ASCII.GetBytes(new string('l', 120)), .. "/b.cls"u8, 0], 'L', magic: "ustar  \0"), .. PictureFiles.Member("short", "12"u8.ToArray(), magic: "ustar  \0"),
+        .. PictureFiles.Member("p", Encoding.ASCII.GetBytes($"137 path={new string('l', 120)}/b.jpg\n10 size=3\n"), 'x'), .. PictureFiles.Member("q", [7, 8, 9], size: "00000000000\0"),
+        .. PictureFiles.Member("c.webp", [1, 2], size: "\u0080" + new string('\0', 10) + "\u0002"), .. PictureFiles.Member("c.cls", "0"u8.ToArray(), prefix: ""), .. PictureFiles.End,
+    ];
+
+    private byte[] GnuTar(string format)
+    {
+        string name = $"{new string('d', 60)}/{new string('e', 60)}/k";
+        PictureFiles.Write(Folder, $"{name}.jpg", "k2.png");
+        PictureFiles.WriteText(Folder, $"{name}.cls", "1\n");
+        PictureFiles.WriteText(Folder, "k2.cls", "12");
+        return File.ReadAllBytes(Path.Combine(Folder, PictureFiles.Tar(Folder, $"{format}.tar", format, $"{name}.jpg", $"{name}.cls", "k2.cls", "k2.png")));
+    }
+
+    private static byte[] NestedTar(params (string Class, string[] Images)[] classes) =>
+    [
+        .. classes.SelectMany(label => PictureFiles.Member(
+            $"{label.Class}.tar", [.. label.Images.SelectMany(image => PictureFiles.Member(image, PictureFiles.Content(image))), .. PictureFiles.End])), .. PictureFiles.End,
+    ];
+
+    /// <summary>Tars with changes near their headers, whose checksums are made right again, so that the readers meet what they say.</summary>
+    private static Gen<byte[]> Resummed(byte[][] tars)
+    {
+        int[][] headers = [.. tars.Select(HeadersOf)];
+        return Gen.Select(Gen.Int[0, tars.Length - 1], Gen.Int[0, 1000], Mutation.Any.Array[1, MostMutations]).Select((tar, place, mutations) =>
+        {
+            int at = headers[tar][place % headers[tar].Length];
+            // Of the fields, name, size, type and magic say something.
+            var field = ((int, int)[])[(0, 12), (100, 8), (124, 12), (124, 12), (156, 1), (156, 1), (257, 8), (345, 20), (512, 60)];
+            (int start, int length) = field[place % field.Length];
+            byte[] changed = [.. tars[tar]];
+            byte[] part = mutations.Aggregate(changed[(at + start)..Math.Min(changed.Length, at + start + length)], (bytes, mutation) => mutation.Apply(bytes, changed));
+            part.AsSpan(0, Math.Min(part.Length, Math.Min(length, changed.Length - at - start))).CopyTo(changed.AsSpan(at + start));
+            if (start == 156 && length == 1) changed[at + 156] = (byte)"01257LKxgSMV\0"[place % 13];
+            PictureFiles.Summed(changed.AsSpan(at)).CopyTo(changed.AsSpan(at));
+            return changed;
+        });
+    }
+
+    /// <summary>Offsets of the headers: blocks whose checksum is right.</summary>
+    private static int[] HeadersOf(byte[] tar) => [.. Enumerable.Range(0, tar.Length / 512).Select(block => block * 512).Where(at => tar[at] != 0 && PictureFiles.Summed(tar.AsSpan(at, 512)).AsSpan(148, 6).SequenceEqual(tar.AsSpan(at + 148, 6)))];
+
     private static void ReadIdx(string folder, string name, byte[] file)
     {
         DataSet data = Mnist.Read(folder);
@@ -192,12 +357,12 @@ public sealed class ReaderFuzzTests : FolderTests
             mutations.Aggregate(files[index], (file, mutation) => mutation.Apply(file, files[other])));
 
     /// <summary>Reads many files. Each thread has its own folder, in which one file is replaced at a time.</summary>
-    private void Sample(Gen<(byte[] File, string Name)> files, Action<string> fill, Action<string, string, byte[]> read)
+    private void Sample(Gen<(byte[] File, string Name)> files, Action<string> fill, Action<string, string, byte[]> read, long memory = MemoryConstant)
     {
         // The first call allocates memory for the code itself.
         Try(read, Rent(fill), "warm-up", []);
         // On another thread: a reader that hangs cannot be stopped, but it can be reported.
-        Task run = Task.Factory.StartNew(() => files.Sample(sample => Check(sample, fill, read), iter: Files), TaskCreationOptions.LongRunning);
+        Task run = Task.Factory.StartNew(() => files.Sample(sample => Check(sample, fill, read, memory), iter: Files), TaskCreationOptions.LongRunning);
         while (!Task.WhenAny(run, Task.Delay(TimeLimit / 4)).Result.Equals(run)) RequireProgress();
         run.GetAwaiter().GetResult();
         TestContext.Current.TestOutputHelper?.WriteLine($"{Files} files, {_loaded} of them loaded");
@@ -205,7 +370,7 @@ public sealed class ReaderFuzzTests : FolderTests
         Assert.InRange(_loaded, 1, Files - 1);
     }
 
-    private void Check((byte[] File, string Name) sample, Action<string> fill, Action<string, string, byte[]> read)
+    private void Check((byte[] File, string Name) sample, Action<string> fill, Action<string, string, byte[]> read, long memory)
     {
         string folder = Rent(fill);
         string path = Path.Combine(folder, sample.Name), kept = path + ".kept";
@@ -216,7 +381,7 @@ public sealed class ReaderFuzzTests : FolderTests
         (Exception? error, long allocated) = Try(read, folder, sample.Name, sample.File);
         _reading.TryRemove(folder, out _);
         if (error is not null) Assert.Fail($"{error} at {Shown(sample)}");
-        long limit = MemoryFactor * sample.File.Length + MemoryConstant;
+        long limit = MemoryFactor * sample.File.Length + memory;
         Assert.True(allocated <= limit, $"{allocated} bytes taken, at most {limit} expected, at {Shown(sample)}");
         if (replaces) File.Move(kept, path, overwrite: true);
         else File.Delete(path);

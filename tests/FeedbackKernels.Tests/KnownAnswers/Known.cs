@@ -17,6 +17,15 @@ internal static class Known
         return document.RootElement.Clone();
     }
 
+    /// <summary>A file that is not JSON: meta.mat or meta-plain.mat.</summary>
+    public static byte[] Bytes(string file)
+    {
+        using Stream stream = typeof(Known).Assembly.GetManifestResourceStream($"known/{file}") ?? throw new InvalidOperationException($"no file '{file}' in the test assembly");
+        using var bytes = new MemoryStream();
+        stream.CopyTo(bytes);
+        return bytes.ToArray();
+    }
+
     public static float[] Floats(this JsonElement answer, string name) =>
         [.. answer.GetProperty(name).EnumerateArray().Select(v => (float)v.GetDouble())];
 

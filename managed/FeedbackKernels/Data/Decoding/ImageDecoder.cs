@@ -28,7 +28,7 @@ public sealed unsafe class ImageDecoder : IDisposable
     private bool _disposed;
 
     /// <summary>Name and version of the library that decodes JPEGs.</summary>
-    public static string Name { get; } = $"SkiaSharp {typeof(SkiaSharp.SKCodec).Assembly.GetName().Version?.ToString(3)} (libjpeg-turbo)";
+    public static string Name { get; } = $"SkiaSharp {typeof(SkiaSharp.SKCodec).Assembly.GetName().Version?.ToString(2)} (libjpeg-turbo)";
 
     /// <summary>A decoder with the widest vectors that the machine has.</summary>
     public ImageDecoder()

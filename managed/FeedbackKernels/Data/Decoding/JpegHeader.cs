@@ -34,12 +34,9 @@ internal static class JpegHeader
         }
 
         return frame is { } found
-            ? found with { Orientation = orientation, PixelOffset = offset }
+            ? found with { Orientation = orientation, PixelOffset = offset, IsCutOff = encoded[offset..].LastIndexOf([(byte)0xFF, EndOfImage]) < 0 }
             : throw new InvalidDataException($"{Name}: there is no frame header before the first scan, at offset {offset}");
     }
-
-    /// <summary>Whether the data have an end: the marker after the last scan. A file without it has been cut off.</summary>
-    public static bool HasEnd(ReadOnlySpan<byte> encoded) => encoded.LastIndexOf([(byte)0xFF, EndOfImage]) > 0;
 
     private static byte NextMarker(ReadOnlySpan<byte> encoded, ref int offset)
     {

@@ -24,23 +24,28 @@ internal static class PngHeader
         StoredImage.CheckSize(rows, columns, Name);
         int colour = head[9], interlace = head[12];
         if (interlace > 1) throw new InvalidDataException($"{Name}: interlace method {interlace}; wanted 0 or 1");
+        (Orientation orientation, bool ends) = ReadChunks(encoded, Signature.Length + ChunkHeader + ihdr + Checksum);
         return new StoredImage(ImageFormat.Png, (int)rows, (int)columns, colour is Grey or GreyAlpha)
         {
             IsHeldWhole = interlace == 1,
-            Orientation = FindOrientation(encoded, Signature.Length + ChunkHeader + ihdr + Checksum),
+            Orientation = orientation,
+            IsCutOff = !ends,
         };
     }
 
-    private static Orientation FindOrientation(ReadOnlySpan<byte> encoded, long offset)
+    /// <summary>Looks for EXIF data and for the end.</summary>
+    private static (Orientation Orientation, bool Ends) ReadChunks(ReadOnlySpan<byte> encoded, long offset)
     {
+        var orientation = Orientation.Upright;
         while (offset <= encoded.Length - ChunkHeader)
         {
             ReadOnlySpan<byte> chunk = encoded[(int)offset..];
             uint length = BinaryPrimitives.ReadUInt32BigEndian(chunk);
-            if (chunk[4..].StartsWith("eXIf"u8) && length <= chunk.Length - ChunkHeader) return Orientation.Read(chunk.Slice(ChunkHeader, (int)length));
-            offset += ChunkHeader + length + Checksum;
+            if (chunk[4..].StartsWith("IEND"u8)) return (orientation, true);
+            if (chunk[4..].StartsWith("eXIf"u8) && length <= chunk.Length - ChunkHeader) orientation = Orientation.Read(chunk.Slice(ChunkHeader, (int)length));
+            offset += ChunkHeader + (long)length + Checksum;
         }
 
-        return Orientation.Upright;
+        return (orientation, false);
     }
 }

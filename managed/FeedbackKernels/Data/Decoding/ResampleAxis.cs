@@ -23,6 +23,7 @@ internal sealed class ResampleAxis
     private int[] _starts = [], _ends = [];
     private short[] _high = [], _low = [];
     private double[] _weights = [];
+    private int[] _fixed = [];
 
     /// <summary>Number of outputs.</summary>
     public int Count { get; private set; }
@@ -78,7 +79,7 @@ internal sealed class ResampleAxis
                 sum += _weights[x - from] = distance < 1 ? 1 - distance : 0;
             }
 
-            Set(flip ? window.Length - 1 - i : i, first + from, _weights.AsSpan(0, to - from), sum, reversed ? scaledLength : null);
+            Set(flip ? window.Length - 1 - i : i, first + from, to - from, sum, reversed ? scaledLength : null);
         }
 
         Pad();
@@ -89,36 +90,32 @@ internal sealed class ResampleAxis
         Count = count;
         Taps = (taps + TapGroup - 1) / TapGroup * TapGroup;
         if (_starts.Length < count) (_starts, _ends) = (new int[count], new int[count]);
-        if (_weights.Length < taps) _weights = new double[taps];
+        if (_weights.Length < taps) (_weights, _fixed) = (new double[taps], new int[taps]);
         if (_high.Length < count * Taps) (_high, _low) = (new short[count * Taps], new short[count * Taps]);
     }
 
-    private void Set(int output, int start, ReadOnlySpan<double> weights, double sum, int? mirror)
+    private void Set(int output, int start, int count, double sum, int? mirror)
     {
-        Span<short> high = _high.AsSpan(output * Taps, Taps), low = _low.AsSpan(output * Taps, Taps);
-        high.Clear();
-        low.Clear();
-        int first = -1, last = -1, count = weights.Length;
+        int first = -1, last = -1;
         for (int i = 0; i < count; i++)
         {
-            int weight = Fixed(weights[i], sum);
+            int weight = _fixed[i] = (int)(0.5 + _weights[i] / sum * (1 << PrecisionBits));
             if (weight == 0) continue;
             if (first < 0) first = i;
             last = i;
         }
 
-        for (int i = first; i <= last; i++)
+        int place = output * Taps;
+        for (int i = first; i <= last; i++, place++)
         {
-            int weight = Fixed(weights[i], sum), place = mirror is null ? i - first : last - i;
-            high[place] = (short)(weight >> SplitBits);
-            low[place] = (short)(weight & ((1 << SplitBits) - 1));
+            int weight = _fixed[mirror is null ? i : first + last - i];
+            _high[place] = (short)(weight >> SplitBits);
+            _low[place] = (short)(weight & ((1 << SplitBits) - 1));
         }
 
         _starts[output] = mirror is { } length ? length - (start + last + 1) : start + first;
         _ends[output] = _starts[output] + last + 1 - first;
     }
-
-    private static int Fixed(double weight, double sum) => (int)(0.5 + weight / sum * (1 << PrecisionBits));
 
     /// <summary>Gives all outputs as few weights as the widest needs, and lets none of them reach beyond the pixels that any needs if that
     /// can be avoided.</summary>

@@ -14,7 +14,9 @@ internal sealed unsafe class Resampler(SimdLevel level)
     public const int Slack = 64;
 
     private readonly ResampleAxis _x = new(), _y = new();
+    private readonly SpreadWeights _spread = new();
     private byte[] _ring = [], _line = [];
+    private nint[] _rows = [];
     private int _ringRows, _stride, _row, _emitted;
     private bool _transposed, _rowsReversed, _flip;
     private int _outputColumns;
@@ -47,10 +49,12 @@ internal sealed unsafe class Resampler(SimdLevel level)
         // The outputs of the axis along which rows arrive are made in the order of the rows, and put in their places then.
         columns.Build((box.Column, box.Columns), crop.Columns, (window.Column, window.Columns), storedColumns, denominator, columnsReversed, crop.Flip && !_transposed);
         rows.Build((box.Row, box.Rows), crop.Rows, (window.Row, window.Rows), storedRows, denominator, rowsReversed, flip: false);
-        _stride = (3 * _x.Count + Slack + 63) / 64 * 64;
+        _stride = (3 * _x.Count + Math.Max(Slack, ResampleKernels.WrittenBehind) + 63) / 64 * 64;
+        if (level >= SimdLevel.Avx2) _spread.Build(_x);
         _ringRows = RingRows();
         if (_ring.Length < _ringRows * _stride) _ring = GC.AllocateUninitializedArray<byte>(_ringRows * _stride, pinned: true);
         if (_line.Length < _stride) _line = GC.AllocateUninitializedArray<byte>(_stride, pinned: true);
+        if (_rows.Length < _y.Taps) _rows = new nint[_y.Taps];
         (_row, _emitted) = (_y.First, 0);
     }
 
@@ -61,28 +65,35 @@ internal sealed unsafe class Resampler(SimdLevel level)
     public void Add(byte* pixels, PixelLayout layout, byte* destination)
     {
         fixed (byte* ring = _ring)
+        fixed (nint* rows = _rows)
         {
-            ResampleKernels.Horizontal(level, _x, pixels - (nint)_x.First * (int)layout, layout, ring + (nint)(_row % _ringRows) * _stride);
+            ResampleKernels.Horizontal(level, _x, _spread, pixels - (nint)_x.First * (int)layout, layout, ring + (nint)(_row % _ringRows) * _stride);
             _row++;
-            for (; _emitted < _y.Count && _y.Ends[Output] <= _row; _emitted++) Emit(ring, destination);
+            for (; _emitted < _y.Count && _y.Ends[Output] <= _row; _emitted++) Emit(ring, (byte**)rows, destination);
         }
     }
 
     // The output that is made next.
     private int Output => _rowsReversed ? _y.Count - 1 - _emitted : _emitted;
 
-    private void Emit(byte* ring, byte* destination)
+    private void Emit(byte* ring, byte** rows, byte* destination)
     {
-        int bytes = 3 * _x.Count, output = Output;
+        int bytes = 3 * _x.Count, output = Output, taps = _y.Taps;
+        for (int i = 0, slot = _y.Starts[output] % _ringRows; i < taps; i++)
+        {
+            rows[i] = ring + (nint)slot * _stride;
+            if (++slot == _ringRows) slot = 0;
+        }
+
         if (!_transposed)
         {
-            ResampleKernels.Vertical(level, _y, output, ring, _ringRows, _stride, bytes, destination + (nint)output * bytes);
+            ResampleKernels.Vertical(level, _y, output, rows, bytes, destination + (nint)output * bytes);
             return;
         }
 
         fixed (byte* line = _line)
         {
-            ResampleKernels.Vertical(level, _y, output, ring, _ringRows, _stride, bytes, line);
+            ResampleKernels.Vertical(level, _y, output, rows, bytes, line);
             byte* target = destination + 3 * (_flip ? _outputColumns - 1 - output : output);
             for (int i = 0; i < bytes; i += 3, target += 3 * (nint)_outputColumns) (target[0], target[1], target[2]) = (line[i], line[i + 1], line[i + 2]);
         }

@@ -34,11 +34,9 @@ internal sealed unsafe class SkiaRows
     {
         long start = Stopwatch.GetTimestamp();
         CheckMemory(image, region);
-        string? problem = null;
-        if (image.Format == ImageFormat.Jpeg && !JpegHeader.HasEnd(new ReadOnlySpan<byte>(encoded + image.PixelOffset, length - image.PixelOffset)))
+        if (image.Format == ImageFormat.Jpeg && image.IsCutOff)
         {
             // With an end libjpeg decodes what there is, and makes the rest grey.
-            problem = "JPEG: the data are cut off, there is no end marker; missing pixels are grey";
             byte* whole = _whole.Get(length + EndOfImage.Length);
             new ReadOnlySpan<byte>(encoded, length).CopyTo(new Span<byte>(whole, length));
             EndOfImage.CopyTo(new Span<byte>(whole + length, EndOfImage.Length));
@@ -54,7 +52,7 @@ internal sealed unsafe class SkiaRows
         string? missing = image.Format == ImageFormat.Jpeg ? ReadLines(codec, image, region, denominator, sink) : ReadAtOnce(codec, image, region, sink);
         _pixels.Trim();
         _whole.Trim();
-        return problem ?? missing;
+        return image.IsCutOff ? missing ?? $"{image.Format}: the end of the data is missing (cut off); missing pixels are grey" : missing;
     }
 
     private static void CheckMemory(in StoredImage image, in DecodedRegion region)

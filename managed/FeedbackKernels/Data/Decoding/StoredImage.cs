@@ -16,6 +16,9 @@ internal readonly record struct StoredImage(ImageFormat Format, int Rows, int Co
     /// <summary>Whether the decoder holds the whole image in memory while it decodes: progressive JPEG, interlaced PNG.</summary>
     public bool IsHeldWhole { get; init; }
 
+    /// <summary>Whether the end of the file is missing.</summary>
+    public bool IsCutOff { get; init; }
+
     /// <summary>JPEG: offset of the first scan. PNM: offset of the pixels.</summary>
     public int PixelOffset { get; init; }
 

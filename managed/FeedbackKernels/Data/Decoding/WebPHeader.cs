@@ -6,7 +6,8 @@ namespace FeedbackKernels.Data;
 internal static class WebPHeader
 {
     private const string Name = "WebP";
-    private const int FileHeader = 12, ChunkHeader = 8, DimensionMask = 0x3FFF;
+    // The length of the file in its header counts from byte 8 on.
+    private const int FirstCounted = 8, FileHeader = 12, ChunkHeader = 8, DimensionMask = 0x3FFF;
 
     public static bool Matches(ReadOnlySpan<byte> encoded) => encoded.Length >= FileHeader && encoded.StartsWith("RIFF"u8) && encoded[8..].StartsWith("WEBP"u8);
 
@@ -24,6 +25,7 @@ internal static class WebPHeader
         return new StoredImage(ImageFormat.WebP, rows, columns, IsGrey: false)
         {
             Orientation = chunk.StartsWith("VP8X"u8) ? FindOrientation(encoded) : Orientation.Upright,
+            IsCutOff = BinaryPrimitives.ReadUInt32LittleEndian(encoded[4..]) > encoded.Length - FirstCounted,
         };
     }
 

@@ -11,9 +11,9 @@ internal static class BracePattern
 {
     private const int MostNames = 1_000_000, MostDepth = 100;
 
-    /// <summary>The names that a pattern stands for, in order.</summary>
-    /// <exception cref="ArgumentException">There are more than a million, or the braces are nested too deep.</exception>
-    public static IReadOnlyList<string> Expand(string pattern) => [.. Expand(pattern, 0).Select(Unescape)];
+    /// <summary>The names that a pattern stands for, in order; empty ones are left out.</summary>
+    /// <exception cref="ArgumentException">There are more than a million, or there are more than 100 pairs of braces.</exception>
+    public static IReadOnlyList<string> Expand(string pattern) => [.. Expand(pattern, 0).Where(name => name.Length > 0).Select(Unescape)];
 
     /// <summary>Splits at the commas that are not inside of braces.</summary>
     public static IReadOnlyList<string> SplitAtCommas(string text) => Split(text);
@@ -36,7 +36,7 @@ internal static class BracePattern
 
     private static List<string> Expand(string text, int depth)
     {
-        if (depth > MostDepth) throw new ArgumentException($"braces are nested more than {MostDepth} deep");
+        if (depth > MostDepth) throw new ArgumentException($"more than {MostDepth} pairs of braces within or after one another");
         if (FindBraces(text) is not (var open, var close)) return [text];
         string body = text[(open + 1)..close];
         List<string> middle;

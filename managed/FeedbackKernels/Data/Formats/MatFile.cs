@@ -56,13 +56,25 @@ internal static class MatFile
         using var stream = new ZLibStream(new MemoryStream(compressed.ToArray()), CompressionMode.Decompress);
         using var inflated = new MemoryStream();
         var buffer = new byte[64 * 1024];
-        for (int read; (read = stream.Read(buffer)) > 0;)
+        while (true)
         {
+            int read = Inflate(name, stream, buffer, inflated.Length);
+            if (read == 0) return inflated.ToArray();
             if (inflated.Length + read > MostVariableBytes) throw new InvalidDataException($"{name}: more than {MostVariableBytes} bytes");
             inflated.Write(buffer, 0, read);
         }
+    }
 
-        return inflated.ToArray();
+    private static int Inflate(string name, ZLibStream stream, byte[] buffer, long offset)
+    {
+        try
+        {
+            return stream.Read(buffer);
+        }
+        catch (InvalidDataException e)
+        {
+            throw new InvalidDataException($"{name}, offset {offset} of the decompressed data: {e.Message}", e);
+        }
     }
 
     private static MatStructs? Structs(Reader matrix, string variable)

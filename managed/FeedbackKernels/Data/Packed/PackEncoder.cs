@@ -99,7 +99,7 @@ internal sealed class PackEncoder(ImagePreparation preparation, ulong seed) : ID
 
     private static byte[] ToJpeg(ReadOnlySpan<byte> pixels, int rows, int columns, int quality)
     {
-        var info = new SKImageInfo(columns, rows, SKColorType.Rgb888x, SKAlphaType.Opaque);
+        var info = new SKImageInfo(columns, rows, SKColorType.Rgba8888, SKAlphaType.Opaque);
         using var bitmap = new SKBitmap(info);
         Span<byte> target = bitmap.GetPixelSpan();
         for (int row = 0; row < rows; row++)

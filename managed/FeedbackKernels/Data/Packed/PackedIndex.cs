@@ -47,6 +47,7 @@ internal sealed class PackedIndex : IDisposable
     {
         get
         {
+            RequireLength(number);
             long page = number / PackedFormat.EntriesOnPage;
             if (!Volatile.Read(ref _checked[page])) CheckPage((int)page);
             Span<byte> bytes = stackalloc byte[PackedFormat.EntryBytes];
@@ -90,6 +91,14 @@ internal sealed class PackedIndex : IDisposable
     {
         _view.Dispose();
         _map.Dispose();
+    }
+
+    // A page of the map that is no longer in the file would end the process (SIGBUS).
+    private void RequireLength(long number)
+    {
+        long length = RandomAccess.GetLength(_file);
+        if (length < _header.FileLength)
+            throw new EndOfStreamException($"{_path}, {NameOf(number)}, offset {length}: the file ends here, expected {_header.FileLength} bytes: it became shorter while it was open");
     }
 
     private long OffsetOf(long number) => _header.IndexOffset + number * PackedFormat.EntryBytes;

@@ -239,9 +239,11 @@ public sealed class Packer
         {
             while (_done < _order.Length) Write(work.Receive(stop.Token), journal, file);
         }
-        catch (OperationCanceledException) when (feeding.IsFaulted)
+        catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
         {
+            // The feeding task stopped the work; its own error says why.
             feeding.GetAwaiter().GetResult();
+            throw;
         }
         finally
         {

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Numerics;
 
 namespace FeedbackKernels.Data;
 
@@ -56,8 +57,8 @@ internal sealed class PixelSums
         {
             means[c] = (double)_sums[c] / (255 * (double)_pixels);
             // n² times the variance, without a rounding error.
-            UInt128 scaled = _pixels * _squares[c] - _sums[c] * _sums[c];
-            deviations[c] = scaled == 0 ? 1 : Math.Sqrt((double)scaled) / (255 * (double)_pixels);
+            BigInteger scaled = (BigInteger)_pixels * _squares[c] - (BigInteger)_sums[c] * _sums[c];
+            deviations[c] = scaled.IsZero ? 1 : Math.Sqrt((double)scaled) / (255 * (double)_pixels);
         }
 
         return new PixelStatistics(means, deviations);

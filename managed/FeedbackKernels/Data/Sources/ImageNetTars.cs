@@ -137,7 +137,7 @@ public static partial class ImageNetTars
         foreach ((int number, TarMember member) in members)
         {
             string id = truth.Classes.GetValueOrDefault(number) ?? throw new InvalidDataException($"{truth.Source}: no class for image {number}, which is {member.Name} of {path}");
-            images.Add(tar, member, labels.TryGetValue(id, out int label) ? label : throw new InvalidDataException($"{truth.Source}: image {number} has class {id}, which is not one of the {classes.Count} of training"));
+            images.Add(tar, member, labels.TryGetValue(id, out int label) ? label : throw new InvalidDataException($"{truth.Source}: image {number} has class {id}, which is not one of the {classes.Count} of {Path.Combine(directory, TrainFile)}"));
         }
 
         int[] order = images.Names.SortedOrder();

@@ -47,17 +47,21 @@ public sealed class PackedImages : IImageSource
     /// <param name="inMemory">Whether to read all images into memory now.</param>
     /// <exception cref="IOException">The file does not exist or cannot be read.</exception>
     /// <exception cref="InvalidDataException">It is not a packed file, or is damaged.</exception>
+    /// <exception cref="OutOfMemoryException">The images do not fit into the available memory.</exception>
     public static DataSet Read(string path, bool inMemory = false)
     {
         PackedFile file = PackedFile.Open(path, inMemory);
         return new DataSet(Kind.Name, file.Train, file.Test, Augmentation.CropFlip)
         {
             Fingerprint = new DataFingerprint(Kind.Name, Fingerprint(file, file.Train), Fingerprint(file, file.Test)),
+            Notes = inMemory ? [$"{path}: {file.Header.DataLength >> 20} MiB of images are in memory"] : [],
         };
     }
 
     /// <summary>Opens the test half of a packed file.</summary>
-    /// <inheritdoc cref="Read(string, bool)"/>
+    /// <param name="path">The file.</param>
+    /// <exception cref="IOException">The file does not exist or cannot be read.</exception>
+    /// <exception cref="InvalidDataException">It is not a packed file, or is damaged.</exception>
     public static TestSet ReadTest(string path)
     {
         PackedFile file = PackedFile.Open(path);

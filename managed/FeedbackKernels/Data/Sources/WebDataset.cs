@@ -55,8 +55,8 @@ public static class WebDataset
     {
         ArgumentNullException.ThrowIfNull(patterns);
         IReadOnlyList<string> parts = BracePattern.SplitAtCommas(patterns);
-        if (parts.Count == 2 && parts.All(part => part.Length > 0)) return (parts[0], parts[1]);
-        string problem = parts.Count == 1 ? "names no test images" : $"has {parts.Count} patterns{(parts.Any(part => part.Length == 0) ? ", one of them empty" : "")}";
+        if (parts.Count == 2 && parts.All(part => BracePattern.Expand(part).Count > 0)) return (parts[0], parts[1]);
+        string problem = parts.Count == 1 ? "names no test images" : $"has {parts.Count} patterns{(parts.Any(part => BracePattern.Expand(part).Count == 0) ? ", one of them empty" : "")}";
         throw new ArgumentException(
             $"'{Kind.Name}:{patterns}' {problem}; wanted the training tars, a comma and the test tars, as {Kind.Name}:train-{{000..146}}.tar,val-{{00..06}}.tar", nameof(patterns));
     }
