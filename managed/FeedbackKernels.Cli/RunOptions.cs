@@ -59,6 +59,7 @@ internal sealed class RunOptions
         AddTraining(_ratePer256, (t, v) => t with { Schedule = t.Schedule with { Peak = v!.Value * t.Batch / 256 } });
         _settings.Add(CheckpointOption(standard), (c, v) => c with { CheckpointEvery = v });
         _settings.Add(KeepOption(standard), (c, v) => c with { KeepCheckpoints = v });
+        AddFiles();
     }
 
     /// <summary>All options.</summary>
@@ -224,6 +225,12 @@ internal sealed class RunOptions
             (t, v) => t with { Normalisation = v });
         return augment;
     }
+
+    private void AddFiles() => Add(
+        Names.Choice(
+            "--tensorboard", Use.Always, _standard.TensorBoard,
+            "Event file for TensorBoard in the folder of the run. scalars: losses, accuracies, learning rate, speed, and the angles and norm ratio of each layer; histograms: also the values of W, B and the error of each layer."),
+        (c, v) => c with { TensorBoard = v });
 
     private void AddSizes()
     {

@@ -78,6 +78,7 @@ internal sealed class ClaimedFolder : IDisposable
 
     private void DeleteRunFiles()
     {
+        foreach (string events in Directory.EnumerateFiles(Path, $"{RunFiles.EventPrefix}*").ToList()) File.Delete(events);
         foreach (string name in RunFiles.All)
         {
             // The configuration goes last: without it the checkpoints are of no run.

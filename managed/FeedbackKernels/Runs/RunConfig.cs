@@ -79,6 +79,9 @@ public sealed record RunConfig
     /// <summary>Number of checkpoints to keep, besides that of the epoch with the best test accuracy.</summary>
     public int KeepCheckpoints { get; init; } = 3;
 
+    /// <summary>What the run writes for TensorBoard.</summary>
+    public TensorBoardContent TensorBoard { get; init; } = TensorBoardContent.Scalars;
+
     /// <summary>Threads that read and decode images of several sizes; 0 for the usual number.</summary>
     public int DataThreads { get; init; }
 
@@ -145,6 +148,7 @@ public sealed record RunConfig
         RequireAtLeast(1, LimitTrain ?? 1, "limitTrain");
         RequireAtLeast(1, LimitTest ?? 1, "limitTest");
         RequireAtLeast(1, KeepCheckpoints, "keepCheckpoints");
+        if (!Enum.IsDefined(TensorBoard)) throw new ArgumentException($"tensorBoard: {TensorBoard}, wanted {KebabCase.All<TensorBoardContent>()}");
         Training.Validate();
         Rules.Validate();
     }
@@ -189,7 +193,7 @@ public sealed record RunConfig
 
     /// <summary>
     /// Identifies the configuration in a file: a checksum of everything that the results depend on. Paths, the numbers of threads and
-    /// of the device, checkpoints, and the program's version are left out, so that equal runs have equal models.
+    /// of the device, checkpoints, what is written for TensorBoard, and the program's version are left out, so that equal runs have equal models.
     /// </summary>
     /// <exception cref="IOException">The file does not exist.</exception>
     /// <exception cref="InvalidDataException">It is not a JSON object.</exception>
@@ -240,7 +244,7 @@ public sealed record RunConfig
 
     private static void RemoveIrrelevant(JsonObject config)
     {
-        foreach (string name in (string[])["writtenBy", "threads", "device", "cudaGraphs", "dataThreads", "batchesAhead", "ramCache", "checkpointEvery", "keepCheckpoints"]) config.Remove(name);
+        foreach (string name in (string[])["writtenBy", "threads", "device", "cudaGraphs", "dataThreads", "batchesAhead", "ramCache", "checkpointEvery", "keepCheckpoints", "tensorBoard"]) config.Remove(name);
         if (config["data"] is JsonValue source && source.TryGetValue(out string? text)) config["data"] = text.Split(':')[0];
     }
 

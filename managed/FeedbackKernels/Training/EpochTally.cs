@@ -8,7 +8,7 @@ namespace FeedbackKernels.Training;
 internal sealed class EpochTally(int parts = 1) : IState
 {
     private long _epoch = 1, _steps, _images, _right;
-    private double _lossSum;
+    private double _lossSum, _batchLoss;
     private long _start, _startImages;
     private FeedTimes _startTimes;
     private int _part;
@@ -49,6 +49,7 @@ internal sealed class EpochTally(int parts = 1) : IState
     /// <param name="right">Those whose class had the largest logit.</param>
     public void Add(double loss, int images, int right)
     {
+        _batchLoss = loss;
         _lossSum += loss * images;
         _images += images;
         _right += right;
@@ -61,7 +62,7 @@ internal sealed class EpochTally(int parts = 1) : IState
     public StepReport Report(int steps)
     {
         Speed = (_images - _startImages) / Stopwatch.GetElapsedTime(_start).TotalSeconds;
-        return new StepReport((int)_epoch, Steps, steps, Loss, Top1, Speed);
+        return new StepReport((int)_epoch, Steps, steps, Loss, Top1, Speed, _batchLoss);
     }
 
     /// <summary>Begins the next epoch.</summary>

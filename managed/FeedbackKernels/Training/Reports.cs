@@ -1,4 +1,6 @@
 using System.Globalization;
+using FeedbackKernels.Interop;
+using FeedbackKernels.Layers;
 
 namespace FeedbackKernels.Training;
 
@@ -9,7 +11,8 @@ namespace FeedbackKernels.Training;
 /// <param name="Loss">Mean loss of the epoch so far.</param>
 /// <param name="Top1">Fraction of its images classified correctly.</param>
 /// <param name="ImagesPerSecond">Training speed in this epoch.</param>
-public readonly record struct StepReport(int Epoch, int Step, int StepsInEpoch, double Loss, double Top1, double ImagesPerSecond);
+/// <param name="BatchLoss">Mean loss of the step's own images.</param>
+public readonly record struct StepReport(int Epoch, int Step, int StepsInEpoch, double Loss, double Top1, double ImagesPerSecond, double BatchLoss);
 
 /// <summary>Result of an epoch, as in metrics.csv.</summary>
 /// <param name="Epoch">From 1.</param>
@@ -59,7 +62,15 @@ public readonly record struct Evaluation(double Loss, double Top1, double Top5, 
 /// <param name="Seconds">Duration, with evaluation.</param>
 /// <param name="Cancelled">Whether the run was stopped before its end.</param>
 public sealed record TrainingResult(
-    IReadOnlyList<EpochReport> Epochs, IReadOnlyList<LayerAlignment> Alignment, double ImagesPerSecond, double Seconds, bool Cancelled);
+    IReadOnlyList<EpochReport> Epochs, IReadOnlyList<LayerAlignment> Alignment, double ImagesPerSecond, double Seconds, bool Cancelled)
+{
+    /// <summary>The measurements of a run, with the median of the speeds of its epochs; 0 if there is none.</summary>
+    public static TrainingResult Of(IReadOnlyList<EpochReport> epochs, IReadOnlyList<LayerAlignment> alignment, double seconds, bool cancelled)
+    {
+        double speed = epochs.Count == 0 ? 0 : epochs.Select(e => e.ImagesPerSecond).Order().ElementAt(epochs.Count / 2);
+        return new TrainingResult(epochs, alignment, speed, seconds, cancelled);
+    }
+}
 
 /// <summary>Follows a run. An observer implements what it is interested in.</summary>
 public interface ITrainingObserver
@@ -86,9 +97,17 @@ public interface ITrainingObserver
     {
     }
 
-    /// <summary>Called between two steps for what a person should know, and what does not stop the run.</summary>
+    /// <summary>Called between two steps for what went wrong and does not stop the run.</summary>
     /// <param name="text">A sentence, without a full stop.</param>
     void OnWarning(string text)
+    {
+    }
+
+    /// <summary>Called for each layer during a measurement of the alignment, before <see cref="OnAlignment"/>.</summary>
+    /// <param name="layer">The layer.</param>
+    /// <param name="error">The error that it learns from, dy, NPQK; valid during the call.</param>
+    /// <param name="length">Its number of elements.</param>
+    void OnLayerError(ConvLayer layer, BufferView error, long length)
     {
     }
 }
@@ -125,6 +144,12 @@ public sealed class ObserverList(params IReadOnlyList<ITrainingObserver> observe
     public void OnWarning(string text)
     {
         foreach (ITrainingObserver observer in observers) observer.OnWarning(text);
+    }
+
+    /// <inheritdoc/>
+    public void OnLayerError(ConvLayer layer, BufferView error, long length)
+    {
+        foreach (ITrainingObserver observer in observers) observer.OnLayerError(layer, error, length);
     }
 }
 

@@ -40,11 +40,7 @@ internal sealed class RunHistory : IState
     public void KeepAlignment(Predicate<LayerAlignment> where) => _alignment.Keep(where);
 
     /// <summary>All measurements.</summary>
-    public TrainingResult Result(bool cancelled)
-    {
-        double speed = Epochs.Count == 0 ? 0 : Epochs.Select(e => e.ImagesPerSecond).Order().ElementAt(Epochs.Count / 2);
-        return new TrainingResult([.. Epochs], [.. Alignment], speed, Seconds, cancelled);
-    }
+    public TrainingResult Result(bool cancelled) => TrainingResult.Of([.. Epochs], [.. Alignment], Seconds, cancelled);
 
     /// <inheritdoc/>
     public void Walk(IStateWalker walker)

@@ -398,7 +398,7 @@ public sealed class Trainer : IState, IDisposable
     private void Align(AlignmentProbe? probe, int epoch, int step)
     {
         if (probe is null) return;
-        IReadOnlyList<LayerAlignment> layers = probe.Measure(epoch, step);
+        IReadOnlyList<LayerAlignment> layers = probe.Measure(epoch, step, _observer);
         _history.Add(layers);
         _observer?.OnAlignment(layers);
     }

@@ -1,3 +1,4 @@
+using FeedbackKernels.Tests.Runs;
 using static FeedbackKernels.Tests.Cli.OptionCase;
 
 namespace FeedbackKernels.Tests.Cli;
@@ -9,7 +10,7 @@ internal static class RunOptionCases
     private const string Rate = "training.schedule", Sizes = "training.images", SmallNet = "--model mlp --hidden 8";
 
     /// <summary>All options that both commands have.</summary>
-    public static OptionCase[] All => [.. Model, .. Photos, .. Training, .. Backend, .. Mirror, .. KolenPollack, .. OtherRules, .. DeclaredByRules];
+    public static OptionCase[] All => [.. Model, .. Photos, .. Training, .. Files, .. Backend, .. Mirror, .. KolenPollack, .. OtherRules, .. DeclaredByRules];
 
     private static OptionCase[] Model =>
     [
@@ -62,6 +63,12 @@ internal static class RunOptionCases
         new("--seed 5", ShowsSeed, "training.seed", "5"),
         new("--align-every 1", (without, with) => Assert.Equal((0, 2 * 5), (without.Alignment.Length, with.Alignment.Length)), "training.alignEvery", "1"),
         new("--rule-for conv2=ss", OtherModel, "ruleFor.0.rule.rule", "sign-symmetry"),
+    ];
+
+    private static OptionCase[] Files =>
+    [
+        new("--tensorboard off", (without, with) => Assert.Equal((1, 0), (without.Events.Length, with.Events.Length)), "tensorBoard", "off"),
+        new("--tensorboard histograms", ShowsHistograms, "tensorBoard", "histograms"),
     ];
 
     private static OptionCase[] Backend =>
@@ -137,6 +144,14 @@ internal static class RunOptionCases
         Assert.NotEqual(without.Metrics[0][5], with.Metrics[0][5]);
         double right = 16 * double.Parse(with.Summary("testTop1"), System.Globalization.CultureInfo.InvariantCulture);
         Assert.Equal(Math.Round(right), right, 1e-6);
+    }
+
+    private static void ShowsHistograms(Trial without, Trial with)
+    {
+        Assert.Equal(without.Model, with.Model);
+        static IEnumerable<string> Tags(Trial trial) => RecordedEvents.Read(Assert.Single(trial.Events)).SelectMany(e => e.Values).Where(v => v.Histogram is not null).Select(v => v.Tag);
+        Assert.Empty(Tags(without));
+        Assert.Contains("weights/conv1", Tags(with));
     }
 
     private static void ShowsSeed(Trial without, Trial with)
