@@ -28,9 +28,11 @@ internal static class EvaluateCommand
         foreach (Option option in choice.All) command.Options.Add(option);
         command.SetAction(parsed =>
         {
-            using StoredRun run = StoredRun.Open(parsed.GetValue(folder)!.FullName);
-            RunConfig chosen = choice.Apply(parsed, new RunConfig { Data = parsed.GetValue(data) ?? run.Config.Data });
+            string config = Path.Combine(parsed.GetValue(folder)!.FullName, RunFiles.Config);
+            RunConfig trained = File.Exists(config) ? RunConfig.Read(config) : new RunConfig();
+            RunConfig chosen = choice.Apply(parsed, new RunConfig { Data = parsed.GetValue(data) ?? trained.Data });
             using Backend backend = BackendOptions.Open(parsed, chosen);
+            using StoredRun run = StoredRun.Open(parsed.GetValue(folder)!.FullName);
             TestSet test = run.OpenTest(parsed.GetValue(data), parsed.GetValue(limit));
             using var model = Model.ForEvaluation(backend, run.Describe(), parsed.GetValue(batch));
             run.Model.LoadInto(model);
