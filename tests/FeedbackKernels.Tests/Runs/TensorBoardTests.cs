@@ -263,7 +263,7 @@ public sealed class TensorBoardTests : IDisposable
         RunConfig config = Config(content);
         Model model = NewModel(backend, config);
         using var trainer = new Trainer(model, Data, config.Training);
-        using var folder = new RunFolder(new RunPlace(_folder), config, model, trainer.Preprocessing);
+        using var folder = new RunFolder(new RunPlace(_folder).Claim(), config, model, trainer);
         folder.Finish(trainer.Run(folder.Observers, TestContext.Current.CancellationToken));
         return model;
     }
