@@ -45,7 +45,7 @@ public static class Experiment
         using var trainer = new Trainer(model, data, config.TrainingOnThisMachine());
         using Snapshot? snapshot = NewSnapshot(config, trainer, backend);
         // Everything has been checked; files are written from here on.
-        return Run(config, model, trainer, snapshot, place.Claim(), from: null, observer, cancel);
+        return Run(config, model, trainer, snapshot, place.Claim(), from: null, warnings: [], observer, cancel);
     }
 
     /// <summary>Goes on with a run that was stopped, from its newest checkpoint that is whole. It ends as if it had never been stopped.</summary>
@@ -72,8 +72,9 @@ public static class Experiment
             using Model model = Build(config, data, backend, config.Training.PartBatch);
             using var trainer = new Trainer(model, data, config.TrainingOnThisMachine());
             using Snapshot? snapshot = NewSnapshot(config, trainer, backend);
-            StoredCheckpoint? from = stopped.Load(trainer, config, backend, observer ?? new ObserverList());
-            return Run(config, model, trainer, snapshot, stopped.TakeClaim(), from, observer, cancel);
+            var warnings = new List<string>();
+            StoredCheckpoint? from = stopped.Load(trainer, config, backend, warnings);
+            return Run(config, model, trainer, snapshot, stopped.TakeClaim(), from, warnings, observer, cancel);
         }
         catch (Exception e) when (e is OutOfMemoryException or CudaException && stopped.Checkpoints.All is [.., var newest])
         {
@@ -84,12 +85,13 @@ public static class Experiment
     private static Snapshot? NewSnapshot(RunConfig config, Trainer trainer, Backend backend) => config.CheckpointEvery.IsOff ? null : new Snapshot(trainer, backend);
 
     private static FinishedRun Run(
-        RunConfig config, Model model, Trainer trainer, Snapshot? snapshot, ClaimedFolder folder, StoredCheckpoint? from, ITrainingObserver? observer,
-        CancellationToken cancel)
+        RunConfig config, Model model, Trainer trainer, Snapshot? snapshot, ClaimedFolder folder, StoredCheckpoint? from,
+        IReadOnlyList<string> warnings, ITrainingObserver? observer, CancellationToken cancel)
     {
         string path = folder.Path;
         using RunFolder output = trainer.WithAverage(() => new RunFolder(folder, config, model, trainer, observer is null ? [] : [observer]));
         using CheckpointWriter? checkpoints = CreateWriter();
+        foreach (string warning in warnings) output.Observers.OnWarning(warning);
         try
         {
             TrainingResult result = trainer.Run(output.Observers, checkpoints, cancel);

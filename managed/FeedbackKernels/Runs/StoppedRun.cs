@@ -70,24 +70,24 @@ public sealed class StoppedRun : IDisposable
     /// <param name="trainer">A new trainer of the configuration that the run goes on with.</param>
     /// <param name="config">That configuration.</param>
     /// <param name="backend">Where the trainer's tensors are.</param>
-    /// <param name="observer">Is told which checkpoints are damaged.</param>
+    /// <param name="warnings">Gets which checkpoints are damaged, and what else a person should know.</param>
     /// <returns>The checkpoint; null if there is none, because the run was stopped before its first.</returns>
     /// <exception cref="InvalidDataException">No checkpoint is whole, or they belong to another configuration.</exception>
     /// <exception cref="ArgumentException">The steps done would have had other learning rates with the new number of epochs.</exception>
-    internal StoredCheckpoint? Load(Trainer trainer, RunConfig config, Backend backend, ITrainingObserver observer)
+    internal StoredCheckpoint? Load(Trainer trainer, RunConfig config, Backend backend, List<string> warnings)
     {
         var damaged = new List<string>();
         if (Checkpoints.FindNewest(damaged) is not { } newest)
         {
-            observer.OnWarning("the run was stopped before its first checkpoint; it starts from the beginning");
+            warnings.Add("the run was stopped before its first checkpoint; it starts from the beginning");
             return null;
         }
 
-        foreach (string what in damaged) observer.OnWarning($"{what}. The checkpoint before it is taken, of step {newest.Step}");
+        foreach (string what in damaged) warnings.Add($"{what}. The checkpoint before it is taken, of step {newest.Step}");
         (int epochs, string? warning) = CheckpointNotes.Check(newest.Path, config, backend);
         Checkpoint.Load(trainer, backend, newest.Path);
         RequireEpochs(trainer, config, epochs);
-        if (warning is not null) observer.OnWarning(warning);
+        if (warning is not null) warnings.Add(warning);
         return newest;
     }
 
