@@ -36,6 +36,8 @@ internal sealed class RunOptions
         AddSizes();
         AddFeed();
         AddFiles();
+        _settings.Add(CheckpointOption(standard), (c, v) => c with { CheckpointEvery = v });
+        _settings.Add(KeepOption(standard), (c, v) => c with { KeepCheckpoints = v });
     }
 
     /// <summary>All options.</summary>
@@ -74,6 +76,23 @@ internal sealed class RunOptions
     internal static Setting<int> HiddenOption(int standard) => Names.Number(
         "--hidden", Use.Models(entry => entry.HasHiddenUnits), standard, Bounds.AtLeast(0),
         "Hidden units of the mlp; 0 for those of the weight mirror paper: 500 for grey images, 1000 for colour images.");
+
+    internal static Setting<CheckpointInterval> CheckpointOption(RunConfig standard) => new("--checkpoint-every", Use.Always)
+    {
+        Description = $"How often to save the state of the run, from which `feedback resume` goes on: {CheckpointInterval.Forms}. It is also saved at the end of each epoch, and when a signal stops the run. off saves nothing. [default: {standard.CheckpointEvery}]",
+        HelpName = "interval",
+        CustomParser = result =>
+        {
+            string text = result.Tokens.Single().Value;
+            if (CheckpointInterval.TryParse(text) is { } interval) return interval;
+            result.AddError($"--checkpoint-every '{text}': wanted {CheckpointInterval.Forms}");
+            return standard.CheckpointEvery;
+        },
+    };
+
+    internal static Setting<int> KeepOption(RunConfig standard) => Names.Number(
+        "--keep-checkpoints", Use.Checkpoints, standard.KeepCheckpoints, Bounds.AtLeast(1),
+        "Number of checkpoints to keep. That of the epoch with the best test accuracy is kept besides.");
 
     private void AddModel()
     {
@@ -224,14 +243,21 @@ internal sealed class RunOptions
 
     private void AddFeed()
     {
-        Add(
-            Names.Number("--data-threads", Use.SeveralSizes, _standard.DataThreads, new Bounds(0, 1024), "Threads that read and decode images; 0 for one for each processor on a GPU, and for every second processor on the CPU. The results do not depend on it."),
-            (c, v) => c with { DataThreads = v });
-        Add(
-            Names.Number("--batches-ahead", Use.SeveralSizes, _standard.BatchesAhead, new Bounds(1, 1024), "Batches that are prepared ahead. More need more memory and bridge longer pauses of a disk."),
-            (c, v) => c with { BatchesAhead = v });
-        Add(Names.Switch("--ram-cache", Use.InMemory, _standard.RamCache, "Hold the packed file in memory. Use it if the file system is slow."), (c, v) => c with { RamCache = v });
+        Add(DataThreadsOption(_standard), (c, v) => c with { DataThreads = v });
+        Add(BatchesAheadOption(_standard), (c, v) => c with { BatchesAhead = v });
+        Add(RamCacheOption(_standard), (c, v) => c with { RamCache = v });
     }
+
+    internal static Setting<int> DataThreadsOption(RunConfig standard) => Names.Number(
+        "--data-threads", Use.SeveralSizes, standard.DataThreads, new Bounds(0, 1024),
+        "Threads that read and decode images; 0 for one for each processor on a GPU, and for every second processor on the CPU. The results do not depend on it.");
+
+    internal static Setting<int> BatchesAheadOption(RunConfig standard) => Names.Number(
+        "--batches-ahead", Use.SeveralSizes, standard.BatchesAhead, new Bounds(1, 1024),
+        "Batches that are prepared ahead. More need more memory and bridge longer pauses of a disk.");
+
+    internal static Setting<bool> RamCacheOption(RunConfig standard) => Names.Switch(
+        "--ram-cache", Use.InMemory, standard.RamCache, "Hold the packed file in memory. Use it if the file system is slow.");
 
     private void AddImages<T>(Setting<T> option, Func<ImageOptions, T, ImageOptions> apply) =>
         AddTraining(option, (training, value) => training with { Images = apply(training.Images, value) });

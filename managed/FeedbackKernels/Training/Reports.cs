@@ -24,14 +24,16 @@ public readonly record struct StepReport(int Epoch, int Step, int StepsInEpoch, 
 /// <param name="TestTop1">Fraction of the test images whose class had the largest logit.</param>
 /// <param name="TestTop5">Fraction of the test images whose class was among the five largest logits.</param>
 /// <param name="ImagesPerSecond">Training speed of whole steps, with loading, without evaluation.</param>
-/// <param name="Seconds">Time since the start of the run.</param>
+/// <param name="Seconds">Time since the start of the run, interruptions excepted.</param>
 /// <param name="WaitingRead">Fraction of the time of the epoch's steps in which training waited while images were read.</param>
 /// <param name="WaitingDecode">The same while they were decoded.</param>
 /// <param name="WaitingResize">The same while they were resized.</param>
 /// <param name="WaitingUpload">The same for copying batches to the device.</param>
+/// <param name="CheckpointSeconds">Time for which steps have waited for checkpoints since the report of the epoch before.</param>
 public sealed record EpochReport(
     int Epoch, int Step, double LearningRate, double TrainLoss, double TrainTop1, double TestLoss, double TestTop1, double TestTop5,
-    double ImagesPerSecond, double Seconds, double WaitingRead = 0, double WaitingDecode = 0, double WaitingResize = 0, double WaitingUpload = 0);
+    double ImagesPerSecond, double Seconds, double WaitingRead = 0, double WaitingDecode = 0, double WaitingResize = 0, double WaitingUpload = 0,
+    double CheckpointSeconds = 0);
 
 /// <summary>How well one layer's feedback agrees with its weights, as in alignment.csv. Angles are in degrees; NaN where
 /// there is nothing to compare.</summary>
@@ -102,6 +104,12 @@ public interface ITrainingObserver
     void OnLayerError(ConvLayer layer, BufferView error, long length)
     {
     }
+
+    /// <summary>Called between two steps for what a person should know, and what does not stop the run.</summary>
+    /// <param name="text">A sentence, without a full stop.</param>
+    void OnWarning(string text)
+    {
+    }
 }
 
 /// <summary>Several observers as one. They are called in order and do not know of each other.</summary>
@@ -136,6 +144,12 @@ public sealed class ObserverList(params IReadOnlyList<ITrainingObserver> observe
     public void OnLayerError(ConvLayer layer, BufferView error, long length)
     {
         foreach (ITrainingObserver observer in observers) observer.OnLayerError(layer, error, length);
+    }
+
+    /// <inheritdoc/>
+    public void OnWarning(string text)
+    {
+        foreach (ITrainingObserver observer in observers) observer.OnWarning(text);
     }
 }
 

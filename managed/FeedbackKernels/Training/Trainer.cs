@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using FeedbackKernels.Data;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Layers;
@@ -21,9 +20,10 @@ public sealed class Trainer : IState, IDisposable
     private readonly Optimiser _optimiser;
     private readonly ImageFeed _feed;
     private readonly EpochTally _tally = new();
-    private readonly List<EpochReport> _epochs = [];
-    private readonly List<LayerAlignment> _alignment = [];
+    private readonly RunHistory _history = new();
     private ITrainingObserver? _observer;
+    private ICheckpoints? _checkpoints;
+    private double _waitedBefore;
     private long _prepared;
     private bool _started, _saidThatItWaits;
     private int _saidDamaged;
@@ -75,6 +75,19 @@ public sealed class Trainer : IState, IDisposable
     /// <summary>What the images of training and evaluation go through; to be saved with the model.</summary>
     public Preprocessing Preprocessing { get; }
 
+    /// <summary>Steps done in the run.</summary>
+    public int Step => _optimiser.Step;
+
+    /// <summary>Steps of an epoch.</summary>
+    public int StepsPerEpoch => _feed.BatchesPerEpoch;
+
+    /// <summary>Whether the state is one that a run can go on from: between two steps, not within one, and not between the evaluation of an
+    /// epoch and its report.</summary>
+    public bool IsBetweenSteps { get; private set; }
+
+    /// <summary>What has been measured so far, in a run that goes on also before it was stopped.</summary>
+    public TrainingResult Measured => _history.Result(cancelled: false);
+
     /// <summary>
     /// Runs all epochs, or until the token is cancelled: then the step in hand is finished and what there is returned. A
     /// trainer runs once.
@@ -84,20 +97,26 @@ public sealed class Trainer : IState, IDisposable
     /// <exception cref="NonFiniteLossException">The loss, or a weight, became NaN or infinite. The exception has the results of
     /// the epochs before; the observer was told of each of them while all weights were finite.</exception>
     /// <exception cref="InvalidOperationException">The trainer has run already.</exception>
-    public TrainingResult Run(ITrainingObserver? observer = null, CancellationToken cancel = default)
+    public TrainingResult Run(ITrainingObserver? observer = null, CancellationToken cancel = default) => Run(observer, checkpoints: null, cancel);
+
+    /// <inheritdoc cref="Run(ITrainingObserver?, CancellationToken)"/>
+    /// <param name="observer">Is told how it goes; optional.</param>
+    /// <param name="checkpoints">Saves the state as the run goes on; optional.</param>
+    /// <param name="cancel">Stops the run, also during what a rule does before training.</param>
+    public TrainingResult Run(ITrainingObserver? observer, ICheckpoints? checkpoints, CancellationToken cancel)
     {
         if (_started) throw new InvalidOperationException("this trainer has run already; make a new one, with a new model or one to go on from");
         _started = true;
-        _observer = observer;
+        (_observer, _checkpoints) = (observer, checkpoints);
         if (_data.Train.Shape is null) _observer?.OnNote($"{_feed.Threads} {(_feed.Threads == 1 ? "thread decodes" : "threads decode")} images by {ImageDecoder.Name}, {_feedOptions.BatchesAhead} batches ahead");
-        long start = Stopwatch.GetTimestamp();
+        _history.StartClock();
         try
         {
-            return ResultSince(start, cancelled: !RunEpochs(start, cancel));
+            return _history.Result(cancelled: !RunEpochs(cancel));
         }
         catch (NonFiniteLossException e)
         {
-            e.Result = ResultSince(start, cancelled: false);
+            e.Result = _history.Result(cancelled: false);
             throw;
         }
     }
@@ -110,6 +129,9 @@ public sealed class Trainer : IState, IDisposable
         ArgumentNullException.ThrowIfNull(walker);
         if (_started && _prepared == 0) throw new InvalidOperationException("the run was stopped before its first step; start it anew");
         walker.Scalar("trainer.prepared", ref _prepared);
+        _history.Walk(walker);
+        // A run of fewer epochs also measured the alignment at its end.
+        if (walker.Replaces) _history.KeepAlignment(layer => Measures(layer.Epoch));
         _tally.Walk(walker);
         _feed.Walk(walker);
         _optimiser.Walk(walker);
@@ -124,7 +146,7 @@ public sealed class Trainer : IState, IDisposable
     }
 
     /// <summary>Whether all epochs came to their end.</summary>
-    private bool RunEpochs(long start, CancellationToken cancel)
+    private bool RunEpochs(CancellationToken cancel)
     {
         bool resumed = _prepared != 0;
         if (!resumed && !Prepare(cancel)) return false;
@@ -133,10 +155,13 @@ public sealed class Trainer : IState, IDisposable
             : null;
         using var results = new StepResults(_model);
         if (!resumed) Align(probe, 0, 0);
+        IsBetweenSteps = true;
         while (_tally.Epoch <= _options.Epochs)
         {
-            if (!RunEpoch(start, results, probe, cancel)) return false;
+            if (!RunEpoch(results, probe, cancel)) return false;
             _tally.BeginNext();
+            IsBetweenSteps = true;
+            _checkpoints?.Save(Step);
         }
 
         return true;
@@ -159,11 +184,8 @@ public sealed class Trainer : IState, IDisposable
         return true;
     }
 
-    private TrainingResult ResultSince(long start, bool cancelled) =>
-        TrainingResult.Of(_epochs, _alignment, Stopwatch.GetElapsedTime(start).TotalSeconds, cancelled);
-
     /// <summary>Whether the epoch came to its end.</summary>
-    private bool RunEpoch(long start, StepResults results, AlignmentProbe? probe, CancellationToken cancel)
+    private bool RunEpoch(StepResults results, AlignmentProbe? probe, CancellationToken cancel)
     {
         int epoch = (int)_tally.Epoch;
         // A run may go on from where all steps of the epoch are done, and its evaluation is not.
@@ -182,11 +204,14 @@ public sealed class Trainer : IState, IDisposable
             return false;
         }
 
+        IsBetweenSteps = false;
+        double waited = _checkpoints?.SecondsWaited ?? 0;
         var report = new EpochReport(
             epoch, _optimiser.Step, _optimiser.LearningRate, _tally.Loss, _tally.Top1, test.Loss, test.Top1, test.Top5, _tally.Speed,
-            Stopwatch.GetElapsedTime(start).TotalSeconds, _tally.Waiting.Reading, _tally.Waiting.Decoding, _tally.Waiting.Resizing, _tally.Waiting.Uploading);
-        _epochs.Add(report);
-        if (_options.AlignEvery > 0 && (epoch % _options.AlignEvery == 0 || epoch == _options.Epochs)) Align(probe, epoch, _optimiser.Step);
+            _history.Seconds, _tally.Waiting.Reading, _tally.Waiting.Decoding, _tally.Waiting.Resizing, _tally.Waiting.Uploading, waited - _waitedBefore);
+        _waitedBefore = waited;
+        _history.Add(report);
+        if (Measures(epoch)) Align(probe, epoch, _optimiser.Step);
         _observer?.OnEpoch(report);
         Note(_tally.Waiting);
         return true;
@@ -212,8 +237,18 @@ public sealed class Trainer : IState, IDisposable
         _model.Resize(_feed.ShapeAt(epoch));
         _tally.StartClock(_feed.Times);
         // A batch that is taken is trained on: the feed's position is that of the model.
-        while (!cancel.IsCancellationRequested && _feed.Next() is { } batch) Step(batch, results);
-        if (results.Images > 0) ReadDeferred(results);
+        while (!cancel.IsCancellationRequested && NextBatch(results) is { } batch)
+        {
+            IsBetweenSteps = false;
+            TrainOn(batch, results);
+            if (_checkpoints?.IsDue(Step) == true)
+            {
+                Finish(results);
+                _checkpoints.Save(Step);
+            }
+        }
+
+        Finish(results);
         _tally.StopClock(_feed.Times);
     }
 
@@ -232,7 +267,28 @@ public sealed class Trainer : IState, IDisposable
         _model.RequireSize(Preprocessing.Input, backward: false);
     }
 
-    private void Step(Batch batch, StepResults results)
+    private Batch? NextBatch(StepResults results)
+    {
+        try
+        {
+            return _feed.Next();
+        }
+        catch
+        {
+            // The steps before are whole, and a run can go on behind them once the image can be read.
+            Finish(results);
+            throw;
+        }
+    }
+
+    /// <summary>Reads the results of the last step: the state is then that between two steps.</summary>
+    private void Finish(StepResults results)
+    {
+        if (results.Images > 0) ReadDeferred(results);
+        IsBetweenSteps = true;
+    }
+
+    private void TrainOn(Batch batch, StepResults results)
     {
         _feed.Load(batch, _model);
         using StepScope scope = _model.Backend.BeginStep();
@@ -284,11 +340,13 @@ public sealed class Trainer : IState, IDisposable
         _tally.Add(loss, images, top1);
     }
 
+    private bool Measures(int epoch) => _options.AlignEvery > 0 && (epoch % _options.AlignEvery == 0 || epoch == _options.Epochs);
+
     private void Align(AlignmentProbe? probe, int epoch, int step)
     {
         if (probe is null) return;
         IReadOnlyList<LayerAlignment> layers = probe.Measure(epoch, step, _observer);
-        _alignment.AddRange(layers);
+        _history.Add(layers);
         _observer?.OnAlignment(layers);
     }
 

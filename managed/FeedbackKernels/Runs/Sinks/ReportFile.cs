@@ -15,6 +15,13 @@ internal sealed class ReportFile(string path, RunConfig config, Model model) : I
     private readonly List<LayerAlignment> _alignment = [];
 
     /// <inheritdoc/>
+    public void OnStart(TrainingResult measured, int step)
+    {
+        _epochs.AddRange(measured.Epochs);
+        _alignment.AddRange(measured.Alignment);
+    }
+
+    /// <inheritdoc/>
     public void OnAlignment(IReadOnlyList<LayerAlignment> layers) => _alignment.AddRange(layers);
 
     /// <inheritdoc/>
