@@ -19,10 +19,11 @@ internal static class EvaluateCommand
         Setting<int?> limit = RunOptions.LimitOption("--limit-test", "test");
         Setting<int> batch = Names.Number("--batch", Use.Always, 128, Bounds.AtLeast(1), "Images at a time. More need more memory.");
         Setting<int> size = RunOptions.TestSizeOption(0), resize = RunOptions.TestResizeOption(0);
+        Setting<bool> flip = RunOptions.TestFlipOption(false);
         var choice = new BackendOptions(new RunConfig(), training: false);
         var command = new Command("evaluate", "Computes the accuracy of a trained model on the test images.")
         {
-            folder, data, limit, batch, size, resize,
+            folder, data, limit, batch, size, resize, flip,
         };
         foreach (Option option in choice.All) command.Options.Add(option);
         command.SetAction(parsed =>
@@ -35,7 +36,7 @@ internal static class EvaluateCommand
             run.Model.LoadInto(model);
             Preprocessing preprocessing = run.Preprocessing.WithSize(parsed.GetValue(size), parsed.GetValue(resize));
             using var interrupt = new Interrupt();
-            Evaluation result = new Evaluator(model).Run(test.Images, preprocessing, cancel: interrupt.Token);
+            Evaluation result = new Evaluator(model, parsed.GetValue(flip)).Run(test.Images, preprocessing, cancel: interrupt.Token);
             Tables.PrintBackend(chosen.Backend, backend);
             Tables.PrintNotes(test.Notes);
             Console.WriteLine(string.Create(

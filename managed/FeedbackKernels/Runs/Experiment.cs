@@ -41,7 +41,7 @@ public static class Experiment
         ArgumentNullException.ThrowIfNull(place);
         config.Validate();
         config = config.For(data);
-        using Model model = Build(config, data, backend, config.Training.Batch);
+        using Model model = Build(config, data, backend, config.Training.PartBatch);
         using var trainer = new Trainer(model, data, config.TrainingOnThisMachine());
         using Snapshot? snapshot = NewSnapshot(config, trainer, backend);
         // Everything has been checked; files are written from here on.
@@ -69,7 +69,7 @@ public static class Experiment
         config = config.For(data);
         try
         {
-            using Model model = Build(config, data, backend, config.Training.Batch);
+            using Model model = Build(config, data, backend, config.Training.PartBatch);
             using var trainer = new Trainer(model, data, config.TrainingOnThisMachine());
             using Snapshot? snapshot = NewSnapshot(config, trainer, backend);
             StoredCheckpoint? from = stopped.Load(trainer, config, backend, observer ?? new ObserverList());
@@ -88,13 +88,13 @@ public static class Experiment
         CancellationToken cancel)
     {
         string path = folder.Path;
-        using var output = new RunFolder(folder, config, model, trainer, observer is null ? [] : [observer]);
+        using RunFolder output = trainer.WithAverage(() => new RunFolder(folder, config, model, trainer, observer is null ? [] : [observer]));
         using CheckpointWriter? checkpoints = CreateWriter();
         try
         {
             TrainingResult result = trainer.Run(output.Observers, checkpoints, cancel);
             if (result.Cancelled && trainer.IsBetweenSteps) checkpoints?.SaveNow(trainer.Step);
-            RunSummary summary = output.Finish(result);
+            RunSummary summary = trainer.WithAverage(() => output.Finish(result));
             checkpoints?.End();
             return new FinishedRun(config, summary, result, path, checkpoints?.Newest);
         }
@@ -146,9 +146,9 @@ public static class Experiment
         config.Validate();
         config = config.For(data);
         // The model sees no image: memory for two is enough.
-        int batch = Math.Min(2, config.Training.Batch);
+        int batch = Math.Min(2, config.Training.PartBatch);
         using Model model = Build(config, data, backend, batch);
-        new Trainer(model, data, config.Training with { Batch = batch }).Dispose();
+        new Trainer(model, data, config.Training with { Batch = batch, Accumulate = 1 }).Dispose();
         if (config.Training.Batch > data.Train.Count)
             throw new ArgumentException($"a batch of {config.Training.Batch} out of {data.Train.Count} training images", nameof(config));
     }

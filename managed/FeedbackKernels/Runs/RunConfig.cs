@@ -73,14 +73,14 @@ public sealed record RunConfig
     /// <summary>Threads of the CPU backend; 0 for one per processor.</summary>
     public int Threads { get; init; }
 
-    /// <summary>What the run writes for TensorBoard.</summary>
-    public TensorBoardContent TensorBoard { get; init; } = TensorBoardContent.Scalars;
-
     /// <summary>How often the run saves its state within an epoch; it does so at the end of each epoch too.</summary>
     public CheckpointInterval CheckpointEvery { get; init; } = CheckpointInterval.Usual;
 
     /// <summary>Number of checkpoints to keep, besides that of the epoch with the best test accuracy.</summary>
     public int KeepCheckpoints { get; init; } = 3;
+
+    /// <summary>What the run writes for TensorBoard.</summary>
+    public TensorBoardContent TensorBoard { get; init; } = TensorBoardContent.Scalars;
 
     /// <summary>Threads that read and decode images of several sizes; 0 for the usual number.</summary>
     public int DataThreads { get; init; }
@@ -147,8 +147,8 @@ public sealed record RunConfig
         RequireAtLeast(1, BatchesAhead, "batchesAhead");
         RequireAtLeast(1, LimitTrain ?? 1, "limitTrain");
         RequireAtLeast(1, LimitTest ?? 1, "limitTest");
-        if (!Enum.IsDefined(TensorBoard)) throw new ArgumentException($"tensorBoard: {TensorBoard}, wanted {KebabCase.All<TensorBoardContent>()}");
         RequireAtLeast(1, KeepCheckpoints, "keepCheckpoints");
+        if (!Enum.IsDefined(TensorBoard)) throw new ArgumentException($"tensorBoard: {TensorBoard}, wanted {KebabCase.All<TensorBoardContent>()}");
         Training.Validate();
         Rules.Validate();
     }
@@ -157,11 +157,16 @@ public sealed record RunConfig
     /// <see cref="RunConfig"/>.</summary>
     /// <exception cref="IOException">It does not exist.</exception>
     /// <exception cref="InvalidDataException">It is not a run's configuration; the message names the file, the line and the setting.</exception>
-    public static RunConfig Read(string path)
+    public static RunConfig Read(string path) => Parse(() => ReadText(path), path);
+
+    /// <summary>The configuration in a text.</summary>
+    /// <param name="read">Gives the text.</param>
+    /// <param name="path">Where it is from, for errors.</param>
+    internal static RunConfig Parse(Func<string> read, string path)
     {
         try
         {
-            string text = ReadText(path);
+            string text = read();
             JsonObject given = Parse(text, path);
             // Parsed alone first, so that errors name the lines of this file and not those of the merged text.
             _ = JsonSerializer.Deserialize(text, RunJson.Default.RunConfig);
@@ -188,7 +193,7 @@ public sealed record RunConfig
 
     /// <summary>
     /// Identifies the configuration in a file: a checksum of everything that the results depend on. Paths, the numbers of threads and
-    /// of the device, what is written for TensorBoard, checkpoints, and the program's version are left out, so that equal runs have equal models.
+    /// of the device, checkpoints, what is written for TensorBoard, and the program's version are left out, so that equal runs have equal models.
     /// </summary>
     /// <exception cref="IOException">The file does not exist.</exception>
     /// <exception cref="InvalidDataException">It is not a JSON object.</exception>
@@ -239,7 +244,7 @@ public sealed record RunConfig
 
     private static void RemoveIrrelevant(JsonObject config)
     {
-        foreach (string name in (string[])["writtenBy", "threads", "device", "cudaGraphs", "dataThreads", "batchesAhead", "ramCache", "tensorBoard", "checkpointEvery", "keepCheckpoints"]) config.Remove(name);
+        foreach (string name in (string[])["writtenBy", "threads", "device", "cudaGraphs", "dataThreads", "batchesAhead", "ramCache", "checkpointEvery", "keepCheckpoints", "tensorBoard"]) config.Remove(name);
         if (config["data"] is JsonValue source && source.TryGetValue(out string? text)) config["data"] = text.Split(':')[0];
     }
 

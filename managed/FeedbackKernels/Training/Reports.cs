@@ -97,17 +97,17 @@ public interface ITrainingObserver
     {
     }
 
+    /// <summary>Called between two steps for what went wrong and does not stop the run.</summary>
+    /// <param name="text">A sentence, without a full stop.</param>
+    void OnWarning(string text)
+    {
+    }
+
     /// <summary>Called for each layer during a measurement of the alignment, before <see cref="OnAlignment"/>.</summary>
     /// <param name="layer">The layer.</param>
     /// <param name="error">The error that it learns from, dy, NPQK; valid during the call.</param>
     /// <param name="length">Its number of elements.</param>
     void OnLayerError(ConvLayer layer, BufferView error, long length)
-    {
-    }
-
-    /// <summary>Called between two steps for what a person should know, and what does not stop the run.</summary>
-    /// <param name="text">A sentence, without a full stop.</param>
-    void OnWarning(string text)
     {
     }
 }
@@ -141,15 +141,15 @@ public sealed class ObserverList(params IReadOnlyList<ITrainingObserver> observe
     }
 
     /// <inheritdoc/>
-    public void OnLayerError(ConvLayer layer, BufferView error, long length)
-    {
-        foreach (ITrainingObserver observer in observers) observer.OnLayerError(layer, error, length);
-    }
-
-    /// <inheritdoc/>
     public void OnWarning(string text)
     {
         foreach (ITrainingObserver observer in observers) observer.OnWarning(text);
+    }
+
+    /// <inheritdoc/>
+    public void OnLayerError(ConvLayer layer, BufferView error, long length)
+    {
+        foreach (ITrainingObserver observer in observers) observer.OnLayerError(layer, error, length);
     }
 }
 

@@ -19,8 +19,10 @@ public sealed class Trainer : IState, IDisposable
     private readonly Evaluator _evaluator;
     private readonly Optimiser _optimiser;
     private readonly ImageFeed _feed;
-    private readonly EpochTally _tally = new();
+    private readonly EpochTally _tally;
     private readonly RunHistory _history = new();
+    private readonly GradientSum? _gradients;
+    private readonly WeightAverage? _average;
     private ITrainingObserver? _observer;
     private ICheckpoints? _checkpoints;
     private double _waitedBefore;
@@ -47,8 +49,8 @@ public sealed class Trainer : IState, IDisposable
         if (!model.CanTrain) throw new ArgumentException("the model is planned for evaluation, without a backward pass", nameof(model));
         if (options.Batch > data.Train.Count)
             throw new ArgumentException($"a batch of {options.Batch} out of {data.Train.Count} training images", nameof(options));
-        if (options.Batch > model.MaxBatch)
-            throw new ArgumentException($"a batch of {options.Batch}, the model is planned for {model.MaxBatch}", nameof(options));
+        if (options.PartBatch > model.MaxBatch)
+            throw new ArgumentException($"a batch of {options.PartBatch}, the model is planned for {model.MaxBatch}", nameof(options));
         if (options.AlignEvery > 0) model.RequireStatistics(Math.Min(data.Test.Count, model.MaxBatch));
         long steps = (long)options.Epochs * (data.Train.Count / options.Batch);
         if (steps > int.MaxValue)
@@ -56,9 +58,9 @@ public sealed class Trainer : IState, IDisposable
         (_model, _data, _options) = (model, data, options);
         Preprocessing = Preprocessing.Of(data, options.Normalisation, images);
         _feedOptions = options.Feed with { Images = images };
-        _evaluator = new Evaluator(model);
+        _evaluator = new Evaluator(model, options.TestFlip);
         _feed = ImageFeed.Train(
-            model.Backend, data.Train, Preprocessing.CreateNormalisation(), options.Augmentation, options.Batch, options.Seed, _feedOptions);
+            model.Backend, data.Train, Preprocessing.CreateNormalisation(), options.Augmentation, options.PartBatch, options.Seed, _feedOptions);
         try
         {
             RequireSizes();
@@ -69,7 +71,10 @@ public sealed class Trainer : IState, IDisposable
             throw;
         }
 
-        _optimiser = new Sgd(model, options, _feed.BatchesPerEpoch);
+        _tally = new EpochTally(options.Accumulate);
+        _optimiser = new Sgd(model, options, StepsPerEpoch);
+        if (options.Accumulate > 1) _gradients = new GradientSum(model, options.Accumulate);
+        if (options.Ema > 0) _average = new WeightAverage(model, options.Ema);
     }
 
     /// <summary>What the images of training and evaluation go through; to be saved with the model.</summary>
@@ -79,7 +84,7 @@ public sealed class Trainer : IState, IDisposable
     public int Step => _optimiser.Step;
 
     /// <summary>Steps of an epoch.</summary>
-    public int StepsPerEpoch => _feed.BatchesPerEpoch;
+    public int StepsPerEpoch => _feed.BatchesPerEpoch / _options.Accumulate;
 
     /// <summary>Whether the state is one that a run can go on from: between two steps, not within one, and not between the evaluation of an
     /// epoch and its report.</summary>
@@ -136,11 +141,30 @@ public sealed class Trainer : IState, IDisposable
         _feed.Walk(walker);
         _optimiser.Walk(walker);
         _model.Walk(walker);
+        _average?.Walk(walker);
+    }
+
+    /// <summary>Runs something while the model has the averaged weights, if the run averages them.</summary>
+    public T WithAverage<T>(Func<T> use)
+    {
+        ArgumentNullException.ThrowIfNull(use);
+        if (_average is null || Step == 0) return use();
+        _average.Exchange();
+        try
+        {
+            return use();
+        }
+        finally
+        {
+            _average.Exchange();
+        }
     }
 
     /// <summary>Gives back the memory of the optimiser and of the feed.</summary>
     public void Dispose()
     {
+        _average?.Dispose();
+        _gradients?.Dispose();
         _optimiser.Dispose();
         _feed.Dispose();
     }
@@ -190,14 +214,14 @@ public sealed class Trainer : IState, IDisposable
         int epoch = (int)_tally.Epoch;
         // A run may go on from where all steps of the epoch are done, and its evaluation is not.
         if (_feed.Epoch == epoch) RunSteps(epoch, results, cancel);
-        if (_tally.Steps < _feed.BatchesPerEpoch) return false;
+        if (_tally.Steps < StepsPerEpoch) return false;
         // The last update has no loss after it that would show a weight which is not finite.
         if (_model.FirstTensorNotFinite() is { } tensor)
             throw new NonFiniteLossException(epoch, _optimiser.Step - 1, _tally.Loss, $"{tensor}, after the update");
         Evaluation test;
         try
         {
-            test = _evaluator.Run(_data.Test, Preprocessing, _feedOptions, cancel);
+            test = WithAverage(() => _evaluator.Run(_data.Test, Preprocessing, _feedOptions, cancel));
         }
         catch (OperationCanceledException)
         {
@@ -212,8 +236,14 @@ public sealed class Trainer : IState, IDisposable
         _waitedBefore = waited;
         _history.Add(report);
         if (Measures(epoch)) Align(probe, epoch, _optimiser.Step);
-        _observer?.OnEpoch(report);
+        if (_observer is { } observer) WithAverage(() => Told(observer, report));
         Note(_tally.Waiting);
+        return true;
+    }
+
+    private static bool Told(ITrainingObserver observer, EpochReport report)
+    {
+        observer.OnEpoch(report);
         return true;
     }
 
@@ -271,7 +301,10 @@ public sealed class Trainer : IState, IDisposable
     {
         try
         {
-            return _feed.Next();
+            if (_options.Accumulate == 1 || _data.Train.Count - _feed.Position >= _options.Batch) return _feed.Next();
+            // What is left is parts, but no whole step.
+            _feed.Seek(_feed.Epoch + 1, 0);
+            return null;
         }
         catch
         {
@@ -290,6 +323,17 @@ public sealed class Trainer : IState, IDisposable
 
     private void TrainOn(Batch batch, StepResults results)
     {
+        for (int part = 1; ; part++)
+        {
+            bool last = part == _options.Accumulate;
+            TrainOnPart(batch, last, results);
+            if (last) return;
+            batch = _feed.Next()!;
+        }
+    }
+
+    private void TrainOnPart(Batch batch, bool last, StepResults results)
+    {
         _feed.Load(batch, _model);
         using StepScope scope = _model.Backend.BeginStep();
         _model.Forward(Pass.Train(batch.Count));
@@ -301,7 +345,8 @@ public sealed class Trainer : IState, IDisposable
         }
 
         _model.Backward(batch.Count);
-        _optimiser.Update();
+        _gradients?.AddPart();
+        if (last) Update();
         scope.Complete();
         if (!scope.IsDeferred)
         {
@@ -314,6 +359,13 @@ public sealed class Trainer : IState, IDisposable
         results.Queue(batch);
     }
 
+    private void Update()
+    {
+        int step = Step;
+        _optimiser.Update();
+        _average?.Update(step);
+    }
+
     private void ReadDeferred(StepResults results)
     {
         Read(results, "after the update, ");
@@ -322,7 +374,8 @@ public sealed class Trainer : IState, IDisposable
 
     private void Report()
     {
-        StepReport report = _tally.Report(_feed.BatchesPerEpoch);
+        if (!_tally.IsBetweenSteps) return;
+        StepReport report = _tally.Report(StepsPerEpoch);
         _observer?.OnStep(report);
     }
 
@@ -333,7 +386,7 @@ public sealed class Trainer : IState, IDisposable
         double loss = sum / images;
         if (!double.IsFinite(loss))
         {
-            int step = ((int)_tally.Epoch - 1) * _feed.BatchesPerEpoch + _tally.Steps;
+            int step = ((int)_tally.Epoch - 1) * StepsPerEpoch + _tally.Steps;
             throw new NonFiniteLossException((int)_tally.Epoch, step, loss, when + FirstBadValue(images));
         }
 

@@ -4,6 +4,7 @@ using FeedbackKernels.Data;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Tests.Cuda;
 using FeedbackKernels.Tests.Data;
+using FeedbackKernels.Tests.Runs;
 
 namespace FeedbackKernels.Tests.Cli;
 
@@ -19,6 +20,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
     [
         new("--data mnist:{digits}-copy", (_, with) => Assert.Contains("digits-copy: top-1", with.Output), With: "{digits-run}"),
         new("--limit-test 16", (_, with) => Assert.Contains(", 16 test images", with.Output), With: "{run}"),
+        new("--test-flip", (without, with) => Assert.NotEqual(without.Output, with.Output), With: "{run}"),
         new("--test-size 24", (without, with) => Assert.NotEqual(without.Output, with.Output), With: "{photos-run}"),
         new("--test-resize 40", (without, with) => Assert.NotEqual(without.Output, with.Output), With: "{photos-run}"),
         new("--backend reference", (_, with) => Assert.StartsWith("backend reference: ", with.Output), With: "{run}"),
@@ -90,6 +92,11 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         ["compare --checkpoint-every"] = nameof(ResumeCommandTests.Checkpoints_are_written_at_their_steps_and_at_the_end_of_each_epoch),
         ["train --keep-checkpoints"] = nameof(ResumeCommandTests.Checkpoints_are_written_at_their_steps_and_at_the_end_of_each_epoch),
         ["compare --keep-checkpoints"] = nameof(ResumeCommandTests.Checkpoints_are_written_at_their_steps_and_at_the_end_of_each_epoch),
+        ["train --recipe"] = nameof(RecipeTests.A_recipe_is_for_both_commands),
+        ["compare --recipe"] = nameof(RecipeTests.A_recipe_is_for_both_commands),
+        ["train --lr-per-256"] = nameof(RecipeTests.The_rate_is_scaled_with_the_batch),
+        ["compare --lr-per-256"] = nameof(RecipeTests.The_rate_is_scaled_with_the_batch),
+        ["recipes --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
         ["train --resume-if-there"] = nameof(ResumeCommandTests.Resume_if_there_starts_then_goes_on_then_says_that_it_is_finished),
         ["resume --epochs"] = nameof(ResumeCommandTests.More_epochs_end_as_if_they_had_been_asked_for_at_once),
         ["resume --data"] = nameof(ResumeCommandTests.An_option_of_resume_changes_the_run_that_goes_on),
@@ -333,7 +340,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         "pack" => PackCases,
         "inspect" => InspectCases,
         "verify" => VerifyCases,
-        "resume" or "watch" => [],
+        "resume" or "recipes" or "watch" => [],
         _ => RunOptionCases.All,
     };
 

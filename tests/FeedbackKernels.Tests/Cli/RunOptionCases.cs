@@ -53,6 +53,10 @@ internal static class RunOptionCases
         new("--nesterov false", OtherModel, "training.nesterov", "False"),
         new("--weight-decay 0.01", OtherModel, "training.weightDecay", "0.01"),
         new("--label-smoothing 0.25", OtherModel, "training.labelSmoothing", "0.25"),
+        // The steps are as many; without batch norm they differ by rounding alone, with it also by its statistics.
+        new("--accumulate 2", ShowsSameSteps, "training.accumulate", "2", "--model resnet8"),
+        new("--ema 0.5", OtherModel, "training.ema", "0.5"),
+        new("--test-flip", ShowsOtherTest, "training.testFlip", "True"),
         new("--clip-norm 0.125", OtherModel, "training.clipNorm", "0.125"),
         new("--augment flip", OtherModel, "training.augmentation", "flip"),
         new("--normalize unit", OtherModel, "training.normalisation", "unit"),
@@ -101,6 +105,18 @@ internal static class RunOptionCases
 
     private static IEnumerable<OptionCase> DeclaredByRules =>
         IRuleOptionCases.All.SelectMany(rule => rule.Cases.Select(c => c with { With = $"--rule {rule.Rule.ShortName} {c.With}".TrimEnd() }));
+
+    private static void ShowsSameSteps(Trial without, Trial with)
+    {
+        Assert.Equal(without.Steps, with.Steps);
+        OtherModel(without, with);
+    }
+
+    private static void ShowsOtherTest(Trial without, Trial with)
+    {
+        Assert.Equal(without.Model, with.Model);
+        Assert.NotEqual(without.Metrics[0][5], with.Metrics[0][5]);
+    }
 
     // Grey images: the first filter reads one channel.
     private static void ShowsDigits(Trial without, Trial with)
