@@ -355,7 +355,7 @@ internal sealed class RunJson
     UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
     RespectNullableAnnotations = true,
     AllowDuplicateProperties = false,
-    Converters = [typeof(KebabCase<NormOrder>), typeof(KebabCase<SimdLevel>), typeof(KebabCase<CudaPrecision>), typeof(ScheduleKindJson), typeof(KebabCase<Augmentation>),
+    Converters = [typeof(KebabCase<NormOrder>), typeof(KebabCase<SimdLevel>), typeof(KebabCase<CudaPrecision>), typeof(KebabCase<TensorBoardContent>), typeof(ScheduleKindJson), typeof(KebabCase<Augmentation>),
         typeof(KebabCase<NormalisationKind>), typeof(CheckpointIntervalJson)])]
 [JsonSerializable(typeof(RunConfig))]
 [JsonSerializable(typeof(RunSummary))]

@@ -32,7 +32,7 @@ public sealed class RunFolder : IDisposable
             _sinks.Add(new MetricsTable(File(RunFiles.Metrics)));
             _sinks.Add(new AlignmentTable(File(RunFiles.Alignment)));
             _sinks.Add(new LogFile(File(RunFiles.Log), config, model));
-            if (config.TensorBoard != TensorBoardContent.Off) _sinks.Add(new TensorBoardFile(Path, config, model, trainer.Step == 0 ? 0 : trainer.Step + 1));
+            if (config.TensorBoard != TensorBoardContent.Off) _sinks.Add(new TensorBoardFile(Path, config, model));
             _sinks.Add(new ModelFile(File(RunFiles.Model), model, trainer.Preprocessing, configuration));
             _sinks.Add(new SummaryFile(File(RunFiles.Summary)));
             _sinks.Add(new ReportFile(File(RunFiles.Report), config, model));

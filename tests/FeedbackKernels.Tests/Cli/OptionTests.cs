@@ -110,6 +110,9 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         ["resume --no-cuda-graph"] = nameof(A_run_goes_on_on_another_device),
         ["resume --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
         ["info --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
+        ["watch --port"] = nameof(WatchProgramTests.The_options_are_those_of_the_program),
+        ["watch --host"] = nameof(WatchProgramTests.The_options_are_those_of_the_program),
+        ["watch --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
         ["pack --on-damage"] = nameof(PackCommandTests.A_damaged_picture_is_named_and_can_be_left_out),
         ["pack --overwrite"] = nameof(PackCommandTests.Overwrite_replaces_a_file_and_limits_take_a_part),
         ["pack --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
@@ -308,6 +311,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
     [InlineData("compare --data nowhere")]
     [InlineData("evaluate /not/there")]
     [InlineData("info --backend nothing")]
+    [InlineData("watch /not/there")]
     [InlineData("pack imagefolder:/not/there x.packed")]
     [InlineData("inspect /not/there")]
     [InlineData("verify /not/there")]
@@ -336,7 +340,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         "pack" => PackCases,
         "inspect" => InspectCases,
         "verify" => VerifyCases,
-        "resume" or "recipes" => [],
+        "resume" or "recipes" or "watch" => [],
         _ => RunOptionCases.All,
     };
 

@@ -91,7 +91,11 @@ public sealed partial class ReportedNumberTests : IDisposable
     {
         string path = Path.Combine(_folder, "waiting.csv");
         using (var table = new MetricsTable(path))
-            ((FeedbackKernels.Training.ITrainingObserver)table).OnEpoch(new EpochReport(1, 2, 0.1, 1, 0.5, 1, 0.5, 0.9, 100, 2, 0.01, 0.02, 0.03, 0.04));
+        {
+            table.OnStart(Result with { Epochs = [] }, 0);
+            table.OnEpoch(new EpochReport(1, 2, 0.1, 1, 0.5, 1, 0.5, 0.9, 100, 2, 0.01, 0.02, 0.03, 0.04));
+        }
+
         string[][] lines = [.. File.ReadAllLines(path).Select(line => line.Split(','))];
         Assert.Equal(
             [("waitingRead", "0.01"), ("waitingDecode", "0.02"), ("waitingResize", "0.03"), ("waitingUpload", "0.04")],

@@ -93,7 +93,7 @@ public sealed class TensorBoardTests : IDisposable
         Train(TensorBoardContent.Scalars);
         RecordedEvent[] events = RecordedEvents.ReadFolder(_folder);
         string[][] metrics = Table("metrics.csv"), alignment = Table("alignment.csv");
-        foreach ((string tag, int column) in new[] { ("train/loss", 3), ("train/top1", 4), ("test/loss", 5), ("test/top1", 6), ("test/top5", 7), ("waiting/read", 10), ("waiting/decode", 11), ("waiting/resize", 12), ("waiting/upload", 13) })
+        foreach ((string tag, int column) in new[] { ("train/loss", 3), ("train/top1", 4), ("test/loss", 5), ("test/top1", 6), ("test/top5", 7), ("waiting/read", 10), ("waiting/decode", 11), ("waiting/resize", 12), ("waiting/upload", 13), ("waiting/checkpoint_seconds", 14) })
             AssertSame(metrics.ToDictionary(line => long.Parse(line[1], CultureInfo.InvariantCulture), line => Number(line[column])), events.Scalars(tag), tag);
         foreach ((string group, int column) in new[] { ("weight_angle", 4), ("norm_ratio", 5), ("error_angle", 6) })
         {
@@ -128,6 +128,58 @@ public sealed class TensorBoardTests : IDisposable
         Assert.Equal([0.05f, 0.05f, 0.05f, 0.005f, 0.005f, 0.0005f], rate.OrderBy(p => p.Key).Select(p => p.Value), (a, b) => Math.Abs(a - b) < 1e-8);
     }
 
+    [Fact]
+    public void A_run_that_was_stopped_and_goes_on_has_the_points_of_one_that_was_not()
+    {
+        CancellationToken cancel = TestContext.Current.CancellationToken;
+        string whole = Path.Combine(_folder, "whole"), parts = Path.Combine(_folder, "parts");
+        RunConfig config = Config(TensorBoardContent.Histograms);
+        using var backend = new CpuBackend();
+        Experiment.Train(config, Data, backend, new RunPlace(whole), cancel: cancel);
+        using (var stop = new CancellationTokenSource())
+        {
+            Experiment.Train(config, Data, backend, new RunPlace(parts), new StopAt(stop, epoch: 2, step: 1), stop.Token);
+        }
+
+        // Points of a future that does not come: the process was killed after its last checkpoint.
+        string killed = Path.Combine(parts, "events.out.tfevents.9999999998.killed.1");
+        using (StoppedRun stopped = StoppedRun.Open(parts))
+        {
+            RecordedEvent[] before = RecordedEvents.ReadFolder(parts);
+            Assert.Equal(4, before[^1].Step);
+            using (var future = new EventFile(parts, 5, TimeProvider.System))
+            {
+                future.Write(new Event { Step = 5, Summary = new Summary { Value = { new Summary.Types.Value { Tag = "train/batch_loss", SimpleValue = 99 } } } });
+                File.Move(future.Path, killed);
+            }
+
+            Experiment.Resume(stopped, stopped.Config, Data, backend, cancel: cancel);
+        }
+
+        Assert.Equal(3, RecordedEvents.FilesIn(parts).Length);
+        Assert.EndsWith("killed.1", RecordedEvents.FilesIn(parts)[1]);
+        (long, string, object)[] expected = [.. Points(RecordedEvents.FilesIn(whole))], found = [.. Points(RecordedEvents.FilesIn(parts))];
+        Assert.NotEmpty(expected);
+        Assert.Equal(expected.Select(p => (p.Item1, p.Item2)), found.Select(p => (p.Item1, p.Item2)));
+        Assert.All(expected.Zip(found), pair => Assert.Equivalent(pair.First.Item3, pair.Second.Item3, strict: true));
+
+        // As TensorBoard reads them: a START after the first discards what is at its step and later.
+        static IEnumerable<(long Step, string Tag, object Value)> Points(string[] files)
+        {
+            var points = new List<(long Step, string Tag, object Value)>();
+            bool started = false;
+            foreach (RecordedEvent e in files.SelectMany(RecordedEvents.Read))
+            {
+                if (e.Starts && started) points.RemoveAll(p => p.Step >= e.Step);
+                started |= e.Starts;
+                points.AddRange(e.Values.Select(v => (e.Step, v.Tag, (object?)v.Scalar ?? v.Histogram!)));
+            }
+
+            // Times differ from run to run.
+            return points.Where(p => !p.Tag.StartsWith("speed/", StringComparison.Ordinal) && !p.Tag.StartsWith("waiting/", StringComparison.Ordinal)).OrderBy(p => p.Step).ThenBy(p => p.Tag, StringComparer.Ordinal);
+        }
+    }
+
     [Theory]
     [InlineData(7, 7)]
     [InlineData(100, 100)]
@@ -141,13 +193,15 @@ public sealed class TensorBoardTests : IDisposable
         // A run that was resumed in the middle of the second epoch.
         using (var first = new TensorBoardFile(_folder, config, model))
         {
+            first.OnStart(Nothing, 0);
             for (int step = 1; step <= steps; step++) first.OnStep(Step(1, step));
             for (int step = 1; step <= steps / 2; step++) first.OnStep(Step(2, step));
         }
 
         int done = steps + steps / 2;
-        using (var resumed = new TensorBoardFile(_folder, config, model, done + 1))
+        using (var resumed = new TensorBoardFile(_folder, config, model))
         {
+            resumed.OnStart(Nothing, done);
             for (int step = steps / 2 + 1; step <= steps; step++) resumed.OnStep(Step(2, step));
         }
 
@@ -278,6 +332,16 @@ public sealed class TensorBoardTests : IDisposable
 
     private static Model NewModel(Backend backend, RunConfig config) =>
         new(backend, config.Describe(Data.Train.RequireShape(), Data.Train.Classes), config.Rules, config.Training.Batch, config.Training.Seed);
+
+    private static TrainingResult Nothing => new([], [], 0, 0, false);
+
+    private sealed class StopAt(CancellationTokenSource stop, int epoch, int step) : ITrainingObserver
+    {
+        public void OnStep(in StepReport report)
+        {
+            if (report.Epoch == epoch && report.Step == step) stop.Cancel();
+        }
+    }
 
     private sealed class StoppedClock(double seconds) : TimeProvider
     {

@@ -18,5 +18,5 @@ internal sealed class MetricsTable(string path) : IRunSink
     public void Dispose() => _table.Dispose();
 
     private static FormattableString Line(EpochReport report) =>
-        $"{report.Epoch},{report.Step},{report.LearningRate:G6},{report.TrainLoss:G6},{report.TrainTop1:G6},{report.TestLoss:G6},{report.TestTop1:G6},{report.TestTop5:G6},{report.ImagesPerSecond:F1},{report.Seconds:F2},{report.WaitingRead:G4},{report.WaitingDecode:G4},{report.WaitingResize:G4},{report.WaitingUpload:G4},{report.CheckpointSeconds:G4}";
+        $"{report.Epoch},{report.Step},{report.LearningRate:G6},{report.TrainLoss:G6},{report.TrainTop1:G6},{report.TestLoss:G6},{report.TestTop1:G6},{report.TestTop5:G6},{report.ImagesPerSecond:F1},{report.Seconds:F2},{report.WaitingRead:G4},{report.WaitingDecode:G4},{report.WaitingResize:G4},{report.WaitingUpload:G4},{report.CheckpointSeconds:G6}";
 }

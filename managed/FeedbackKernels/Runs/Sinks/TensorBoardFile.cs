@@ -17,24 +17,27 @@ internal sealed class TensorBoardFile : IRunSink
 
     private readonly RunConfig _config;
     private readonly Model _model;
-    private readonly EventFile _file;
+    private readonly string _folder;
+    private readonly TimeProvider _clock;
     private readonly bool _histograms;
     private readonly Summary _errors = new();
+    private EventFile? _file;
     private float[] _values = [];
 
-    /// <summary>Creates the file.</summary>
+    /// <summary>Writes nothing yet.</summary>
     /// <param name="folder">The folder of the run.</param>
     /// <param name="config">The run.</param>
     /// <param name="model">The model that it trains.</param>
-    /// <param name="firstStep">First step of the run that is written; that after the checkpoint if the run was resumed.</param>
     /// <param name="clock">The times of the events; null for the system's.</param>
-    /// <exception cref="IOException">The file cannot be written.</exception>
-    public TensorBoardFile(string folder, RunConfig config, Model model, int firstStep = 0, TimeProvider? clock = null)
+    public TensorBoardFile(string folder, RunConfig config, Model model, TimeProvider? clock = null)
     {
-        (_config, _model) = (config, model);
+        (_folder, _config, _model, _clock) = (folder, config, model, clock ?? TimeProvider.System);
         _histograms = config.TensorBoard == TensorBoardContent.Histograms;
-        _file = new EventFile(folder, firstStep, clock ?? TimeProvider.System);
     }
+
+    /// <inheritdoc/>
+    // What was written after the checkpoint is written again, or was the future of a run that is gone. Of a new run that is everything.
+    public void OnStart(TrainingResult measured, int step) => _file = new EventFile(_folder, step == 0 ? 0 : step + 1, _clock);
 
     /// <inheritdoc/>
     public void OnStep(in StepReport report)
@@ -57,7 +60,8 @@ internal sealed class TensorBoardFile : IRunSink
             ("train/loss", report.TrainLoss), ("train/top1", report.TrainTop1),
             ("test/loss", report.TestLoss), ("test/top1", report.TestTop1), ("test/top5", report.TestTop5),
             ("waiting/total", report.WaitingRead + report.WaitingDecode + report.WaitingResize + report.WaitingUpload),
-            ("waiting/read", report.WaitingRead), ("waiting/decode", report.WaitingDecode), ("waiting/resize", report.WaitingResize), ("waiting/upload", report.WaitingUpload));
+            ("waiting/read", report.WaitingRead), ("waiting/decode", report.WaitingDecode), ("waiting/resize", report.WaitingResize), ("waiting/upload", report.WaitingUpload),
+            ("waiting/checkpoint_seconds", report.CheckpointSeconds));
         if (_histograms) WriteWeights(report.Step);
     }
 
@@ -84,7 +88,7 @@ internal sealed class TensorBoardFile : IRunSink
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _file.Dispose();
+    public void Dispose() => _file?.Dispose();
 
     private void WriteWeights(int step)
     {
@@ -120,7 +124,8 @@ internal sealed class TensorBoardFile : IRunSink
 
     private void WriteSummary(int step, Summary summary)
     {
-        if (summary.Value.Count > 0) _file.Write(new Event { Step = step, Summary = summary });
+        EventFile file = _file ?? throw new InvalidOperationException("the event file has not been started");
+        if (summary.Value.Count > 0) file.Write(new Event { Step = step, Summary = summary });
     }
 
     private static double Mean(IReadOnlyList<LayerAlignment> layers, Func<LayerAlignment, double> value) =>
