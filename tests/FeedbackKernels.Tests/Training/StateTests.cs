@@ -26,6 +26,8 @@ public sealed class StateTests : IDisposable
         ["Trainer.<IsBetweenSteps>k__BackingField"] = "true wherever a state is saved",
         ["EpochTally._start"] = "a time",
         ["EpochTally._startImages"] = "for the speed in this process",
+        ["EpochTally._batchLoss"] = "of the last step, for its report",
+        ["EpochTally._startTimes"] = "for the waiting in this process",
         ["EpochTally.<Speed>k__BackingField"] = "a speed",
         ["RunHistory._start"] = "a time",
         ["RunHistory._secondsBefore"] = "a time",
