@@ -36,6 +36,9 @@ public abstract partial class Backend : IDisposable
     /// <summary>What the backend runs on: instruction set and threads, or the device.</summary>
     public abstract string Description { get; }
 
+    /// <summary>What the roundings of results depend on: equal texts give equal bits.</summary>
+    public virtual string Arithmetic => $"{Name}, {ActivationType}";
+
     /// <summary>Why <c>auto</c> chose this backend; null if it was chosen by name.</summary>
     public string? Choice { get; internal init; }
 

@@ -23,26 +23,31 @@ internal sealed class BackendOptions
                 HelpName = "name",
             },
             (c, v) => c with { Backend = v });
-        _settings.Add(
-            Names.Number("--threads", Use.Cpu, standard.Threads, new Bounds(0, CpuBackend.MostThreads), "Threads of the CPU backend; 0 for one per processor. The results do not depend on it. Use fewer to leave processors to other programs."),
-            (c, v) => c with { Threads = v });
+        _settings.Add(ThreadsOption(standard), (c, v) => c with { Threads = v });
         _settings.Add(
             Names.OptionalChoice<SimdLevel>("--simd", Use.Cpu, "Vector instructions of the CPU backend. Choose a narrower set to get the results of another machine.", whenOmitted: "the widest that this machine supports"),
             (c, v) => c with { Simd = v });
         _settings.Add(
             Names.Switch("--exact", Use.Cpu, standard.Exact, "Compute convolutions on the CPU without Winograd's algorithm. Slower, with smaller rounding errors."),
             (c, v) => c with { Exact = v });
-        _settings.Add(
-            Names.Number("--device", Use.Cuda, standard.Device, Bounds.AtLeast(0), "GPU to use, by its number in the driver's list, from 0. `feedback info` prints its name."),
-            (c, v) => c with { Device = v });
+        _settings.Add(DeviceOption(standard), (c, v) => c with { Device = v });
         _settings.Add(
             Names.Choice("--precision", Use.Cuda, standard.Precision, "Number format of activations, errors and matrix products on the GPU; sums and master weights are always fp32. bf16 uses tensor cores and half the memory for activations."),
             (c, v) => c with { Precision = v });
         if (!training) return;
-        _settings.Add(
-            Names.Switch("--no-cuda-graph", Use.Cuda, !standard.CudaGraphs, "Launch each CUDA kernel separately instead of each step as one graph. Slower. Use it to find the operation that fails, or the step at which the loss stops being finite."),
-            (c, v) => c with { CudaGraphs = !v });
+        _settings.Add(NoGraphOption(standard), (c, v) => c with { CudaGraphs = !v });
     }
+
+    internal static Setting<int> ThreadsOption(RunConfig standard) => Names.Number(
+        "--threads", Use.Cpu, standard.Threads, new Bounds(0, CpuBackend.MostThreads),
+        "Threads of the CPU backend; 0 for one per processor. The results do not depend on it. Use fewer to leave processors to other programs.");
+
+    internal static Setting<int> DeviceOption(RunConfig standard) => Names.Number(
+        "--device", Use.Cuda, standard.Device, Bounds.AtLeast(0), "GPU to use, by its number in the driver's list, from 0. `feedback info` prints its name.");
+
+    internal static Setting<bool> NoGraphOption(RunConfig standard) => Names.Switch(
+        "--no-cuda-graph", Use.Cuda, !standard.CudaGraphs,
+        "Launch each CUDA kernel separately instead of each step as one graph. Slower. Use it to find the operation that fails, or the step at which the loss stops being finite.");
 
     /// <summary>All options.</summary>
     public IEnumerable<Option> All => _settings;

@@ -70,6 +70,7 @@ internal static class CompareCommand
                 if (comparison.Runs.Count > 0) Show(comparison);
             }
 
+            if (comparison.Runs is [.., var last]) TrainCommand.PrintHowToGoOn(last);
             return Outcome.ExitCodeOf(comparison.Runs.Select(r => r.Summary), interrupt);
         });
         return command;

@@ -13,14 +13,9 @@ internal sealed class ConsoleBars(IAnsiConsole terminal, ProgressContext context
     public void OnStep(in StepReport report)
     {
         string text = Text(report.Epoch, report.Loss, report.Top1, report.ImagesPerSecond, "");
-        if (report.Epoch != _epoch)
-        {
-            _epoch = report.Epoch;
-            _task = context.AddTask(text, maxValue: report.StepsInEpoch);
-        }
-
-        _task!.Description = text;
-        _task.Value = report.Step;
+        ProgressTask task = TaskOf(report.Epoch, text, report.StepsInEpoch);
+        task.Description = text;
+        task.Value = report.Step;
     }
 
     public void OnNote(string note) => terminal.WriteLine($"note: {note}");
@@ -28,8 +23,21 @@ internal sealed class ConsoleBars(IAnsiConsole terminal, ProgressContext context
     public void OnEpoch(EpochReport report)
     {
         string test = string.Create(CultureInfo.InvariantCulture, $"  test {100 * report.TestTop1:F2} %");
-        _task!.Description = Text(report.Epoch, report.TrainLoss, report.TrainTop1, report.ImagesPerSecond, test);
-        _task.StopTask();
+        string text = Text(report.Epoch, report.TrainLoss, report.TrainTop1, report.ImagesPerSecond, test);
+        // A run that goes on may have no step left in the epoch.
+        ProgressTask task = TaskOf(report.Epoch, text, 1);
+        task.Description = text;
+        task.Value = task.MaxValue;
+        task.StopTask();
+    }
+
+    public void OnWarning(string text) => terminal.WriteLine($"feedback: {text}");
+
+    private ProgressTask TaskOf(int epoch, string text, int steps)
+    {
+        if (_task is not null && epoch == _epoch) return _task;
+        _epoch = epoch;
+        return _task = context.AddTask(text, maxValue: steps);
     }
 
     // A text that is too long would be cut within a number, so the speed is left out first: the next line has it again.

@@ -27,6 +27,8 @@ internal sealed class ConsoleLines(int epochs, TextWriter output) : ITrainingObs
         output.WriteLine(ConsoleProgress.Result(report, epochs));
     }
 
+    public void OnWarning(string text) => Console.Error.WriteLine($"feedback: {text}");
+
     public void OnNote(string note) => output.WriteLine($"  note: {note}");
 
     public void OnAlignment(IReadOnlyList<LayerAlignment> layers)

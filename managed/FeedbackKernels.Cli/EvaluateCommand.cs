@@ -19,23 +19,26 @@ internal static class EvaluateCommand
         Setting<int?> limit = RunOptions.LimitOption("--limit-test", "test");
         Setting<int> batch = Names.Number("--batch", Use.Always, 128, Bounds.AtLeast(1), "Images at a time. More need more memory.");
         Setting<int> size = RunOptions.TestSizeOption(0), resize = RunOptions.TestResizeOption(0);
+        Setting<bool> flip = RunOptions.TestFlipOption(false);
         var choice = new BackendOptions(new RunConfig(), training: false);
         var command = new Command("evaluate", "Computes the accuracy of a trained model on the test images.")
         {
-            folder, data, limit, batch, size, resize,
+            folder, data, limit, batch, size, resize, flip,
         };
         foreach (Option option in choice.All) command.Options.Add(option);
         command.SetAction(parsed =>
         {
-            using StoredRun run = StoredRun.Open(parsed.GetValue(folder)!.FullName);
-            RunConfig chosen = choice.Apply(parsed, new RunConfig { Data = parsed.GetValue(data) ?? run.Config.Data });
+            string config = Path.Combine(parsed.GetValue(folder)!.FullName, RunFiles.Config);
+            RunConfig trained = File.Exists(config) ? RunConfig.Read(config) : new RunConfig();
+            RunConfig chosen = choice.Apply(parsed, new RunConfig { Data = parsed.GetValue(data) ?? trained.Data });
             using Backend backend = BackendOptions.Open(parsed, chosen);
+            using StoredRun run = StoredRun.Open(parsed.GetValue(folder)!.FullName);
             TestSet test = run.OpenTest(parsed.GetValue(data), parsed.GetValue(limit));
             using var model = Model.ForEvaluation(backend, run.Describe(), parsed.GetValue(batch));
             run.Model.LoadInto(model);
             Preprocessing preprocessing = run.Preprocessing.WithSize(parsed.GetValue(size), parsed.GetValue(resize));
             using var interrupt = new Interrupt();
-            Evaluation result = new Evaluator(model).Run(test.Images, preprocessing, cancel: interrupt.Token);
+            Evaluation result = new Evaluator(model, parsed.GetValue(flip)).Run(test.Images, preprocessing, cancel: interrupt.Token);
             Tables.PrintBackend(chosen.Backend, backend);
             Tables.PrintNotes(test.Notes);
             Console.WriteLine(string.Create(

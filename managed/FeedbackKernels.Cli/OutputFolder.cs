@@ -15,6 +15,12 @@ internal sealed class OutputFolder
 
     private readonly Setting<bool> _overwrite;
 
+    /// <summary>The folder that was given; null for the usual one.</summary>
+    public string? Given(ParseResult parsed) => parsed.GetValue(_out);
+
+    /// <summary>The option for the folder.</summary>
+    public Option Out => _out;
+
     public OutputFolder() => _overwrite = Names.Switch("--overwrite", Use.With(_out), false, "Delete the files of earlier runs in the --out folder first. Other files in it are kept.");
 
     /// <summary>All options.</summary>

@@ -32,7 +32,7 @@ internal sealed class PackCommand
         var notRaw = new Use("--encode keep or jpeg", (parsed, _) => parsed.GetValue(_encode) != PackEncoding.Raw);
         var decoded = new Use("--encode jpeg or raw, or --raw-share", (parsed, _) => parsed.GetValue(_encode) != PackEncoding.Keep || parsed.GetValue(_rawShare!) > 0);
         _quality = Names.Number("--quality", jpeg, ImagePreparation.UsualQuality, new Bounds(1, 100), "Quality of JPEG, 1 to 100.");
-        _rawShare = Names.Number<double>("--raw-share", notRaw, 0, Bounds.Share, "Share of the images that is stored as pixels, 0 to 1. More of them load faster and need more room.");
+        _rawShare = Names.Number<double>("--raw-share", notRaw, 0, new Bounds(0, 1), "Share of the images that is stored as pixels, 0 to 1. More of them load faster and need more room.");
         _longest = SideOption("--longest-side", decoded, "longer");
         _shortest = SideOption("--shortest-side", decoded, "shorter");
     }

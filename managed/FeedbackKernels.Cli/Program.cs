@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Text.RegularExpressions;
 using FeedbackKernels.Interop;
+using FeedbackKernels.Runs;
 using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Cli;
@@ -52,7 +53,7 @@ internal static partial class Program
     internal static RootCommand CreateRoot() =>
         new("Trains convolutional networks without weight transport: weight mirror, Kolen-Pollack and their baselines.")
         {
-            TrainCommand.Create(), CompareCommand.Create(), EvaluateCommand.Create(), InfoCommand.Create(),
+            TrainCommand.Create(), ResumeCommand.Create(), RecipesCommand.Create(), CompareCommand.Create(), EvaluateCommand.Create(), InfoCommand.Create(), WatchCommand.Create(),
             PackCommand.Create(), InspectCommand.Create(), VerifyCommand.Create(),
             new Setting<bool>(Verbose, Use.Always) { Description = "Print the stack trace of an error. Use it for bug reports.", Recursive = true },
         };
@@ -61,7 +62,7 @@ internal static partial class Program
 
     /// <summary>Errors whose message is enough for a user. Any other error is a bug, and its stack trace is shown.</summary>
     private static bool IsExpected(Exception e) =>
-        e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException or PlatformNotSupportedException
+        e is StoppedRunException { InnerException: { } cause } ? IsExpected(cause) : e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException or PlatformNotSupportedException
             or NonFiniteLossException or CudaException or InvalidDataException or OutOfMemoryException;
 
     private static void Complain(string message) => Console.Error.WriteLine($"feedback: {Plain(message.ReplaceLineEndings(" "))}");

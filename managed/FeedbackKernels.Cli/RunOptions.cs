@@ -22,35 +22,69 @@ internal sealed class RunOptions
         HelpName = "file",
     };
 
+    private readonly Setting<Recipe?> _recipe = new("--recipe", Use.Always)
+    {
+        Description = $"Take all settings but the data from a recipe; `feedback recipes` describes them: {Recipe.Names}. Options on the command line override them.",
+        HelpName = "name",
+        CustomParser = result =>
+        {
+            string name = result.Tokens.Single().Value;
+            if (Recipe.Find(name) is { } recipe) return recipe;
+            result.AddError($"unknown recipe '{name}'; recipes: {Recipe.Names}");
+            return null;
+        },
+    };
+
+    private readonly Setting<string> _data;
+    private readonly Setting<float> _rate;
+    private readonly Setting<float?> _ratePer256;
+
     /// <param name="standard">The defaults.</param>
     public RunOptions(RunConfig standard)
     {
         _standard = standard;
         _backend = new BackendOptions(standard);
         AddModel();
-        AddData();
+        _data = AddData();
         AddSteps();
-        AddSchedule();
+        _rate = AddSchedule();
         AddOptimiser();
         _augment = AddImages();
         AddSizes();
+        AddTraining(TestFlipOption(standard.Training.TestFlip), (t, v) => t with { TestFlip = v });
         AddFeed();
+        // After the batch, which it is scaled by.
+        _ratePer256 = Names.OptionalNumber<float>(
+            "--lr-per-256", Use.Always, Bounds.AtLeast(0), "Peak learning rate for a batch of 256; it is scaled in proportion to --batch (Goyal et al. 2017). Takes the place of --lr.");
+        AddTraining(_ratePer256, (t, v) => t with { Schedule = t.Schedule with { Peak = v!.Value * t.Batch / 256 } });
+        _settings.Add(CheckpointOption(standard), (c, v) => c with { CheckpointEvery = v });
+        _settings.Add(KeepOption(standard), (c, v) => c with { KeepCheckpoints = v });
+        AddFiles();
     }
 
     /// <summary>All options.</summary>
-    public IEnumerable<Option> All => [.. _settings, .. _backend.All, _config];
+    public IEnumerable<Option> All => [.. _settings, .. _backend.All, _config, _recipe];
 
     /// <summary>The given configuration. If no augmentation was given, <see cref="Complete"/> sets it when the data are open.</summary>
     public RunConfig Read(ParseResult parsed)
     {
-        RunConfig start = parsed.GetValue(_config) is { } file ? RunConfig.Read(file.FullName) : _standard;
-        return _backend.Apply(parsed, _settings.Apply(parsed, start));
+        if (Settings.IsGiven(parsed, _rate) && Settings.IsGiven(parsed, _ratePer256)) throw new UsageException("--lr and --lr-per-256 both set the peak learning rate; give one of them");
+        return _backend.Apply(parsed, _settings.Apply(parsed, Start(parsed)));
+    }
+
+    private RunConfig Start(ParseResult parsed)
+    {
+        FileInfo? file = parsed.GetValue(_config);
+        if (parsed.GetValue(_recipe) is not { } recipe) return file is null ? _standard : RunConfig.Read(file.FullName);
+        if (file is not null) throw new UsageException("--recipe and --config both give all settings; give one of them");
+        if (!Settings.IsGiven(parsed, _data)) throw new UsageException($"--recipe {recipe.Name} needs --data, as {recipe.Data}");
+        return recipe.Config;
     }
 
     /// <summary>The configuration with the usual augmentation of its data, if none was given.</summary>
     public RunConfig Complete(ParseResult parsed, RunConfig config, DataSet data)
     {
-        bool said = Settings.IsGiven(parsed, _augment) || Settings.IsGiven(parsed, _config);
+        bool said = Settings.IsGiven(parsed, _augment) || Settings.IsGiven(parsed, _config) || Settings.IsGiven(parsed, _recipe);
         return said ? config : config with { Training = config.Training with { Augmentation = data.Augmentation } };
     }
 
@@ -74,6 +108,23 @@ internal sealed class RunOptions
         "--hidden", Use.Models(entry => entry.HasHiddenUnits), standard, Bounds.AtLeast(0),
         "Hidden units of the mlp; 0 for those of the weight mirror paper: 500 for grey images, 1000 for colour images.");
 
+    internal static Setting<CheckpointInterval> CheckpointOption(RunConfig standard) => new("--checkpoint-every", Use.Always)
+    {
+        Description = $"How often to save the state of the run, from which `feedback resume` goes on: {CheckpointInterval.Forms}. It is also saved at the end of each epoch, and when a signal stops the run. off saves nothing. [default: {standard.CheckpointEvery}]",
+        HelpName = "interval",
+        CustomParser = result =>
+        {
+            string text = result.Tokens.Single().Value;
+            if (CheckpointInterval.TryParse(text) is { } interval) return interval;
+            result.AddError($"--checkpoint-every '{text}': wanted {CheckpointInterval.Forms}");
+            return standard.CheckpointEvery;
+        },
+    };
+
+    internal static Setting<int> KeepOption(RunConfig standard) => Names.Number(
+        "--keep-checkpoints", Use.Checkpoints, standard.KeepCheckpoints, Bounds.AtLeast(1),
+        "Number of checkpoints to keep. That of the epoch with the best test accuracy is kept besides.");
+
     private void AddModel()
     {
         Add(ModelOption(_standard.Model), (c, v) => c with { Model = v });
@@ -86,13 +137,13 @@ internal sealed class RunOptions
         Add(HiddenOption(_standard.Hidden), (c, v) => c with { Hidden = v });
     }
 
-    private void AddData()
+    private Setting<string> AddData()
     {
-        Add(
-            new Setting<string>("--data", Use.Always) { Description = $"Data set. {SourceCatalog.Help}.", DefaultValueFactory = _ => _standard.Data, HelpName = "source" },
-            (c, v) => c with { Data = v, DataFingerprint = null });
+        var data = new Setting<string>("--data", Use.Always) { Description = $"Data set. {SourceCatalog.Help}.", DefaultValueFactory = _ => _standard.Data, HelpName = "source" };
+        Add(data, (c, v) => c with { Data = v, DataFingerprint = null });
         Add(LimitOption("--limit-train", "training"), (c, v) => c with { LimitTrain = v });
         Add(LimitOption("--limit-test", "test"), (c, v) => c with { LimitTest = v });
+        return data;
     }
 
     internal static Setting<int?> LimitOption(string name, string images) =>
@@ -104,6 +155,9 @@ internal sealed class RunOptions
         AddTraining(Names.Number("--epochs", Use.Always, training.Epochs, new Bounds(1, 1_000_000), "Number of passes over the training images. More epochs take longer and usually give a higher accuracy."), (t, v) => t with { Epochs = v });
         AddTraining(Names.Number("--batch", Use.Always, training.Batch, Bounds.AtLeast(1), "Images in a training step. A larger batch is faster per image, needs more memory, and usually a higher --lr."), (t, v) => t with { Batch = v });
         AddTraining(
+            Names.Number("--accumulate", Use.Always, training.Accumulate, Bounds.AtLeast(1), "Compute the gradients of a step in N parts of batch/N images, one after the other. Needs memory for one part only. The step is the same up to rounding, except that batch norm sees each part alone."),
+            (t, v) => t with { Accumulate = v });
+        AddTraining(
             Names.Number("--seed", Use.Always, training.Seed, Bounds.AtLeast(0), "Seed of the random number generator. Equal seeds and settings give equal results; several seeds show how much results vary."),
             (t, v) => t with { Seed = v });
         AddTraining(
@@ -111,10 +165,11 @@ internal sealed class RunOptions
             (t, v) => t with { AlignEvery = v });
     }
 
-    private void AddSchedule()
+    private Setting<float> AddSchedule()
     {
         LearningRateSchedule schedule = _standard.Training.Schedule;
-        AddSchedule(Names.Number("--lr", Use.Always, schedule.Peak, Bounds.AtLeast(0), "Peak learning rate. Lower it if a run diverges."), (s, v) => s with { Peak = v });
+        Setting<float> rate = Names.Number("--lr", Use.Always, schedule.Peak, Bounds.AtLeast(0), "Peak learning rate. Lower it if a run diverges.");
+        AddSchedule(rate, (s, v) => s with { Peak = v });
         AddSchedule(Names.Entry("--schedule", ScheduleCatalog.All, kind => kind.Name, kind => kind.Help, schedule.Kind, "How the learning rate changes during the run."), (s, v) => s with { Kind = v });
         AddSchedule(
             Names.Number(
@@ -134,6 +189,7 @@ internal sealed class RunOptions
         AddSchedule(
             Names.Number("--gamma", Use.Schedules(kind => kind.HasMilestones), schedule.Gamma, Bounds.PositiveShare, "Factor by which multi-step multiplies the learning rate at each milestone."),
             (s, v) => s with { Gamma = v });
+        return rate;
     }
 
     private void AddOptimiser()
@@ -147,6 +203,9 @@ internal sealed class RunOptions
         AddTraining(
             Names.Number("--label-smoothing", Use.Always, training.LabelSmoothing, Bounds.Share, "Fraction of the target probability that is spread evenly over all classes. 0.1 is usual on ImageNet; 0 turns it off."),
             (t, v) => t with { LabelSmoothing = v });
+        AddTraining(
+            Names.Number("--ema", Use.Always, training.Ema, Bounds.Share, "Decay of an exponential moving average of the weights, as 0.9998, which is evaluated and saved in place of the weights themselves; 0 turns it off."),
+            (t, v) => t with { Ema = v });
         AddTraining(
             Names.Number("--clip-norm", Use.Always, training.ClipNorm, Bounds.AtLeast(0), "Largest joint L2 norm of all gradients; larger gradients are scaled down. 0 for no limit. Use it if single steps make training unstable."),
             (t, v) => t with { ClipNorm = v });
@@ -166,6 +225,12 @@ internal sealed class RunOptions
             (t, v) => t with { Normalisation = v });
         return augment;
     }
+
+    private void AddFiles() => Add(
+        Names.Choice(
+            "--tensorboard", Use.Always, _standard.TensorBoard,
+            "Event file for TensorBoard in the folder of the run. scalars: losses, accuracies, learning rate, speed, and the angles and norm ratio of each layer; histograms: also the values of W, B and the error of each layer."),
+        (c, v) => c with { TensorBoard = v });
 
     private void AddSizes()
     {
@@ -217,17 +282,27 @@ internal sealed class RunOptions
 
     private void AddFeed()
     {
-        Add(
-            Names.Number("--data-threads", Use.SeveralSizes, _standard.DataThreads, new Bounds(0, 1024), "Threads that read and decode images; 0 for one for each processor on a GPU, and for every second processor on the CPU. The results do not depend on it."),
-            (c, v) => c with { DataThreads = v });
-        Add(
-            Names.Number("--batches-ahead", Use.SeveralSizes, _standard.BatchesAhead, new Bounds(1, 1024), "Batches that are prepared ahead. More need more memory and bridge longer pauses of a disk."),
-            (c, v) => c with { BatchesAhead = v });
-        Add(Names.Switch("--ram-cache", Use.InMemory, _standard.RamCache, "Hold the packed file in memory. Use it if the file system is slow."), (c, v) => c with { RamCache = v });
+        Add(DataThreadsOption(_standard), (c, v) => c with { DataThreads = v });
+        Add(BatchesAheadOption(_standard), (c, v) => c with { BatchesAhead = v });
+        Add(RamCacheOption(_standard), (c, v) => c with { RamCache = v });
     }
+
+    internal static Setting<int> DataThreadsOption(RunConfig standard) => Names.Number(
+        "--data-threads", Use.SeveralSizes, standard.DataThreads, new Bounds(0, 1024),
+        "Threads that read and decode images; 0 for one for each processor on a GPU, and for every second processor on the CPU. The results do not depend on it.");
+
+    internal static Setting<int> BatchesAheadOption(RunConfig standard) => Names.Number(
+        "--batches-ahead", Use.SeveralSizes, standard.BatchesAhead, new Bounds(1, 1024),
+        "Batches that are prepared ahead. More need more memory and bridge longer pauses of a disk.");
+
+    internal static Setting<bool> RamCacheOption(RunConfig standard) => Names.Switch(
+        "--ram-cache", Use.InMemory, standard.RamCache, "Hold the packed file in memory. Use it if the file system is slow.");
 
     private void AddImages<T>(Setting<T> option, Func<ImageOptions, T, ImageOptions> apply) =>
         AddTraining(option, (training, value) => training with { Images = apply(training.Images, value) });
+
+    internal static Setting<bool> TestFlipOption(bool standard) => Names.Switch(
+        "--test-flip", Use.Always, standard, "Evaluate each test image and its mirror image, and take the mean of their logits. Takes twice the time and usually gives a little more accuracy.");
 
     private void Add<T>(Setting<T> option, Func<RunConfig, T, RunConfig> apply) => _settings.Add(option, apply);
 

@@ -9,6 +9,9 @@ namespace FeedbackKernels.Cli;
 /// <summary><c>feedback train</c>: one model, one rule.</summary>
 internal static class TrainCommand
 {
+    // More differences than that are another experiment, not a slip.
+    private const int MostDifferences = 4;
+
     public static Command Create()
     {
         var options = new RunOptions(new RunConfig());
@@ -20,9 +23,12 @@ internal static class TrainCommand
             HelpName = "name",
             CustomParser = result => RuleOptions.Parse(result.Tokens.Single().Value, result),
         };
+        Setting<bool> resume = Names.Switch(
+            "--resume-if-there", Use.With(output.Out), false,
+            "If the --out folder holds a run of the same configuration, go on with it; otherwise start. For job schedulers that start a command again.");
         var command = new Command("train", "Trains a model under one learning rule and writes a folder with its results.");
         command.Options.Add(rule);
-        foreach (Option option in options.All.Concat(rules.All).Concat(output.All)) command.Options.Add(option);
+        foreach (Option option in options.All.Concat(rules.All).Concat(output.All).Append(resume)) command.Options.Add(option);
         command.SetAction(parsed =>
         {
             RunConfig config = options.Read(parsed);
@@ -32,19 +38,54 @@ internal static class TrainCommand
                 RuleFor = rules.ApplyExceptions(parsed, config.RuleFor),
             };
             UnusedOptions.Refuse(parsed, config);
-            RunPlace place = output.Choose(parsed, $"{config.Model}-{config.Rule.Name}");
+            using StoppedRun? stopped = parsed.GetValue(resume) && output.Given(parsed) is { } folder && StoppedRun.IsIn(folder) ? StoppedRun.Open(folder) : null;
+            RunPlace? place = stopped is null ? output.Choose(parsed, $"{config.Model}-{config.Rule.Name}") : null;
             DataSet data = config.OpenData();
             Tables.PrintNotes(data.Notes);
             config = options.Complete(parsed, config, data);
+            if (stopped is not null)
+            {
+                RequireSame(config.For(data), stopped);
+                if (ResumeCommand.SaysFinished(stopped, config) is { } code) return code;
+            }
+
             using Backend backend = BackendOptions.Open(parsed, config);
             Tables.PrintBackend(config.Backend, backend);
             using var interrupt = new Interrupt();
             FinishedRun run = ConsoleProgress.Show(
-                config.Training.Epochs, observer => Experiment.Train(config, data, backend, place, observer, interrupt.Token));
-            Tables.Print([run.Summary]);
-            Console.WriteLine($"report: {Path.Combine(run.Folder, RunFiles.Report)}");
-            return Outcome.ExitCodeOf([run.Summary], interrupt);
+                config.Training.Epochs,
+                observer => stopped is null
+                    ? Experiment.Train(config, data, backend, place!, observer, interrupt.Token)
+                    : Experiment.Resume(stopped, config, data, backend, observer, interrupt.Token));
+            return Finish(run, interrupt);
         });
         return command;
+    }
+
+    /// <summary>Prints the results of a run, and how to go on with one that was stopped; returns the exit code.</summary>
+    public static int Finish(FinishedRun run, Interrupt interrupt)
+    {
+        Tables.Print([run.Summary]);
+        Console.WriteLine($"report: {Path.Combine(run.Folder, RunFiles.Report)}");
+        PrintHowToGoOn(run);
+        return Outcome.ExitCodeOf([run.Summary], interrupt);
+    }
+
+    /// <summary>Prints how to go on with a run that was stopped.</summary>
+    public static void PrintHowToGoOn(FinishedRun run)
+    {
+        if (!run.Summary.Cancelled) return;
+        Console.WriteLine(run.Checkpoint is { } step
+            ? $"stopped after step {step}; `feedback resume {run.Folder}` goes on from there"
+            : $"stopped without a checkpoint; `feedback resume {run.Folder}` starts from the beginning");
+    }
+
+    private static void RequireSame(RunConfig config, StoppedRun stopped)
+    {
+        IReadOnlyList<string> differences = config.DifferencesFrom(stopped.Config);
+        if (differences.Count == 0) return;
+        string others = differences.Count > MostDifferences ? $"; and {differences.Count - MostDifferences} more" : "";
+        throw new IOException(
+            $"folder '{stopped.Folder}' holds a run of another configuration: {string.Join("; ", differences.Take(MostDifferences))}{others}; give another folder with --out");
     }
 }

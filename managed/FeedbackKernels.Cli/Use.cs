@@ -48,6 +48,9 @@ internal sealed record Use(string Needs, Func<ParseResult, RunConfig, bool> Hold
         $"the rule {AnyOf(RuleCatalog.RulesWith(option).Select(rule => rule.SettingOf(option)!.Needs is { } needs ? $"{rule.Name} with {needs}" : rule.Name))}",
         (_, run) => RulesOf(run).Any(rule => RuleCatalog.EntryOf(rule)?.SettingOf(option)?.IsUsed(rule) == true));
 
+    /// <summary>A run that saves its state.</summary>
+    public static Use Checkpoints { get; } = new("--checkpoint-every other than off", (_, run) => !run.CheckpointEvery.IsOff);
+
     /// <summary>Another option.</summary>
     public static Use With(Option option) => new(option.Name, (parsed, _) => parsed.GetResult(option) is { Implicit: false });
 

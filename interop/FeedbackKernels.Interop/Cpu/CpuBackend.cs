@@ -72,6 +72,9 @@ public sealed unsafe partial class CpuBackend : Backend
         $"{Level}, {_kernels->Tiles.Lanes} floats a vector, {Threads} thread{(Threads == 1 ? "" : "s")}{(Exact ? ", no Winograd" : "")}";
 
     /// <inheritdoc/>
+    public override string Arithmetic => $"cpu, {Level}{(Exact ? ", no Winograd" : "")}";
+
+    /// <inheritdoc/>
     public override bool HostAddressable => true;
 
     /// <inheritdoc/>

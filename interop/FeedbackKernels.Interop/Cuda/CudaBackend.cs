@@ -88,6 +88,9 @@ public sealed unsafe partial class CudaBackend : Backend
         $"products and activations in {(Precision == CudaPrecision.Bf16 ? "bf16" : "fp32")}{(_graphs ? "" : ", no graphs")}, driver {CudaLibrary.LoadedPath} for CUDA {_device.DriverVersionText}";
 
     /// <inheritdoc/>
+    public override string Arithmetic => $"cuda, {_device.Name}, kernels for {_device.Architecture}, {(Precision == CudaPrecision.Bf16 ? "bf16" : "fp32")}";
+
+    /// <inheritdoc/>
     public override bool HostAddressable => false;
 
     /// <summary>The type in which products are computed and activations are stored.</summary>

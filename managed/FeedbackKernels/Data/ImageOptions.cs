@@ -91,6 +91,15 @@ public sealed record ImageOptions
         RequireRange(CropRatioMin, CropRatioMax, 100, "crop ratio");
     }
 
+    /// <inheritdoc/>
+    public bool Equals(ImageOptions? other) =>
+        other is not null && ResizeSchedule.SequenceEqual(other.ResizeSchedule)
+        && (TrainSize, TestSize, TestResize, DamagedIsFatal) == (other.TrainSize, other.TestSize, other.TestResize, other.DamagedIsFatal)
+        && (CropScaleMin, CropScaleMax, CropRatioMin, CropRatioMax) == (other.CropScaleMin, other.CropScaleMax, other.CropRatioMin, other.CropRatioMax);
+
+    /// <inheritdoc/>
+    public override int GetHashCode() => HashCode.Combine(TrainSize, TestSize, TestResize, CropScaleMin, CropScaleMax, CropRatioMin, CropRatioMax, ResizeSchedule.Count);
+
     private static void RequireSize(int size, string name)
     {
         if (size is < 0 or > MostSize) throw new ArgumentOutOfRangeException(name, size, $"wanted 0 to {MostSize}");

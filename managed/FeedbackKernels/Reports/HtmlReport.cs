@@ -19,79 +19,133 @@ public static class HtmlReport
         figcaption i { display: inline-block; width: 1.1em; height: .25em; margin-right: .4em; vertical-align: middle; }
         table { border-collapse: collapse; margin: 1rem 0; } th, td { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #e4e4e4; }
         th:first-child, td:first-child { text-align: left; } th { font-weight: 600; background: #f6f6f6; }
+        .multiples { display: grid; grid-template-columns: repeat(auto-fill, minmax(210px, 1fr)); gap: .5rem; }
+        .multiples figure { padding: .2rem; } .legend span { margin-right: 1rem; } .legend i { display: inline-block; width: 1.1em; height: .25em; margin-right: .4em; vertical-align: middle; }
+        label { margin-right: 1rem; cursor: pointer; } .charts > figure > div, .multiples div { display: none; }
         pre { background: #f6f6f6; padding: 1rem; border-radius: 6px; overflow-x: auto; font-size: 13px; }
         """;
 
-    /// <summary>The report of one run.</summary>
+    // Without a script: a radio button for each axis comes before the charts, and the one that is checked shows its drawings.
+    private static readonly string AxisStyle = string.Concat(
+        RunAxis.Names.Select(name => $"#over-{name}:checked ~ .charts .by-{name}, #over-{name}:checked ~ .multiples .by-{name} {{ display: block; }}\n"));
+
+    private static readonly string AxisSwitch = string.Concat(RunAxis.Names.Select((name, i) =>
+        $"<input type=\"radio\" name=\"axis\" id=\"over-{name}\"{(i == 0 ? " checked" : "")}><label for=\"over-{name}\">over {name}</label>")) + "\n";
+
+    /// <summary>The report of one run, which may still go on.</summary>
     public static string OfRun(ReportedRun run)
     {
         ArgumentNullException.ThrowIfNull(run);
         (RunSummary summary, TrainingResult result, _, _) = run;
-        var charts = new List<string>
+        var page = new ChartPage();
+        List<string> charts =
+        [
+            page.OverRun("Loss", "loss", [EpochCurve("train", run, e => e.TrainLoss, 0), EpochCurve("test", run, e => e.TestLoss, 1)], lowest: 0),
+            page.OverRun(
+                "Accuracy", "%",
+                [EpochCurve("train top-1", run, e => 100 * e.TrainTop1, 0), EpochCurve("test top-1", run, e => 100 * e.TestTop1, 1), EpochCurve("test top-5", run, e => 100 * e.TestTop5, 4)],
+                lowest: 0, highest: 100),
+        ];
+        if (result.Alignment.Count > 0)
         {
-            Chart.Figure("Loss", "epoch", "loss",
-            [
-                new Curve("train", result.Epochs.Select(e => ((double)e.Epoch, e.TrainLoss)), Chart.Color(0)),
-                new Curve("test", result.Epochs.Select(e => ((double)e.Epoch, e.TestLoss)), Chart.Color(1)),
-            ], lowest: 0),
-            Chart.Figure("Accuracy", "epoch", "%",
-            [
-                new Curve("train top-1", result.Epochs.Select(e => ((double)e.Epoch, 100 * e.TrainTop1)), Chart.Color(0)),
-                new Curve("test top-1", result.Epochs.Select(e => ((double)e.Epoch, 100 * e.TestTop1)), Chart.Color(1)),
-                new Curve("test top-5", result.Epochs.Select(e => ((double)e.Epoch, 100 * e.TestTop5)), Chart.Color(4)),
-            ], lowest: 0, highest: 100),
-            LayerChart("Angle between W and Bᵀ", "degrees", result, a => a.WeightAngle, lowest: 0),
-            LayerChart("Angle between the error and backprop's", "degrees", result, a => a.DeltaAngle, lowest: 0),
-            LayerChart("Norm of B over norm of W", "ratio", result, a => a.NormRatio, lowest: 0),
-        };
+            charts.Add(LayerChart(page, "Angle between W and Bᵀ", "degrees", result, a => a.WeightAngle));
+            charts.Add(LayerChart(page, "Angle between the error and backprop's", "degrees", result, a => a.DeltaAngle));
+            charts.Add(LayerChart(page, "Norm of B over norm of W", "ratio", result, a => a.NormRatio));
+        }
+
         return Page(
             $"{summary.Model}, {summary.Rule}, {summary.Data}",
-            $"{summary.Epochs} epochs, seed {summary.Seed}, {summary.Backend}{(summary.Cancelled ? "; stopped before its end" : "")}",
-            SummaryTable([summary]) + Charts(charts) + Configuration(run));
+            $"{Progress(run)}, seed {summary.Seed}, {summary.Backend}",
+            SummaryTable([summary]) + AxisSwitch + Charts(charts) + Multiples(page, result) + Configuration(run));
     }
 
     /// <summary>The report of several runs side by side.</summary>
     public static string OfComparison(IReadOnlyList<ReportedRun> runs)
     {
         ArgumentNullException.ThrowIfNull(runs);
-        var charts = new List<string>
-        {
-            RunChart("Test accuracy", "epoch", "top-1, %", runs, r => r.Result.Epochs.Select(e => ((double)e.Epoch, 100 * e.TestTop1)), 0, 100),
-            RunChart("Training loss", "epoch", "loss", runs, r => r.Result.Epochs.Select(e => ((double)e.Epoch, e.TrainLoss)), 0),
-            RunChart("Test loss", "epoch", "loss", runs, r => r.Result.Epochs.Select(e => ((double)e.Epoch, e.TestLoss)), 0),
-            RunChart("Angle between W and Bᵀ, mean over layers", "epoch", "degrees", runs, r => MeanByEpoch(r, a => a.WeightAngle), 0),
-            RunChart("Angle between the error and backprop's, mean over layers", "epoch", "degrees", runs, r => MeanByEpoch(r, a => a.DeltaAngle), 0),
-            RunChart("Angle between W and Bᵀ by layer, at the end", "layer", "degrees", runs, r => LastByLayer(r, a => a.WeightAngle), 0),
-            RunChart("Angle between the error and backprop's by layer, at the end", "layer", "degrees", runs, r => LastByLayer(r, a => a.DeltaAngle), 0),
-        };
+        var page = new ChartPage();
+        List<string> charts =
+        [
+            RunChart("Test accuracy", "top-1, %", r => EpochPoints(r, e => 100 * e.TestTop1), 100),
+            RunChart("Training loss", "loss", r => EpochPoints(r, e => e.TrainLoss)),
+            RunChart("Test loss", "loss", r => EpochPoints(r, e => e.TestLoss)),
+            RunChart("Angle between W and Bᵀ, mean over layers", "degrees", r => MeanOverLayers(r.Result, a => a.WeightAngle)),
+            RunChart("Angle between the error and backprop's, mean over layers", "degrees", r => MeanOverLayers(r.Result, a => a.DeltaAngle)),
+            LastByLayer("Angle between W and Bᵀ by layer, at the end", a => a.WeightAngle),
+            LastByLayer("Angle between the error and backprop's by layer, at the end", a => a.DeltaAngle),
+        ];
         RunSummary first = runs[0].Summary;
         return Page(
             $"{first.Model} on {first.Data}: {runs.Count} learning rules",
             $"{runs[0].Epochs} epochs, seed {first.Seed}, same initial weights and same order of images; {first.Backend}",
-            SummaryTable([.. runs.Select(r => r.Summary)]) + Charts(charts) + string.Concat(runs.Select(Configuration)));
+            SummaryTable([.. runs.Select(r => r.Summary)]) + AxisSwitch + Charts(charts) + string.Concat(runs.Select(Configuration)));
+
+        string RunChart(string title, string yTitle, Func<ReportedRun, IEnumerable<RunPoint>> points, double? highest = null) =>
+            page.OverRun(title, yTitle, [.. runs.Select((run, i) => new RunCurve(run.Summary.Rule, [.. points(run)], ChartPage.Color(i)))], 0, highest);
+
+        string LastByLayer(string title, Func<LayerAlignment, double> value) => page.Figure(
+            title, "layer", "degrees",
+            [.. runs.Select((run, i) => new Curve(run.Summary.Rule, LastAlignment(run.Result).Select((a, layer) => (layer + 1.0, value(a))), ChartPage.Color(i)))], 0);
     }
 
-    private static string LayerChart(string title, string yTitle, TrainingResult result, Func<LayerAlignment, double> value, double lowest)
+    private static string Progress(ReportedRun run)
     {
-        string[] layers = [.. result.Alignment.Select(a => a.Layer).Distinct()];
-        var curves = layers.Select((layer, i) => new Curve(
-            layers.Length <= 12 || i == 0 || i == layers.Length - 1 || i == layers.Length / 2 ? layer : "",
-            result.Alignment.Where(a => a.Layer == layer).Select(a => ((double)a.Epoch, value(a))), Chart.Depth(i, layers.Length)));
-        return Chart.Figure($"{title}, each layer", "epoch", yTitle, [.. curves], lowest);
+        int done = run.Summary.Epochs;
+        if (run.Summary.Cancelled) return $"stopped before its end, after {done} of {run.Epochs} epochs";
+        if (run.Summary.Diverged is not null) return $"diverged after {done} of {run.Epochs} epochs";
+        return done < run.Epochs ? $"{done} of {run.Epochs} epochs so far" : $"{done} epochs";
     }
 
-    private static string RunChart(
-        string title, string xTitle, string yTitle, IReadOnlyList<ReportedRun> runs, Func<ReportedRun, IEnumerable<(double, double)>> points,
-        double lowest, double? highest = null) =>
-        Chart.Figure(title, xTitle, yTitle, [.. runs.Select((run, i) => new Curve(run.Summary.Rule, points(run), Chart.Color(i)))], lowest, highest);
+    private static RunCurve EpochCurve(string name, ReportedRun run, Func<EpochReport, double> value, int color) =>
+        new(name, [.. EpochPoints(run, value)], ChartPage.Color(color));
 
-    private static IEnumerable<(double, double)> MeanByEpoch(ReportedRun run, Func<LayerAlignment, double> value) =>
-        run.Result.Alignment.Where(a => double.IsFinite(value(a))).GroupBy(a => a.Epoch).Select(g => ((double)g.Key, g.Average(value)));
+    private static IEnumerable<RunPoint> EpochPoints(ReportedRun run, Func<EpochReport, double> value) =>
+        run.Result.Epochs.Select(e => new RunPoint(e.Epoch, e.Step, e.Seconds, value(e)));
 
-    private static IEnumerable<(double, double)> LastByLayer(ReportedRun run, Func<LayerAlignment, double> value)
+    private static string LayerChart(ChartPage page, string title, string yTitle, TrainingResult result, Func<LayerAlignment, double> value)
     {
-        int last = run.Result.Alignment.Select(a => a.Step).DefaultIfEmpty(0).Max();
-        return run.Result.Alignment.Where(a => a.Step == last).Select((a, i) => ((double)i + 1, value(a)));
+        string[] layers = LayersOf(result);
+        // Curves of many layers are told apart by their colours, from the first layer to the last.
+        return page.OverRun(
+            $"{title}, each layer", yTitle,
+            [
+                .. layers.Select((layer, i) => LayerCurve(
+                    layers.Length <= 12 || i == 0 || i == layers.Length - 1 || i == layers.Length / 2 ? layer : "", result, layer, value) with { Color = ChartPage.Depth(i, layers.Length) }),
+            ],
+            lowest: 0);
+    }
+
+    private static string Multiples(ChartPage page, TrainingResult result)
+    {
+        if (result.Alignment.Count == 0) return "";
+        double largest = result.Alignment.SelectMany(a => (double[])[a.WeightAngle, a.DeltaAngle]).Where(double.IsFinite).DefaultIfEmpty(0).Max();
+        (string, IReadOnlyList<RunCurve>)[] charts =
+        [
+            .. LayersOf(result).Select(layer => (layer, (IReadOnlyList<RunCurve>)
+                [LayerCurve("between W and Bᵀ", result, layer, a => a.WeightAngle), LayerCurve("between the error and backprop's", result, layer, a => a.DeltaAngle) with { Color = ChartPage.Color(1) }])),
+        ];
+        return "<h2>Angles of each layer</h2>\n" + page.Multiples("degrees", charts, Math.Max(10, 10 * Math.Ceiling(largest / 10)));
+    }
+
+    private static string[] LayersOf(TrainingResult result) => [.. result.Alignment.Select(a => a.Layer).Distinct()];
+
+    private static RunCurve LayerCurve(string name, TrainingResult result, string layer, Func<LayerAlignment, double> value) =>
+        new(name, [.. result.Alignment.Where(a => a.Layer == layer).Select(a => PointOf(result, a, value(a)))], ChartPage.Color(0));
+
+    private static IEnumerable<RunPoint> MeanOverLayers(TrainingResult result, Func<LayerAlignment, double> value) =>
+        result.Alignment.Where(a => double.IsFinite(value(a))).GroupBy(a => a.Epoch).Select(g => PointOf(result, g.First(), g.Average(value)));
+
+    // The alignment is measured at the ends of epochs, and before the first.
+    private static RunPoint PointOf(TrainingResult result, LayerAlignment at, double value)
+    {
+        double seconds = at.Epoch == 0 ? 0 : result.Epochs.FirstOrDefault(e => e.Epoch == at.Epoch)?.Seconds ?? double.NaN;
+        return new RunPoint(at.Epoch, at.Step, seconds, value);
+    }
+
+    private static IEnumerable<LayerAlignment> LastAlignment(TrainingResult result)
+    {
+        int last = result.Alignment.Select(a => a.Step).DefaultIfEmpty(0).Max();
+        return result.Alignment.Where(a => a.Step == last);
     }
 
     private static string SummaryTable(IReadOnlyList<RunSummary> runs)
@@ -117,7 +171,9 @@ public static class HtmlReport
         $"""
         <!doctype html>
         <html lang="en">
-        <head><meta charset="utf-8"><title>{Text(title)}</title><style>{Style}</style></head>
+        <head><meta charset="utf-8"><title>{Text(title)}</title><style>
+        {Style}
+        {AxisStyle}</style></head>
         <body>
         <h1>{Text(title)}</h1>
         <p class="sub">{Text(subtitle)}</p>

@@ -2,7 +2,7 @@ using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Reports;
 
-/// <summary>A run that has ended, as a report shows it.</summary>
+/// <summary>A run as a report shows it; it may still go on.</summary>
 /// <param name="Summary">Its results.</param>
 /// <param name="Result">All its measurements.</param>
 /// <param name="Epochs">Epochs that it was to have.</param>

@@ -78,8 +78,11 @@ internal sealed class ClaimedFolder : IDisposable
 
     private void DeleteRunFiles()
     {
+        foreach (string events in Directory.EnumerateFiles(Path, $"{RunFiles.EventPrefix}*").ToList()) File.Delete(events);
         foreach (string name in RunFiles.All)
         {
+            // The configuration goes last: without it the checkpoints are of no run.
+            if (name == RunFiles.Config) new CheckpointFolder(Path).Delete();
             File.Delete(System.IO.Path.Combine(Path, name));
             File.Delete(AtomicFile.PartialOf(System.IO.Path.Combine(Path, name)));
         }

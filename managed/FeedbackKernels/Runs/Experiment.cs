@@ -2,6 +2,7 @@ using FeedbackKernels.Data;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Models;
 using FeedbackKernels.Reports;
+using FeedbackKernels.Storage;
 using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Runs;
@@ -11,7 +12,8 @@ namespace FeedbackKernels.Runs;
 /// <param name="Summary">Its results.</param>
 /// <param name="Result">All its measurements.</param>
 /// <param name="Folder">Where its files are.</param>
-public sealed record FinishedRun(RunConfig Config, RunSummary Summary, TrainingResult Result, string Folder)
+/// <param name="Checkpoint">Step of its newest checkpoint; null if it has none.</param>
+public sealed record FinishedRun(RunConfig Config, RunSummary Summary, TrainingResult Result, string Folder, long? Checkpoint = null)
 {
     /// <summary>The run as a report shows it.</summary>
     internal ReportedRun Reported => new(Summary, Result, Config.Training.Epochs, Config.ToJson());
@@ -36,21 +38,104 @@ public static class Experiment
     {
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(data);
+        ArgumentNullException.ThrowIfNull(place);
         config.Validate();
         config = config.For(data);
-        using Model model = Build(config, data, backend, config.Training.Batch);
+        using Model model = Build(config, data, backend, config.Training.PartBatch);
         using var trainer = new Trainer(model, data, config.TrainingOnThisMachine());
+        using Snapshot? snapshot = NewSnapshot(config, trainer, backend);
         // Everything has been checked; files are written from here on.
-        using var output = new RunFolder(place, config, model, trainer.Preprocessing, observer is null ? [] : [observer]);
+        return Run(config, model, trainer, snapshot, place.Claim(), from: null, warnings: [], observer, cancel);
+    }
+
+    /// <summary>Goes on with a run that was stopped, from its newest checkpoint that is whole. It ends as if it had never been stopped.</summary>
+    /// <param name="stopped">The run.</param>
+    /// <param name="config">Its configuration; the number of epochs and what the results do not depend on may differ.</param>
+    /// <param name="data">Its data.</param>
+    /// <param name="backend">Its backend.</param>
+    /// <param name="observer">Follows the run, besides the files; optional.</param>
+    /// <param name="cancel">Stops the run after the current step.</param>
+    /// <exception cref="ArgumentException">The configuration, the data and the backend do not fit together, or the steps done would have had
+    /// other learning rates; nothing has been written.</exception>
+    /// <exception cref="InvalidDataException">The data are not those of the run, or no checkpoint is whole; nothing has been written.</exception>
+    /// <exception cref="StoppedRunException">An error stopped the run again.</exception>
+    public static FinishedRun Resume(
+        StoppedRun stopped, RunConfig config, DataSet data, Backend backend, ITrainingObserver? observer = null, CancellationToken cancel = default)
+    {
+        ArgumentNullException.ThrowIfNull(stopped);
+        ArgumentNullException.ThrowIfNull(config);
+        ArgumentNullException.ThrowIfNull(data);
+        config.Validate();
+        config = config.For(data);
         try
         {
-            TrainingResult result = trainer.Run(output.Observers, cancel);
-            return new FinishedRun(config, output.Finish(result), result, output.Path);
+            using Model model = Build(config, data, backend, config.Training.PartBatch);
+            using var trainer = new Trainer(model, data, config.TrainingOnThisMachine());
+            using Snapshot? snapshot = NewSnapshot(config, trainer, backend);
+            var warnings = new List<string>();
+            StoredCheckpoint? from = stopped.Load(trainer, config, backend, warnings);
+            return Run(config, model, trainer, snapshot, stopped.TakeClaim(), from, warnings, observer, cancel);
+        }
+        catch (Exception e) when (e is OutOfMemoryException or CudaException && stopped.Checkpoints.All is [.., var newest])
+        {
+            throw new StoppedRunException(stopped.Folder, newest.Step, e);
+        }
+    }
+
+    private static Snapshot? NewSnapshot(RunConfig config, Trainer trainer, Backend backend) => config.CheckpointEvery.IsOff ? null : new Snapshot(trainer, backend);
+
+    private static FinishedRun Run(
+        RunConfig config, Model model, Trainer trainer, Snapshot? snapshot, ClaimedFolder folder, StoredCheckpoint? from,
+        IReadOnlyList<string> warnings, ITrainingObserver? observer, CancellationToken cancel)
+    {
+        string path = folder.Path;
+        using RunFolder output = trainer.WithAverage(() => new RunFolder(folder, config, model, trainer, observer is null ? [] : [observer]));
+        using CheckpointWriter? checkpoints = CreateWriter();
+        foreach (string warning in warnings) output.Observers.OnWarning(warning);
+        try
+        {
+            TrainingResult result = trainer.Run(output.Observers, checkpoints, cancel);
+            if (result.Cancelled && trainer.IsBetweenSteps) checkpoints?.SaveNow(trainer.Step);
+            RunSummary summary = trainer.WithAverage(() => output.Finish(result));
+            checkpoints?.End();
+            return new FinishedRun(config, summary, result, path, checkpoints?.Newest);
         }
         catch (NonFiniteLossException e) when (e.Result is { } before)
         {
-            return new FinishedRun(config, output.Finish(before, e), before, output.Path);
+            return new FinishedRun(config, output.Finish(before, e), before, path, checkpoints?.Newest);
         }
+        catch (Exception e) when (checkpoints is not null)
+        {
+            if (SaveAfter(e, trainer, checkpoints) is { } step) throw new StoppedRunException(path, step, e);
+            throw;
+        }
+
+        CheckpointWriter? CreateWriter()
+        {
+            if (snapshot is null) return null;
+            var files = new CheckpointFolder(path);
+            if (from is not null) files.CleanBehind(from.Step);
+            return new CheckpointWriter(trainer, snapshot, model.Backend, files, config, from?.Step, output.Observers);
+        }
+    }
+
+    /// <summary>Saves what can be saved after an error; returns the step of the newest checkpoint.</summary>
+    private static long? SaveAfter(Exception error, Trainer trainer, CheckpointWriter checkpoints)
+    {
+        // A device that has failed gives nothing back any more.
+        if (trainer.IsBetweenSteps && error is not CudaException)
+        {
+            try
+            {
+                checkpoints.SaveNow(trainer.Step);
+            }
+            catch (Exception second) when (second is not OutOfMemoryException)
+            {
+                // The first error is the one to be reported.
+            }
+        }
+
+        return checkpoints.Newest;
     }
 
     /// <summary>Checks a later run as far as that takes little memory and time. Writes nothing.</summary>
@@ -63,9 +148,9 @@ public static class Experiment
         config.Validate();
         config = config.For(data);
         // The model sees no image: memory for two is enough.
-        int batch = Math.Min(2, config.Training.Batch);
+        int batch = Math.Min(2, config.Training.PartBatch);
         using Model model = Build(config, data, backend, batch);
-        new Trainer(model, data, config.Training with { Batch = batch }).Dispose();
+        new Trainer(model, data, config.Training with { Batch = batch, Accumulate = 1 }).Dispose();
         if (config.Training.Batch > data.Train.Count)
             throw new ArgumentException($"a batch of {config.Training.Batch} out of {data.Train.Count} training images", nameof(config));
     }

@@ -73,6 +73,15 @@ public sealed record RunConfig
     /// <summary>Threads of the CPU backend; 0 for one per processor.</summary>
     public int Threads { get; init; }
 
+    /// <summary>How often the run saves its state within an epoch; it does so at the end of each epoch too.</summary>
+    public CheckpointInterval CheckpointEvery { get; init; } = CheckpointInterval.Usual;
+
+    /// <summary>Number of checkpoints to keep, besides that of the epoch with the best test accuracy.</summary>
+    public int KeepCheckpoints { get; init; } = 3;
+
+    /// <summary>What the run writes for TensorBoard.</summary>
+    public TensorBoardContent TensorBoard { get; init; } = TensorBoardContent.Scalars;
+
     /// <summary>Threads that read and decode images of several sizes; 0 for the usual number.</summary>
     public int DataThreads { get; init; }
 
@@ -138,6 +147,8 @@ public sealed record RunConfig
         RequireAtLeast(1, BatchesAhead, "batchesAhead");
         RequireAtLeast(1, LimitTrain ?? 1, "limitTrain");
         RequireAtLeast(1, LimitTest ?? 1, "limitTest");
+        RequireAtLeast(1, KeepCheckpoints, "keepCheckpoints");
+        if (!Enum.IsDefined(TensorBoard)) throw new ArgumentException($"tensorBoard: {TensorBoard}, wanted {KebabCase.All<TensorBoardContent>()}");
         Training.Validate();
         Rules.Validate();
     }
@@ -146,11 +157,16 @@ public sealed record RunConfig
     /// <see cref="RunConfig"/>.</summary>
     /// <exception cref="IOException">It does not exist.</exception>
     /// <exception cref="InvalidDataException">It is not a run's configuration; the message names the file, the line and the setting.</exception>
-    public static RunConfig Read(string path)
+    public static RunConfig Read(string path) => Parse(() => ReadText(path), path);
+
+    /// <summary>The configuration in a text.</summary>
+    /// <param name="read">Gives the text.</param>
+    /// <param name="path">Where it is from, for errors.</param>
+    internal static RunConfig Parse(Func<string> read, string path)
     {
         try
         {
-            string text = ReadText(path);
+            string text = read();
             JsonObject given = Parse(text, path);
             // Parsed alone first, so that errors name the lines of this file and not those of the merged text.
             _ = JsonSerializer.Deserialize(text, RunJson.Default.RunConfig);
@@ -177,7 +193,7 @@ public sealed record RunConfig
 
     /// <summary>
     /// Identifies the configuration in a file: a checksum of everything that the results depend on. Paths, the numbers of threads and
-    /// of the device, and the program's version are left out, so that equal runs have equal models.
+    /// of the device, checkpoints, what is written for TensorBoard, and the program's version are left out, so that equal runs have equal models.
     /// </summary>
     /// <exception cref="IOException">The file does not exist.</exception>
     /// <exception cref="InvalidDataException">It is not a JSON object.</exception>
@@ -196,10 +212,45 @@ public sealed record RunConfig
     /// <inheritdoc cref="HashOf(string)"/>
     internal string Hash() => HashOf(JsonSerializer.SerializeToNode(this, RunJson.Default.RunConfig)!.AsObject());
 
+    /// <summary>Identifies what the state of the run depends on, whatever the number of its epochs.</summary>
+    internal string HashOfState() => (this with { Training = Training with { Epochs = 1 } }).Hash();
+
+    /// <summary>The settings in which the results of two configurations differ, with both values.</summary>
+    public IReadOnlyList<string> DifferencesFrom(RunConfig other)
+    {
+        var differences = new List<string>();
+        Compare("", Relevant(this), Relevant(other));
+        return differences;
+
+        static JsonObject Relevant(RunConfig config)
+        {
+            JsonObject settings = JsonSerializer.SerializeToNode(config, RunJson.Default.RunConfig)!.AsObject();
+            RemoveIrrelevant(settings);
+            return settings;
+        }
+
+        void Compare(string path, JsonNode? mine, JsonNode? theirs)
+        {
+            if (JsonNode.DeepEquals(mine, theirs)) return;
+            if (mine is JsonObject a && theirs is JsonObject b)
+            {
+                foreach (string name in a.Select(p => p.Key).Union(b.Select(p => p.Key))) Compare(path.Length == 0 ? name : $"{path}.{name}", a[name], b[name]);
+                return;
+            }
+
+            differences.Add($"{path} {mine?.ToJsonString() ?? "null"} instead of {theirs?.ToJsonString() ?? "null"}");
+        }
+    }
+
+    private static void RemoveIrrelevant(JsonObject config)
+    {
+        foreach (string name in (string[])["writtenBy", "threads", "device", "cudaGraphs", "dataThreads", "batchesAhead", "ramCache", "checkpointEvery", "keepCheckpoints", "tensorBoard"]) config.Remove(name);
+        if (config["data"] is JsonValue source && source.TryGetValue(out string? text)) config["data"] = text.Split(':')[0];
+    }
+
     private static string HashOf(JsonObject config)
     {
-        foreach (string name in (string[])["writtenBy", "threads", "device", "cudaGraphs", "dataThreads", "batchesAhead", "ramCache"]) config.Remove(name);
-        if (config["data"] is JsonValue source && source.TryGetValue(out string? text)) config["data"] = text.Split(':')[0];
+        RemoveIrrelevant(config);
         return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(config.ToJsonString())));
     }
 
@@ -304,8 +355,8 @@ internal sealed class RunJson
     UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
     RespectNullableAnnotations = true,
     AllowDuplicateProperties = false,
-    Converters = [typeof(KebabCase<NormOrder>), typeof(KebabCase<SimdLevel>), typeof(KebabCase<CudaPrecision>), typeof(ScheduleKindJson), typeof(KebabCase<Augmentation>),
-        typeof(KebabCase<NormalisationKind>)])]
+    Converters = [typeof(KebabCase<NormOrder>), typeof(KebabCase<SimdLevel>), typeof(KebabCase<CudaPrecision>), typeof(KebabCase<TensorBoardContent>), typeof(ScheduleKindJson), typeof(KebabCase<Augmentation>),
+        typeof(KebabCase<NormalisationKind>), typeof(CheckpointIntervalJson)])]
 [JsonSerializable(typeof(RunConfig))]
 [JsonSerializable(typeof(RunSummary))]
 [JsonSerializable(typeof(IReadOnlyList<RunSummary>))]

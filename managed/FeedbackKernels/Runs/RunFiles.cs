@@ -17,13 +17,19 @@ public static class RunFiles
     /// <summary>Table with a line for each layer and measurement of the alignment.</summary>
     public const string Alignment = "alignment.csv";
 
+    /// <summary>What happened when.</summary>
+    public const string Log = "log.txt";
+
     /// <summary>The <see cref="RunSummary"/>.</summary>
     public const string Summary = "summary.json";
 
     /// <summary>The report.</summary>
     public const string Report = "report.html";
 
-    /// <summary>All files, in the order of deletion: if a deletion is interrupted, what is left is either a run that can be read or
+    /// <summary>Start of the names of the files for TensorBoard; a run that was resumed has several.</summary>
+    public const string EventPrefix = "events.out.tfevents.";
+
+    /// <summary>All files but those for TensorBoard, in the order of deletion: if a deletion is interrupted, what is left is either a run that can be read or
     /// no run.</summary>
-    internal static IReadOnlyList<string> All { get; } = [Report, Summary, Model, Metrics, Alignment, Config];
+    internal static IReadOnlyList<string> All { get; } = [Report, Summary, Model, Metrics, Alignment, Log, Config];
 }

@@ -1,4 +1,3 @@
-using FeedbackKernels.Data;
 using FeedbackKernels.Models;
 using FeedbackKernels.Reports;
 using FeedbackKernels.Training;
@@ -16,31 +15,28 @@ public sealed class RunFolder : IDisposable
     private readonly Model _model;
     private readonly List<IRunSink> _sinks = [];
 
-    /// <summary>Claims the folder, deletes the files of a former run if that is allowed, and writes the configuration.</summary>
-    /// <param name="place">The folder.</param>
+    /// <summary>Writes the configuration, and lets each sink begin its file.</summary>
+    /// <param name="folder">The folder, claimed by this process; it belongs to this object from now on.</param>
     /// <param name="config">The run.</param>
     /// <param name="model">The model that the run trains.</param>
-    /// <param name="preprocessing">How its images are prepared.</param>
+    /// <param name="trainer">The run, new or with the state that it goes on from.</param>
     /// <param name="others">Other observers, which are called after the folder's own sinks.</param>
-    /// <exception cref="IOException">The folder is in use, or has files in it and may not be overwritten; or a file cannot be
-    /// written.</exception>
-    public RunFolder(RunPlace place, RunConfig config, Model model, Preprocessing preprocessing, params IEnumerable<ITrainingObserver> others)
+    /// <exception cref="IOException">A file cannot be written.</exception>
+    internal RunFolder(ClaimedFolder folder, RunConfig config, Model model, Trainer trainer, params IEnumerable<ITrainingObserver> others)
     {
-        ArgumentNullException.ThrowIfNull(place);
-        ArgumentNullException.ThrowIfNull(config);
-        ArgumentNullException.ThrowIfNull(model);
-        ArgumentNullException.ThrowIfNull(preprocessing);
-        (_config, _model) = (config, model);
+        (_folder, _config, _model) = (folder, config, model);
         string configuration = config.Hash();
-        _folder = place.Claim();
         try
         {
             config.Write(File(RunFiles.Config));
             _sinks.Add(new MetricsTable(File(RunFiles.Metrics)));
             _sinks.Add(new AlignmentTable(File(RunFiles.Alignment)));
-            _sinks.Add(new ModelFile(File(RunFiles.Model), model, preprocessing, configuration));
+            _sinks.Add(new LogFile(File(RunFiles.Log), config, model));
+            if (config.TensorBoard != TensorBoardContent.Off) _sinks.Add(new TensorBoardFile(Path, config, model));
+            _sinks.Add(new ModelFile(File(RunFiles.Model), model, trainer.Preprocessing, configuration));
             _sinks.Add(new SummaryFile(File(RunFiles.Summary)));
-            _sinks.Add(new ReportFile(File(RunFiles.Report), config));
+            _sinks.Add(new ReportFile(File(RunFiles.Report), config, model));
+            foreach (IRunSink sink in _sinks) sink.OnStart(trainer.Measured, trainer.Step);
             Observers = new ObserverList([.. _sinks, .. others]);
         }
         catch

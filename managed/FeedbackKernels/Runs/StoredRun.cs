@@ -62,7 +62,7 @@ public sealed class StoredRun : IDisposable
     }
 
     // The runs of a comparison are in subfolders.
-    private static string RunsIn(string folder)
+    internal static string RunsIn(string folder)
     {
         string[] runs = [.. Directory.EnumerateDirectories(folder).Where(f => File.Exists(Path.Combine(f, RunFiles.Config))).Select(f => Path.GetFileName(f)).Order()];
         return runs.Length == 0 ? "" : $"; there are runs in {string.Join(", ", runs)}";

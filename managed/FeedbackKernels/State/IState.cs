@@ -8,7 +8,7 @@ namespace FeedbackKernels.State;
 /// </summary>
 public interface IState
 {
-    /// <summary>Shows all tensors and numbers, always the same ones in the same order.</summary>
+    /// <summary>Shows all tensors, numbers and texts, always the same ones in the same order.</summary>
     /// <param name="walker">Reads or replaces them.</param>
     void Walk(IStateWalker walker);
 }
@@ -30,4 +30,7 @@ public interface IStateWalker
 
     /// <summary>A number.</summary>
     void Scalar(string name, ref double value);
+
+    /// <summary>A text, such as a list whose length grows.</summary>
+    void Text(string name, ref string value);
 }

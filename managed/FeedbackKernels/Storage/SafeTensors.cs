@@ -9,6 +9,12 @@ namespace FeedbackKernels.Storage;
 /// <param name="Values">Elements, the last dimension fastest.</param>
 public sealed record StoredTensor(IReadOnlyList<int> Sizes, float[] Values);
 
+/// <summary>A tensor to be written.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Sizes">Sizes of the dimensions.</param>
+/// <param name="Values">Gives as many elements as the sizes say, which are valid until the next tensor is asked for its own.</param>
+internal sealed record TensorSource(string Name, IReadOnlyList<int> Sizes, Func<ReadOnlySpan<float>> Values);
+
 /// <summary>
 /// The safetensors format (github.com/huggingface/safetensors): the length of a JSON header as 8 bytes, the header with
 /// type, sizes and byte range of each tensor, then the elements. Only F32 is read and written.
@@ -28,16 +34,30 @@ public static class SafeTensors
     {
         ArgumentNullException.ThrowIfNull(tensors);
         ArgumentNullException.ThrowIfNull(metadata);
+        TensorSource[] sources = [.. tensors.Select(t => new TensorSource(t.Name, t.Sizes, () => t.Values))];
+        Check(sources);
+        foreach ((string name, IReadOnlyList<int> sizes, float[] values) in tensors) RequireLength(name, sizes, values.Length, nameof(tensors));
+        AtomicFile.Write(path, file => Write(file, sources, metadata));
+    }
+
+    /// <summary>Writes tensors to a stream. They are asked for their values one after the other.</summary>
+    /// <param name="file">Where the stream begins, the file begins.</param>
+    /// <param name="tensors">Tensors.</param>
+    /// <param name="metadata">Strings that the file carries beside its tensors, in this order at its beginning.</param>
+    internal static void Write(Stream file, IReadOnlyList<TensorSource> tensors, IEnumerable<KeyValuePair<string, string>> metadata)
+    {
         Check(tensors);
         byte[] header = Header(tensors, metadata);
-        AtomicFile.Write(path, file =>
+        Span<byte> length = stackalloc byte[LengthBytes];
+        BinaryPrimitives.WriteInt64LittleEndian(length, header.Length);
+        file.Write(length);
+        file.Write(header);
+        foreach (TensorSource tensor in tensors)
         {
-            Span<byte> length = stackalloc byte[LengthBytes];
-            BinaryPrimitives.WriteInt64LittleEndian(length, header.Length);
-            file.Write(length);
-            file.Write(header);
-            foreach ((_, _, float[] values) in tensors) file.Write(LittleEndian(values));
-        });
+            ReadOnlySpan<float> values = tensor.Values();
+            RequireLength(tensor.Name, tensor.Sizes, values.Length);
+            file.Write(LittleEndian(values));
+        }
     }
 
     /// <summary>Reads all tensors of a file. <see cref="SafeTensorsFile"/> reads those that are asked for.</summary>
@@ -50,20 +70,24 @@ public static class SafeTensors
         return (file.Tensors.Keys.ToDictionary(name => name, file.Load), file.Metadata);
     }
 
-    private static void Check(IReadOnlyList<(string Name, IReadOnlyList<int> Sizes, float[] Values)> tensors)
+    private static void Check(IReadOnlyList<TensorSource> tensors)
     {
         var names = new HashSet<string> { SafeTensorsHeader.MetadataName };
-        foreach ((string name, IReadOnlyList<int> sizes, float[] values) in tensors)
+        foreach (TensorSource tensor in tensors)
         {
-            if (!names.Add(name)) throw new ArgumentException($"the name '{name}' stands twice or is reserved", nameof(tensors));
-            Int128 length = sizes.Aggregate(Int128.One, (product, size) => product * size);
-            if (sizes.Any(size => size < 0) || length != values.Length)
-                throw new ArgumentException($"tensor '{name}' of {string.Join("x", sizes)} has {values.Length} values, wanted {length}", nameof(tensors));
+            if (!names.Add(tensor.Name)) throw new ArgumentException($"the name '{tensor.Name}' stands twice or is reserved", nameof(tensors));
         }
     }
 
-    private static byte[] Header(
-        IReadOnlyList<(string Name, IReadOnlyList<int> Sizes, float[] Values)> tensors, IReadOnlyDictionary<string, string> metadata)
+    private static void RequireLength(string name, IReadOnlyList<int> sizes, int found, string? argument = null)
+    {
+        if (sizes.Any(size => size < 0) || Length(sizes) != found)
+            throw new ArgumentException($"tensor '{name}' of {string.Join("x", sizes)} has {found} values, wanted {Length(sizes)}", argument);
+    }
+
+    private static Int128 Length(IReadOnlyList<int> sizes) => sizes.Aggregate(Int128.One, (product, size) => product * size);
+
+    private static byte[] Header(IReadOnlyList<TensorSource> tensors, IEnumerable<KeyValuePair<string, string>> metadata)
     {
         using var bytes = new MemoryStream();
         using (var json = new Utf8JsonWriter(bytes))
@@ -73,16 +97,16 @@ public static class SafeTensors
             foreach ((string key, string value) in metadata) json.WriteString(key, value);
             json.WriteEndObject();
             long offset = 0;
-            foreach ((string name, IReadOnlyList<int> sizes, float[] values) in tensors)
+            foreach (TensorSource tensor in tensors)
             {
-                json.WriteStartObject(name);
+                json.WriteStartObject(tensor.Name);
                 json.WriteString("dtype", TensorTypes.Float32);
                 json.WriteStartArray("shape");
-                foreach (int size in sizes) json.WriteNumberValue(size);
+                foreach (int size in tensor.Sizes) json.WriteNumberValue(size);
                 json.WriteEndArray();
                 json.WriteStartArray("data_offsets");
                 json.WriteNumberValue(offset);
-                offset += values.LongLength * sizeof(float);
+                offset += (long)Length(tensor.Sizes) * sizeof(float);
                 json.WriteNumberValue(offset);
                 json.WriteEndArray();
                 json.WriteEndObject();
@@ -96,10 +120,10 @@ public static class SafeTensors
         return bytes.ToArray();
     }
 
-    private static ReadOnlySpan<byte> LittleEndian(float[] values)
+    private static ReadOnlySpan<byte> LittleEndian(ReadOnlySpan<float> values)
     {
-        if (BitConverter.IsLittleEndian) return MemoryMarshal.AsBytes(values.AsSpan());
-        float[] reversed = [.. values];
+        if (BitConverter.IsLittleEndian) return MemoryMarshal.AsBytes(values);
+        float[] reversed = values.ToArray();
         ReverseBytes(reversed);
         return MemoryMarshal.AsBytes(reversed.AsSpan());
     }

@@ -57,13 +57,16 @@ public sealed class AlignmentProbe : IDisposable
     }
 
     /// <summary>Measures all layers. The model's gradients are overwritten, and it is planned for the size of the probe's images.</summary>
-    public IReadOnlyList<LayerAlignment> Measure(int epoch, int step)
+    /// <param name="epoch">Epochs done.</param>
+    /// <param name="step">Steps done.</param>
+    /// <param name="observer">Is told the error of each layer; optional.</param>
+    public IReadOnlyList<LayerAlignment> Measure(int epoch, int step, ITrainingObserver? observer = null)
     {
         _model.Resize(_twin.Spec.Input);
         _twin.CopyFrom(_model);
         var expected = new Recorder();
         Observe(_twin, expected);
-        var comparison = new Comparison(expected.Errors);
+        var comparison = new Comparison(expected.Errors, observer);
         Observe(_model, comparison);
         return
         [
@@ -106,7 +109,7 @@ public sealed class AlignmentProbe : IDisposable
         }
     }
 
-    private sealed class Comparison(Dictionary<string, float[]> expected) : IErrorObserver
+    private sealed class Comparison(Dictionary<string, float[]> expected, ITrainingObserver? observer) : IErrorObserver
     {
         public Dictionary<string, double> Angles { get; } = [];
 
@@ -115,6 +118,7 @@ public sealed class AlignmentProbe : IDisposable
             using DeviceBuffer other = layer.Backend.Allocate(length, $"{layer.Name} error under backprop", error.Type);
             layer.Backend.UploadFloats(expected[layer.Name], other);
             Angles[layer.Name] = layer.Backend.Compare(length, other, error).AngleDegrees;
+            observer?.OnLayerError(layer, error, length);
         }
     }
 }

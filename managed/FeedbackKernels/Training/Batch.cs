@@ -38,4 +38,17 @@ public sealed class Batch
 
     /// <summary>How <see cref="Backend.AugmentImages"/> moves and flips the images.</summary>
     public ImageAugmentation Augmentation { get; internal set; }
+
+    /// <summary>Replaces each image by its mirror image: columns in reverse order.</summary>
+    internal void Mirror()
+    {
+        int row = Shape.W * Shape.C;
+        for (int from = 0; from < Count * Shape.Length; from += row)
+        {
+            Span<byte> pixels = Pixels.AsSpan(from, row);
+            // Reversed as a whole, and then the channels of each pixel back.
+            pixels.Reverse();
+            for (int pixel = 0; pixel < row; pixel += Shape.C) pixels.Slice(pixel, Shape.C).Reverse();
+        }
+    }
 }

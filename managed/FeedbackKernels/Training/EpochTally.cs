@@ -4,18 +4,23 @@ using FeedbackKernels.State;
 namespace FeedbackKernels.Training;
 
 /// <summary>Losses and accuracy of the epoch so far.</summary>
-internal sealed class EpochTally : IState
+/// <param name="parts">Parts of a step, each of which is added.</param>
+internal sealed class EpochTally(int parts = 1) : IState
 {
     private long _epoch = 1, _steps, _images, _right;
-    private double _lossSum;
+    private double _lossSum, _batchLoss;
     private long _start, _startImages;
     private FeedTimes _startTimes;
+    private int _part;
 
     /// <summary>Number of the epoch, from 1.</summary>
     public long Epoch => _epoch;
 
     /// <summary>Steps of the epoch whose results have been read.</summary>
     public int Steps => (int)_steps;
+
+    /// <summary>Whether all parts of the last step have been added.</summary>
+    public bool IsBetweenSteps => _part == 0;
 
     /// <summary>Mean loss of an image.</summary>
     public double Loss => _lossSum / _images;
@@ -38,16 +43,18 @@ internal sealed class EpochTally : IState
     public void StopClock(in FeedTimes feed) =>
         Waiting = FeedWaiting.Of(feed - _startTimes, Stopwatch.GetElapsedTime(_start).TotalSeconds, _images - _startImages);
 
-    /// <summary>Adds a step.</summary>
+    /// <summary>Adds a step, or a part of it.</summary>
     /// <param name="loss">Mean loss of its images.</param>
     /// <param name="images">Their number.</param>
     /// <param name="right">Those whose class had the largest logit.</param>
     public void Add(double loss, int images, int right)
     {
+        _batchLoss = loss;
         _lossSum += loss * images;
         _images += images;
         _right += right;
-        _steps++;
+        if (++_part < parts) return;
+        (_part, _steps) = (0, _steps + 1);
     }
 
     /// <summary>The epoch so far.</summary>
@@ -55,7 +62,7 @@ internal sealed class EpochTally : IState
     public StepReport Report(int steps)
     {
         Speed = (_images - _startImages) / Stopwatch.GetElapsedTime(_start).TotalSeconds;
-        return new StepReport((int)_epoch, Steps, steps, Loss, Top1, Speed);
+        return new StepReport((int)_epoch, Steps, steps, Loss, Top1, Speed, _batchLoss);
     }
 
     /// <summary>Begins the next epoch.</summary>

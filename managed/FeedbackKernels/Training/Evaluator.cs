@@ -6,7 +6,9 @@ using FeedbackKernels.Models;
 namespace FeedbackKernels.Training;
 
 /// <summary>Computes the loss and the accuracy of a model.</summary>
-public sealed class Evaluator(Model model)
+/// <param name="model">The model; stays the caller's.</param>
+/// <param name="flip">Whether to take the mean of the logits of each image and of its mirror image.</param>
+public sealed class Evaluator(Model model, bool flip = false)
 {
     /// <summary>Evaluates with running statistics and without smoothing. The model is planned for the size of the images, without a
     /// backward pass if that size is not the present one.</summary>
@@ -35,6 +37,7 @@ public sealed class Evaluator(Model model)
             using (StepScope scope = model.Backend.BeginStep())
             {
                 model.Forward(Pass.Evaluate(batch.Count));
+                if (flip) AverageWithMirrored(feed, batch);
                 model.Loss(batch.Count, smoothing: 0, gradient: false);
                 scope.Complete();
             }
@@ -53,6 +56,20 @@ public sealed class Evaluator(Model model)
             (double sum, int first, int five) = results.Read();
             (loss, top1, top5) = (loss + sum, top1 + first, top5 + five);
         }
+    }
+
+    /// <summary>Replaces the logits of the images by the mean of these and those of the mirror images.</summary>
+    private void AverageWithMirrored(ImageFeed feed, Batch batch)
+    {
+        int length = batch.Count * model.Spec.Classes;
+        float[] logits = new float[length], mirrored = new float[length];
+        model.ReadLogits(logits);
+        batch.Mirror();
+        feed.Load(batch, model);
+        model.Forward(Pass.Evaluate(batch.Count));
+        model.ReadLogits(mirrored);
+        for (int i = 0; i < length; i++) logits[i] = (logits[i] + mirrored[i]) / 2;
+        model.Backend.UploadFloats(logits, model.Logits);
     }
 
     /// <summary>Images as the model sees them in evaluation.</summary>

@@ -1,4 +1,6 @@
 using System.Globalization;
+using FeedbackKernels.Interop;
+using FeedbackKernels.Layers;
 
 namespace FeedbackKernels.Training;
 
@@ -9,7 +11,8 @@ namespace FeedbackKernels.Training;
 /// <param name="Loss">Mean loss of the epoch so far.</param>
 /// <param name="Top1">Fraction of its images classified correctly.</param>
 /// <param name="ImagesPerSecond">Training speed in this epoch.</param>
-public readonly record struct StepReport(int Epoch, int Step, int StepsInEpoch, double Loss, double Top1, double ImagesPerSecond);
+/// <param name="BatchLoss">Mean loss of the step's own images.</param>
+public readonly record struct StepReport(int Epoch, int Step, int StepsInEpoch, double Loss, double Top1, double ImagesPerSecond, double BatchLoss);
 
 /// <summary>Result of an epoch, as in metrics.csv.</summary>
 /// <param name="Epoch">From 1.</param>
@@ -21,14 +24,16 @@ public readonly record struct StepReport(int Epoch, int Step, int StepsInEpoch, 
 /// <param name="TestTop1">Fraction of the test images whose class had the largest logit.</param>
 /// <param name="TestTop5">Fraction of the test images whose class was among the five largest logits.</param>
 /// <param name="ImagesPerSecond">Training speed of whole steps, with loading, without evaluation.</param>
-/// <param name="Seconds">Time since the start of the run.</param>
+/// <param name="Seconds">Time since the start of the run, interruptions excepted.</param>
 /// <param name="WaitingRead">Fraction of the time of the epoch's steps in which training waited while images were read.</param>
 /// <param name="WaitingDecode">The same while they were decoded.</param>
 /// <param name="WaitingResize">The same while they were resized.</param>
 /// <param name="WaitingUpload">The same for copying batches to the device.</param>
+/// <param name="CheckpointSeconds">Time for which steps have waited for checkpoints since the report of the epoch before.</param>
 public sealed record EpochReport(
     int Epoch, int Step, double LearningRate, double TrainLoss, double TrainTop1, double TestLoss, double TestTop1, double TestTop5,
-    double ImagesPerSecond, double Seconds, double WaitingRead = 0, double WaitingDecode = 0, double WaitingResize = 0, double WaitingUpload = 0);
+    double ImagesPerSecond, double Seconds, double WaitingRead = 0, double WaitingDecode = 0, double WaitingResize = 0, double WaitingUpload = 0,
+    double CheckpointSeconds = 0);
 
 /// <summary>How well one layer's feedback agrees with its weights, as in alignment.csv. Angles are in degrees; NaN where
 /// there is nothing to compare.</summary>
@@ -57,7 +62,15 @@ public readonly record struct Evaluation(double Loss, double Top1, double Top5, 
 /// <param name="Seconds">Duration, with evaluation.</param>
 /// <param name="Cancelled">Whether the run was stopped before its end.</param>
 public sealed record TrainingResult(
-    IReadOnlyList<EpochReport> Epochs, IReadOnlyList<LayerAlignment> Alignment, double ImagesPerSecond, double Seconds, bool Cancelled);
+    IReadOnlyList<EpochReport> Epochs, IReadOnlyList<LayerAlignment> Alignment, double ImagesPerSecond, double Seconds, bool Cancelled)
+{
+    /// <summary>The measurements of a run, with the median of the speeds of its epochs; 0 if there is none.</summary>
+    public static TrainingResult Of(IReadOnlyList<EpochReport> epochs, IReadOnlyList<LayerAlignment> alignment, double seconds, bool cancelled)
+    {
+        double speed = epochs.Count == 0 ? 0 : epochs.Select(e => e.ImagesPerSecond).Order().ElementAt(epochs.Count / 2);
+        return new TrainingResult(epochs, alignment, speed, seconds, cancelled);
+    }
+}
 
 /// <summary>Follows a run. An observer implements what it is interested in.</summary>
 public interface ITrainingObserver
@@ -81,6 +94,20 @@ public interface ITrainingObserver
     /// <summary>Called after each measurement of the alignment.</summary>
     /// <param name="layers">One entry for each layer.</param>
     void OnAlignment(IReadOnlyList<LayerAlignment> layers)
+    {
+    }
+
+    /// <summary>Called between two steps for what went wrong and does not stop the run.</summary>
+    /// <param name="text">A sentence, without a full stop.</param>
+    void OnWarning(string text)
+    {
+    }
+
+    /// <summary>Called for each layer during a measurement of the alignment, before <see cref="OnAlignment"/>.</summary>
+    /// <param name="layer">The layer.</param>
+    /// <param name="error">The error that it learns from, dy, NPQK; valid during the call.</param>
+    /// <param name="length">Its number of elements.</param>
+    void OnLayerError(ConvLayer layer, BufferView error, long length)
     {
     }
 }
@@ -111,6 +138,18 @@ public sealed class ObserverList(params IReadOnlyList<ITrainingObserver> observe
     public void OnAlignment(IReadOnlyList<LayerAlignment> layers)
     {
         foreach (ITrainingObserver observer in observers) observer.OnAlignment(layers);
+    }
+
+    /// <inheritdoc/>
+    public void OnWarning(string text)
+    {
+        foreach (ITrainingObserver observer in observers) observer.OnWarning(text);
+    }
+
+    /// <inheritdoc/>
+    public void OnLayerError(ConvLayer layer, BufferView error, long length)
+    {
+        foreach (ITrainingObserver observer in observers) observer.OnLayerError(layer, error, length);
     }
 }
 

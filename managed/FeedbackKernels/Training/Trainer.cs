@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using FeedbackKernels.Data;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Layers;
@@ -20,10 +19,13 @@ public sealed class Trainer : IState, IDisposable
     private readonly Evaluator _evaluator;
     private readonly Optimiser _optimiser;
     private readonly ImageFeed _feed;
-    private readonly EpochTally _tally = new();
-    private readonly List<EpochReport> _epochs = [];
-    private readonly List<LayerAlignment> _alignment = [];
+    private readonly EpochTally _tally;
+    private readonly RunHistory _history = new();
+    private readonly GradientSum? _gradients;
+    private readonly WeightAverage? _average;
     private ITrainingObserver? _observer;
+    private ICheckpoints? _checkpoints;
+    private double _waitedBefore;
     private long _prepared;
     private bool _started, _saidThatItWaits;
     private int _saidDamaged;
@@ -47,8 +49,8 @@ public sealed class Trainer : IState, IDisposable
         if (!model.CanTrain) throw new ArgumentException("the model is planned for evaluation, without a backward pass", nameof(model));
         if (options.Batch > data.Train.Count)
             throw new ArgumentException($"a batch of {options.Batch} out of {data.Train.Count} training images", nameof(options));
-        if (options.Batch > model.MaxBatch)
-            throw new ArgumentException($"a batch of {options.Batch}, the model is planned for {model.MaxBatch}", nameof(options));
+        if (options.PartBatch > model.MaxBatch)
+            throw new ArgumentException($"a batch of {options.PartBatch}, the model is planned for {model.MaxBatch}", nameof(options));
         if (options.AlignEvery > 0) model.RequireStatistics(Math.Min(data.Test.Count, model.MaxBatch));
         long steps = (long)options.Epochs * (data.Train.Count / options.Batch);
         if (steps > int.MaxValue)
@@ -56,9 +58,9 @@ public sealed class Trainer : IState, IDisposable
         (_model, _data, _options) = (model, data, options);
         Preprocessing = Preprocessing.Of(data, options.Normalisation, images);
         _feedOptions = options.Feed with { Images = images };
-        _evaluator = new Evaluator(model);
+        _evaluator = new Evaluator(model, options.TestFlip);
         _feed = ImageFeed.Train(
-            model.Backend, data.Train, Preprocessing.CreateNormalisation(), options.Augmentation, options.Batch, options.Seed, _feedOptions);
+            model.Backend, data.Train, Preprocessing.CreateNormalisation(), options.Augmentation, options.PartBatch, options.Seed, _feedOptions);
         try
         {
             RequireSizes();
@@ -69,11 +71,27 @@ public sealed class Trainer : IState, IDisposable
             throw;
         }
 
-        _optimiser = new Sgd(model, options, _feed.BatchesPerEpoch);
+        _tally = new EpochTally(options.Accumulate);
+        _optimiser = new Sgd(model, options, StepsPerEpoch);
+        if (options.Accumulate > 1) _gradients = new GradientSum(model, options.Accumulate);
+        if (options.Ema > 0) _average = new WeightAverage(model, options.Ema);
     }
 
     /// <summary>What the images of training and evaluation go through; to be saved with the model.</summary>
     public Preprocessing Preprocessing { get; }
+
+    /// <summary>Steps done in the run.</summary>
+    public int Step => _optimiser.Step;
+
+    /// <summary>Steps of an epoch.</summary>
+    public int StepsPerEpoch => _feed.BatchesPerEpoch / _options.Accumulate;
+
+    /// <summary>Whether the state is one that a run can go on from: between two steps, not within one, and not between the evaluation of an
+    /// epoch and its report.</summary>
+    public bool IsBetweenSteps { get; private set; }
+
+    /// <summary>What has been measured so far, in a run that goes on also before it was stopped.</summary>
+    public TrainingResult Measured => _history.Result(cancelled: false);
 
     /// <summary>
     /// Runs all epochs, or until the token is cancelled: then the step in hand is finished and what there is returned. A
@@ -84,20 +102,26 @@ public sealed class Trainer : IState, IDisposable
     /// <exception cref="NonFiniteLossException">The loss, or a weight, became NaN or infinite. The exception has the results of
     /// the epochs before; the observer was told of each of them while all weights were finite.</exception>
     /// <exception cref="InvalidOperationException">The trainer has run already.</exception>
-    public TrainingResult Run(ITrainingObserver? observer = null, CancellationToken cancel = default)
+    public TrainingResult Run(ITrainingObserver? observer = null, CancellationToken cancel = default) => Run(observer, checkpoints: null, cancel);
+
+    /// <inheritdoc cref="Run(ITrainingObserver?, CancellationToken)"/>
+    /// <param name="observer">Is told how it goes; optional.</param>
+    /// <param name="checkpoints">Saves the state as the run goes on; optional.</param>
+    /// <param name="cancel">Stops the run, also during what a rule does before training.</param>
+    public TrainingResult Run(ITrainingObserver? observer, ICheckpoints? checkpoints, CancellationToken cancel)
     {
         if (_started) throw new InvalidOperationException("this trainer has run already; make a new one, with a new model or one to go on from");
         _started = true;
-        _observer = observer;
+        (_observer, _checkpoints) = (observer, checkpoints);
         if (_data.Train.Shape is null) _observer?.OnNote($"{_feed.Threads} {(_feed.Threads == 1 ? "thread decodes" : "threads decode")} images by {ImageDecoder.Name}, {_feedOptions.BatchesAhead} batches ahead");
-        long start = Stopwatch.GetTimestamp();
+        _history.StartClock();
         try
         {
-            return ResultSince(start, cancelled: !RunEpochs(start, cancel));
+            return _history.Result(cancelled: !RunEpochs(cancel));
         }
         catch (NonFiniteLossException e)
         {
-            e.Result = ResultSince(start, cancelled: false);
+            e.Result = _history.Result(cancelled: false);
             throw;
         }
     }
@@ -110,21 +134,43 @@ public sealed class Trainer : IState, IDisposable
         ArgumentNullException.ThrowIfNull(walker);
         if (_started && _prepared == 0) throw new InvalidOperationException("the run was stopped before its first step; start it anew");
         walker.Scalar("trainer.prepared", ref _prepared);
+        _history.Walk(walker);
+        // A run of fewer epochs also measured the alignment at its end.
+        if (walker.Replaces) _history.KeepAlignment(layer => Measures(layer.Epoch));
         _tally.Walk(walker);
         _feed.Walk(walker);
         _optimiser.Walk(walker);
         _model.Walk(walker);
+        _average?.Walk(walker);
+    }
+
+    /// <summary>Runs something while the model has the averaged weights, if the run averages them.</summary>
+    public T WithAverage<T>(Func<T> use)
+    {
+        ArgumentNullException.ThrowIfNull(use);
+        if (_average is null || Step == 0) return use();
+        _average.Exchange();
+        try
+        {
+            return use();
+        }
+        finally
+        {
+            _average.Exchange();
+        }
     }
 
     /// <summary>Gives back the memory of the optimiser and of the feed.</summary>
     public void Dispose()
     {
+        _average?.Dispose();
+        _gradients?.Dispose();
         _optimiser.Dispose();
         _feed.Dispose();
     }
 
     /// <summary>Whether all epochs came to their end.</summary>
-    private bool RunEpochs(long start, CancellationToken cancel)
+    private bool RunEpochs(CancellationToken cancel)
     {
         bool resumed = _prepared != 0;
         if (!resumed && !Prepare(cancel)) return false;
@@ -133,10 +179,13 @@ public sealed class Trainer : IState, IDisposable
             : null;
         using var results = new StepResults(_model);
         if (!resumed) Align(probe, 0, 0);
+        IsBetweenSteps = true;
         while (_tally.Epoch <= _options.Epochs)
         {
-            if (!RunEpoch(start, results, probe, cancel)) return false;
+            if (!RunEpoch(results, probe, cancel)) return false;
             _tally.BeginNext();
+            IsBetweenSteps = true;
+            _checkpoints?.Save(Step);
         }
 
         return true;
@@ -159,39 +208,42 @@ public sealed class Trainer : IState, IDisposable
         return true;
     }
 
-    private TrainingResult ResultSince(long start, bool cancelled)
-    {
-        double speed = _epochs.Count == 0 ? 0 : _epochs.Select(e => e.ImagesPerSecond).Order().ElementAt(_epochs.Count / 2);
-        return new TrainingResult(_epochs, _alignment, speed, Stopwatch.GetElapsedTime(start).TotalSeconds, cancelled);
-    }
-
     /// <summary>Whether the epoch came to its end.</summary>
-    private bool RunEpoch(long start, StepResults results, AlignmentProbe? probe, CancellationToken cancel)
+    private bool RunEpoch(StepResults results, AlignmentProbe? probe, CancellationToken cancel)
     {
         int epoch = (int)_tally.Epoch;
         // A run may go on from where all steps of the epoch are done, and its evaluation is not.
         if (_feed.Epoch == epoch) RunSteps(epoch, results, cancel);
-        if (_tally.Steps < _feed.BatchesPerEpoch) return false;
+        if (_tally.Steps < StepsPerEpoch) return false;
         // The last update has no loss after it that would show a weight which is not finite.
         if (_model.FirstTensorNotFinite() is { } tensor)
             throw new NonFiniteLossException(epoch, _optimiser.Step - 1, _tally.Loss, $"{tensor}, after the update");
         Evaluation test;
         try
         {
-            test = _evaluator.Run(_data.Test, Preprocessing, _feedOptions, cancel);
+            test = WithAverage(() => _evaluator.Run(_data.Test, Preprocessing, _feedOptions, cancel));
         }
         catch (OperationCanceledException)
         {
             return false;
         }
 
+        IsBetweenSteps = false;
+        double waited = _checkpoints?.SecondsWaited ?? 0;
         var report = new EpochReport(
             epoch, _optimiser.Step, _optimiser.LearningRate, _tally.Loss, _tally.Top1, test.Loss, test.Top1, test.Top5, _tally.Speed,
-            Stopwatch.GetElapsedTime(start).TotalSeconds, _tally.Waiting.Reading, _tally.Waiting.Decoding, _tally.Waiting.Resizing, _tally.Waiting.Uploading);
-        _epochs.Add(report);
-        if (_options.AlignEvery > 0 && (epoch % _options.AlignEvery == 0 || epoch == _options.Epochs)) Align(probe, epoch, _optimiser.Step);
-        _observer?.OnEpoch(report);
+            _history.Seconds, _tally.Waiting.Reading, _tally.Waiting.Decoding, _tally.Waiting.Resizing, _tally.Waiting.Uploading, waited - _waitedBefore);
+        _waitedBefore = waited;
+        _history.Add(report);
+        if (Measures(epoch)) Align(probe, epoch, _optimiser.Step);
+        if (_observer is { } observer) WithAverage(() => Told(observer, report));
         Note(_tally.Waiting);
+        return true;
+    }
+
+    private static bool Told(ITrainingObserver observer, EpochReport report)
+    {
+        observer.OnEpoch(report);
         return true;
     }
 
@@ -215,8 +267,18 @@ public sealed class Trainer : IState, IDisposable
         _model.Resize(_feed.ShapeAt(epoch));
         _tally.StartClock(_feed.Times);
         // A batch that is taken is trained on: the feed's position is that of the model.
-        while (!cancel.IsCancellationRequested && _feed.Next() is { } batch) Step(batch, results);
-        if (results.Images > 0) ReadDeferred(results);
+        while (!cancel.IsCancellationRequested && NextBatch(results) is { } batch)
+        {
+            IsBetweenSteps = false;
+            TrainOn(batch, results);
+            if (_checkpoints?.IsDue(Step) == true)
+            {
+                Finish(results);
+                _checkpoints.Save(Step);
+            }
+        }
+
+        Finish(results);
         _tally.StopClock(_feed.Times);
     }
 
@@ -235,7 +297,42 @@ public sealed class Trainer : IState, IDisposable
         _model.RequireSize(Preprocessing.Input, backward: false);
     }
 
-    private void Step(Batch batch, StepResults results)
+    private Batch? NextBatch(StepResults results)
+    {
+        try
+        {
+            if (_options.Accumulate == 1 || _data.Train.Count - _feed.Position >= _options.Batch) return _feed.Next();
+            // What is left is parts, but no whole step.
+            _feed.Seek(_feed.Epoch + 1, 0);
+            return null;
+        }
+        catch
+        {
+            // The steps before are whole, and a run can go on behind them once the image can be read.
+            Finish(results);
+            throw;
+        }
+    }
+
+    /// <summary>Reads the results of the last step: the state is then that between two steps.</summary>
+    private void Finish(StepResults results)
+    {
+        if (results.Images > 0) ReadDeferred(results);
+        IsBetweenSteps = true;
+    }
+
+    private void TrainOn(Batch batch, StepResults results)
+    {
+        for (int part = 1; ; part++)
+        {
+            bool last = part == _options.Accumulate;
+            TrainOnPart(batch, last, results);
+            if (last) return;
+            batch = _feed.Next()!;
+        }
+    }
+
+    private void TrainOnPart(Batch batch, bool last, StepResults results)
     {
         _feed.Load(batch, _model);
         using StepScope scope = _model.Backend.BeginStep();
@@ -248,7 +345,8 @@ public sealed class Trainer : IState, IDisposable
         }
 
         _model.Backward(batch.Count);
-        _optimiser.Update();
+        _gradients?.AddPart();
+        if (last) Update();
         scope.Complete();
         if (!scope.IsDeferred)
         {
@@ -261,6 +359,13 @@ public sealed class Trainer : IState, IDisposable
         results.Queue(batch);
     }
 
+    private void Update()
+    {
+        int step = Step;
+        _optimiser.Update();
+        _average?.Update(step);
+    }
+
     private void ReadDeferred(StepResults results)
     {
         Read(results, "after the update, ");
@@ -269,7 +374,8 @@ public sealed class Trainer : IState, IDisposable
 
     private void Report()
     {
-        StepReport report = _tally.Report(_feed.BatchesPerEpoch);
+        if (!_tally.IsBetweenSteps) return;
+        StepReport report = _tally.Report(StepsPerEpoch);
         _observer?.OnStep(report);
     }
 
@@ -280,18 +386,20 @@ public sealed class Trainer : IState, IDisposable
         double loss = sum / images;
         if (!double.IsFinite(loss))
         {
-            int step = ((int)_tally.Epoch - 1) * _feed.BatchesPerEpoch + _tally.Steps;
+            int step = ((int)_tally.Epoch - 1) * StepsPerEpoch + _tally.Steps;
             throw new NonFiniteLossException((int)_tally.Epoch, step, loss, when + FirstBadValue(images));
         }
 
         _tally.Add(loss, images, top1);
     }
 
+    private bool Measures(int epoch) => _options.AlignEvery > 0 && (epoch % _options.AlignEvery == 0 || epoch == _options.Epochs);
+
     private void Align(AlignmentProbe? probe, int epoch, int step)
     {
         if (probe is null) return;
-        IReadOnlyList<LayerAlignment> layers = probe.Measure(epoch, step);
-        _alignment.AddRange(layers);
+        IReadOnlyList<LayerAlignment> layers = probe.Measure(epoch, step, _observer);
+        _history.Add(layers);
         _observer?.OnAlignment(layers);
     }
 

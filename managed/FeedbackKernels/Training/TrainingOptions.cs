@@ -11,6 +11,13 @@ public sealed record TrainingOptions
     /// <summary>Images in a step.</summary>
     public int Batch { get; init; } = 128;
 
+    /// <summary>Parts in which a step computes the gradients of its images, one after the other: gradient accumulation. The step is that
+    /// of the whole batch up to rounding, except that batch norm sees each part alone, and updates its running statistics with each.</summary>
+    public int Accumulate { get; init; } = 1;
+
+    /// <summary>Decay of the average of the weights that is evaluated and saved in place of the weights themselves; 0 for none.</summary>
+    public float Ema { get; init; }
+
     /// <summary>The learning rate.</summary>
     public LearningRateSchedule Schedule { get; init; } = new(ScheduleKind.Cosine, 0.1f);
 
@@ -35,6 +42,9 @@ public sealed record TrainingOptions
     /// <summary>How pixels become numbers.</summary>
     public NormalisationKind Normalisation { get; init; }
 
+    /// <summary>Whether the test takes the mean of the logits of each image and of its mirror image.</summary>
+    public bool TestFlip { get; init; }
+
     /// <summary>Sizes and crops of the images, if they come in several sizes.</summary>
     public ImageOptions Images { get; init; } = new();
 
@@ -48,12 +58,18 @@ public sealed record TrainingOptions
     /// <summary>Epochs from one measurement of the alignment to the next; 0 for none.</summary>
     public int AlignEvery { get; init; } = 1;
 
+    /// <summary>Images that a model is planned for: those of a part of a step.</summary>
+    [System.Text.Json.Serialization.JsonIgnore]
+    public int PartBatch => Batch / Accumulate;
+
     /// <summary>Checks the settings.</summary>
     /// <exception cref="ArgumentOutOfRangeException">One of them is out of range.</exception>
     public void Validate()
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(Epochs);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(Batch);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(Accumulate);
+        if (Batch % Accumulate != 0) throw new ArgumentOutOfRangeException("accumulate", Accumulate, $"wanted a divisor of the batch, {Batch}");
         ArgumentOutOfRangeException.ThrowIfNegative(AlignEvery);
         ArgumentNullException.ThrowIfNull(Schedule);
         Schedule.Validate(Epochs);
@@ -64,6 +80,7 @@ public sealed record TrainingOptions
         RequireFinite(WeightDecay, "weight decay");
         RequireFinite(ClipNorm, "clip norm");
         RequireBelowOne(Momentum, "momentum");
+        RequireBelowOne(Ema, "ema");
         RequireBelowOne(LabelSmoothing, "label smoothing");
         if ((Augmentation & ~Augmentation.CropFlip) != 0)
             throw new ArgumentOutOfRangeException("augmentation", Augmentation, $"wanted one of {string.Join(", ", Enum.GetNames<Augmentation>())}");

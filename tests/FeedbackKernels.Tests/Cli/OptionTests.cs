@@ -4,6 +4,7 @@ using FeedbackKernels.Data;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Tests.Cuda;
 using FeedbackKernels.Tests.Data;
+using FeedbackKernels.Tests.Runs;
 
 namespace FeedbackKernels.Tests.Cli;
 
@@ -19,6 +20,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
     [
         new("--data mnist:{digits}-copy", (_, with) => Assert.Contains("digits-copy: top-1", with.Output), With: "{digits-run}"),
         new("--limit-test 16", (_, with) => Assert.Contains(", 16 test images", with.Output), With: "{run}"),
+        new("--test-flip", (without, with) => Assert.NotEqual(without.Output, with.Output), With: "{run}"),
         new("--test-size 24", (without, with) => Assert.NotEqual(without.Output, with.Output), With: "{photos-run}"),
         new("--test-resize 40", (without, with) => Assert.NotEqual(without.Output, with.Output), With: "{photos-run}"),
         new("--backend reference", (_, with) => Assert.StartsWith("backend reference: ", with.Output), With: "{run}"),
@@ -86,7 +88,31 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         ["train --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
         ["compare --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
         ["evaluate --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
+        ["train --checkpoint-every"] = nameof(ResumeCommandTests.Checkpoints_are_written_at_their_steps_and_at_the_end_of_each_epoch),
+        ["compare --checkpoint-every"] = nameof(ResumeCommandTests.Checkpoints_are_written_at_their_steps_and_at_the_end_of_each_epoch),
+        ["train --keep-checkpoints"] = nameof(ResumeCommandTests.Checkpoints_are_written_at_their_steps_and_at_the_end_of_each_epoch),
+        ["compare --keep-checkpoints"] = nameof(ResumeCommandTests.Checkpoints_are_written_at_their_steps_and_at_the_end_of_each_epoch),
+        ["train --recipe"] = nameof(RecipeTests.A_recipe_is_for_both_commands),
+        ["compare --recipe"] = nameof(RecipeTests.A_recipe_is_for_both_commands),
+        ["train --lr-per-256"] = nameof(RecipeTests.The_rate_is_scaled_with_the_batch),
+        ["compare --lr-per-256"] = nameof(RecipeTests.The_rate_is_scaled_with_the_batch),
+        ["recipes --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
+        ["train --resume-if-there"] = nameof(ResumeCommandTests.Resume_if_there_starts_then_goes_on_then_says_that_it_is_finished),
+        ["resume --epochs"] = nameof(ResumeCommandTests.More_epochs_end_as_if_they_had_been_asked_for_at_once),
+        ["resume --data"] = nameof(ResumeCommandTests.An_option_of_resume_changes_the_run_that_goes_on),
+        ["resume --threads"] = nameof(ResumeCommandTests.An_option_of_resume_changes_the_run_that_goes_on),
+        ["resume --checkpoint-every"] = nameof(ResumeCommandTests.An_option_of_resume_changes_the_run_that_goes_on),
+        ["resume --keep-checkpoints"] = nameof(ResumeCommandTests.An_option_of_resume_changes_the_run_that_goes_on),
+        ["resume --data-threads"] = nameof(A_run_of_photos_goes_on_with_other_threads),
+        ["resume --batches-ahead"] = nameof(A_run_of_photos_goes_on_with_other_threads),
+        ["resume --ram-cache"] = nameof(A_run_of_photos_goes_on_with_other_threads),
+        ["resume --device"] = nameof(A_run_goes_on_on_another_device),
+        ["resume --no-cuda-graph"] = nameof(A_run_goes_on_on_another_device),
+        ["resume --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
         ["info --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
+        ["watch --port"] = nameof(WatchProgramTests.The_options_are_those_of_the_program),
+        ["watch --host"] = nameof(WatchProgramTests.The_options_are_those_of_the_program),
+        ["watch --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
         ["pack --on-damage"] = nameof(PackCommandTests.A_damaged_picture_is_named_and_can_be_left_out),
         ["pack --overwrite"] = nameof(PackCommandTests.Overwrite_replaces_a_file_and_limits_take_a_part),
         ["pack --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
@@ -225,6 +251,37 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         Assert.Contains("2000000000", error);
     }
 
+    [Fact]
+    public void A_run_of_photos_goes_on_with_other_threads()
+    {
+        string run = Path.Combine(bench.Folder, "photos-resumed"), packed = bench.Fill("packed:{photos-packed}");
+        Assert.Equal(0, FeedbackProgram.Run("train", "--data", packed, "--model", "lenet", "--batch", "16", "--epochs", "1", "--schedule", "constant", "--out", run).Code);
+        (int code, string output, string error) = FeedbackProgram.Run("resume", run, "--epochs", "2", "--data-threads", "3", "--batches-ahead", "5", "--ram-cache");
+        Assert.Equal((0, ""), (code, error));
+        Assert.Contains("3 threads decode images", output);
+        Assert.Contains("5 batches ahead", output);
+        Assert.Equal("True", new Trial("resume", run, output).Config("ramCache"));
+        // The images in memory are those of the file.
+        string undisturbed = Path.Combine(bench.Folder, "photos-at-once");
+        Assert.Equal(0, FeedbackProgram.Run("train", "--data", packed, "--model", "lenet", "--batch", "16", "--epochs", "2", "--schedule", "constant", "--out", undisturbed).Code);
+        Assert.Equal(new Trial("train", undisturbed, "").Model, new Trial("resume", run, "").Model);
+    }
+
+    [Fact]
+    public void A_run_goes_on_on_another_device()
+    {
+        EmulatedDriver.Require();
+        // All epochs but the last: a run with more of them goes on.
+        Trial run = Assert.Single(bench.Run("train", "--model mlp --hidden 8 --epochs 1 --schedule constant --backend cuda", "", cuda: true));
+        Assert.Contains(", device 0, ", run.Summary("backend"));
+        (int code, _, string error) = Bench.RunOnEmulator(["resume", run.Folder, "--epochs", "2", "--device", "1", "--no-cuda-graph"]);
+        Assert.Equal((0, ""), (code, error));
+        Assert.Contains(", device 1, ", run.Summary("backend"));
+        Assert.Contains("no graphs", run.Summary("backend"));
+        Assert.Equal(("1", "False"), (run.Config("device"), run.Config("cudaGraphs")));
+        Assert.Equal(2, run.Metrics.Length);
+    }
+
     [Theory]
     [InlineData("train")]
     [InlineData("compare")]
@@ -249,10 +306,12 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
     }
 
     [Theory]
+    [InlineData("resume /not/there")]
     [InlineData("train --data nowhere")]
     [InlineData("compare --data nowhere")]
     [InlineData("evaluate /not/there")]
     [InlineData("info --backend nothing")]
+    [InlineData("watch /not/there")]
     [InlineData("pack imagefolder:/not/there x.packed")]
     [InlineData("inspect /not/there")]
     [InlineData("verify /not/there")]
@@ -281,6 +340,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         "pack" => PackCases,
         "inspect" => InspectCases,
         "verify" => VerifyCases,
+        "resume" or "recipes" or "watch" => [],
         _ => RunOptionCases.All,
     };
 
@@ -385,7 +445,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
             return options;
         }
 
-        private static (int Code, string Output, string Error) RunOnEmulator(string[] arguments)
+        internal static (int Code, string Output, string Error) RunOnEmulator(string[] arguments)
         {
             var start = new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "feedback"), arguments)
             {

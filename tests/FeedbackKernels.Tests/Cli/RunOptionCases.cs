@@ -1,3 +1,4 @@
+using FeedbackKernels.Tests.Runs;
 using static FeedbackKernels.Tests.Cli.OptionCase;
 
 namespace FeedbackKernels.Tests.Cli;
@@ -9,7 +10,7 @@ internal static class RunOptionCases
     private const string Rate = "training.schedule", Sizes = "training.images", SmallNet = "--model mlp --hidden 8";
 
     /// <summary>All options that both commands have.</summary>
-    public static OptionCase[] All => [.. Model, .. Photos, .. Training, .. Backend, .. Mirror, .. KolenPollack, .. OtherRules, .. DeclaredByRules];
+    public static OptionCase[] All => [.. Model, .. Photos, .. Training, .. Files, .. Backend, .. Mirror, .. KolenPollack, .. OtherRules, .. DeclaredByRules];
 
     private static OptionCase[] Model =>
     [
@@ -52,12 +53,22 @@ internal static class RunOptionCases
         new("--nesterov false", OtherModel, "training.nesterov", "False"),
         new("--weight-decay 0.01", OtherModel, "training.weightDecay", "0.01"),
         new("--label-smoothing 0.25", OtherModel, "training.labelSmoothing", "0.25"),
+        // The steps are as many; without batch norm they differ by rounding alone, with it also by its statistics.
+        new("--accumulate 2", ShowsSameSteps, "training.accumulate", "2", "--model resnet8"),
+        new("--ema 0.5", OtherModel, "training.ema", "0.5"),
+        new("--test-flip", ShowsOtherTest, "training.testFlip", "True"),
         new("--clip-norm 0.125", OtherModel, "training.clipNorm", "0.125"),
         new("--augment flip", OtherModel, "training.augmentation", "flip"),
         new("--normalize unit", OtherModel, "training.normalisation", "unit"),
         new("--seed 5", ShowsSeed, "training.seed", "5"),
         new("--align-every 1", (without, with) => Assert.Equal((0, 2 * 5), (without.Alignment.Length, with.Alignment.Length)), "training.alignEvery", "1"),
         new("--rule-for conv2=ss", OtherModel, "ruleFor.0.rule.rule", "sign-symmetry"),
+    ];
+
+    private static OptionCase[] Files =>
+    [
+        new("--tensorboard off", (without, with) => Assert.Equal((1, 0), (without.Events.Length, with.Events.Length)), "tensorBoard", "off"),
+        new("--tensorboard histograms", ShowsHistograms, "tensorBoard", "histograms"),
     ];
 
     private static OptionCase[] Backend =>
@@ -95,6 +106,18 @@ internal static class RunOptionCases
     private static IEnumerable<OptionCase> DeclaredByRules =>
         IRuleOptionCases.All.SelectMany(rule => rule.Cases.Select(c => c with { With = $"--rule {rule.Rule.ShortName} {c.With}".TrimEnd() }));
 
+    private static void ShowsSameSteps(Trial without, Trial with)
+    {
+        Assert.Equal(without.Steps, with.Steps);
+        OtherModel(without, with);
+    }
+
+    private static void ShowsOtherTest(Trial without, Trial with)
+    {
+        Assert.Equal(without.Model, with.Model);
+        Assert.NotEqual(without.Metrics[0][5], with.Metrics[0][5]);
+    }
+
     // Grey images: the first filter reads one channel.
     private static void ShowsDigits(Trial without, Trial with)
     {
@@ -121,6 +144,14 @@ internal static class RunOptionCases
         Assert.NotEqual(without.Metrics[0][5], with.Metrics[0][5]);
         double right = 16 * double.Parse(with.Summary("testTop1"), System.Globalization.CultureInfo.InvariantCulture);
         Assert.Equal(Math.Round(right), right, 1e-6);
+    }
+
+    private static void ShowsHistograms(Trial without, Trial with)
+    {
+        Assert.Equal(without.Model, with.Model);
+        static IEnumerable<string> Tags(Trial trial) => RecordedEvents.Read(Assert.Single(trial.Events)).SelectMany(e => e.Values).Where(v => v.Histogram is not null).Select(v => v.Tag);
+        Assert.Empty(Tags(without));
+        Assert.Contains("weights/conv1", Tags(with));
     }
 
     private static void ShowsSeed(Trial without, Trial with)

@@ -68,7 +68,7 @@ public sealed partial class TerminalWidthTests
     {
         for (int epoch = 1; epoch <= 2; epoch++)
         {
-            for (int step = 1; step <= 3; step++) observer.OnStep(new StepReport(epoch, step, 3, 12.3456, 1, 1234567));
+            for (int step = 1; step <= 3; step++) observer.OnStep(new StepReport(epoch, step, 3, 12.3456, 1, 1234567, 12.3456));
             observer.OnEpoch(new EpochReport(epoch, 3 * epoch, 0.1f, 12.3456, 1, 1.2, 0.98765, 1, 1234567, 1));
         }
 

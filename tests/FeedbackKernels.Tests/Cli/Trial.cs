@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Globalization;
 using System.Text.Json;
+using FeedbackKernels.Tests.Runs;
 
 namespace FeedbackKernels.Tests.Cli;
 
@@ -39,6 +40,9 @@ internal sealed record Trial(string Command, string Folder, string Output)
 
     /// <summary>The lines of alignment.csv below its header.</summary>
     public string[][] Alignment => [.. File.ReadAllLines(Path.Combine(Folder, "alignment.csv")).Skip(1).Select(l => l.Split(','))];
+
+    /// <summary>The files for TensorBoard.</summary>
+    public string[] Events => RecordedEvents.FilesIn(Folder);
 
     private byte[] ModelFile => File.ReadAllBytes(Path.Combine(Folder, "model.safetensors"));
 

@@ -52,6 +52,8 @@ public sealed class UnusedOptionTests : IDisposable
             .Select(option => (option.Split(' '), (string[])["--data", "synthetic"], "--data imagefolder:DIR")),
         (["--ram-cache"], ["--data", "synthetic"], "--data packed:FILE"),
         (["--overwrite"], [], "--out"),
+        (["--resume-if-there"], [], "--out"),
+        (["--keep-checkpoints", "2"], ["--checkpoint-every", "off"], "--checkpoint-every other than off"),
         (["--longest-side", "9"], ["--encode", "keep"], "--encode jpeg or raw, or --raw-share"),
         (["--shortest-side", "9"], ["--seed", "1"], "--encode jpeg or raw, or --raw-share"),
         (["--quality", "9"], ["--encode", "raw"], "--encode jpeg"),
@@ -91,7 +93,7 @@ public sealed class UnusedOptionTests : IDisposable
             {
                 "compare" => [.. without.Select(w => w == "--rule" ? "--rules" : w), .. without.Contains("--rule") ? [] : (string[])["--rules", "bp"], .. Small],
                 "train" => [.. without, .. Small],
-                "evaluate" => [.. without, MakeRun()],
+                "evaluate" or "resume" => [.. without, MakeRun()],
                 "pack" => [.. without, "imagefolder:pictures", "x.packed"],
                 _ => without,
             };

@@ -183,6 +183,17 @@ public sealed class ImageFolderTests : FolderTests
     }
 
     [Fact]
+    public void Classes_without_test_images_keep_their_numbers()
+    {
+        PictureFiles.Write(Folder, "abcdefghij".Select(label => $"train/{label}/1.jpg"));
+        PictureFiles.Write(Folder, "val/c/1.jpg", "val/c/2.jpg", "val/g/1.jpg", "val/h/1.jpg");
+        Assert.Equal([2, 2, 6, 7], DataSet.Open(Source, 1).Test.Labels);
+        // A folder of the test half alone is refused even if it is the only one.
+        PictureFiles.Write(Folder, "val/x/1.jpg");
+        TestFiles.Complains<InvalidDataException>(Source, $"{Path.Combine(Folder, "val/x")}: {Path.Combine(Folder, "train")} has no such class; expected");
+    }
+
+    [Fact]
     public void Errors_say_what_was_found_and_wanted()
     {
         TestFiles.Complains<DirectoryNotFoundException>(Source, $"'{Path.Combine(Folder, "train")}' is not there", "the folder is empty", "expected train/CLASS/ and val/CLASS/ (or validation or test)");

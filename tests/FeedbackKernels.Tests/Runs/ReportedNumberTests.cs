@@ -91,7 +91,11 @@ public sealed partial class ReportedNumberTests : IDisposable
     {
         string path = Path.Combine(_folder, "waiting.csv");
         using (var table = new MetricsTable(path))
-            ((FeedbackKernels.Training.ITrainingObserver)table).OnEpoch(new EpochReport(1, 2, 0.1, 1, 0.5, 1, 0.5, 0.9, 100, 2, 0.01, 0.02, 0.03, 0.04));
+        {
+            table.OnStart(Result with { Epochs = [] }, 0);
+            table.OnEpoch(new EpochReport(1, 2, 0.1, 1, 0.5, 1, 0.5, 0.9, 100, 2, 0.01, 0.02, 0.03, 0.04));
+        }
+
         string[][] lines = [.. File.ReadAllLines(path).Select(line => line.Split(','))];
         Assert.Equal(
             [("waitingRead", "0.01"), ("waitingDecode", "0.02"), ("waitingResize", "0.03"), ("waitingUpload", "0.04")],
@@ -198,13 +202,139 @@ public sealed partial class ReportedNumberTests : IDisposable
         // The y of the points of each curve with three points.
         static double[][] Chart(string html, string title, params string[] names)
         {
-            string svg = html.Split("<figure>").Single(f => f.Contains(title, StringComparison.Ordinal));
-            Assert.Equal(names, LegendEntry().Matches(svg).Select(m => m.Groups[1].Value));
-            return [.. Polyline().Matches(svg).Select(m => m.Groups[1].Value.Split(' ', StringSplitOptions.RemoveEmptyEntries))
-                .Where(points => points.Length == 3)
-                .Select(points => points.Select(p => double.Parse(p.Split(',')[1], CultureInfo.InvariantCulture)).ToArray())];
+            string figure = html.Split("<figure>").Single(f => f.Contains(title, StringComparison.Ordinal));
+            Assert.Equal(names, LegendEntry().Matches(figure).Select(m => m.Groups[1].Value));
+            return [.. Curves(Over(figure, "epochs"), points: 3).Select(curve => curve.Select(p => p.Y).ToArray())];
         }
     }
+
+    [Fact]
+    public void A_chart_is_drawn_over_epochs_steps_and_time_and_a_switch_without_a_script_shows_one()
+    {
+        // Epochs of different lengths, so that the three drawings differ.
+        TrainingResult uneven = Result with { Epochs = [.. Result.Epochs.Zip([(10, 11.0), (40, 99.0), (50, 3600 * 6.0)], (e, at) => e with { Step = at.Item1, Seconds = at.Item2 })] };
+        string html = HtmlReport.OfRun(new ReportedRun(RunSummaryOf(uneven), uneven, 3, "{}"));
+        string figure = html.Split("<figure>").Single(f => f.Contains(">Loss<", StringComparison.Ordinal));
+        AssertAcross("epochs", "epoch", e => e.Epoch);
+        AssertAcross("steps", "step", e => e.Step);
+        AssertAcross("time", "time, hours", e => e.Seconds);
+        Assert.DoesNotContain("<script", html);
+        Assert.Equal(3, html.Split("type=\"radio\" name=\"axis\"").Length - 1);
+        Assert.Contains("id=\"over-epochs\" checked>", html);
+        // All drawings are hidden but those of the checked button.
+        Assert.Contains(".charts > figure > div, .multiples div { display: none; }", html);
+        Assert.Contains("#over-time:checked ~ .charts .by-time, #over-time:checked ~ .multiples .by-time { display: block; }", html);
+        Assert.Contains("time, minutes", HtmlReport.OfRun(new ReportedRun(RunSummaryOf(Result), WithDuration(1000), 3, "{}")));
+
+        void AssertAcross(string axis, string title, Func<EpochReport, double> value)
+        {
+            string svg = Over(figure, axis);
+            Assert.Contains($">{title}<", svg);
+            (double X, double Y)[][] curves = Curves(svg, points: 3);
+            Assert.Equal(2, curves.Length);
+            double slope = (curves[0][2].X - curves[0][0].X) / (value(uneven.Epochs[2]) - value(uneven.Epochs[0]));
+            Assert.True(slope > 0);
+            foreach ((double X, double Y)[] curve in curves)
+                Assert.Equal(curve[0].X + slope * (value(uneven.Epochs[1]) - value(uneven.Epochs[0])), curve[1].X, 0.5);
+        }
+
+        static TrainingResult WithDuration(double seconds) => Result with { Epochs = [.. Result.Epochs.Select(e => e with { Seconds = seconds * e.Epoch / 3 })] };
+    }
+
+    [Fact]
+    public void Each_layer_has_a_small_chart_of_its_angles_and_all_have_the_same_axes()
+    {
+        string html = HtmlReport.OfRun(Reported(RunSummaryOf(Result)));
+        string multiples = html[html.IndexOf("<div class=\"multiples\">", StringComparison.Ordinal)..];
+        string[] figures = multiples.Split("<figure>")[1..];
+        Assert.Equal(2, figures.Length);
+        (double X, double Y)[] first = Assert.Single(Layer(figures[0], ">fc1<", 1));
+        (double X, double Y)[][] second = Layer(figures[1], ">fc2<", 2);
+        // The weight angles are 90 and 60, the error angles 79 and 37; those of the first layer 81 and 41.
+        double slope = (second[0][1].Y - second[0][0].Y) / (60 - 90);
+        Assert.True(slope < 0);
+        Assert.Equal(second[0][0].Y + slope * (79 - 90), second[1][0].Y, 0.2);
+        Assert.Equal(second[0][0].Y + slope * (37 - 90), second[1][1].Y, 0.2);
+        Assert.Equal(second[0][0].Y + slope * (81 - 90), first[0].Y, 0.2);
+        Assert.Equal(second[0][0].Y + slope * (41 - 90), first[1].Y, 0.2);
+        Assert.Equal((second[0][0].X, second[0][1].X), (first[0].X, first[1].X));
+        string without = HtmlReport.OfRun(Reported(RunSummaryOf(Result)) with { Result = Result with { Alignment = [] } });
+        Assert.Equal(2, without.Split("<figure>").Length - 1);
+
+        static (double X, double Y)[][] Layer(string figure, string name, int curves)
+        {
+            Assert.Contains(name, figure);
+            (double X, double Y)[][] found = Curves(Over(figure, "steps"), points: 2, width: "1.8");
+            Assert.Equal(curves, found.Length);
+            return found;
+        }
+    }
+
+    [Fact]
+    public void No_two_elements_of_a_page_have_the_same_name()
+    {
+        string html = HtmlReport.OfRun(Reported(RunSummaryOf(Result)));
+        string[] names = [.. ElementName().Matches(html).Select(m => m.Groups[1].Value)];
+        Assert.Equal(names.Distinct(), names);
+        string[] used = [.. Reference().Matches(html).Select(m => m.Groups[1].Value).Distinct()];
+        Assert.NotEmpty(used);
+        Assert.Subset(names.ToHashSet(), used.ToHashSet());
+    }
+
+    [Fact]
+    public void The_report_is_written_anew_after_each_epoch()
+    {
+        DataSet data = DataSet.Open("synthetic", 6, 100, 60);
+        using var backend = new CpuBackend(2);
+        string folder = Path.Combine(_folder, "run"), report = Path.Combine(folder, "report.html");
+        var reader = new ReportReader(report);
+        Experiment.Train(Config, data, backend, new RunPlace(folder), reader, TestContext.Current.CancellationToken);
+        Assert.Equal(3, reader.Pages.Count);
+        Assert.Contains("1 of 3 epochs so far", reader.Pages[0]);
+        Assert.Contains("2 of 3 epochs so far", reader.Pages[1]);
+        Assert.Contains("<p class=\"sub\">3 epochs, seed 6", reader.Pages[2]);
+        Assert.Equal([1, 2, 3], reader.Pages.Select((page, i) => Curves(Over(page.Split("<figure>").Single(f => f.Contains(">Loss<", StringComparison.Ordinal)), "epochs"), points: i + 1, width: "1.8").Length / 2 * (i + 1)));
+        // Its last state, with the duration of the whole run.
+        Assert.Equal(["report.html"], Directory.GetFiles(folder, "report*").Select(f => Path.GetFileName(f)));
+        Assert.Contains("<p class=\"sub\">3 epochs, seed 6", File.ReadAllText(report));
+    }
+
+    [Fact]
+    public void The_report_of_a_long_run_of_a_deep_model_stays_small()
+    {
+        // ResNet-50 has 54 layers.
+        TrainingResult result = Result with
+        {
+            Epochs = [.. Enumerable.Range(1, 90).Select(e => Result.Epochs[0] with { Epoch = e, Step = 5004 * e, TrainLoss = 5.0 / e, Seconds = 3217.5 * e })],
+            Alignment = [.. Enumerable.Range(0, 91).SelectMany(e => Enumerable.Range(0, 54).Select(layer => new LayerAlignment(e, 5004 * e, $"layer{layer}", "wm", 90.0 / (e + 1), 1 + layer, 80.0 / (e + layer + 1))))],
+        };
+        string html = HtmlReport.OfRun(new ReportedRun(RunSummaryOf(result), result, 90, "{}"));
+        Assert.InRange(html.Length, 500_000, 3_000_000);
+    }
+
+    [Theory]
+    [InlineData(true, null, "stopped before its end, after 3 of 7 epochs, seed 6")]
+    [InlineData(false, "step 4 (epoch 4): fc2", "diverged after 3 of 7 epochs, seed 6")]
+    [InlineData(false, null, "3 of 7 epochs so far, seed 6")]
+    public void A_report_says_how_far_the_run_came(bool cancelled, string? diverged, string wanted)
+    {
+        RunSummary summary = RunSummaryOf(Result) with { Cancelled = cancelled, Diverged = diverged };
+        Assert.Contains(wanted, HtmlReport.OfRun(new ReportedRun(summary, Result, 7, "{}")));
+    }
+
+    /// <summary>The drawing of a figure over an axis.</summary>
+    private static string Over(string figure, string axis) =>
+        Assert.Single(figure.Split("<div class=\"by-")[1..], part => part.StartsWith($"{axis}\"", StringComparison.Ordinal)).Split("</svg>")[0];
+
+    /// <summary>The curves of a drawing with some number of points; those with a stroke of a width, if one is given.</summary>
+    private static (double X, double Y)[][] Curves(string svg, int points, string? width = null) =>
+    [
+        .. Polyline().Matches(svg).Where(m => width is null || m.Value.Contains($"stroke-width:{width}", StringComparison.Ordinal))
+            .Select(m => m.Groups[1].Value.Split(' ', StringSplitOptions.RemoveEmptyEntries)).Where(found => found.Length == points)
+            .Select(found => found.Select(p => (Coordinate(p, 0), Coordinate(p, 1))).ToArray()),
+    ];
+
+    private static double Coordinate(string point, int index) => double.Parse(point.Split(',')[index], CultureInfo.InvariantCulture);
 
     private static ReportedRun Reported(RunSummary summary) => new(summary, Result, 3, "{}");
 
@@ -239,8 +369,22 @@ public sealed partial class ReportedNumberTests : IDisposable
     [GeneratedRegex("</i>(.*?)</span>")]
     private static partial Regex LegendEntry();
 
-    [GeneratedRegex("<polyline points=\"([^\"]*)\"")]
+    [GeneratedRegex("id=\"([^\"]*)\"")]
+    private static partial Regex ElementName();
+
+    [GeneratedRegex("url\\(#([^)]*)\\)")]
+    private static partial Regex Reference();
+
+    [GeneratedRegex("<polyline points=\"([^\"]*)\"[^>]*>")]
     private static partial Regex Polyline();
+
+    /// <summary>Reads the report after each epoch; it is called after the files of the run.</summary>
+    private sealed class ReportReader(string path) : ITrainingObserver
+    {
+        public List<string> Pages { get; } = [];
+
+        public void OnEpoch(EpochReport report) => Pages.Add(File.ReadAllText(path));
+    }
 
     private sealed class Keeper : ITrainingObserver
     {

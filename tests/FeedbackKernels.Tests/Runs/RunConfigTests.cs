@@ -31,6 +31,7 @@ public sealed class RunConfigTests : IDisposable
             foreach (object value in Enum.GetValues(type))
             {
                 string text = JsonSerializer.Serialize(value, info);
+                Assert.True(text.StartsWith('"'), $"{type} is written as {text}");
                 Assert.Equal(JsonNamingPolicy.KebabCaseLower.ConvertName(value.ToString()!), JsonSerializer.Deserialize<string>(text));
             }
 

@@ -208,7 +208,9 @@ public sealed class RunFolderTests : IDisposable
         Assert.Equal(0, FeedbackProgram.Run(["compare", "--rules", "bp,fa", "--data", $"mnist:{_images}", "--out", Run, "--epochs", "1", .. Small]).Code);
         File.WriteAllText(Path.Combine(Run, "notes.txt"), "mine");
         File.WriteAllText(Path.Combine(Run, "feedback-alignment", "notes.txt"), "mine");
+        Assert.NotEmpty(RecordedEvents.FilesIn(Path.Combine(Run, "feedback-alignment")));
         Train("--overwrite", "--data", $"mnist:{_images}");
+        Assert.Empty(RecordedEvents.FilesIn(Path.Combine(Run, "feedback-alignment")));
         Assert.Equal("mine", File.ReadAllText(Path.Combine(Run, "notes.txt")));
         Assert.Equal("mine", File.ReadAllText(Path.Combine(Run, "feedback-alignment", "notes.txt")));
         Assert.False(Directory.Exists(Path.Combine(Run, "backprop")));

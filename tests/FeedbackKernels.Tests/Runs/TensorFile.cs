@@ -23,6 +23,9 @@ internal sealed class TensorFile
     /// <summary>Names of all tensors.</summary>
     public IReadOnlyList<string> Names => [.. _header.EnumerateObject().Select(p => p.Name).Where(n => n != "__metadata__")];
 
+    /// <summary>All strings besides the tensors.</summary>
+    public IReadOnlyDictionary<string, string> AllMetadata => _header.GetProperty("__metadata__").EnumerateObject().ToDictionary(p => p.Name, p => p.Value.GetString()!);
+
     public string Metadata(string key) => _header.GetProperty("__metadata__").GetProperty(key).GetString()!;
 
     public int[] Sizes(string name) => [.. _header.GetProperty(name).GetProperty("shape").EnumerateArray().Select(v => v.GetInt32())];

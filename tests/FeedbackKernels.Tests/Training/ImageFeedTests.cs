@@ -336,6 +336,8 @@ public sealed class ImageFeedTests : IDisposable
         }
 
         public void Scalar(string name, ref double value) => throw new InvalidOperationException(name);
+
+        public void Text(string name, ref string value) => throw new InvalidOperationException(name);
     }
 
     /// <summary>A source with an image that cannot be read.</summary>

@@ -36,7 +36,7 @@ public sealed class ResumeTests : IDisposable
             Train(rule, "", Ended(rule), stopAfter: int.MaxValue);
             int stop = Stops.ElementAt(Math.Abs(rule.Length) % 3);
             Train(rule, "", Stopped(rule), stop);
-            Assert.NotEqual(File.ReadAllBytes(Path.Combine(_folder, Ended(rule))), File.ReadAllBytes(Path.Combine(_folder, Stopped(rule))));
+            Assert.NotEqual(CheckpointContent.Of(Path.Combine(_folder, Ended(rule))), CheckpointContent.Of(Path.Combine(_folder, Stopped(rule))));
         }
 
         string program = Path.Combine(AppContext.BaseDirectory, "FeedbackKernels.Tests" + (OperatingSystem.IsWindows() ? ".exe" : ""));
@@ -70,13 +70,59 @@ public sealed class ResumeTests : IDisposable
     {
         foreach (string rule in (string[])["kp-closed", "wm-partial"])
         {
-            EpochReport ended = Train(rule, "", Ended(rule), int.MaxValue).Epochs[^1];
+            TrainingResult ended = Train(rule, "", Ended(rule), int.MaxValue);
             Train(rule, "", Stopped(rule), stop);
-            EpochReport resumed = Train(rule, Stopped(rule), Resumed(rule), int.MaxValue).Epochs[^1];
+            TrainingResult resumed = Train(rule, Stopped(rule), Resumed(rule), int.MaxValue);
             AssertSameFile(rule, Path.Combine(_folder, Ended(rule)), Path.Combine(_folder, Resumed(rule)));
-            // What is reported of an epoch includes the steps before the stop; speed and time are those of the process.
-            Assert.Equal(ended with { ImagesPerSecond = 0, Seconds = 0, WaitingRead = 0, WaitingUpload = 0 }, resumed with { ImagesPerSecond = 0, Seconds = 0, WaitingRead = 0, WaitingUpload = 0 });
+            // What is reported of an epoch includes the steps before the stop, and the epochs before are there; speed and time are those
+            // of the process.
+            Assert.Equal(ended.Epochs.Select(Untimed), resumed.Epochs.Select(Untimed));
+            Assert.Equal(ended.Alignment, resumed.Alignment);
+            Assert.NotEmpty(ended.Alignment);
         }
+
+        static EpochReport Untimed(EpochReport report) => report with { ImagesPerSecond = 0, Seconds = 0, CheckpointSeconds = 0, WaitingRead = 0, WaitingDecode = 0, WaitingResize = 0, WaitingUpload = 0 };
+    }
+
+    [Theory]
+    [InlineData("cpu")]
+    [InlineData("cuda")]
+    public void Saving_while_a_run_goes_on_changes_nothing_and_each_state_is_whole(string name)
+    {
+        if (name == "cuda") EmulatedDriver.Require();
+        DataSet few = DataSet.Open("synthetic", 3, 3 * 8, 8);
+        Run("never", from: "", saves: false);
+        Run("always", from: "", saves: true);
+        AssertSameFile("always", Path.Combine(_folder, "never"), Path.Combine(_folder, "always"));
+        string[] states = [.. Directory.GetFiles(_folder).Where(file => Path.GetFileName(file).StartsWith("always.", StringComparison.Ordinal)).Order()];
+        // After each of three steps of two epochs, and at the end of each epoch.
+        Assert.Equal(2 * (3 + 1), states.Length);
+        foreach (string state in states)
+        {
+            Run("resumed", Path.GetFileName(state), saves: false);
+            AssertSameFile(state, Path.Combine(_folder, "never"), Path.Combine(_folder, "resumed"));
+        }
+
+        void Run(string to, string from, bool saves)
+        {
+            using Backend backend = name == "cpu" ? new CpuBackend(2) : EmulatedDriver.CreateBackend();
+            using var model = new Model(backend, ModelCatalog.Create("lenet", Data.Train.RequireShape(), 10), RulesOf("wm-partial"), 8, seed: 4);
+            using var trainer = new Trainer(model, few, Options() with { Batch = 8, Epochs = 2, AlignEvery = 1 });
+            if (from.Length > 0) Checkpoint.Load(trainer, backend, Path.Combine(_folder, from));
+            using var snapshot = new Snapshot(trainer, backend);
+            trainer.Run(null, saves ? new SaveAlways(trainer, snapshot, Path.Combine(_folder, to)) : null, TestContext.Current.CancellationToken);
+            Assert.True(trainer.IsBetweenSteps);
+            Checkpoint.Save(trainer, backend, Path.Combine(_folder, to));
+        }
+    }
+
+    [Fact]
+    public void The_time_of_a_run_goes_on_with_it()
+    {
+        double before = Train("bp", "", Stopped("bp"), StepsPerEpoch).Seconds;
+        TrainingResult resumed = Train("bp", Stopped("bp"), Resumed("bp"), int.MaxValue);
+        Assert.True(before > 0);
+        Assert.All(resumed.Epochs, epoch => Assert.True(epoch.Seconds > before));
     }
 
     [Theory]
@@ -151,7 +197,7 @@ public sealed class ResumeTests : IDisposable
         ? RuleSet.Of(new WeightMirror(Samples: 5, WarmUpSteps: 3))
         : RuleCatalog.All.FirstOrDefault(entry => entry.Name == rule) is { } known ? RuleSet.Of(known.Create()) : TrainerTests.RulesOf(rule);
 
-    private static TrainingOptions Options() => TrainerTests.Options(Epochs) with { ClipNorm = 5, Augmentation = Augmentation.CropFlip, WeightDecay = 0.01f };
+    private static TrainingOptions Options() => TrainerTests.Options(Epochs) with { AlignEvery = 1, ClipNorm = 5, Augmentation = Augmentation.CropFlip, WeightDecay = 0.01f };
 
     private TrainingResult Train(string rule, string from, string to, int stopAfter) => Train(rule, from, to, stopAfter, _folder, threads: 2);
 
@@ -174,7 +220,28 @@ public sealed class ResumeTests : IDisposable
     }
 
     private static void AssertSameFile(string what, string expected, string actual) =>
-        Assert.True(File.ReadAllBytes(expected).AsSpan().SequenceEqual(File.ReadAllBytes(actual)), $"{what}: the run that went on has another state");
+        Assert.True(CheckpointContent.Of(expected).SequenceEqual(CheckpointContent.Of(actual)), $"{what}: the run that went on has another state");
+
+    private sealed class SaveAlways(Trainer trainer, Snapshot snapshot, string path) : ICheckpoints
+    {
+        private int _saved;
+
+        public double SecondsWaited => 0;
+
+        public bool IsDue(int step)
+        {
+            Assert.Equal(step, trainer.Step);
+            return true;
+        }
+
+        public void Save(int step)
+        {
+            Assert.True(trainer.IsBetweenSteps);
+            Assert.Equal(step, trainer.Step);
+            snapshot.Take();
+            snapshot.Write($"{path}.{_saved++}");
+        }
+    }
 
     private sealed class StopAfter(CancellationTokenSource stop, int steps) : ITrainingObserver
     {

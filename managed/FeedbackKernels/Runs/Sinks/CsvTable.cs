@@ -1,25 +1,27 @@
+using FeedbackKernels.Storage;
+
 namespace FeedbackKernels.Runs;
 
 /// <summary>A CSV file that can be read while it grows.</summary>
-internal sealed class CsvTable : IDisposable
+internal sealed class CsvTable(string path, string header) : IDisposable
 {
-    private readonly StreamWriter _file;
+    private StreamWriter? _file;
 
-    /// <summary>Creates the file with its header.</summary>
-    public CsvTable(string path, string header)
+    /// <summary>Writes the file with its header and the lines so far. A former file is replaced at once, so it never lacks lines.</summary>
+    public void Start(params IEnumerable<FormattableString> lines)
     {
-        _file = new StreamWriter(path) { NewLine = "\n" };
-        _file.WriteLine(header);
-        _file.Flush();
+        AtomicFile.WriteAllText(path, string.Concat(lines.Select(FormattableString.Invariant).Prepend(header).Select(line => line + "\n")));
+        _file = new StreamWriter(path, append: true) { NewLine = "\n" };
     }
 
     /// <summary>Adds lines in the invariant culture.</summary>
-    public void Add(params IReadOnlyList<FormattableString> lines)
+    public void Add(params IEnumerable<FormattableString> lines)
     {
-        foreach (FormattableString line in lines) _file.WriteLine(FormattableString.Invariant(line));
-        _file.Flush();
+        StreamWriter file = _file ?? throw new InvalidOperationException($"{path} has not been started");
+        foreach (FormattableString line in lines) file.WriteLine(FormattableString.Invariant(line));
+        file.Flush();
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _file.Dispose();
+    public void Dispose() => _file?.Dispose();
 }

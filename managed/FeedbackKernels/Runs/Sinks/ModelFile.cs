@@ -14,6 +14,15 @@ namespace FeedbackKernels.Runs;
 internal sealed class ModelFile(string path, Model model, Preprocessing preprocessing, string configuration) : IRunSink
 {
     /// <inheritdoc/>
+    public void OnStart(TrainingResult measured, int step)
+    {
+        if (step == 0) return;
+        // A run that was killed right after its checkpoint may lack the model of the epoch; one with more epochs has another configuration.
+        bool ended = measured.Epochs is [.., var last] && last.Step == step, exists = File.Exists(path);
+        if (ended || (exists ? !IsOfThisRun() : measured.Epochs.Count > 0)) Save();
+    }
+
+    /// <inheritdoc/>
     // An epoch is reported while all weights are finite, so a later divergence leaves this model in place.
     public void OnEpoch(EpochReport report) => Save();
 
@@ -21,6 +30,19 @@ internal sealed class ModelFile(string path, Model model, Preprocessing preproce
     public void OnEnd(RunSummary summary, TrainingResult result)
     {
         if (result.Cancelled && model.FirstTensorNotFinite() is null) Save();
+    }
+
+    private bool IsOfThisRun()
+    {
+        try
+        {
+            using StoredModel stored = StoredModel.Open(path);
+            return stored.Configuration == configuration;
+        }
+        catch (InvalidDataException)
+        {
+            return false;
+        }
     }
 
     private void Save() => StoredModel.Save(model, path, preprocessing, configuration);

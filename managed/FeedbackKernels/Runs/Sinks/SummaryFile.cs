@@ -9,6 +9,10 @@ namespace FeedbackKernels.Runs;
 internal sealed class SummaryFile(string path) : IRunSink
 {
     /// <inheritdoc/>
+    // The summary of a run that was stopped is not that of the run that goes on.
+    public void OnStart(TrainingResult measured, int step) => File.Delete(path);
+
+    /// <inheritdoc/>
     public void OnEnd(RunSummary summary, TrainingResult result) =>
         AtomicFile.WriteAllText(path, JsonSerializer.Serialize(summary, RunJson.Default.RunSummary) + "\n");
 }
