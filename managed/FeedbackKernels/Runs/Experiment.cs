@@ -155,6 +155,7 @@ public static class Experiment
             throw new ArgumentException($"a batch of {config.Training.Batch} out of {data.Train.Count} training images", nameof(config));
     }
 
-    private static Model Build(RunConfig config, DataSet data, Backend backend, int batch) =>
+    /// <summary>Builds the model of a run.</summary>
+    internal static Model Build(RunConfig config, DataSet data, Backend backend, int batch) =>
         new(backend, config.Describe(config.InputOf(data.Train), data.Train.Classes), config.Rules, batch, config.Training.Seed);
 }

@@ -86,6 +86,15 @@ public sealed class Trainer : IState, IDisposable
     /// <summary>Steps of an epoch.</summary>
     public int StepsPerEpoch => _feed.BatchesPerEpoch / _options.Accumulate;
 
+    /// <summary>What the feed has spent time on so far.</summary>
+    internal FeedTimes FeedTimes => _feed.Times;
+
+    /// <summary>Threads that prepare batches.</summary>
+    internal int FeedThreads => _feed.Threads;
+
+    /// <summary>The feed's settings, with all sizes set.</summary>
+    internal FeedOptions FeedOptions => _feedOptions;
+
     /// <summary>Whether the state is one that a run can go on from: between two steps, not within one, and not between the evaluation of an
     /// epoch and its report.</summary>
     public bool IsBetweenSteps { get; private set; }

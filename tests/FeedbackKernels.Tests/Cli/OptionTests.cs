@@ -110,6 +110,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         ["resume --no-cuda-graph"] = nameof(A_run_goes_on_on_another_device),
         ["resume --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
         ["info --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
+        ["plan --measure"] = nameof(Measuring_longer_takes_longer),
         ["watch --port"] = nameof(WatchProgramTests.The_options_are_those_of_the_program),
         ["watch --host"] = nameof(WatchProgramTests.The_options_are_those_of_the_program),
         ["watch --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
@@ -138,7 +139,8 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         {
             string[] options = [.. FeedbackProgram.OptionsOf(command).Where(o => o is not System.CommandLine.Help.HelpOption).Select(o => o.Name)];
             foreach (string option in options)
-                Assert.True(Elsewhere.ContainsKey($"{command.Name} {option}") || CasesOf(command.Name).Any(c => c.Option == option), $"{command.Name} {option}: no case");
+                // The options of plan are read as those of train, which has cases for them.
+                Assert.True(Elsewhere.ContainsKey($"{(command.Name == "plan" && option != "--measure" ? "train" : command.Name)} {option}") || (command.Name == "plan" && CasesOf("train").Any(c => c.Option == option)) || CasesOf(command.Name).Any(c => c.Option == option), $"{command.Name} {option}: no case");
             Assert.All(CasesOf(command.Name), c => Assert.Contains(c.Option, options));
         }
     }
@@ -158,6 +160,31 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
             // With the default value the case would prove nothing.
             if (!option.Config.Contains(".0", StringComparison.Ordinal)) Assert.NotEqual(after.Config(option.Config), before.Config(option.Config));
         }
+    }
+
+    [Fact]
+    public void Plan_takes_the_options_of_train_but_those_of_its_folder()
+    {
+        string[] Names(string command) => [.. FeedbackProgram.OptionsOf(FeedbackProgram.Commands.Single(c => c.Name == command)).Select(o => o.Name).Order()];
+        Assert.Equal(Names("train").Except(["--out", "--overwrite", "--resume-if-there"]).Append("--measure").Order(), Names("plan"));
+        // They have their effect: other rules need other states, other models other numbers.
+        string[] usual = ["plan", "--measure", "0", "--limit-train", "64", "--limit-test", "32", "--batch", "16", "--epochs", "2"];
+        string[] plain = FeedbackProgram.Run([.. usual, "--model", "lenet"]).Output.Split('\n'), other = FeedbackProgram.Run([.. usual, "--model", "mlp", "--hidden", "16", "--rule", "kp", "--align-every", "0"]).Output.Split('\n');
+        Assert.Contains("model: lenet under backprop: 62,006 parameters", plain.Single(line => line.StartsWith("model: ", StringComparison.Ordinal)));
+        Assert.Contains("model: mlp under kolen-pollack: 49,338 parameters", other.Single(line => line.StartsWith("model: ", StringComparison.Ordinal)));
+    }
+
+    [Fact]
+    public void Measuring_longer_takes_longer()
+    {
+        string[] arguments = ["plan", "--model", "mlp", "--hidden", "8", "--limit-train", "10000", "--limit-test", "16", "--batch", "1", "--align-every", "0", "--measure"];
+        long start = Stopwatch.GetTimestamp();
+        Assert.Equal(0, FeedbackProgram.Run([.. arguments, "0"]).Code);
+        TimeSpan brief = Stopwatch.GetElapsedTime(start);
+        start = Stopwatch.GetTimestamp();
+        Assert.Equal(0, FeedbackProgram.Run([.. arguments, "0.5"]).Code);
+        // An epoch has 10,000 steps, which take longer than that.
+        Assert.True(Stopwatch.GetElapsedTime(start) > TimeSpan.FromSeconds(0.45), $"{brief} and {Stopwatch.GetElapsedTime(start)}");
     }
 
     [Theory]
@@ -340,7 +367,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         "pack" => PackCases,
         "inspect" => InspectCases,
         "verify" => VerifyCases,
-        "resume" or "recipes" or "watch" => [],
+        "resume" or "recipes" or "watch" or "plan" => [],
         _ => RunOptionCases.All,
     };
 

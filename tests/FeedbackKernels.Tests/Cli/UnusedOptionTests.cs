@@ -92,7 +92,7 @@ public sealed class UnusedOptionTests : IDisposable
             string[] rest = command switch
             {
                 "compare" => [.. without.Select(w => w == "--rule" ? "--rules" : w), .. without.Contains("--rule") ? [] : (string[])["--rules", "bp"], .. Small],
-                "train" => [.. without, .. Small],
+                "train" or "plan" => [.. without, .. Small],
                 "evaluate" or "resume" => [.. without, MakeRun()],
                 "pack" => [.. without, "imagefolder:pictures", "x.packed"],
                 _ => without,
