@@ -22,7 +22,8 @@ public sealed class AbsurdValueTests : IDisposable
         var data = new TheoryData<string, string>();
         foreach (Command command in FeedbackProgram.Commands)
         {
-            foreach (Option option in FeedbackProgram.OptionsOf(command).Where(o => IsNumber(o.ValueType))) data.Add(command.Name, option.Name);
+            // plan reads the other options as train does.
+            foreach (Option option in FeedbackProgram.OptionsOf(command).Where(o => IsNumber(o.ValueType) && (command.Name != "plan" || o.Name == "--measure"))) data.Add(command.Name, option.Name);
         }
 
         return data;
@@ -85,6 +86,9 @@ public sealed class AbsurdValueTests : IDisposable
     {
         string with = RunOptionCases.All.FirstOrDefault(c => c.Option == option && !c.Cuda)?.With ?? "";
         string[] options = [.. with.Split(' ', StringSplitOptions.RemoveEmptyEntries)];
+        if (command == "resume") return [command, Trained(), option, value];
+        // Without a run it does not start, whatever the port.
+        if (command == "watch") return [command, Path.Combine(folder, "none"), option, value];
         if (option == "--device") return [command, .. command == "evaluate" ? [Trained()] : Array.Empty<string>(), option, value, "--backend", "cuda"];
         if (command == "verify") return [command, Packed(), option, value];
         if (command == "pack")
@@ -105,7 +109,7 @@ public sealed class AbsurdValueTests : IDisposable
             ["--epochs"] = "1",
             ["--align-every"] = "0",
         };
-        return [command, .. usual.Where(u => u.Key != option && !options.Contains(u.Key)).SelectMany(u => (string[])[u.Key, u.Value]), .. options, option, value, "--out", folder];
+        return [command, .. usual.Where(u => u.Key != option && !options.Contains(u.Key)).SelectMany(u => (string[])[u.Key, u.Value]), .. options, option, value, .. command == "plan" ? Array.Empty<string>() : ["--out", folder]];
     }
 
     private string Packed()

@@ -18,8 +18,8 @@ public sealed partial class ReaderFuzzTests
         ChildProcess.Require();
         byte[][] images = [.. KnownImages.Names.Select(KnownImages.Read), KnownImages.Pnm(7, 9, new byte[7 * 9 * 3]), KnownImages.Pnm(3, 4, new byte[12], kind: '5')];
         Gen<(byte[] File, string Name)> files = Mutated(images).Select(file => (file, "image"));
-        // A header may promise 65,535 rows; a row of that many columns takes memory, but not the more the more rows there are.
-        Sample(files, _ => { }, DecodeImage, memory: 64 << 20);
+        // Whatever a header promises: at most 2^26 pixels are held, of four bytes each.
+        Sample(files, _ => { }, DecodeImage, memory: 5L << 26);
     }
 
     private static void DecodeImage(string folder, string name, byte[] file)

@@ -16,7 +16,11 @@ public sealed class PhotoTrainingTests : IDisposable
 
     private static readonly ImageOptions Sizes = new()
     {
-        TrainSize = 16, TestSize = 28, TestResize = 30, CropScaleMin = 0.4, ResizeSchedule = [new SizeChange(2, 24), new SizeChange(3, 20)],
+        TrainSize = 16,
+        TestSize = 28,
+        TestResize = 30,
+        CropScaleMin = 0.4,
+        ResizeSchedule = [new SizeChange(2, 24), new SizeChange(3, 20)],
     };
 
     private readonly string _folder = Directory.CreateTempSubdirectory("feedback-photos").FullName;
@@ -149,7 +153,12 @@ public sealed class PhotoTrainingTests : IDisposable
 
     private static TrainingOptions Options() => new()
     {
-        Epochs = 3, Batch = Batch, AlignEvery = 1, Augmentation = Augmentation.CropFlip, Images = Sizes, Schedule = new LearningRateSchedule(ScheduleKind.Cosine, 0.05f),
+        Epochs = 3,
+        Batch = Batch,
+        AlignEvery = 1,
+        Augmentation = Augmentation.CropFlip,
+        Images = Sizes,
+        Schedule = new LearningRateSchedule(ScheduleKind.Cosine, 0.05f),
     };
 
     private static byte[] Bytes(IImageSource source, int image)

@@ -13,7 +13,10 @@ public sealed class StoppedRunTests : IDisposable
 {
     private static readonly RunConfig Config = new()
     {
-        Model = "lenet", Rule = new WeightMirror(WarmUpSteps: 2), Threads = 1, CheckpointEvery = CheckpointInterval.TryParse("3")!,
+        Model = "lenet",
+        Rule = new WeightMirror(WarmUpSteps: 2),
+        Threads = 1,
+        CheckpointEvery = CheckpointInterval.TryParse("3")!,
         Training = new TrainingOptions { Batch = 16, Epochs = 3, Schedule = new LearningRateSchedule(ScheduleKind.Constant, 0.01f) },
     };
 
