@@ -18,8 +18,8 @@ public sealed partial class ReaderFuzzTests
         ChildProcess.Require();
         byte[][] images = [.. KnownImages.Names.Select(KnownImages.Read), KnownImages.Pnm(7, 9, new byte[7 * 9 * 3]), KnownImages.Pnm(3, 4, new byte[12], kind: '5')];
         Gen<(byte[] File, string Name)> files = Mutated(images).Select(file => (file, "image"));
-        // Whatever a header promises: at most 2^26 pixels are held, of four bytes each.
-        Sample(files, _ => { }, DecodeImage, memory: 5L << 26);
+        // Whatever a header promises: at most 2^26 pixels of four bytes each are held, in each of two calls.
+        Sample(files, _ => { }, DecodeImage, memory: 10L << 26);
     }
 
     private static void DecodeImage(string folder, string name, byte[] file)

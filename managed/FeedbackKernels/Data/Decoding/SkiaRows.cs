@@ -14,9 +14,9 @@ internal sealed unsafe class SkiaRows
     public const long MostPixelsHeld = 1L << 26;
 
     private const int BatchBytes = 32 << 10;
-    private static readonly byte[] EndOfImage = [0xFF, 0xD9];
 
-    private readonly DecoderMemory _pixels = new(), _whole = new();
+    private readonly DecoderMemory _pixels = new();
+    private readonly JpegCopy _jpeg = new();
 
     /// <summary>Time that the codecs took, in ticks of <see cref="Stopwatch"/>.</summary>
     public long Ticks { get; private set; }
@@ -34,14 +34,10 @@ internal sealed unsafe class SkiaRows
     {
         long start = Stopwatch.GetTimestamp();
         CheckMemory(image, region);
-        if (image.Format == ImageFormat.Jpeg && image.IsCutOff)
+        if (image.Format == ImageFormat.Jpeg)
         {
-            // With an end libjpeg decodes what there is, and makes the rest grey.
-            byte* whole = _whole.Get(length + EndOfImage.Length);
-            new ReadOnlySpan<byte>(encoded, length).CopyTo(new Span<byte>(whole, length));
-            EndOfImage.CopyTo(new Span<byte>(whole + length, EndOfImage.Length));
-            encoded = whole;
-            length += EndOfImage.Length;
+            encoded = _jpeg.Of(encoded, length);
+            length += JpegCopy.EndBytes;
         }
 
         using SKData data = SKData.Create((nint)encoded, length);
@@ -51,7 +47,7 @@ internal sealed unsafe class SkiaRows
         Ticks += Stopwatch.GetTimestamp() - start;
         string? missing = image.Format == ImageFormat.Jpeg ? ReadLines(codec, image, region, denominator, sink) : ReadAtOnce(codec, image, region, sink);
         _pixels.Trim();
-        _whole.Trim();
+        _jpeg.Trim();
         return image.IsCutOff ? missing ?? $"{image.Format}: the end of the data is missing (cut off); missing pixels are grey" : missing;
     }
 

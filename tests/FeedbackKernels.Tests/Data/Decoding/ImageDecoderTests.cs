@@ -89,6 +89,42 @@ public class ImageDecoderTests
         }
     }
 
+    /// <summary>A cut within the header of the scan makes it take the next bytes for its own; without any data behind it, the codec would end the process.</summary>
+    [Theory]
+    [InlineData("grey.jpg")]
+    [InlineData("444.jpg")]
+    [InlineData("progressive.jpg")]
+    public void A_jpeg_that_ends_in_or_after_the_header_of_a_scan_is_grey_or_refused(string name)
+    {
+        byte[] encoded = KnownImages.Read(name);
+        using var decoder = new ImageDecoder();
+        int scan = encoded.AsSpan().IndexOf([(byte)0xFF, (byte)0xDA]), data = scan + 2 + encoded[scan + 3];
+        for (int length = data - 3; length <= data; length++)
+        {
+            foreach (byte[] cut in (byte[][])[encoded[..length], [.. encoded[..length], 0xFF, 0xD9]])
+            {
+                PixelBox box = KnownImages.Whole(cut);
+                foreach (int divisor in (int[])[1, 4])
+                {
+                    CropResize crop = KnownImages.Resize(box, Math.Max(1, box.Rows / divisor), Math.Max(1, box.Columns / divisor));
+                    var pixels = new byte[3 * crop.Rows * crop.Columns];
+                    try
+                    {
+                        decoder.Decode(cut, crop, pixels);
+                        // libjpeg reads zero bits in the block where the data end, and makes the blocks after it grey. A header that is cut, and the
+                        // first scan of several, may say otherwise.
+                        int grey = pixels.Count(pixel => pixel is >= Missing - 1 and <= Missing + 1);
+                        if (length == data && name != "progressive.jpg") Assert.InRange(grey, 0.8 * pixels.Length, pixels.Length);
+                    }
+                    catch (InvalidDataException e)
+                    {
+                        Assert.StartsWith("JPEG: ", e.Message, StringComparison.OrdinalIgnoreCase);
+                    }
+                }
+            }
+        }
+    }
+
     /// <summary>Each file is cut off at many places. It is an error, or the image is made of what there is, grey below that, and the message says so.</summary>
     [Theory, MemberData(nameof(Names))]
     public void Truncated_images_are_decoded_as_far_as_possible(string name)
