@@ -38,11 +38,7 @@ internal static class CompareCommand
         command.SetAction(parsed =>
         {
             RunConfig config = options.Read(parsed);
-            RunConfig[] runs = [.. Settings.Given(parsed, names, StandardRules).Select(rule => config with
-            {
-                Rule = rules.Apply(parsed, rule),
-                RuleFor = rules.ApplyExceptions(parsed, config.RuleFor),
-            })];
+            RunConfig[] runs = [.. Settings.Given(parsed, names, StandardRules).Select(rule => rules.Apply(parsed, rule, config))];
             UnusedOptions.Refuse(parsed, runs);
             RunPlace place = output.Choose(parsed, $"{config.Model}-compare");
             DataSet data = config.OpenData();

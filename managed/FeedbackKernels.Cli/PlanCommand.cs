@@ -16,23 +16,14 @@ internal static class PlanCommand
     {
         var options = new RunOptions(new RunConfig());
         var rules = new RuleOptions();
-        var rule = new Setting<FeedbackRule>("--rule", Use.Always)
-        {
-            Description = $"Learning rule: {RuleOptions.RuleNames}. [default: {Backprop.RuleName}]",
-            HelpName = "name",
-            CustomParser = result => RuleOptions.Parse(result.Tokens.Single().Value, result),
-        };
+        Setting<FeedbackRule> rule = RuleOptions.ForAllLayers();
         Setting<double> budget = Names.Number("--measure", Use.Always, 20.0, new Bounds(0, 3600), "Seconds to measure steps; at least three are measured. More are steadier.");
         var command = new Command("plan", "Measures some steps of a run and says what it will need: memory, disk and time, and what limits its speed. Takes the options of `feedback train` and writes nothing.") { rule, budget };
         foreach (Option option in options.All.Concat(rules.All)) command.Options.Add(option);
         command.SetAction(parsed =>
         {
             RunConfig config = options.Read(parsed);
-            config = config with
-            {
-                Rule = rules.Apply(parsed, Settings.Given(parsed, rule, config.Rule)),
-                RuleFor = rules.ApplyExceptions(parsed, config.RuleFor),
-            };
+            config = rules.Apply(parsed, Settings.Given(parsed, rule, config.Rule), config);
             UnusedOptions.Refuse(parsed, config);
             DataSet data = config.OpenData();
             Tables.PrintNotes(data.Notes);

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Numerics;
 using FeedbackKernels.Rules;
+using FeedbackKernels.Runs;
 
 namespace FeedbackKernels.Cli;
 
@@ -33,6 +34,21 @@ internal sealed class RuleOptions
         result.AddError($"unknown rule '{name}'; there are {RuleNames}");
         return new Backprop();
     }
+
+    /// <summary>The option of the rule of all layers, for commands that train under one rule.</summary>
+    public static Setting<FeedbackRule> ForAllLayers() => new("--rule", Use.Always)
+    {
+        Description = $"Learning rule: {RuleNames}. [default: {Backprop.RuleName}]",
+        HelpName = "name",
+        CustomParser = result => Parse(result.Tokens.Single().Value, result),
+    };
+
+    /// <summary>A configuration with the rules and the settings of rules that were given.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="rule">The rule of all layers; that of the configuration if none was given.</param>
+    /// <param name="config">The configuration.</param>
+    public RunConfig Apply(ParseResult parsed, FeedbackRule rule, RunConfig config) =>
+        config with { Rule = Apply(parsed, rule), RuleFor = ApplyExceptions(parsed, config.RuleFor) };
 
     /// <summary>A rule with the settings that were given.</summary>
     public FeedbackRule Apply(ParseResult parsed, FeedbackRule rule)

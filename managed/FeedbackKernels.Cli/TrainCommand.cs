@@ -17,12 +17,7 @@ internal static class TrainCommand
         var options = new RunOptions(new RunConfig());
         var rules = new RuleOptions();
         var output = new OutputFolder();
-        var rule = new Setting<FeedbackRule>("--rule", Use.Always)
-        {
-            Description = $"Learning rule: {RuleOptions.RuleNames}. [default: {Backprop.RuleName}]",
-            HelpName = "name",
-            CustomParser = result => RuleOptions.Parse(result.Tokens.Single().Value, result),
-        };
+        Setting<FeedbackRule> rule = RuleOptions.ForAllLayers();
         Setting<bool> resume = Names.Switch(
             "--resume-if-there", Use.With(output.Out), false,
             "If the --out folder holds a run of the same configuration, go on with it; otherwise start. For job schedulers that start a command again.");
@@ -32,11 +27,7 @@ internal static class TrainCommand
         command.SetAction(parsed =>
         {
             RunConfig config = options.Read(parsed);
-            config = config with
-            {
-                Rule = rules.Apply(parsed, Settings.Given(parsed, rule, config.Rule)),
-                RuleFor = rules.ApplyExceptions(parsed, config.RuleFor),
-            };
+            config = rules.Apply(parsed, Settings.Given(parsed, rule, config.Rule), config);
             UnusedOptions.Refuse(parsed, config);
             using StoppedRun? stopped = parsed.GetValue(resume) && output.Given(parsed) is { } folder && StoppedRun.IsIn(folder) ? StoppedRun.Open(folder) : null;
             RunPlace? place = stopped is null ? output.Choose(parsed, $"{config.Model}-{config.Rule.Name}") : null;

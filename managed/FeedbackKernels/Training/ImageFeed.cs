@@ -224,10 +224,14 @@ public sealed class ImageFeed : IState, IDisposable
     {
         if (_source.Shape is { } shape) return shape;
         ImageOptions images = _options.Images;
+        bool isMissing = _order is null ? images.TestSize == 0 || images.TestResize == 0 : images.TrainSize == 0;
+        if (isMissing)
+        {
+            string wanted = _order is null ? "a test size and the length that the shorter side is resized to" : "a training size";
+            throw new ArgumentException($"the images have several sizes; wanted {wanted}", nameof(FeedOptions.Images));
+        }
+
         int size = _order is null ? images.TestSize : images.ResizeSchedule.Select(change => change.Size).Append(images.TrainSize).Max();
-        string wanted = _order is null ? "a test size and the length that the shorter side is resized to" : "a training size";
-        if (size == 0 || (_order is not null ? images.TrainSize : images.TestResize) == 0)
-            throw new ArgumentException($"the images have several sizes, and the options have no {wanted.Replace("a ", "", StringComparison.Ordinal)}; wanted {wanted}", nameof(FeedOptions.Images));
         if (_source.Channels != 3) throw new ArgumentException($"encoded images of {_source.Channels} channels, wanted 3", nameof(_source));
         return new MapShape(size, size, _source.Channels);
     }
@@ -254,7 +258,7 @@ public sealed class ImageFeed : IState, IDisposable
         _start = (int)_position;
         _shape = ShapeAt(_epoch);
         _moves = new ImageAugmentation(_shape.H, _shape.W, _shape.C);
-        if (Decodes) _crop = CropOf(_epoch);
+        if (Decodes) _crop = NewCrop();
         else if (_order is not null) _moves = Augmented(_moves);
         _batches.Start(BatchesFrom(_position));
         _prepared = (_epoch, _position);
@@ -269,26 +273,16 @@ public sealed class ImageFeed : IState, IDisposable
         Key = AugmentationKey,
     };
 
-    private ICropChoice CropOf(long epoch)
-    {
-        ImageOptions images = _options.Images;
-        return _order is null
-            ? new CentreChoice(images.TestResize, images.TestSize)
-            : new RandomChoice(images, _augmentation, images.TrainSizeAt(epoch), AugmentationKey);
-    }
-
-    /// <summary>Global number of the first image of a batch, and which of them this rank takes.</summary>
-    private (int First, int Begin, int End) Part(int number)
-    {
-        int first = _start + number * _batch, whole = Math.Min(_batch, _source.Count - first);
-        return (first, (int)((long)whole * _options.Rank / _options.WorldSize), (int)((long)whole * (_options.Rank + 1) / _options.WorldSize));
-    }
+    private ICropChoice NewCrop() => _order is null
+        ? new CentreChoice(_options.Images.TestResize, _shape.H)
+        : new RandomChoice(_options.Images, _augmentation, _shape.H, AugmentationKey);
 
     private int Begin(Batch batch, int number)
     {
-        (batch.First, int begin, int end) = Part(number);
-        batch.First += begin;
-        batch.Count = end - begin;
+        int first = _start + number * _batch, whole = Math.Min(_batch, _source.Count - first);
+        (int begin, int end) =
+            ((int)((long)whole * _options.Rank / _options.WorldSize), (int)((long)whole * (_options.Rank + 1) / _options.WorldSize));
+        (batch.First, batch.Count) = (first + begin, end - begin);
         batch.Shape = _shape;
         batch.Augmentation = _moves;
         return Decodes ? batch.Count : 1;
