@@ -3,6 +3,10 @@ namespace FeedbackKernels.Interop;
 public abstract partial class Backend
 {
     /// <summary>y = activation(x); y may be x.</summary>
+    /// <param name="activation">The function.</param>
+    /// <param name="length">Number of elements.</param>
+    /// <param name="x">Input.</param>
+    /// <param name="y">Result; may be x.</param>
     public void ActivationForward(Activation activation, long length, BufferView x, BufferView y)
     {
         using OperationScope call = new(this);
@@ -17,6 +21,11 @@ public abstract partial class Backend
     internal abstract void ActivationForwardCore(Activation activation, long length, BufferView x, BufferView y);
 
     /// <summary>dx = dy * activation'(x), from the activation's output y; dx may be y or dy.</summary>
+    /// <param name="activation">The function of the forward pass.</param>
+    /// <param name="length">Number of elements.</param>
+    /// <param name="y">Output of the forward pass.</param>
+    /// <param name="dy">Error at the output.</param>
+    /// <param name="dx">Error at the input; may be y or dy.</param>
     public void ActivationBackward(Activation activation, long length, BufferView y, BufferView dy, BufferView dx)
     {
         using OperationScope call = new(this);

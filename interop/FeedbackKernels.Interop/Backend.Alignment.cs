@@ -3,6 +3,9 @@ namespace FeedbackKernels.Interop;
 public abstract partial class Backend
 {
     /// <summary>Inner product and squared norms of W and Bᵀ.</summary>
+    /// <param name="shape">Sizes of the layer.</param>
+    /// <param name="w">Forward weights, [R][S][C][K], Float32.</param>
+    /// <param name="b">Feedback weights, [R][S][K][C], Float32.</param>
     public WeightAlignment Align(in ConvShape shape, BufferView w, BufferView b)
     {
         using OperationScope call = new(this);
@@ -15,6 +18,9 @@ public abstract partial class Backend
     internal abstract WeightAlignment AlignCore(in ConvShape shape, BufferView w, BufferView b);
 
     /// <summary>Inner product and squared norms of two tensors of one layout and type, Float32 or <see cref="ActivationType"/>.</summary>
+    /// <param name="length">Number of elements.</param>
+    /// <param name="a">First tensor.</param>
+    /// <param name="b">Second tensor, of the same type.</param>
     public WeightAlignment Compare(long length, BufferView a, BufferView b)
     {
         using OperationScope call = new(this);

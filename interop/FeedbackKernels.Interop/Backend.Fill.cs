@@ -3,6 +3,8 @@ namespace FeedbackKernels.Interop;
 public abstract partial class Backend
 {
     /// <summary>Sets all elements of a buffer of Float32 or <see cref="ActivationType"/> to a value, which may be NaN.</summary>
+    /// <param name="values">The buffer, overwritten.</param>
+    /// <param name="value">The value.</param>
     public void Fill(BufferView values, float value)
     {
         using OperationScope call = new(this);
@@ -35,6 +37,9 @@ public abstract partial class Backend
     /// result = source, from Float32 or <see cref="ActivationType"/> to either, rounded to nearest: for copies of weights after they are
     /// loaded or initialised, and for images in Float32. Between equal types it is a copy.
     /// </summary>
+    /// <param name="length">Number of elements.</param>
+    /// <param name="source">The numbers.</param>
+    /// <param name="result">Where they go, overwritten.</param>
     public void Convert(long length, BufferView source, BufferView result)
     {
         using OperationScope call = new(this);

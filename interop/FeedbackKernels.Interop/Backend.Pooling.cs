@@ -5,6 +5,10 @@ public abstract partial class Backend
     /// <summary>
     /// Maximum of each window and its position, h*W+w within the image. Of equal values the first counts. A NaN in a window is its maximum.
     /// </summary>
+    /// <param name="shape">Sizes.</param>
+    /// <param name="x">Input, NHWC.</param>
+    /// <param name="y">Maxima, NPQC.</param>
+    /// <param name="positions">Their positions, NPQC, Int32.</param>
     public void MaxPoolForward(in PoolShape shape, BufferView x, BufferView y, BufferView positions)
     {
         using OperationScope call = new(this);
@@ -40,6 +44,9 @@ public abstract partial class Backend
     internal abstract void MaxPoolBackwardCore(in PoolShape shape, BufferView dy, BufferView positions, BufferView dx);
 
     /// <summary>Mean of each window over the pixels that are not padding.</summary>
+    /// <param name="shape">Sizes.</param>
+    /// <param name="x">Input, NHWC.</param>
+    /// <param name="y">Means, NPQC.</param>
     public void AveragePoolForward(in PoolShape shape, BufferView x, BufferView y)
     {
         using OperationScope call = new(this);
@@ -53,6 +60,9 @@ public abstract partial class Backend
     internal abstract void AveragePoolForwardCore(in PoolShape shape, BufferView x, BufferView y);
 
     /// <summary>dx = sum over the windows that contain a pixel of dy / (pixels of the window).</summary>
+    /// <param name="shape">Sizes of the forward pass.</param>
+    /// <param name="dy">Error at the output, NPQC.</param>
+    /// <param name="dx">Error at the input, NHWC.</param>
     public void AveragePoolBackward(in PoolShape shape, BufferView dy, BufferView dx)
     {
         using OperationScope call = new(this);

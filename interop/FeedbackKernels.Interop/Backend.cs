@@ -78,6 +78,7 @@ public abstract partial class Backend : IDisposable
     }
 
     /// <summary>Releases the backend's resources. Called once, by <see cref="Dispose()"/> or by a finalizer.</summary>
+    /// <param name="disposing">True from <see cref="Dispose()"/>, false from a finalizer.</param>
     protected virtual void Dispose(bool disposing)
     {
     }
@@ -245,6 +246,7 @@ public abstract partial class Backend : IDisposable
     }
 
     /// <summary>Copies the numbers of a Float32 or BFloat16 buffer to a new array on the host.</summary>
+    /// <param name="source">The buffer.</param>
     /// <exception cref="ArgumentException">The buffer has another element type, or more elements than an array can have.</exception>
     /// <exception cref="ArgumentOutOfRangeException">As for <see cref="Download{T}"/>.</exception>
     public float[] Download(BufferView source)

@@ -18,6 +18,7 @@ public sealed class Arena : IDisposable
     private bool _committed;
 
     /// <summary>Starts a plan for a backend's memory.</summary>
+    /// <param name="backend">Where the memory is; stays the caller's.</param>
     public Arena(Backend backend)
     {
         ArgumentNullException.ThrowIfNull(backend);
@@ -29,6 +30,9 @@ public sealed class Arena : IDisposable
     public long Bytes { get; private set; }
 
     /// <summary>Plans a buffer. Its contents are undefined until an operation writes it.</summary>
+    /// <param name="length">Number of elements.</param>
+    /// <param name="name">Name of the buffer in error messages.</param>
+    /// <param name="type">Type of its elements.</param>
     /// <exception cref="ArgumentOutOfRangeException">The length is not 1 to 2^40 elements, or the type is unknown.</exception>
     /// <exception cref="InvalidOperationException">The arena has been committed.</exception>
     public DeviceBuffer Rent(long length, string name, ElementType type = ElementType.Float32)
@@ -44,6 +48,7 @@ public sealed class Arena : IDisposable
     }
 
     /// <summary>Declares that the step does not use the buffer from here on.</summary>
+    /// <param name="buffer">A buffer of <see cref="Rent"/>.</param>
     /// <exception cref="ArgumentException">The buffer is not rented from this arena, or has been returned already.</exception>
     public void Return(DeviceBuffer buffer)
     {

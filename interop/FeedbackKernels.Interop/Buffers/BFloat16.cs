@@ -16,6 +16,7 @@ public readonly struct BFloat16 : IEquatable<BFloat16>
     public ushort Bits => _bits;
 
     /// <summary>The number with these bits.</summary>
+    /// <param name="bits">Sign, 8 bits of exponent, 7 bits of fraction.</param>
     public static BFloat16 FromBits(ushort bits) => new(bits);
 
     /// <summary>The nearest number, ties to even. Overflow gives infinity, and NaN stays NaN.</summary>
@@ -48,15 +49,18 @@ public readonly struct BFloat16 : IEquatable<BFloat16>
     public static bool operator !=(BFloat16 left, BFloat16 right) => !(left == right);
 
     /// <summary>The nearest number, ties to even.</summary>
+    /// <param name="value">The number to round.</param>
     public static BFloat16 FromSingle(float value) => (BFloat16)value;
 
     /// <summary>The nearest number in one rounding.</summary>
+    /// <param name="value">The number to round.</param>
     public static BFloat16 FromDouble(double value) => (BFloat16)value;
 
     /// <summary>The same number.</summary>
     public float ToSingle() => this;
 
     /// <summary>As <see cref="float.Equals(float)"/>: a NaN equals a NaN.</summary>
+    /// <param name="other">The number to compare with.</param>
     public bool Equals(BFloat16 other) => ((float)this).Equals((float)other);
 
     /// <inheritdoc/>

@@ -38,10 +38,15 @@ public sealed class DeviceBuffer : IDisposable
     public nint Address => _storage.Base(Name) + (nint)_byteOffset;
 
     /// <summary>A part of this buffer, which shares its memory.</summary>
+    /// <param name="offset">First element of the part.</param>
+    /// <param name="length">Number of its elements.</param>
     /// <exception cref="ArgumentOutOfRangeException">The part does not lie inside the buffer.</exception>
     public DeviceBuffer Slice(long offset, long length) => Slice(offset, length, Name);
 
     /// <summary>A part of this buffer that shares its memory and has a name of its own.</summary>
+    /// <param name="offset">First element of the part.</param>
+    /// <param name="length">Number of its elements.</param>
+    /// <param name="name">Its name in error messages.</param>
     /// <exception cref="ArgumentOutOfRangeException">The part does not lie inside the buffer.</exception>
     public DeviceBuffer Slice(long offset, long length, string name)
     {

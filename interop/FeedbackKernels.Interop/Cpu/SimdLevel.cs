@@ -30,6 +30,7 @@ public static class SimdLevels
         : SimdLevel.Scalar;
 
     /// <summary>Whether this machine and this runtime's settings support a level.</summary>
+    /// <param name="level">The vector width.</param>
     public static bool IsSupported(SimdLevel level) => level switch
     {
         SimdLevel.Avx512 => Avx512F.IsSupported && Avx512DQ.IsSupported && Vector512.IsHardwareAccelerated,

@@ -33,6 +33,7 @@ public sealed unsafe partial class CudaBackend
 
     /// <summary>Makes operations from here on wait for an event of this or another backend of the device; an open step is divided here. The
     /// host does not wait.</summary>
+    /// <param name="place">The event.</param>
     /// <exception cref="ObjectDisposedException">The event or the backend has been disposed.</exception>
     /// <exception cref="CudaException">The driver refuses, or the operations before could not be launched.</exception>
     public void WaitFor(CudaEvent place)

@@ -35,6 +35,8 @@ public readonly record struct MirrorStep(
     bool ReluResponse = false)
 {
     /// <summary>Numbers in a sample of the given form for the given layer: R*S*C or H*W*C.</summary>
+    /// <param name="layer">Sizes of the layer.</param>
+    /// <param name="form">Patches or whole images.</param>
     /// <exception cref="ArgumentOutOfRangeException">There are more than 2^31 - 1, or the form is unknown.</exception>
     public static int SampleLength(in ConvShape layer, MirrorForm form) => form switch
     {

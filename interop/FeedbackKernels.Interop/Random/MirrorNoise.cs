@@ -35,6 +35,11 @@ public readonly record struct MirrorNoise
     internal const long MostSamples = 1L << 32;
 
     /// <summary>Defines the noise of one layer.</summary>
+    /// <param name="kind">Distribution.</param>
+    /// <param name="length">Numbers in a sample, d.</param>
+    /// <param name="standardDeviation">σ.</param>
+    /// <param name="seed">Seed of the run.</param>
+    /// <param name="layer">Number of the layer in its model.</param>
     /// <exception cref="ArgumentOutOfRangeException">The kind is unknown, the length is not 1 to 2^30, or the standard deviation is not a
     /// positive finite number.</exception>
     public MirrorNoise(NoiseKind kind, int length, float standardDeviation, ulong seed, uint layer)
@@ -66,6 +71,8 @@ public readonly record struct MirrorNoise
     public int CycleLength => Cycle(Kind, Length);
 
     /// <summary><see cref="CycleLength"/> of a kind of noise, for a sample of the given length.</summary>
+    /// <param name="kind">Distribution.</param>
+    /// <param name="length">Numbers in a sample, d.</param>
     /// <exception cref="ArgumentOutOfRangeException">The kind is unknown, or the length negative or more than 2^30.</exception>
     public static int CycleLengthOf(NoiseKind kind, int length)
     {

@@ -14,6 +14,11 @@ public static class Philox
     private const int Rounds = 10;
 
     /// <summary>The four words for one counter.</summary>
+    /// <param name="counter0">Lowest word of the counter.</param>
+    /// <param name="counter1">Second word.</param>
+    /// <param name="counter2">Third word.</param>
+    /// <param name="counter3">Highest word.</param>
+    /// <param name="key">The key: both words of it.</param>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static PhiloxBlock Block(uint counter0, uint counter1, uint counter2, uint counter3, ulong key)
     {

@@ -52,6 +52,9 @@ public readonly record struct RandomKey(ulong Seed, RandomPurpose Purpose, uint 
     public PhiloxBlock Block(uint index) => Philox.Block(index, (uint)Purpose, Layer, Step, Seed);
 
     /// <summary>Fills with normally distributed numbers of mean 0 (Box-Muller, two from two words), from a block of the stream on.</summary>
+    /// <param name="values">Overwritten.</param>
+    /// <param name="standardDeviation">σ.</param>
+    /// <param name="firstBlock">Number of the first block of four words.</param>
     public void FillGaussian(Span<float> values, float standardDeviation, uint firstBlock = 0)
     {
         Span<float> four = stackalloc float[4];
@@ -65,6 +68,9 @@ public readonly record struct RandomKey(ulong Seed, RandomPurpose Purpose, uint 
     }
 
     /// <summary>Fills with numbers uniform in [low, high).</summary>
+    /// <param name="values">Overwritten.</param>
+    /// <param name="low">Lower bound, included.</param>
+    /// <param name="high">Upper bound, excluded up to rounding.</param>
     public void FillUniform(Span<float> values, float low, float high)
     {
         for (int i = 0; i < values.Length; i++)
@@ -72,6 +78,7 @@ public readonly record struct RandomKey(ulong Seed, RandomPurpose Purpose, uint 
     }
 
     /// <summary>Maps a random word to [0, 1), a multiple of 2^-24.</summary>
+    /// <param name="word">32 random bits, of which the upper 24 count.</param>
     public static float Unit(uint word) => (word >> 8) * (1f / (1 << 24));
 
     private static (float, float) Gaussians(uint word0, uint word1, float standardDeviation)
@@ -100,8 +107,11 @@ public struct RandomSequence(RandomKey key)
     public float NextUnit() => RandomKey.Unit(NextWord());
 
     /// <summary>The next integer, uniform in [0, bound). The bias is below bound / 2^32.</summary>
+    /// <param name="bound">Upper bound, excluded; at least 1.</param>
     public int NextInt(int bound) => (int)((ulong)NextWord() * (uint)bound >> 32);
 
     /// <summary>The next number, uniform in [low, high).</summary>
+    /// <param name="low">Lower bound, included.</param>
+    /// <param name="high">Upper bound, excluded up to rounding.</param>
     public float NextFloat(float low, float high) => low + (high - low) * NextUnit();
 }

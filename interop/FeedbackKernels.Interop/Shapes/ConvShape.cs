@@ -7,6 +7,15 @@ namespace FeedbackKernels.Interop;
 public readonly record struct ConvShape
 {
     /// <summary>Checks the sizes and computes <see cref="P"/> and <see cref="Q"/>.</summary>
+    /// <param name="n">Images.</param>
+    /// <param name="h">Input rows.</param>
+    /// <param name="w">Input columns.</param>
+    /// <param name="c">Input channels.</param>
+    /// <param name="k">Output channels.</param>
+    /// <param name="r">Filter rows.</param>
+    /// <param name="s">Filter columns.</param>
+    /// <param name="stride">Stride in both directions.</param>
+    /// <param name="padding">Rows and columns of zeros on each side.</param>
     /// <exception cref="ArgumentOutOfRangeException">A size is not positive, the padding is negative, the filter is
     /// larger than the padded input, the padded input and a stride are more than 2^31 - 1 rows or columns together, or a tensor
     /// would have more than 2^40 elements, a filter more than 2^31 - 1.</exception>
@@ -89,9 +98,13 @@ public readonly record struct ConvShape
     public int FanIn { get; }
 
     /// <summary>A linear layer: n rows of c inputs to k outputs.</summary>
+    /// <param name="n">Rows: images.</param>
+    /// <param name="c">Inputs.</param>
+    /// <param name="k">Outputs.</param>
     public static ConvShape Linear(int n, int c, int k) => new(n, 1, 1, c, k, 1, 1, 1, 0);
 
     /// <summary>The same layer for another number of images.</summary>
+    /// <param name="n">Images.</param>
     public ConvShape WithBatch(int n) => n == N ? this : new ConvShape(n, H, W, C, K, R, S, Stride, Padding);
 
     /// <inheritdoc/>

@@ -4,6 +4,14 @@ namespace FeedbackKernels.Interop;
 public readonly record struct PoolShape
 {
     /// <summary>Checks the sizes and computes <see cref="P"/> and <see cref="Q"/>.</summary>
+    /// <param name="n">Images.</param>
+    /// <param name="h">Input rows.</param>
+    /// <param name="w">Input columns.</param>
+    /// <param name="c">Channels.</param>
+    /// <param name="r">Window rows.</param>
+    /// <param name="s">Window columns.</param>
+    /// <param name="stride">Stride in both directions.</param>
+    /// <param name="padding">Rows and columns that are left out, on each side.</param>
     /// <exception cref="ArgumentOutOfRangeException">A size is not positive, the window does not fit, a window could lie wholly
     /// on the padding, the padded input and a stride are more than 2^31 - 1 rows or columns together, an image has more than 2^31 - 1
     /// pixels (which positions count), or a tensor would have more than 2^40 elements.</exception>
@@ -58,8 +66,13 @@ public readonly record struct PoolShape
     public long OutputLength { get; }
 
     /// <summary>One window over the whole map.</summary>
+    /// <param name="n">Images.</param>
+    /// <param name="h">Rows.</param>
+    /// <param name="w">Columns.</param>
+    /// <param name="c">Channels.</param>
     public static PoolShape Global(int n, int h, int w, int c) => new(n, h, w, c, h, w, 1, 0);
 
     /// <summary>The same pooling for another number of images.</summary>
+    /// <param name="n">Images.</param>
     public PoolShape WithBatch(int n) => n == N ? this : new PoolShape(n, H, W, C, R, S, Stride, Padding);
 }

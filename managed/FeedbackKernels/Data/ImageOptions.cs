@@ -67,6 +67,7 @@ public sealed record ImageOptions
     }
 
     /// <summary>Usual length of the shorter side for a size of test images: 256 for 224.</summary>
+    /// <param name="testSize">Rows and columns of the test images.</param>
     public static int UsualResize(int testSize) => (testSize * 8 + 3) / 7;
 
     /// <summary>Checks the settings.</summary>

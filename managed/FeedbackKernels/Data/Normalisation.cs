@@ -43,6 +43,8 @@ public sealed class Normalisation
     public IReadOnlyList<double> Deviations { get; }
 
     /// <summary>Makes the table from a training set.</summary>
+    /// <param name="train">Training images.</param>
+    /// <param name="kind">What is made of the pixels.</param>
     /// <remarks>For images of several sizes the numbers are those that the source knows, or an estimate, see
     /// <see cref="PixelStatistics.Of"/>.</remarks>
     /// <exception cref="ArgumentOutOfRangeException">The kind is none of <see cref="NormalisationKind"/>.</exception>

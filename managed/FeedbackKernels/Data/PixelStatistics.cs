@@ -17,6 +17,7 @@ public sealed record PixelStatistics(IReadOnlyList<double> Means, IReadOnlyList<
 
     /// <summary>The statistics of a source: its own if it knows them; of all pixels if the images have one size; otherwise of all
     /// pixels of <see cref="SampleImages"/> images, evenly spaced over the source.</summary>
+    /// <param name="source">The images.</param>
     /// <exception cref="IOException">A file cannot be read.</exception>
     /// <exception cref="InvalidDataException">An image cannot be decoded.</exception>
     public static PixelStatistics Of(IImageSource source)

@@ -49,6 +49,8 @@ public sealed record Preprocessing(
     }
 
     /// <summary>Checks that the model can take the images.</summary>
+    /// <param name="images">The images.</param>
+    /// <param name="name">What the message calls them.</param>
     /// <exception cref="InvalidDataException">Their size or the number of classes differs; the message names both.</exception>
     public void RequireFit(IImageSource images, string name)
     {

@@ -74,12 +74,14 @@ public sealed class BatchNorm : IDisposable
     }
 
     /// <summary>Where the statistics of a training batch go.</summary>
+    /// <param name="pass">The pass.</param>
     public BatchStatistics Statistics(in Pass pass) => pass.UpdateRunningStatistics
         ? new BatchStatistics(_mean, _variance, RunningMean, RunningVariance, Momentum)
         : new BatchStatistics(_mean, _variance);
 
     /// <summary>Computes <see cref="Scale"/> and <see cref="Bias"/> from the batch's statistics in training, from the
     /// running ones otherwise.</summary>
+    /// <param name="pass">The pass.</param>
     public void Fold(in Pass pass) => _backend.BatchNormFold(
         Channels, Gamma.Value, Beta.Value, pass.Training ? _mean : RunningMean, pass.Training ? _variance : RunningVariance,
         Epsilon, _scale, _bias);

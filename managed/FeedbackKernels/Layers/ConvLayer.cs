@@ -65,6 +65,7 @@ public sealed class ConvLayer : IDisposable
     public Feedback? Feedback { get; internal set; }
 
     /// <summary>Sizes for a number of images.</summary>
+    /// <param name="images">N.</param>
     public ConvShape Shape(int images = 1) => _shape.WithBatch(images);
 
     /// <summary>Sets the sizes of the maps; the weights stay.</summary>
@@ -81,6 +82,7 @@ public sealed class ConvLayer : IDisposable
     }
 
     /// <summary>Draws the initial weights; the bias starts at zero.</summary>
+    /// <param name="seed">Seed of the run.</param>
     public void Initialise(ulong seed)
     {
         var weights = new float[Weight.Length];

@@ -101,12 +101,14 @@ public abstract class Feedback(ConvLayer layer) : IState, IDisposable
     }
 
     /// <summary>Releases the rule's tensors.</summary>
+    /// <param name="disposing">True from <see cref="Dispose()"/>, false from a finalizer.</param>
     protected virtual void Dispose(bool disposing)
     {
         foreach (Parameter parameter in Parameters) parameter.Dispose();
     }
 
     /// <summary>Describes the B of a layer, in feedback layout.</summary>
+    /// <param name="layer">The layer.</param>
     protected static Parameter NewFeedbackWeights(ConvLayer layer)
     {
         ConvShape shape = layer.Shape();

@@ -9,12 +9,15 @@ namespace FeedbackKernels.Layers;
 public readonly record struct Pass(int Images, bool Training, bool UpdateRunningStatistics)
 {
     /// <summary>A pass that trains.</summary>
+    /// <param name="images">N.</param>
     public static Pass Train(int images) => new(images, true, true);
 
     /// <summary>A pass with batch statistics that leaves no trace in the running ones.</summary>
+    /// <param name="images">N.</param>
     public static Pass Measure(int images) => new(images, true, false);
 
     /// <summary>A pass with running statistics.</summary>
+    /// <param name="images">N.</param>
     public static Pass Evaluate(int images) => new(images, false, false);
 }
 

@@ -22,6 +22,8 @@ public enum WeightInit
 public static class WeightInits
 {
     /// <summary>Standard deviation of one weight.</summary>
+    /// <param name="init">The distribution.</param>
+    /// <param name="shape">Sizes of the layer.</param>
     public static float StandardDeviation(this WeightInit init, in ConvShape shape)
     {
         double fanIn = shape.FanIn, fanOut = (double)shape.R * shape.S * shape.K;
@@ -36,6 +38,10 @@ public static class WeightInits
     }
 
     /// <summary>Fills a tensor of the layer's weights, in whatever order its elements lie.</summary>
+    /// <param name="init">The distribution.</param>
+    /// <param name="shape">Sizes of the layer.</param>
+    /// <param name="key">Where the random numbers come from.</param>
+    /// <param name="weights">R*S*C*K numbers, overwritten.</param>
     public static void Fill(this WeightInit init, in ConvShape shape, in RandomKey key, Span<float> weights)
     {
         float standardDeviation = init.StandardDeviation(shape);

@@ -172,6 +172,7 @@ public sealed class Model : IState, IDisposable
     }
 
     /// <summary>Computes the logits of the images in <see cref="Input"/>.</summary>
+    /// <param name="pass">Number of images, and whether batch norms use the statistics of the batch.</param>
     public void Forward(in Pass pass)
     {
         CheckImages(pass.Images);
@@ -205,12 +206,16 @@ public sealed class Model : IState, IDisposable
     }
 
     /// <summary>Copies the losses that were computed last, of as many images as the span has places.</summary>
+    /// <param name="losses">Gets the losses.</param>
     public void ReadLosses(Span<float> losses) => Backend.Download(Losses, losses);
 
     /// <summary>Copies the logits of the last forward pass, [N][classes].</summary>
+    /// <param name="logits">Gets the logits; its length says of how many images.</param>
     public void ReadLogits(Span<float> logits) => Backend.DownloadFloats(Logits, logits);
 
     /// <summary>Computes all gradients, each layer's error under its rule.</summary>
+    /// <param name="images">N of the last forward pass.</param>
+    /// <param name="observer">Is shown the error of each layer; optional.</param>
     public void Backward(int images, IErrorObserver? observer = null)
     {
         CheckImages(images);
@@ -219,6 +224,7 @@ public sealed class Model : IState, IDisposable
     }
 
     /// <summary>Copies weights, norms and running statistics from a model of the same kind.</summary>
+    /// <param name="other">A model of the same description, on any backend.</param>
     public void CopyFrom(Model other)
     {
         ArgumentNullException.ThrowIfNull(other);

@@ -58,15 +58,22 @@ public static class ModelCatalog
         "; ", All.GroupBy(entry => entry.Help).Select(group => $"{string.Join(", ", group.Select(entry => entry.Name))}: {group.Key}"));
 
     /// <summary>The entry of a name; null if there is none.</summary>
+    /// <param name="name">The name.</param>
     public static ModelEntry? Find(string name) => All.FirstOrDefault(entry => entry.Name == name);
 
     /// <summary>Rows and columns of the usual images of a model.</summary>
+    /// <param name="name">One of <see cref="Names"/>.</param>
     public static int UsualImageSize(string name) => Require(name).UsualImageSize;
 
     /// <summary>Usual number of classes of a model.</summary>
+    /// <param name="name">One of <see cref="Names"/>.</param>
     public static int UsualClasses(string name) => Require(name).UsualClasses;
 
     /// <summary>Describes a model for a size of image and a number of classes.</summary>
+    /// <param name="name">One of <see cref="Names"/>.</param>
+    /// <param name="input">Size of an image.</param>
+    /// <param name="classes">Number of classes, at least 2.</param>
+    /// <param name="options">Options of the model.</param>
     /// <exception cref="ArgumentException">No model has that name, or an option is out of range.</exception>
     public static ModelSpec Create(string name, MapShape input, int classes, ModelOptions options = default)
     {

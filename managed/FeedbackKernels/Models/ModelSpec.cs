@@ -8,6 +8,7 @@ namespace FeedbackKernels.Models;
 public abstract record BlockSpec(string Name)
 {
     /// <summary>Size of the output for a size of the input.</summary>
+    /// <param name="input">Size of the input.</param>
     /// <exception cref="ArgumentException">The input does not fit.</exception>
     public abstract MapShape Output(MapShape input);
 
@@ -35,6 +36,8 @@ public sealed record ConvSpec(
     WeightInit Init = WeightInit.He, bool ZeroGamma = false) : BlockSpec(Name)
 {
     /// <summary>The convolution on an input.</summary>
+    /// <param name="input">Size of the input.</param>
+    /// <param name="images">N.</param>
     public ConvShape On(MapShape input, int images = 1) => new(images, input.H, input.W, input.C, K, Filter, Filter, Stride, Padding);
 
     /// <inheritdoc/>
@@ -52,6 +55,8 @@ public sealed record ConvSpec(
 public sealed record LinearSpec(string Name, int K, Activation Activation, WeightInit Init) : BlockSpec(Name)
 {
     /// <summary>The layer on an input, whose whole map is one row of features.</summary>
+    /// <param name="input">Size of the input.</param>
+    /// <param name="images">N.</param>
     public ConvShape On(MapShape input, int images = 1) => ConvShape.Linear(images, input.Length, K);
 
     /// <inheritdoc/>
@@ -92,6 +97,7 @@ public sealed record ResidualSpec(string Name, IReadOnlyList<ConvSpec> Main, Con
 public sealed record PoolSpec(string Name, PoolKind Kind, int Window, int Stride = 1, int Padding = 0) : BlockSpec(Name)
 {
     /// <summary>The pooling on an input.</summary>
+    /// <param name="input">Size of the input.</param>
     public PoolShape On(MapShape input) => Window == 0
         ? PoolShape.Global(1, input.H, input.W, input.C)
         : new PoolShape(1, input.H, input.W, input.C, Window, Window, Stride, Padding);

@@ -33,6 +33,7 @@ public static class HtmlReport
         $"<input type=\"radio\" name=\"axis\" id=\"over-{name}\"{(i == 0 ? " checked" : "")}><label for=\"over-{name}\">over {name}</label>")) + "\n";
 
     /// <summary>The report of one run, which may still go on.</summary>
+    /// <param name="run">Its results.</param>
     public static string OfRun(ReportedRun run)
     {
         ArgumentNullException.ThrowIfNull(run);
@@ -60,6 +61,7 @@ public static class HtmlReport
     }
 
     /// <summary>The report of several runs side by side.</summary>
+    /// <param name="runs">Their results, in the order of the page.</param>
     public static string OfComparison(IReadOnlyList<ReportedRun> runs)
     {
         ArgumentNullException.ThrowIfNull(runs);

@@ -34,6 +34,8 @@ public abstract record FeedbackRule
     public virtual void Validate() => RuleCatalog.EntryOf(this)?.Check(this);
 
     /// <summary>Creates the rule's part for one layer; null where it has none. The settings have been checked.</summary>
+    /// <param name="layer">The layer.</param>
+    /// <param name="place">Its position in the model.</param>
     public abstract Feedback? Attach(ConvLayer layer, in LayerPlace place);
 
     /// <summary>Draws the initial B, independently of W.</summary>

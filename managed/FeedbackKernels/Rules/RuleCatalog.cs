@@ -25,9 +25,11 @@ public static class RuleCatalog
     internal static IJsonTypeInfoResolver Json { get; } = new Resolver();
 
     /// <summary>The entry with a name or an abbreviation; null where there is none.</summary>
+    /// <param name="name">The name.</param>
     public static RuleEntry? Find(string name) => All.FirstOrDefault(entry => entry.Name == name || entry.ShortName == name);
 
     /// <summary>The entry of a rule; null for a rule that is not in the catalogue.</summary>
+    /// <param name="rule">The rule.</param>
     public static RuleEntry? EntryOf(FeedbackRule rule)
     {
         ArgumentNullException.ThrowIfNull(rule);
@@ -35,6 +37,7 @@ public static class RuleCatalog
     }
 
     /// <summary>The rules that an option sets up.</summary>
+    /// <param name="option">The option.</param>
     public static IReadOnlyList<RuleEntry> RulesWith(RuleOption option) => [.. All.Where(entry => entry.SettingOf(option) is not null)];
 
     private sealed class Resolver : IJsonTypeInfoResolver

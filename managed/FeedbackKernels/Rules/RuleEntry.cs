@@ -29,6 +29,7 @@ public abstract class RuleEntry
     public abstract FeedbackRule Create();
 
     /// <summary>The setting that an option sets; null where the rule has none.</summary>
+    /// <param name="option">The option.</param>
     public RuleSetting? SettingOf(RuleOption option) => _settings.Find(setting => setting.Option == option);
 
     /// <summary>Checks all settings of a rule.</summary>

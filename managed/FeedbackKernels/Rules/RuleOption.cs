@@ -40,6 +40,7 @@ public abstract class RuleOption
     internal abstract IReadOnlyDictionary<Type, Func<JsonSerializerOptions, JsonTypeInfo>> Json { get; }
 
     /// <summary>Calls the visitor's method for this kind of option.</summary>
+    /// <param name="visitor">The visitor.</param>
     public abstract TResult Accept<TResult>(IRuleOptionVisitor<TResult> visitor);
 
     private protected static JsonTypeInfo NumberJson<T>(JsonSerializerOptions options) where T : struct, INumberBase<T>
@@ -152,17 +153,22 @@ public sealed class SwitchOption(string name, string off, string on, string help
 public interface IRuleOptionVisitor<out TResult>
 {
     /// <summary>Called by a number.</summary>
+    /// <param name="option">The option.</param>
     TResult Number<T>(NumberOption<T> option) where T : struct, INumberBase<T>;
 
     /// <summary>Called by a number that may be null.</summary>
+    /// <param name="option">The option.</param>
     TResult OptionalNumber<T>(OptionalNumberOption<T> option) where T : struct, INumberBase<T>;
 
     /// <summary>Called by a choice.</summary>
+    /// <param name="option">The option.</param>
     TResult Choice<TEnum>(ChoiceOption<TEnum> option) where TEnum : struct, Enum;
 
     /// <summary>Called by a choice that may be null.</summary>
+    /// <param name="option">The option.</param>
     TResult OptionalChoice<TEnum>(OptionalChoiceOption<TEnum> option) where TEnum : struct, Enum;
 
     /// <summary>Called by a switch.</summary>
+    /// <param name="option">The option.</param>
     TResult Switch(SwitchOption option);
 }

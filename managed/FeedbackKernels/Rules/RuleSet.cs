@@ -15,9 +15,11 @@ public sealed record RuleFor([property: JsonRequired] string Pattern, [property:
 public sealed record RuleSet(FeedbackRule Default, IReadOnlyList<RuleFor> Exceptions)
 {
     /// <summary>One rule for all layers.</summary>
+    /// <param name="rule">The rule.</param>
     public static RuleSet Of(FeedbackRule rule) => new(rule, []);
 
     /// <summary>The rule of a layer.</summary>
+    /// <param name="layer">Name of the layer.</param>
     public FeedbackRule For(string layer) => Exceptions.LastOrDefault(e => Matches(e, layer))?.Rule ?? Default;
 
     /// <summary>Checks the settings of all rules, including those that later exceptions override.</summary>
@@ -31,6 +33,7 @@ public sealed record RuleSet(FeedbackRule Default, IReadOnlyList<RuleFor> Except
     }
 
     /// <summary>Checks the rules, and that each exception matches a layer.</summary>
+    /// <param name="layers">All layers of the model.</param>
     /// <exception cref="ArgumentException">A pattern matches no layer, or a setting is out of range.</exception>
     public void Validate(IReadOnlyCollection<ConvLayer> layers)
     {

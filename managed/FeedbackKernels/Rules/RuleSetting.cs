@@ -18,12 +18,16 @@ public abstract class RuleSetting
     public string? Needs { get; }
 
     /// <summary>Reads the setting of a rule.</summary>
+    /// <param name="rule">The rule.</param>
     public abstract object? Get(FeedbackRule rule);
 
     /// <summary>A copy of a rule with another value of the setting.</summary>
+    /// <param name="rule">The rule.</param>
+    /// <param name="value">The value, of the option's type.</param>
     public abstract FeedbackRule With(FeedbackRule rule, object? value);
 
     /// <summary>Whether the setting has an effect on a rule.</summary>
+    /// <param name="rule">The rule.</param>
     public abstract bool IsUsed(FeedbackRule rule);
 
     /// <summary>Checks the setting of a rule.</summary>

@@ -11,6 +11,7 @@ public sealed class Comparison : IDisposable
     private readonly List<FinishedRun> _runs = [];
 
     /// <summary>Claims the folder, and deletes the files of former runs in it if that is allowed.</summary>
+    /// <param name="place">The folder, and whether former runs in it may be deleted.</param>
     /// <exception cref="IOException">The folder is in use, or has files in it and may not be overwritten.</exception>
     public Comparison(RunPlace place)
     {
@@ -22,6 +23,7 @@ public sealed class Comparison : IDisposable
     public IReadOnlyList<FinishedRun> Runs => _runs;
 
     /// <summary>The folder of a run: named after its rule, with a number if the rule has occurred before.</summary>
+    /// <param name="config">Settings of the run.</param>
     public RunPlace PlaceFor(RunConfig config)
     {
         ArgumentNullException.ThrowIfNull(config);
@@ -31,6 +33,7 @@ public sealed class Comparison : IDisposable
     }
 
     /// <summary>Adds a finished run.</summary>
+    /// <param name="run">The run.</param>
     public void Add(FinishedRun run) => _runs.Add(run);
 
     /// <summary>Writes report.html and summary.json for all runs, and returns the path of the report.</summary>

@@ -139,6 +139,9 @@ public static class Experiment
     }
 
     /// <summary>Checks a later run as far as that takes little memory and time. Writes nothing.</summary>
+    /// <param name="config">Settings of the run.</param>
+    /// <param name="data">Its data.</param>
+    /// <param name="backend">Where it will train.</param>
     /// <exception cref="ArgumentException">The configuration, the data and the backend do not fit together.</exception>
     /// <exception cref="InvalidDataException">The data are not those that the configuration was run with.</exception>
     public static void Check(RunConfig config, DataSet data, Backend backend)

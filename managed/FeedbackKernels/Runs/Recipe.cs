@@ -24,6 +24,7 @@ public sealed record Recipe(string Name, string Description, string Data, RunCon
     public static string Names => string.Join(", ", All.Select(recipe => recipe.Name));
 
     /// <summary>The recipe of a name; null if there is none.</summary>
+    /// <param name="name">The name.</param>
     public static Recipe? Find(string name) => All.FirstOrDefault(recipe => recipe.Name == name);
 
     private static Recipe Read(string resource)

@@ -105,6 +105,7 @@ public sealed record RunConfig
     public Backend CreateBackend() => Backends.Create(Backend, Threads, Simd, Exact, Precision, Device, CudaGraphs);
 
     /// <summary>Size of the images that the model is made for: that of the data, or the size that they are brought to.</summary>
+    /// <param name="images">Training images.</param>
     public MapShape InputOf(IImageSource images)
     {
         ArgumentNullException.ThrowIfNull(images);
@@ -121,11 +122,14 @@ public sealed record RunConfig
     public DataSet OpenData() => DataSet.Open(Data, Training.Seed, LimitTrain, LimitTest, RamCache);
 
     /// <summary>Describes the model for images of a size and a number of classes.</summary>
+    /// <param name="images">Size of an image.</param>
+    /// <param name="classes">Number of classes.</param>
     /// <exception cref="ArgumentException">There is no such model, or an option of it is out of range.</exception>
     public ModelSpec Describe(MapShape images, int classes) =>
         ModelCatalog.Create(Model, images, classes, new ModelOptions(NormOrder, ZeroGamma, Hidden));
 
     /// <summary>The configuration for an opened data set: with the absolute path and the fingerprint of the data.</summary>
+    /// <param name="data">The opened data.</param>
     /// <exception cref="InvalidDataException">The configuration has a fingerprint, and the data differ from it.</exception>
     public RunConfig For(DataSet data)
     {
@@ -155,6 +159,7 @@ public sealed record RunConfig
 
     /// <summary>Reads a config.json. What it does not set, because an older version wrote it, is as in a new
     /// <see cref="RunConfig"/>.</summary>
+    /// <param name="path">The file.</param>
     /// <exception cref="IOException">It does not exist.</exception>
     /// <exception cref="InvalidDataException">It is not a run's configuration; the message names the file, the line and the setting.</exception>
     public static RunConfig Read(string path) => Parse(() => ReadText(path), path);
@@ -195,6 +200,7 @@ public sealed record RunConfig
     /// Identifies the configuration in a file: a checksum of everything that the results depend on. Paths, the numbers of threads and
     /// of the device, checkpoints, what is written for TensorBoard, and the program's version are left out, so that equal runs have equal models.
     /// </summary>
+    /// <param name="path">The file.</param>
     /// <exception cref="IOException">The file does not exist.</exception>
     /// <exception cref="InvalidDataException">It is not a JSON object.</exception>
     public static string HashOf(string path)
@@ -216,6 +222,7 @@ public sealed record RunConfig
     internal string HashOfState() => (this with { Training = Training with { Epochs = 1 } }).Hash();
 
     /// <summary>The settings in which the results of two configurations differ, with both values.</summary>
+    /// <param name="other">The other configuration.</param>
     public IReadOnlyList<string> DifferencesFrom(RunConfig other)
     {
         var differences = new List<string>();
@@ -301,6 +308,7 @@ public sealed record RunConfig
     }
 
     /// <summary>Writes the file. It appears whole or not at all.</summary>
+    /// <param name="path">The file.</param>
     public void Write(string path) => AtomicFile.WriteAllText(path, ToJson() + "\n");
 
     /// <summary>The content of config.json.</summary>

@@ -29,6 +29,7 @@ public sealed class StoppedRun : IDisposable
     internal CheckpointFolder Checkpoints { get; }
 
     /// <summary>Whether a folder holds a run, in whatever state.</summary>
+    /// <param name="folder">The folder.</param>
     public static bool IsIn(string folder)
     {
         ArgumentNullException.ThrowIfNull(folder);
@@ -36,6 +37,7 @@ public sealed class StoppedRun : IDisposable
     }
 
     /// <summary>Claims the folder of a run and reads its configuration.</summary>
+    /// <param name="folder">Folder of the run.</param>
     /// <exception cref="IOException">The folder or its configuration does not exist, or another process trains in it.</exception>
     /// <exception cref="InvalidDataException">The configuration is damaged.</exception>
     public static StoppedRun Open(string folder)

@@ -20,6 +20,7 @@ public sealed class StoredRun : IDisposable
     public Preprocessing Preprocessing { get; }
 
     /// <summary>Reads a folder.</summary>
+    /// <param name="folder">Folder of the run.</param>
     /// <exception cref="IOException">The folder or one of its files does not exist.</exception>
     /// <exception cref="InvalidDataException">A file is damaged, or the model belongs to another configuration; the message names the
     /// file.</exception>

@@ -22,6 +22,7 @@ public readonly record struct Bounds(double Least, double Most, bool WithLeast =
     public static Bounds PositiveShare { get; } = new(0, 1, WithLeast: false);
 
     /// <summary>Whether a number is in the range.</summary>
+    /// <param name="value">The number.</param>
     public bool Contain(double value) =>
         double.IsFinite(value) && (WithLeast ? value >= Least : value > Least) && (WithMost ? value <= Most : value < Most);
 

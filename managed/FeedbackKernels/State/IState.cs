@@ -26,11 +26,17 @@ public interface IStateWalker
     void Tensor(string name, IReadOnlyList<int> sizes, DeviceBuffer buffer);
 
     /// <summary>An integer.</summary>
+    /// <param name="name">Its name, unique in the whole state.</param>
+    /// <param name="value">Read, or replaced.</param>
     void Scalar(string name, ref long value);
 
     /// <summary>A number.</summary>
+    /// <param name="name">Its name, unique in the whole state.</param>
+    /// <param name="value">Read, or replaced.</param>
     void Scalar(string name, ref double value);
 
     /// <summary>A text, such as a list whose length grows.</summary>
+    /// <param name="name">Its name, unique in the whole state.</param>
+    /// <param name="value">Read, or replaced.</param>
     void Text(string name, ref string value);
 }

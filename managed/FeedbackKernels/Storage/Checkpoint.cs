@@ -68,6 +68,7 @@ public static class Checkpoint
     }
 
     /// <summary>Checks a file: its checksum is over all of its bytes.</summary>
+    /// <param name="path">The file.</param>
     /// <exception cref="IOException">The file does not exist or cannot be read.</exception>
     /// <exception cref="InvalidDataException">The file is damaged, incomplete, or not a checkpoint; the message says what was found.</exception>
     public static void Verify(string path)

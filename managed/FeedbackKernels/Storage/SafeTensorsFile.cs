@@ -25,6 +25,7 @@ public sealed class SafeTensorsFile : IDisposable
     }
 
     /// <summary>Opens a file and checks all that the format demands of it; no tensor is loaded.</summary>
+    /// <param name="path">The file.</param>
     /// <exception cref="IOException">The file is not there or cannot be read.</exception>
     /// <exception cref="InvalidDataException">It is not a safetensors file; the message names the file, the offset and the tensor.</exception>
     public static SafeTensorsFile Open(string path)

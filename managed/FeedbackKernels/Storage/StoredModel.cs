@@ -43,6 +43,8 @@ public sealed class StoredModel : IDisposable
     }
 
     /// <summary>Loads the tensors of a model, feedback weights excepted, from a file: what evaluation needs.</summary>
+    /// <param name="model">The model, overwritten.</param>
+    /// <param name="path">The file.</param>
     /// <exception cref="IOException">The file does not exist.</exception>
     /// <exception cref="InvalidDataException">A tensor is missing or has other sizes; nothing is loaded then.</exception>
     public static void Load(Model model, string path)
@@ -52,6 +54,7 @@ public sealed class StoredModel : IDisposable
     }
 
     /// <summary>Opens a file.</summary>
+    /// <param name="path">The file.</param>
     /// <exception cref="IOException">It does not exist.</exception>
     /// <exception cref="InvalidDataException">It is not a model's file; the message says what was found.</exception>
     public static StoredModel Open(string path)
@@ -69,6 +72,7 @@ public sealed class StoredModel : IDisposable
     }
 
     /// <summary>Loads the tensors of a model, feedback weights excepted. Others in the file may be of any type.</summary>
+    /// <param name="model">The model, overwritten.</param>
     /// <exception cref="InvalidDataException">A tensor is missing, has other sizes or is not F32; nothing is loaded then.</exception>
     public void LoadInto(Model model)
     {

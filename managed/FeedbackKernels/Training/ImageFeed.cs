@@ -136,6 +136,7 @@ public sealed class ImageFeed : IState, IDisposable
     public IReadOnlyDictionary<int, string> Damaged => _damaged;
 
     /// <summary>Size of the images of an epoch, from 1.</summary>
+    /// <param name="epoch">The epoch.</param>
     public MapShape ShapeAt(long epoch)
     {
         if (_source.Shape is { } shape) return shape;

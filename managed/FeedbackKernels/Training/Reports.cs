@@ -65,6 +65,10 @@ public sealed record TrainingResult(
     IReadOnlyList<EpochReport> Epochs, IReadOnlyList<LayerAlignment> Alignment, double ImagesPerSecond, double Seconds, bool Cancelled)
 {
     /// <summary>The measurements of a run, with the median of the speeds of its epochs; 0 if there is none.</summary>
+    /// <param name="epochs">Results of the finished epochs.</param>
+    /// <param name="alignment">All measurements of the alignment.</param>
+    /// <param name="seconds">Duration, with evaluation.</param>
+    /// <param name="cancelled">Whether the run was stopped.</param>
     public static TrainingResult Of(IReadOnlyList<EpochReport> epochs, IReadOnlyList<LayerAlignment> alignment, double seconds, bool cancelled)
     {
         double speed = epochs.Count == 0 ? 0 : epochs.Select(e => e.ImagesPerSecond).Order().ElementAt(epochs.Count / 2);
@@ -76,11 +80,13 @@ public sealed record TrainingResult(
 public interface ITrainingObserver
 {
     /// <summary>Called after each step; if the backend launches a step as a whole, after the next one has been queued.</summary>
+    /// <param name="report">Its results.</param>
     void OnStep(in StepReport report)
     {
     }
 
     /// <summary>Called after each epoch, while all weights are finite.</summary>
+    /// <param name="report">Its results.</param>
     void OnEpoch(EpochReport report)
     {
     }
@@ -157,6 +163,10 @@ public sealed class ObserverList(params IReadOnlyList<ITrainingObserver> observe
 public sealed class NonFiniteLossException : Exception
 {
     /// <summary>Describes where training diverged.</summary>
+    /// <param name="epoch">The epoch, from 1.</param>
+    /// <param name="step">The step, from 0.</param>
+    /// <param name="loss">The loss.</param>
+    /// <param name="place">Where the first value that is not finite was found.</param>
     public NonFiniteLossException(int epoch, int step, double loss, string place)
         : base($"diverged in epoch {epoch}, step {step}: the loss was {loss.ToString(CultureInfo.InvariantCulture)}; first values that are not finite: {place}. A lower learning rate usually helps") =>
         (Epoch, Step, Loss, Place) = (epoch, step, loss, place);

@@ -154,6 +154,7 @@ public sealed class Trainer : IState, IDisposable
     }
 
     /// <summary>Runs something while the model has the averaged weights, if the run averages them.</summary>
+    /// <param name="use">What to run.</param>
     public T WithAverage<T>(Func<T> use)
     {
         ArgumentNullException.ThrowIfNull(use);

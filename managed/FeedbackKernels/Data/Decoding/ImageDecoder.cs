@@ -47,6 +47,7 @@ public sealed unsafe class ImageDecoder : IDisposable
     }
 
     /// <summary>Reads the header of an encoded image. Decodes nothing.</summary>
+    /// <param name="encoded">The whole image, or its beginning.</param>
     /// <exception cref="InvalidDataException">The bytes are not an image of a known format, or its header is damaged.</exception>
     public static ImageHeader ReadHeader(ReadOnlySpan<byte> encoded) => StoredImage.Read(encoded).Upright;
 
@@ -79,6 +80,8 @@ public sealed unsafe class ImageDecoder : IDisposable
     }
 
     /// <summary>Decodes a whole image and gives out its upright rows from top to bottom, [columns][3].</summary>
+    /// <param name="encoded">The image.</param>
+    /// <param name="row">Gets the number of each row, from 0, and its pixels; these are valid during the call only.</param>
     /// <returns>As of <see cref="Decode"/>.</returns>
     /// <exception cref="InvalidDataException">As of <see cref="Decode"/>.</exception>
     public string? DecodeRows(ReadOnlySpan<byte> encoded, Action<int, ReadOnlySpan<byte>> row)

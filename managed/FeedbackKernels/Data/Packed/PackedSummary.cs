@@ -21,6 +21,7 @@ public sealed record PackedSummary(
     IReadOnlyList<int> Formats, SmallestMedianLargest Rows, SmallestMedianLargest Columns, SmallestMedianLargest Bytes, SmallestMedianLargest ImagesOfClass)
 {
     /// <summary>Reads the whole index of a half.</summary>
+    /// <param name="half">Training or test images of a packed file.</param>
     /// <exception cref="InvalidDataException">The index is damaged.</exception>
     public static PackedSummary Of(PackedImages half)
     {

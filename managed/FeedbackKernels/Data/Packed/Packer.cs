@@ -51,9 +51,13 @@ public enum PackStage
 public interface IPackObserver
 {
     /// <summary>Something the user should know, one sentence without a full stop.</summary>
+    /// <param name="note">The sentence.</param>
     void OnNote(string note);
 
     /// <summary>A number of images has been dealt with in a stage.</summary>
+    /// <param name="stage">What is being done.</param>
+    /// <param name="done">Images dealt with so far.</param>
+    /// <param name="total">Images of the stage.</param>
     void OnProgress(PackStage stage, long done, long total);
 }
 
@@ -117,6 +121,7 @@ public sealed class Packer
     }
 
     /// <summary>The list of damaged images that belongs to a packed file.</summary>
+    /// <param name="path">The packed file.</param>
     public static string DamagedListOf(string path) => path + DamagedSuffix;
 
     /// <summary>Packs a data set into a file.</summary>
@@ -144,6 +149,8 @@ public sealed class Packer
     }
 
     /// <summary>Checks whether a file can be written to a place. Writes nothing.</summary>
+    /// <param name="path">The file to write.</param>
+    /// <param name="overwrite">Whether it may exist.</param>
     /// <exception cref="IOException">It cannot.</exception>
     public static void RequirePlace(string path, bool overwrite)
     {

@@ -15,6 +15,7 @@ public static class Cifar10
 
     /// <summary>Reads data_batch_1.bin to data_batch_5.bin and test_batch.bin of a folder, or of the <c>cifar-10-batches-bin</c>
     /// in it.</summary>
+    /// <param name="directory">The folder.</param>
     /// <exception cref="IOException">A file does not exist or cannot be read.</exception>
     /// <exception cref="InvalidDataException">A file has the wrong length or another format, or a label is above 9.</exception>
     public static DataSet Read(string directory) => Format().Read(directory);

@@ -24,14 +24,17 @@ public interface IImageSource
     int Classes => ClassNames.Count;
 
     /// <summary>Class of an image, from 0.</summary>
+    /// <param name="index">Number of the image, from 0.</param>
     int Label(int index);
 
     /// <summary>Bytes that <see cref="Read"/> writes for an image: H*W*C, or the length of the encoded image if the sizes vary.</summary>
+    /// <param name="index">Number of the image, from 0.</param>
     /// <exception cref="IOException">A file cannot be found.</exception>
     /// <exception cref="InvalidDataException">A file is damaged.</exception>
     int Length(int index);
 
     /// <summary>What an image is called in messages: the file that it is in, and where in the file.</summary>
+    /// <param name="index">Number of the image, from 0.</param>
     string NameOf(int index) => $"image {index}";
 
     /// <summary>Whether the images of a class follow one another. A part of such a source must be taken from all over it.</summary>
@@ -41,6 +44,7 @@ public interface IImageSource
     PixelStatistics? Statistics => null;
 
     /// <summary>Says which images will be read next, in this order, so that the operating system can read ahead. May do nothing.</summary>
+    /// <param name="indices">Numbers of the images.</param>
     void Prefetch(ReadOnlySpan<int> indices)
     {
     }
@@ -69,6 +73,7 @@ public static class ImageSources
     }
 
     /// <summary>Size of every image.</summary>
+    /// <param name="source">The images.</param>
     /// <exception cref="NotSupportedException">The sizes vary.</exception>
     public static MapShape RequireShape(this IImageSource source)
     {

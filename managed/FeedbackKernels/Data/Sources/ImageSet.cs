@@ -54,6 +54,7 @@ public sealed class ImageSet : IImageSource
     MapShape? IImageSource.Shape => Shape;
 
     /// <summary>The pixels of one image.</summary>
+    /// <param name="index">Number of the image, from 0.</param>
     public ReadOnlySpan<byte> Image(int index) => Pixels.AsSpan(checked(index * Shape.Length), Shape.Length);
 
     /// <inheritdoc/>

@@ -75,12 +75,14 @@ public sealed class PackedImages : IImageSource
     public int Length(int index) => Entry(index).Length;
 
     /// <summary>File, half, number and offset of an image.</summary>
+    /// <param name="index">Number of the image, from 0.</param>
     public string NameOf(int index) => $"{_file.NameOf(Number(index))}, offset {Entry(index).Offset}";
 
     /// <summary>Rows and columns of an upright image, without decoding it.</summary>
     public (int Rows, int Columns) SizeOf(int index) => Entry(index) is var entry ? (entry.Rows, entry.Columns) : default;
 
     /// <summary>Encoding of an image, without reading it.</summary>
+    /// <param name="index">Number of the image, from 0.</param>
     public ImageFormat FormatOf(int index) => Entry(index).Format;
 
     /// <inheritdoc/>

@@ -23,6 +23,7 @@ public static class SourceCatalog
     public static string Help { get; } = string.Join("; ", All.Select(kind => $"{kind.Form}, {kind.Help}"));
 
     /// <summary>The kind of a source as the user names it.</summary>
+    /// <param name="source">As <c>cifar10:DIR</c>.</param>
     /// <exception cref="ArgumentException">The source has none of the forms.</exception>
     public static SourceKind KindOf(string source) => DataSource.Parse(source).Kind;
 
@@ -30,5 +31,6 @@ public static class SourceCatalog
     public static string EncodedForms { get; } = string.Join(" | ", All.Where(kind => kind.HasSeveralSizes).Select(kind => kind.Form));
 
     /// <summary>The entry of a name; null if there is none.</summary>
+    /// <param name="name">The name.</param>
     public static SourceKind? Find(string name) => All.FirstOrDefault(kind => kind.Name == name);
 }

@@ -26,6 +26,7 @@ public sealed record CheckpointInterval(int? Steps, TimeSpan? Time)
     public bool IsOff => Steps is null && Time is null;
 
     /// <summary>Reads a text as <c>10m</c>, <c>500</c> or <c>off</c>; null if it is none of <see cref="Forms"/>.</summary>
+    /// <param name="text">The text.</param>
     public static CheckpointInterval? TryParse(string text)
     {
         ArgumentNullException.ThrowIfNull(text);

@@ -65,6 +65,7 @@ public abstract class Optimiser : IState, IDisposable
     }
 
     /// <summary>Releases the optimiser's tensors.</summary>
+    /// <param name="disposing">True from <see cref="Dispose()"/>, false from a finalizer.</param>
     protected abstract void Dispose(bool disposing);
 
     private float RateOf(int step) => _schedule.At(step, _stepsPerEpoch, _epochs);

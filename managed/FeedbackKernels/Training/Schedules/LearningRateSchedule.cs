@@ -16,6 +16,7 @@ public sealed record LearningRateSchedule(
     public static IReadOnlyList<double> DefaultMilestones { get; } = [0.5, 0.75];
 
     /// <summary>Checks the settings for a run of some number of epochs.</summary>
+    /// <param name="epochs">Epochs of the run.</param>
     /// <exception cref="ArgumentOutOfRangeException">A setting is out of range; the message says what was wanted.</exception>
     public void Validate(int epochs)
     {

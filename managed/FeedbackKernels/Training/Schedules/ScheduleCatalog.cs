@@ -16,5 +16,6 @@ public static class ScheduleCatalog
     public static string Names { get; } = string.Join(", ", All.Select(kind => kind.Name));
 
     /// <summary>The entry of a name; null if there is none.</summary>
+    /// <param name="name">The name.</param>
     public static ScheduleKind? Find(string name) => All.FirstOrDefault(kind => kind.Name == name);
 }
