@@ -39,12 +39,14 @@ public sealed unsafe class HostKernelsTests
         float[] x = Values.Integers(shape.InputLength, 1), w = Values.Integers(shape.WeightLength, 2), dy = Values.Integers(shape.OutputLength, 3);
         float[] bias = Values.Integers(shape.K, 4), residual = Values.Integers(shape.OutputLength, 5);
         float[] y = new float[shape.OutputLength], dx = new float[shape.InputLength], dw = new float[shape.WeightLength];
-        float[] plain = new float[shape.OutputLength], transposed = new float[shape.InputLength];
+        float[] plain = new float[shape.OutputLength], transposed = new float[shape.InputLength], twice = new float[shape.InputLength];
         using (var workspace = new GuardedWorkspace(HostKernels.WorkspaceBytes(shape, threads)))
         using (var kernels = new HostKernels(workspace.Address, workspace.Bytes, threads))
         {
             kernels.Forward(shape, x, w, y, new HostEpilogue { Bias = bias, Residual = residual, Activation = Activation.Relu });
             kernels.Feedback(shape, dy, w, FeedbackLayout.Feedback, dx);
+            dx.CopyTo(twice, 0);
+            kernels.Feedback(shape, dy, w, FeedbackLayout.Feedback, twice, accumulate: true);
             kernels.WeightGradient(shape, x, dy, dw);
             fixed (float* xs = x, ws = w, dys = dy, plains = plain, transposeds = transposed)
             {
@@ -58,6 +60,7 @@ public sealed unsafe class HostKernelsTests
         Values.AssertSameBits(bench.Forward(epilogue: false), plain);
         Values.AssertSameBits(bench.Feedback(FeedbackLayout.Feedback), dx);
         Values.AssertSameBits(bench.Feedback(FeedbackLayout.Forward), transposed);
+        Values.AssertClose([.. dx.Select(error => 2 * error)], twice, shape.FanIn, 64);
         Values.AssertSameBits(bench.WeightGradient(), dw);
         bench.AssertReference(y, dx, dw);
     }
