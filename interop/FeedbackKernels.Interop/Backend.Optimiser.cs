@@ -4,6 +4,12 @@ public abstract partial class Backend
 {
     /// <summary>One step of SGD in one pass over parameter, gradient and velocity; see <see cref="SgdStep"/>. The optional copy
     /// is the parameter rounded to <see cref="ActivationType"/>, written in the same pass.</summary>
+    /// <param name="length">Number of elements.</param>
+    /// <param name="parameter">The parameter, updated.</param>
+    /// <param name="gradient">Its gradient.</param>
+    /// <param name="velocity">Its velocity, updated.</param>
+    /// <param name="step">Learning rate, momentum, decay and what else the step depends on.</param>
+    /// <param name="copy">Gets the rounded parameter; optional.</param>
     /// <exception cref="ArgumentOutOfRangeException">The length is not positive, or a number of the step is out of range.</exception>
     public void SgdUpdate(
         long length, BufferView parameter, BufferView gradient, BufferView velocity, in SgdStep step, BufferView copy = default)
@@ -26,6 +32,12 @@ public abstract partial class Backend
     /// The same step on feedback weights with the transposed forward gradient: Kolen-Pollack (Akrout et al. 2019, eqs.
     /// 16-17). b, velocity and the optional copy of b are [R][S][K][C], dw is [R][S][C][K].
     /// </summary>
+    /// <param name="shape">Sizes of the layer.</param>
+    /// <param name="b">Feedback weights, updated.</param>
+    /// <param name="dw">Gradient of the forward weights.</param>
+    /// <param name="velocity">Velocity of b, updated.</param>
+    /// <param name="step">Learning rate, momentum, decay and what else the step depends on.</param>
+    /// <param name="copy">Gets the rounded b; optional.</param>
     /// <exception cref="ArgumentOutOfRangeException">A number of the step is out of range.</exception>
     public void SgdUpdateTransposed(
         in ConvShape shape, BufferView b, BufferView dw, BufferView velocity, in SgdStep step, BufferView copy = default)
@@ -49,6 +61,15 @@ public abstract partial class Backend
     /// [R][S][C][K], b and bVelocity are [R][S][K][C]; the optional copies are w and b rounded to
     /// <see cref="ActivationType"/>.
     /// </summary>
+    /// <param name="shape">Sizes of the layer.</param>
+    /// <param name="w">Forward weights, updated.</param>
+    /// <param name="dw">Their gradient.</param>
+    /// <param name="velocity">Their velocity, updated.</param>
+    /// <param name="b">Feedback weights, updated.</param>
+    /// <param name="bVelocity">Their velocity, updated.</param>
+    /// <param name="step">Learning rate, momentum, decay and what else the step depends on.</param>
+    /// <param name="wCopy">Gets the rounded w; optional.</param>
+    /// <param name="bCopy">Gets the rounded b; optional.</param>
     /// <exception cref="ArgumentOutOfRangeException">A number of the step is out of range.</exception>
     public void SgdUpdateBoth(
         in ConvShape shape, BufferView w, BufferView dw, BufferView velocity, BufferView b, BufferView bVelocity, in SgdStep step,

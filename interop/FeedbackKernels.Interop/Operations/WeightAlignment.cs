@@ -1,6 +1,9 @@
 namespace FeedbackKernels.Interop;
 
 /// <summary>Inner product and squared norms of two tensors of one size, in double precision.</summary>
+/// <param name="Dot">Inner product.</param>
+/// <param name="SquaredNorm">Squared norm of the first tensor.</param>
+/// <param name="OtherSquaredNorm">Squared norm of the second tensor.</param>
 public readonly record struct WeightAlignment(double Dot, double SquaredNorm, double OtherSquaredNorm)
 {
     /// <summary>Angle between the two as vectors, 0 to 180 degrees; NaN if one of them is zero.</summary>

@@ -85,6 +85,8 @@ public readonly record struct MirrorNoise
     private static int Cycle(NoiseKind kind, int length) => kind == NoiseKind.Balanced ? (int)BitOperations.RoundUpToPowerOf2((uint)length) : 1;
 
     /// <summary>Writes sample <paramref name="sample"/>.</summary>
+    /// <param name="values">Gets the sample.</param>
+    /// <param name="sample">Number of the sample in the stream of the layer, from 0.</param>
     /// <exception cref="ArgumentException"><paramref name="values"/> does not have <see cref="Length"/> elements.</exception>
     /// <exception cref="ArgumentOutOfRangeException">The sample is not in 0 to 2^32 - 1.</exception>
     public void Fill(Span<float> values, long sample)

@@ -37,6 +37,10 @@ public static class Philox
 }
 
 /// <summary>128 random bits.</summary>
+/// <param name="X">First word.</param>
+/// <param name="Y">Second word.</param>
+/// <param name="Z">Third word.</param>
+/// <param name="W">Fourth word.</param>
 public readonly record struct PhiloxBlock(uint X, uint Y, uint Z, uint W)
 {
     /// <summary>Words 0 to 3.</summary>

@@ -43,12 +43,17 @@ public enum RandomPurpose : uint
 /// <summary>
 /// Key of one stream of random numbers: the seed of the run, the purpose, the layer (or 0), and the step, sample, epoch or cycle.
 /// </summary>
+/// <param name="Seed">Seed of the run.</param>
+/// <param name="Purpose">What the numbers are for.</param>
+/// <param name="Layer">Number of the layer, or 0.</param>
+/// <param name="Step">Number of the step, sample, epoch or cycle.</param>
 public readonly record struct RandomKey(ulong Seed, RandomPurpose Purpose, uint Layer = 0, uint Step = 0)
 {
     /// <summary>Numbers of a stream: four for each block, with 32-bit block indices.</summary>
     internal const long MostNumbers = 4L << 32;
 
     /// <summary>Block <paramref name="index"/> of the stream: four words.</summary>
+    /// <param name="index">Number of the block, from 0.</param>
     public PhiloxBlock Block(uint index) => Philox.Block(index, (uint)Purpose, Layer, Step, Seed);
 
     /// <summary>Fills with normally distributed numbers of mean 0 (Box-Muller, two from two words), from a block of the stream on.</summary>
@@ -91,6 +96,7 @@ public readonly record struct RandomKey(ulong Seed, RandomPurpose Purpose, uint 
 }
 
 /// <summary>Draws numbers in order from the stream of a key, for sequential code on the host.</summary>
+/// <param name="key">The stream.</param>
 public struct RandomSequence(RandomKey key)
 {
     private PhiloxBlock _block;

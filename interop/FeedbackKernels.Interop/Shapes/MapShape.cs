@@ -1,6 +1,9 @@
 namespace FeedbackKernels.Interop;
 
 /// <summary>Size of an image or feature map: rows, columns, channels.</summary>
+/// <param name="H">Rows.</param>
+/// <param name="W">Columns.</param>
+/// <param name="C">Channels.</param>
 public readonly record struct MapShape(int H, int W, int C)
 {
     /// <summary>H*W*C.</summary>

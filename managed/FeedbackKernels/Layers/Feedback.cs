@@ -20,6 +20,7 @@ public enum FeedbackUpdate
 /// A learning rule at work on one layer: the weights that carry errors from the layer's output to its input (or, under direct
 /// feedback, from the loss to its output), and how they move.
 /// </summary>
+/// <param name="layer">The layer.</param>
 public abstract class Feedback(ConvLayer layer) : IState, IDisposable
 {
     /// <summary>The layer.</summary>

@@ -73,6 +73,9 @@ public abstract class RuleOption<T> : RuleOption
 }
 
 /// <summary>A number in a range.</summary>
+/// <param name="name">Its name on the command line, with two hyphens.</param>
+/// <param name="bounds">The range.</param>
+/// <param name="help">What it does, for help texts.</param>
 public sealed class NumberOption<T>(string name, Bounds bounds, string help) : RuleOption<T>(name, help) where T : struct, INumberBase<T>
 {
     /// <summary>The range.</summary>
@@ -88,6 +91,10 @@ public sealed class NumberOption<T>(string name, Bounds bounds, string help) : R
 }
 
 /// <summary>A number in a range, or null.</summary>
+/// <param name="name">Its name on the command line, with two hyphens.</param>
+/// <param name="bounds">The range.</param>
+/// <param name="help">What it does, for help texts.</param>
+/// <param name="whenOmitted">What null means, for help texts.</param>
 public sealed class OptionalNumberOption<T>(string name, Bounds bounds, string help, string whenOmitted) : RuleOption<T?>(name, help, whenOmitted)
     where T : struct, INumberBase<T>
 {
@@ -104,6 +111,8 @@ public sealed class OptionalNumberOption<T>(string name, Bounds bounds, string h
 }
 
 /// <summary>A value of an enumeration.</summary>
+/// <param name="name">Its name on the command line, with two hyphens.</param>
+/// <param name="help">What it does, for help texts.</param>
 public sealed class ChoiceOption<TEnum>(string name, string help) : RuleOption<TEnum>(name, help) where TEnum : struct, Enum
 {
     internal override IReadOnlyDictionary<Type, Func<JsonSerializerOptions, JsonTypeInfo>> Json { get; } =
@@ -116,6 +125,9 @@ public sealed class ChoiceOption<TEnum>(string name, string help) : RuleOption<T
 }
 
 /// <summary>A value of an enumeration, or null.</summary>
+/// <param name="name">Its name on the command line, with two hyphens.</param>
+/// <param name="help">What it does, for help texts.</param>
+/// <param name="whenOmitted">What null means, for help texts.</param>
 public sealed class OptionalChoiceOption<TEnum>(string name, string help, string whenOmitted) : RuleOption<TEnum?>(name, help, whenOmitted)
     where TEnum : struct, Enum
 {
@@ -129,6 +141,10 @@ public sealed class OptionalChoiceOption<TEnum>(string name, string help, string
 }
 
 /// <summary>One of two names, of which the second stands for true.</summary>
+/// <param name="name">Its name on the command line, with two hyphens.</param>
+/// <param name="off">Name of false.</param>
+/// <param name="on">Name of true.</param>
+/// <param name="help">What it does, for help texts.</param>
 public sealed class SwitchOption(string name, string off, string on, string help) : RuleOption<bool>(name, help)
 {
     /// <summary>The name of false.</summary>

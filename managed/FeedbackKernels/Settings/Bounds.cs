@@ -10,6 +10,7 @@ namespace FeedbackKernels.Settings;
 public readonly record struct Bounds(double Least, double Most, bool WithLeast = true, bool WithMost = true)
 {
     /// <summary><paramref name="least"/> or more.</summary>
+    /// <param name="least">The smallest number of the range.</param>
     public static Bounds AtLeast(double least) => new(least, double.PositiveInfinity);
 
     /// <summary>Above 0.</summary>

@@ -7,6 +7,7 @@ namespace FeedbackKernels.Settings;
 public static class KebabCase
 {
     /// <summary>The name of a value.</summary>
+    /// <param name="value">The value.</param>
     public static string Of<TEnum>(TEnum value) where TEnum : struct, Enum => JsonNamingPolicy.KebabCaseLower.ConvertName(value.ToString());
 
     /// <summary>All names, as help texts and errors list them.</summary>

@@ -61,6 +61,7 @@ public static class SafeTensors
     }
 
     /// <summary>Reads all tensors of a file. <see cref="SafeTensorsFile"/> reads those that are asked for.</summary>
+    /// <param name="path">The file.</param>
     /// <exception cref="IOException">The file is not there or cannot be read.</exception>
     /// <exception cref="InvalidDataException">It is not a safetensors file of F32 tensors; the message names the file, the offset and
     /// the tensor.</exception>

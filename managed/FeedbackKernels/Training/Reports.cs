@@ -119,6 +119,7 @@ public interface ITrainingObserver
 }
 
 /// <summary>Several observers as one. They are called in order and do not know of each other.</summary>
+/// <param name="observers">The observers, in the order in which they are called.</param>
 public sealed class ObserverList(params IReadOnlyList<ITrainingObserver> observers) : ITrainingObserver
 {
     /// <inheritdoc/>

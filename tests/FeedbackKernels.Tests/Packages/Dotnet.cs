@@ -6,10 +6,15 @@ namespace FeedbackKernels.Tests.Packages;
 /// <summary>Runs the .NET SDK and programs that it built.</summary>
 internal static partial class Dotnet
 {
-    /// <summary>Runs the SDK and returns what it printed. Skips the test where there is no SDK, or no registry of packages.</summary>
-    public static async Task<string> Run(string folder, string packages, params string[] arguments)
+    /// <summary>Runs the SDK and returns what it printed. Skips the test where a package cannot be restored.</summary>
+    /// <param name="folder">Folder to run it in.</param>
+    /// <param name="packages">Where packages are unpacked; null for the usual place.</param>
+    /// <param name="arguments">Command line.</param>
+    public static async Task<string> Run(string folder, string? packages, params string[] arguments)
     {
-        (int code, string output) = await Execute("dotnet", folder, [.. arguments, .. arguments[0] == "tool" ? (string[])[] : ["-nologo", "-p:UseSharedCompilation=false"]], ("NUGET_PACKAGES", packages));
+        string[] always = arguments[0] == "tool" ? [] : ["-nologo", "-p:UseSharedCompilation=false"];
+        (string, string)[] environment = packages is null ? [] : [("NUGET_PACKAGES", packages)];
+        (int code, string output) = await Execute("dotnet", folder, [.. arguments, .. always], environment);
         Match unreachable = Unreachable().Match(output);
         Assert.SkipWhen(code != 0 && unreachable.Success, $"a package cannot be restored here: {unreachable.Value}");
         Assert.True(code == 0, $"dotnet {string.Join(' ', arguments)} ended with {code}: {output}");

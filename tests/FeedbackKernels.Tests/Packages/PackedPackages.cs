@@ -125,7 +125,7 @@ public sealed partial class PackedPackages : IDisposable
             new XElement("packageSources", new XElement("add", new XAttribute("key", "packed"), new XAttribute("value", Folder))),
             new XElement("fallbackPackageFolders", useOthers ? new XElement("add", new XAttribute("key", "others"), new XAttribute("value", others)) : null)).Save(Sources);
         return await Dotnet.Run(
-            Root, others, "pack", "Kernels.sln", "-c", "Release", "-o", Folder, $"-p:BuildCudaKernels={(CudaKernels.Exist ? "true" : "false")}");
+            Root, packages: null, "pack", "Kernels.sln", "-c", "Release", "-o", Folder, $"-p:BuildCudaKernels={(CudaKernels.Exist ? "true" : "false")}");
     }
 
     [GeneratedRegex("^```csharp\n(.*?)^```", RegexOptions.Multiline | RegexOptions.Singleline)]

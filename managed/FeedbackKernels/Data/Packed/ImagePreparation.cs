@@ -39,6 +39,8 @@ public sealed record ImagePreparation
     public double RawShare { get; init; }
 
     /// <summary>Size of an image after resizing. Images are not enlarged; the other side is rounded down, as torchvision does.</summary>
+    /// <param name="rows">Rows of the image.</param>
+    /// <param name="columns">Columns of the image.</param>
     public (int Rows, int Columns) Resize(int rows, int columns)
     {
         int side = LongestSide is not null ? Math.Max(rows, columns) : Math.Min(rows, columns);

@@ -1,6 +1,9 @@
 namespace FeedbackKernels.Data;
 
 /// <summary>The range of some numbers.</summary>
+/// <param name="Smallest">The smallest number.</param>
+/// <param name="Median">The median.</param>
+/// <param name="Largest">The largest number.</param>
 public readonly record struct SmallestMedianLargest(int Smallest, int Median, int Largest)
 {
     /// <summary>The range of at least one number. Sorts them.</summary>

@@ -79,6 +79,7 @@ public sealed class PackedImages : IImageSource
     public string NameOf(int index) => $"{_file.NameOf(Number(index))}, offset {Entry(index).Offset}";
 
     /// <summary>Rows and columns of an upright image, without decoding it.</summary>
+    /// <param name="index">Number of the image, from 0.</param>
     public (int Rows, int Columns) SizeOf(int index) => Entry(index) is var entry ? (entry.Rows, entry.Columns) : default;
 
     /// <summary>Encoding of an image, without reading it.</summary>
