@@ -13,7 +13,7 @@ internal static partial class NamedFiles
     /// <summary>The pages that are checked, relative to the repository.</summary>
     public static readonly string[] Pages =
         [
-            "README.md", "managed/README.md", "interop/FeedbackKernels.Interop/README.md", "managed/FeedbackKernels/README.md",
+            "README.md", "managed/README.md", "managed/embedding.md", "interop/FeedbackKernels.Interop/README.md", "managed/FeedbackKernels/README.md",
             "managed/FeedbackKernels.Cli/README.md", "native/README.md", "bench/README.md", "bench/peers/README.md", "bench/results/README.md",
             "tests/README.md", "tests/mutants/README.md",
         ];
