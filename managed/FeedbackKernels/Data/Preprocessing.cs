@@ -20,6 +20,7 @@ public sealed record Preprocessing(
     /// <param name="data">The data set.</param>
     /// <param name="kind">How bytes become numbers.</param>
     /// <param name="images">Sizes, all set; not used if the images have one size.</param>
+    /// <exception cref="ArgumentException">The images have several sizes, and no test size is given.</exception>
     public static Preprocessing Of(DataSet data, NormalisationKind kind, ImageOptions? images = null)
     {
         ArgumentNullException.ThrowIfNull(data);

@@ -71,6 +71,7 @@ public abstract class Feedback(ConvLayer layer) : IState, IDisposable
     /// <summary>Writes the gradient of <see cref="OwnWeights"/>. Called after each update of W where B moves
     /// <see cref="FeedbackUpdate.ByGradient"/>.</summary>
     /// <param name="step">Number of the step, from 0.</param>
+    /// <exception cref="NotSupportedException">The rule has no gradient of B.</exception>
     public virtual void ComputeGradient(int step) => throw new NotSupportedException($"{RuleName} has no gradient of B");
 
     /// <summary>Moves B where the rule does it itself. Called after each update of W.</summary>
@@ -84,6 +85,7 @@ public abstract class Feedback(ConvLayer layer) : IState, IDisposable
     /// <param name="images">N.</param>
     /// <param name="outputError">[N][classes].</param>
     /// <param name="error">[N][P][Q][K], overwritten.</param>
+    /// <exception cref="NotSupportedException">The rule sends no error straight from the loss.</exception>
     public virtual void ProjectOutputError(int images, BufferView outputError, BufferView error) =>
         throw new NotSupportedException($"{RuleName} has no direct path from the loss");
 

@@ -24,6 +24,7 @@ public static class WeightInits
     /// <summary>Standard deviation of one weight.</summary>
     /// <param name="init">The distribution.</param>
     /// <param name="shape">Sizes of the layer.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The distribution is unknown.</exception>
     public static float StandardDeviation(this WeightInit init, in ConvShape shape)
     {
         double fanIn = shape.FanIn, fanOut = (double)shape.R * shape.S * shape.K;

@@ -162,6 +162,7 @@ public sealed class Model : IState, IDisposable
     /// <summary>Puts a batch of numbers into <see cref="Input"/>, and its <see cref="Labels"/>.</summary>
     /// <param name="images">Normalised images, NHWC.</param>
     /// <param name="labels">Their classes.</param>
+    /// <exception cref="ArgumentException">There are more images than the model is planned for, or the lengths do not fit.</exception>
     public void Load(ReadOnlySpan<float> images, ReadOnlySpan<int> labels)
     {
         CheckImages(labels.Length);
@@ -173,6 +174,8 @@ public sealed class Model : IState, IDisposable
 
     /// <summary>Computes the logits of the images in <see cref="Input"/>.</summary>
     /// <param name="pass">Number of images, and whether batch norms use the statistics of the batch.</param>
+    /// <exception cref="ArgumentException">There are more images than the model is planned for, or a batch norm would see a single value a
+    /// channel in training.</exception>
     public void Forward(in Pass pass)
     {
         CheckImages(pass.Images);
@@ -216,6 +219,7 @@ public sealed class Model : IState, IDisposable
     /// <summary>Computes all gradients, each layer's error under its rule.</summary>
     /// <param name="images">N of the last forward pass.</param>
     /// <param name="observer">Is shown the error of each layer; optional.</param>
+    /// <exception cref="InvalidOperationException">The model has no rules, or no backward pass is planned.</exception>
     public void Backward(int images, IErrorObserver? observer = null)
     {
         CheckImages(images);

@@ -166,6 +166,7 @@ public sealed class ImageFeed : IState, IDisposable
     /// <summary>Continues at another place.</summary>
     /// <param name="epoch">The epoch.</param>
     /// <param name="position">Images of the epoch to leave out.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The epoch is not 0 to 2^32 - 1, or there are not that many images.</exception>
     public void Seek(long epoch, long position)
     {
         if (epoch is < 0 or > uint.MaxValue) throw new ArgumentOutOfRangeException(nameof(epoch), epoch, $"wanted 0 to {uint.MaxValue}");
@@ -186,6 +187,7 @@ public sealed class ImageFeed : IState, IDisposable
     /// <summary>Uploads a batch: normalised and augmented images to the model's input, classes to its labels.</summary>
     /// <param name="batch">A batch of this feed.</param>
     /// <param name="model">A model on the feed's backend for images of the batch's size.</param>
+    /// <exception cref="ArgumentException">The model takes images of another size.</exception>
     public void Load(Batch batch, Model model)
     {
         ArgumentNullException.ThrowIfNull(batch);

@@ -18,8 +18,10 @@ public sealed partial class PackedPackages : IDisposable
     ];
 
     private readonly string _folder = Path.Combine(Path.GetTempPath(), "feedback-packages-" + Guid.NewGuid().ToString("N"));
-    private readonly SemaphoreSlim _once = new(1);
-    private string? _output;
+    private readonly Lazy<Task<string>> _packed;
+
+    /// <summary>Packs nothing yet.</summary>
+    public PackedPackages() => _packed = new(PackAll);
 
     /// <summary>Folder of the packages.</summary>
     internal string Folder => Path.Combine(_folder, "packed");
@@ -32,19 +34,11 @@ public sealed partial class PackedPackages : IDisposable
 
     /// <summary>Packs, if that has not happened yet, with CUDA kernels if the tested build has them.</summary>
     /// <returns>What the SDK printed.</returns>
-    internal async Task<string> Pack()
+    internal Task<string> Pack()
     {
         Assert.SkipWhen(NamedFiles.Root is null, "the tests run outside the repository");
         Assert.SkipUnless(Dotnet.HasSdk, $"there is no .NET SDK in {Dotnet.Root}");
-        await _once.WaitAsync(TestContext.Current.CancellationToken);
-        try
-        {
-            return _output ??= await PackAll();
-        }
-        finally
-        {
-            _once.Release();
-        }
+        return _packed.Value;
     }
 
     /// <summary>Opens a package.</summary>
@@ -102,7 +96,6 @@ public sealed partial class PackedPackages : IDisposable
     /// <summary>Deletes everything.</summary>
     public void Dispose()
     {
-        _once.Dispose();
         if (Directory.Exists(_folder)) Directory.Delete(_folder, recursive: true);
     }
 

@@ -65,6 +65,7 @@ public static class ImageSources
     /// (<see cref="IImageSource.IsGrouped"/>); the source itself if it has no more.</summary>
     /// <param name="source">The source.</param>
     /// <param name="count">Number of images, at least 1.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The number is below 1.</exception>
     public static IImageSource Take(this IImageSource source, int count)
     {
         ArgumentNullException.ThrowIfNull(source);
