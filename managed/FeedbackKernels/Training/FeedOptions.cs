@@ -24,6 +24,10 @@ public sealed record FeedOptions
     /// <summary>How images of several sizes are cropped; the sizes must be set.</summary>
     public ImageOptions Images { get; init; } = new();
 
+    /// <summary>Whether an image that cannot be decoded at all becomes a grey one, and is listed in <see cref="ImageFeed.Unreadable"/>, instead of
+    /// ending the feed.</summary>
+    internal bool KeepsUnreadable { get; init; }
+
     internal void Validate()
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(WorldSize, "worldSize");

@@ -30,7 +30,7 @@ public sealed class ImageFeed : IState, IDisposable
     private readonly int[]? _order;
     private readonly Prefetcher<Batch> _batches;
     private readonly ImageWorker[] _workers;
-    private readonly ConcurrentDictionary<int, string> _damaged = new();
+    private readonly ConcurrentDictionary<int, string> _damaged = new(), _unreadable = new();
     private readonly DeviceBuffer _pixels, _numbers, _table;
     private long _uploadTicks;
 
@@ -134,6 +134,9 @@ public sealed class ImageFeed : IState, IDisposable
 
     /// <summary>Images so far of which a part could not be decoded, by their numbers.</summary>
     public IReadOnlyDictionary<int, string> Damaged => _damaged;
+
+    /// <summary>Images so far that could not be decoded at all, by their numbers, if <see cref="FeedOptions.KeepsUnreadable"/> is set.</summary>
+    internal IReadOnlyDictionary<int, string> Unreadable => _unreadable;
 
     /// <summary>Size of the images of an epoch, from 1.</summary>
     public MapShape ShapeAt(long epoch)
@@ -299,7 +302,16 @@ public sealed class ImageFeed : IState, IDisposable
 
         ReadAhead(batch.First + part);
         int image = Number(batch, part);
-        if (_workers[thread].Fill(image, _crop!, batch.Pixels.AsSpan(part * _shape.Length, _shape.Length)) is { } damage) Report(image, damage);
+        Span<byte> pixels = batch.Pixels.AsSpan(part * _shape.Length, _shape.Length);
+        try
+        {
+            if (_workers[thread].Fill(image, _crop!, pixels) is { } damage) Report(image, damage);
+        }
+        catch (InvalidDataException e) when (_options.KeepsUnreadable)
+        {
+            pixels.Fill(ImageDecoder.MissingPixel);
+            _unreadable.TryAdd(image, e.Message);
+        }
     }
 
     private int Number(Batch batch, int i)
