@@ -67,8 +67,9 @@ internal sealed class ImportCommand
         NormOrder = parsed.GetValue(_order),
         Size = parsed.GetValue(_size),
         Resize = parsed.GetValue(_resize),
-        Means = parsed.GetValue(_mean),
-        Deviations = parsed.GetValue(_deviation),
+        // Without the option, the parser's value is an empty array.
+        Means = Settings.Given(parsed, _mean, null),
+        Deviations = Settings.Given(parsed, _deviation, null),
         ClassNames = parsed.GetValue(_classes) is { } file ? ReadNames(file.FullName) : null,
         Data = parsed.GetValue(_data),
     };

@@ -85,7 +85,7 @@ public static class TorchFile
         ];
         return new ModelContent(spec, tensors)
         {
-            BatchesTracked = counted.Length == 0 ? [] : [.. counters.Select(name => counted.Contains(name) ? file.LoadInteger(name) : 0)],
+            BatchesTracked = Counts([.. counters.Select(name => counted.Contains(name) ? file.LoadInteger(name) : 0)]),
         };
     }
 
@@ -132,6 +132,9 @@ public static class TorchFile
 
     private static IEnumerable<TensorSource> Counters(ModelContent content, WeightedLayer[] layers) =>
         layers.Where(layer => layer.Norm is not null).Select((layer, i) => TensorSource.Of(layer.Norm + Counter, content.BatchesTracked.ElementAtOrDefault(i)));
+
+    // Zeros are written for counters that are not known.
+    private static long[] Counts(long[] counters) => Array.TrueForAll(counters, count => count == 0) ? [] : counters;
 
     private static TensorSource[] Feedback(ModelContent content, WeightedLayer[] layers)
     {

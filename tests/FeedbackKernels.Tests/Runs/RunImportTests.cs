@@ -149,7 +149,8 @@ public sealed class RunImportTests : FolderTests
         string foreign = Path.Combine(Folder, "foreign");
         SafeTensors.Write(foreign, [.. torch.Names.Where(name => torch.Type(name) == "F32").Select(name => (name, (IReadOnlyList<int>)torch.Sizes(name), torch.Values(name)))], new Dictionary<string, string>());
         using StoredRun stored = StoredRun.Open(Import(foreign, "imported", new ImportOptions { Model = "resnet18" }));
-        Assert.Equal(([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]), (stored.Preprocessing.Means, stored.Preprocessing.Deviations));
+        Assert.Equal([0.485, 0.456, 0.406], stored.Preprocessing.Means);
+        Assert.Equal([0.229, 0.224, 0.225], stored.Preprocessing.Deviations);
         Assert.Equal((new MapShape(224, 224, 3), 256, 10), (stored.Preprocessing.Input, stored.Preprocessing.Resize, stored.Preprocessing.ClassNames.Count));
         // Files of old versions of PyTorch have no counters; new ones begin at 0.
         Assert.Equal(0, new TensorFile(Export(Path.Combine(Folder, "imported"), "again", WeightFormat.SafetensorsTorch)).Integer("bn1.num_batches_tracked"));
