@@ -28,6 +28,9 @@ public sealed record FeedOptions
     /// ending the feed.</summary>
     internal bool KeepsUnreadable { get; init; }
 
+    /// <summary>Whether encoded images become grey, as Pillow converts them (mode L: luma of ITU-R 601-2): for models of one channel.</summary>
+    internal bool Grey { get; init; }
+
     internal void Validate()
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(WorldSize, "worldSize");

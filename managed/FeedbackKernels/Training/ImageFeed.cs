@@ -143,7 +143,7 @@ public sealed class ImageFeed : IState, IDisposable
     {
         if (_source.Shape is { } shape) return shape;
         int size = _order is null ? _options.Images.TestSize : _options.Images.TrainSizeAt(epoch);
-        return new MapShape(size, size, _source.Channels);
+        return new MapShape(size, size, Channels);
     }
 
     /// <summary>The next batch, or null at the end of the epoch; the call after that begins the next epoch. A batch is valid until
@@ -220,6 +220,8 @@ public sealed class ImageFeed : IState, IDisposable
 
     private bool Decodes => _source.Shape is null;
 
+    private int Channels => _options.Grey && Decodes ? 1 : _source.Channels;
+
     private static double Seconds(long ticks) => ticks / (double)Stopwatch.Frequency;
 
     /// <summary>The largest images that the feed will make.</summary>
@@ -236,7 +238,7 @@ public sealed class ImageFeed : IState, IDisposable
 
         int size = _order is null ? images.TestSize : images.ResizeSchedule.Select(change => change.Size).Append(images.TrainSize).Max();
         if (_source.Channels != 3) throw new ArgumentException($"encoded images of {_source.Channels} channels, wanted 3", nameof(_source));
-        return new MapShape(size, size, _source.Channels);
+        return new MapShape(size, size, Channels);
     }
 
     // Where the CPU also trains, decoding threads take time from it; half of the processors decode several times faster than
@@ -305,7 +307,8 @@ public sealed class ImageFeed : IState, IDisposable
         Span<byte> pixels = batch.Pixels.AsSpan(part * _shape.Length, _shape.Length);
         try
         {
-            if (_workers[thread].Fill(image, _crop!, pixels) is { } damage) Report(image, damage);
+            string? damage = _options.Grey ? _workers[thread].FillGrey(image, _crop!, pixels) : _workers[thread].Fill(image, _crop!, pixels);
+            if (damage is not null) Report(image, damage);
         }
         catch (InvalidDataException e) when (_options.KeepsUnreadable)
         {

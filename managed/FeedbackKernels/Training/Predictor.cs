@@ -22,7 +22,8 @@ public sealed record Prediction(int Image, IReadOnlyList<ClassProbability> Best,
 public sealed class Predictor(Model model, int count = 5)
 {
     /// <summary>Classifies the images of a source in their order, batch after batch, prepared as <see cref="Evaluator"/> does. Images of a model that was
-    /// trained on one size are brought to it: the shorter side is resized, and the centre is taken.</summary>
+    /// trained on one size are brought to it: the shorter side is resized, and the centre is taken. A model of one channel sees encoded images in
+    /// grey.</summary>
     /// <param name="images">Encoded images of several sizes, or images of the size of the preprocessing.</param>
     /// <param name="preprocessing">The one that the model was trained with.</param>
     /// <param name="options">Threads of the feed; the sizes are those of the preprocessing.</param>
@@ -42,7 +43,8 @@ public sealed class Predictor(Model model, int count = 5)
     private void RequireFit(IImageSource images, Preprocessing preprocessing)
     {
         MapShape input = preprocessing.Input;
-        if (images.Channels != input.C || (images.Shape ?? input) != input)
+        bool isGrey = images.Shape is null && input.C == 1;
+        if ((images.Channels != input.C && !isGrey) || (images.Shape ?? input) != input)
             throw new ArgumentException($"images of {images.Describe()}, the model takes {input}", nameof(images));
         if (images.Shape is null && input.H != input.W)
             throw new ArgumentException($"the model takes images of {input}; images of other sizes are brought to squares only", nameof(images));
@@ -61,7 +63,7 @@ public sealed class Predictor(Model model, int count = 5)
         var logits = new float[model.MaxBatch * classes];
         using ImageFeed feed = ImageFeed.Evaluate(
             model.Backend, images, preprocessing.CreateNormalisation(), model.MaxBatch,
-            options with { Images = preprocessing.CreateImageOptions(), KeepsUnreadable = true });
+            options with { Images = preprocessing.CreateImageOptions(), KeepsUnreadable = true, Grey = preprocessing.Input.C == 1 });
         while (feed.Next() is { } batch)
         {
             cancel.ThrowIfCancellationRequested();

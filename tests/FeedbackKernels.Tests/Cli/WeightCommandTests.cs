@@ -84,12 +84,15 @@ public sealed class WeightCommandTests(WeightCommandTests.Photos photos) : Folde
         Assert.Contains("names.txt, line 2", Fail([.. usual, "--class-names", names]));
         Assert.Contains("2 means and 3 deviations, wanted 3 of each", Fail(["import", weights, "--out", run, "--overwrite", "--model", "resnet8", "--mean", "0", "0", "--std", "1", "1", "1"]));
         // The names of data, where there are no others.
-        string cifar = Path.Combine(Folder, "cifar");
-        Directory.CreateDirectory(cifar);
-        TestFiles.WriteCifar10(cifar, 10);
-        File.WriteAllLines(Path.Combine(cifar, "batches.meta.txt"), ["airplane", .. Enumerable.Range(1, 9).Select(k => $"other {k}")]);
-        Succeed([.. usual, "--data", $"cifar10:{cifar}"]);
-        Assert.Equal("airplane", PreprocessingOf(run).ClassNames[0]);
+        string set = Path.Combine(Folder, "set");
+        foreach (string half in (string[])["train", "val"])
+        {
+            for (int k = 0; k < 10; k++)
+                File.WriteAllBytes(Path.Combine(Directory.CreateDirectory(Path.Combine(set, half, $"animal {k}")).FullName, "0.png"), Png(new byte[3 * 40 * 40], 40, 40));
+        }
+
+        Succeed([.. usual, "--data", $"imagefolder:{set}"]);
+        Assert.Equal("animal 0", PreprocessingOf(run).ClassNames[0]);
         Assert.Contains(", 10 test images", Succeed("evaluate", run));
     }
 
@@ -124,29 +127,37 @@ public sealed class WeightCommandTests(WeightCommandTests.Photos photos) : Folde
     }
 
     /// <summary>Small images of one size are seen pixel by pixel, as in training.</summary>
-    [Fact]
-    public void Images_of_the_size_of_the_model_are_not_resized()
+    [Theory]
+    [InlineData(3)]
+    [InlineData(1)]
+    public void Images_of_the_size_of_the_model_are_not_resized(int channels)
     {
-        IImageSource images = DataSet.Open("synthetic", 1).Test.Take(6);
+        byte[] images = channels == 3 ? DataSet.Open("synthetic", 1).Test.Take(6).Pixels : [.. Enumerable.Range(0, 6 * 32 * 32).Select(i => (byte)(i * 7 + i / 32 * 3))];
         string folder = Path.Combine(Folder, "pictures");
         Directory.CreateDirectory(folder);
-        for (int i = 0; i < 6; i++) File.WriteAllBytes(Path.Combine(folder, $"{i}.png"), Png(images.Image(i), 32, 32));
-        using StoredRun run = StoredRun.Open(photos.Plain);
+        for (int i = 0; i < 6; i++)
+        {
+            byte[] image = images[(i * images.Length / 6)..((i + 1) * images.Length / 6)];
+            File.WriteAllBytes(Path.Combine(folder, $"{i}.png"), Png(channels == 3 ? image : [.. image.SelectMany(grey => (byte[])[grey, grey, grey])], 32, 32));
+        }
+
+        string trained = channels == 3 ? photos.Plain : UntrainedRun.Write(Path.Combine(Folder, "grey"), new RunConfig { Model = "lenet" }, new MapShape(32, 32, 1), 10);
+        using StoredRun run = StoredRun.Open(trained);
         using Backend backend = new CpuBackend();
         using var model = Model.ForEvaluation(backend, run.Describe(), 6);
         run.Model.LoadInto(model);
-        var pixels = new float[6 * 32 * 32 * 3];
-        run.Preprocessing.CreateNormalisation().Apply(images.Pixels, pixels);
+        var pixels = new float[images.Length];
+        run.Preprocessing.CreateNormalisation().Apply(images, pixels);
         model.Load(pixels, new int[6]);
         model.Forward(Pass.Evaluate(6));
         var logits = new float[60];
         model.ReadLogits(logits);
-        (string, string[] Classes, double[] Probabilities, string?)[] found = Lines(Succeed("predict", photos.Plain, folder, "--json"));
+        (string, string[] Classes, double[] Probabilities, string?)[] found = Lines(Succeed("predict", trained, folder, "--json"));
         for (int i = 0; i < 6; i++)
         {
             double[] exponentials = [.. logits[(10 * i)..(10 * i + 10)].Select(logit => Math.Exp(logit))];
             Assert.Equal(exponentials.OrderDescending().Take(5).Select(e => e / exponentials.Sum()), found[i].Probabilities, (a, b) => Math.Abs(a - b) < 1e-6);
-            Assert.Equal($"{Array.IndexOf(exponentials, exponentials.Max())}", found[i].Classes[0]);
+            Assert.Equal(run.Preprocessing.ClassNames[Array.IndexOf(exponentials, exponentials.Max())], found[i].Classes[0]);
         }
     }
 
@@ -162,7 +173,7 @@ public sealed class WeightCommandTests(WeightCommandTests.Photos photos) : Folde
         Assert.Equal(1, code);
         string[] complaints = error.TrimEnd('\n').Split('\n');
         Assert.Equal(2, complaints.Length);
-        Assert.StartsWith($"feedback: {cut}: Jpeg: the data are cut off", complaints[0]);
+        Assert.StartsWith($"feedback: {cut}: Jpeg: the end of the data is missing", complaints[0]);
         Assert.StartsWith($"feedback: {text}: not a JPEG, PNG, WebP or PNM image", complaints[1]);
         (string Image, string[] Classes, double[] Probabilities, string? Damage)[] found = Lines(output);
         Assert.Equal([(cut, 4, true), (text, 0, true), (good, 4, false)], found.Select(f => (f.Image, f.Classes.Length, f.Damage is not null)));
@@ -176,8 +187,8 @@ public sealed class WeightCommandTests(WeightCommandTests.Photos photos) : Folde
         Directory.CreateDirectory(empty);
         Assert.Contains($"file '{none}' is not there", Fail("predict", photos.Run, none));
         Assert.Contains($"{empty}: found no images", Fail("predict", photos.Run, empty));
-        string grey = UntrainedRun.Write(Path.Combine(Folder, "grey"), new RunConfig { Model = "lenet" }, new MapShape(28, 28, 1), 10);
-        Assert.Contains("the model takes 28x28x1", Fail("predict", grey, Path.Combine(photos.Folder, "val")));
+        string wide = UntrainedRun.Write(Path.Combine(Folder, "wide"), new RunConfig { Model = "mlp", Hidden = 4 }, new MapShape(28, 20, 3), 10);
+        Assert.Contains("the model takes images of 28x20x3", Fail("predict", wide, Path.Combine(photos.Folder, "val")));
     }
 
     private static Preprocessing PreprocessingOf(string run)
