@@ -3,6 +3,7 @@ using FeedbackKernels.Interop;
 using FeedbackKernels.Layers;
 using FeedbackKernels.Models;
 using FeedbackKernels.Storage;
+using FeedbackKernels.Training;
 using Microsoft.ML.OnnxRuntime;
 using Microsoft.ML.OnnxRuntime.Tensors;
 
@@ -81,6 +82,29 @@ public sealed class OnnxFileTests : IDisposable
         Assert.Equal(classes, System.Text.Json.JsonSerializer.Deserialize<string[]>(metadata["classes"]));
         Assert.Contains("RGB, NCHW", metadata["preprocessing"]);
         Assert.Equal("FeedbackKernels", session.ModelMetadata.ProducerName);
+    }
+
+    /// <summary>Pixels that are prepared by the metadata alone give the model's own top-1.</summary>
+    [Fact]
+    public void Metadata_are_enough_to_classify_images()
+    {
+        const int count = 40;
+        DataSet data = DataSet.Open("synthetic", seed: 1);
+        IImageSource test = data.Test.Take(count);
+        var preprocessing = Preprocessing.Of(data, NormalisationKind.Standard);
+        using Backend backend = new CpuBackend();
+        using Model model = Create(backend, "resnet8", NormOrder.ConvBnRelu, 32, 3);
+        OnnxFile.Save(model, _path, preprocessing, foldNorms: true);
+        using var session = new InferenceSession(_path);
+        double[] Numbers(string key) => System.Text.Json.JsonSerializer.Deserialize<double[]>(session.ModelMetadata.CustomMetadataMap[key])!;
+        (double[] mean, double[] deviation) = (Numbers("mean"), Numbers("std"));
+        var bytes = new byte[count * model.Spec.Input.Length];
+        test.Read([.. Enumerable.Range(0, count)], bytes);
+        float[] found = Run(session, [.. bytes.Select((value, i) => (float)((value / 255.0 - mean[i % 3]) / deviation[i % 3]))], count, model.Spec.Input);
+        int right = Enumerable.Range(0, count).Count(i => Best(found, i) == test.Label(i));
+        Evaluation evaluation = new Evaluator(model).Run(test, preprocessing, cancel: TestContext.Current.CancellationToken);
+        Assert.Equal(evaluation.Top1, (double)right / count, 1e-9);
+        Assert.True(Enumerable.Range(0, count).Select(i => Best(found, i)).Distinct().Count() > 1);
     }
 
     [Fact]

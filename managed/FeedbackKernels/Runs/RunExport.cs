@@ -32,6 +32,7 @@ public static class RunExport
     {
         ArgumentNullException.ThrowIfNull(run);
         ArgumentException.ThrowIfNullOrEmpty(path);
+        if (Path.GetFullPath(path) == Path.GetFullPath(run.Model.Path)) throw new IOException($"'{path}' is the file that is exported; give another name");
         ModelContent content = run.Model.Read(run.Describe()) with { Settings = Settings(run.Config) };
         if (!feedback) content = content.WithoutFeedback();
         switch (format)

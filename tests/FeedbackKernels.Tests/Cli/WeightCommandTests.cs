@@ -37,6 +37,8 @@ public sealed class WeightCommandTests(WeightCommandTests.Photos photos) : Folde
         Assert.Contains("--overwrite", Fail("export", photos.Run, weights));
         Assert.Equal("mine", File.ReadAllText(weights));
         Succeed("export", photos.Run, weights, "--overwrite");
+        // The run's own file stays.
+        Assert.Contains("is the file that is exported", Fail("export", photos.Run, Path.Combine(photos.Run, "model.safetensors"), "--overwrite"));
         // The usual format.
         Assert.Equal("pt", new TensorFile(weights).Metadata("format"));
         Succeed("export", photos.Run, weights, "--overwrite", "--no-feedback");
