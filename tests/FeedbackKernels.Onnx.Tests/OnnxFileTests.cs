@@ -3,7 +3,6 @@ using FeedbackKernels.Interop;
 using FeedbackKernels.Layers;
 using FeedbackKernels.Models;
 using FeedbackKernels.Storage;
-using FeedbackKernels.Training;
 using Microsoft.ML.OnnxRuntime;
 using Microsoft.ML.OnnxRuntime.Tensors;
 
@@ -84,11 +83,11 @@ public sealed class OnnxFileTests : IDisposable
         Assert.Equal("FeedbackKernels", session.ModelMetadata.ProducerName);
     }
 
-    /// <summary>Pixels that are prepared by the metadata alone give the model's own top-1.</summary>
+    /// <summary>Pixels that are prepared by the metadata alone give the logits that the model has for them.</summary>
     [Fact]
     public void Metadata_are_enough_to_classify_images()
     {
-        const int count = 40;
+        const int count = 5;
         DataSet data = DataSet.Open("synthetic", seed: 1);
         IImageSource test = data.Test.Take(count);
         var preprocessing = Preprocessing.Of(data, NormalisationKind.Standard);
@@ -101,10 +100,10 @@ public sealed class OnnxFileTests : IDisposable
         var bytes = new byte[count * model.Spec.Input.Length];
         test.Read([.. Enumerable.Range(0, count)], bytes);
         float[] found = Run(session, [.. bytes.Select((value, i) => (float)((value / 255.0 - mean[i % 3]) / deviation[i % 3]))], count, model.Spec.Input);
-        int right = Enumerable.Range(0, count).Count(i => Best(found, i) == test.Label(i));
-        Evaluation evaluation = new Evaluator(model).Run(test, preprocessing, cancel: TestContext.Current.CancellationToken);
-        Assert.Equal(evaluation.Top1, (double)right / count, 1e-9);
-        Assert.True(Enumerable.Range(0, count).Select(i => Best(found, i)).Distinct().Count() > 1);
+        var images = new float[bytes.Length];
+        preprocessing.CreateNormalisation().Apply(bytes, images);
+        float[] expected = Logits(model, images, count);
+        Assert.Equal(expected, found, (a, b) => Math.Abs(a - b) <= 1e-4 * Math.Max(1, expected.Max(Math.Abs)));
     }
 
     [Fact]
