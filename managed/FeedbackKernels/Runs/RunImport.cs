@@ -68,7 +68,7 @@ public sealed class RunImport : IDisposable
     public static RunImport Open(string path, ImportOptions? options = null)
     {
         options ??= new ImportOptions();
-        SafeTensorsFile file = SafeTensorsFile.Open(path);
+        SafeTensorsFile file = OpenFile(path);
         try
         {
             bool own = StoredModel.HasLayout(file);
@@ -102,6 +102,18 @@ public sealed class RunImport : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => _file.Dispose();
+
+    private static SafeTensorsFile OpenFile(string path)
+    {
+        try
+        {
+            return SafeTensorsFile.Open(path);
+        }
+        catch (InvalidDataException e) when (e.Message.Contains("zip archive", StringComparison.Ordinal))
+        {
+            throw new InvalidDataException($"{path}: found a zip archive, as torch.save writes it; in Python, safetensors.torch.save_file(model.state_dict(), FILE) writes what import takes", e);
+        }
+    }
 
     private static RunConfig ConfigOf(SafeTensorsFile file, string path, ImportOptions options, bool own)
     {

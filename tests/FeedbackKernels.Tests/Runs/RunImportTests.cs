@@ -38,7 +38,10 @@ public sealed class RunImportTests : FolderTests
     {
         var config = new RunConfig
         {
-            Model = model, Rule = RulesWithFeedback[rule], Hidden = model == "mlp" ? 8 : 0, Data = "mnist:/data/of/this/machine",
+            Model = model,
+            Rule = RulesWithFeedback[rule],
+            Hidden = model == "mlp" ? 8 : 0,
+            Data = "mnist:/data/of/this/machine",
             NormOrder = model == "resnet8" ? NormOrder.ConvReluBn : NormOrder.ConvBnRelu,
         };
         string run = UntrainedRun.Write(Path.Combine(Folder, "run"), config, new MapShape(32, 32, 3), 10, resize: model == "resnet18" ? 36 : 0);
@@ -138,6 +141,15 @@ public sealed class RunImportTests : FolderTests
         string file = Path.Combine(Folder, "state");
         File.WriteAllBytes(file, Known.Bytes("weights/state.safetensors"));
         TestFiles.Complains<InvalidDataException>(() => RunImport.Open(file, new ImportOptions { Model = model }), parts);
+    }
+
+    [Fact]
+    public void A_file_of_torch_save_is_named()
+    {
+        string file = Path.Combine(Folder, "model.pt");
+        // The beginning of what torch.save writes.
+        File.WriteAllBytes(file, [.. "PK\x03\x04"u8, .. new byte[60]]);
+        TestFiles.Complains<InvalidDataException>(() => RunImport.Open(file), "torch.save", "save_file");
     }
 
     [Fact]
