@@ -61,6 +61,8 @@ public sealed class RunImport : IDisposable
     public int FeedbackLayers => _content.Feedback.Count();
 
     /// <summary>Opens a file and checks it; writes nothing.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="options">What the file does not say; null for what follows from the file.</param>
     /// <exception cref="IOException">The file, or the data, cannot be read.</exception>
     /// <exception cref="InvalidDataException">It is no safetensors file, or it does not hold the weights of the model: the message names what is missing,
     /// unexpected, of another shape or of another type.</exception>

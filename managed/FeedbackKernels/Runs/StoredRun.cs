@@ -64,6 +64,7 @@ public sealed class StoredRun : IDisposable
     }
 
     /// <summary>Checks that a configuration names data.</summary>
+    /// <param name="config">The configuration.</param>
     /// <exception cref="InvalidDataException">It is that of a model that was imported without them.</exception>
     public static void RequireData(RunConfig config)
     {

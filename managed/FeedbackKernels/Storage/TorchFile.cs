@@ -32,6 +32,8 @@ public static class TorchFile
     }
 
     /// <summary>Loads the tensors of a model, feedback weights excepted, from a file: what evaluation needs.</summary>
+    /// <param name="model">The model, overwritten.</param>
+    /// <param name="path">The file.</param>
     /// <exception cref="IOException">The file does not exist or cannot be read.</exception>
     /// <exception cref="InvalidDataException">The file lacks a tensor, has another one, or one of another shape or type; the message names them.
     /// Nothing is loaded then.</exception>
