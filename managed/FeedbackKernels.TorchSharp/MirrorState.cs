@@ -36,24 +36,28 @@ internal sealed class MirrorState(FeedbackLayer layer, WeightMirror rule) : Rule
         base.Dispose();
     }
 
-    private void Step() =>
-        TensorBackend.For(Layer.weight).Update(Layer.LayerShape, Layer.weight, Layer.feedback!.weight, (memory, w, b) =>
+    private void Step()
+    {
+        ConvShape shape = Layer.LayerShape;
+        int wanted = rule.SamplesFor(shape.WithBatch(Layer.Batch == 0 ? UsualBatch : Layer.Batch));
+        long perMove = rule.ReadsInCycles ? _noise.CycleLength : wanted;
+        MirrorStep step = default;
+        TensorBackend.For(Layer.weight).Read(shape, Layer.weight, (memory, w) =>
         {
             if (memory != _memory) Restart(memory);
-            ConvShape shape = Layer.LayerShape;
-            int wanted = rule.SamplesFor(shape.WithBatch(Layer.Batch == 0 ? UsualBatch : Layer.Batch));
-            long perMove = rule.ReadsInCycles ? _noise.CycleLength : wanted;
-            var step = new MirrorStep(shape, _noise, _sample, (int)Math.Min(wanted, perMove - _collected), MirrorForm.Patch, rule.ReluResponse);
+            step = new MirrorStep(shape, _noise, _sample, (int)Math.Min(wanted, perMove - _collected), MirrorForm.Patch, rule.ReluResponse);
             memory.Backend.MirrorCorrelate(step, w, _correlation, accumulate: _collected > 0);
-            _sample += step.Samples;
-            _collected += step.Samples;
-            if (_collected == perMove) Move(memory.Backend, step with { Samples = (int)_collected }, b);
         });
+        _sample += step.Samples;
+        _collected += step.Samples;
+        if (_collected == perMove) Move(step with { Samples = (int)_collected });
+    }
 
-    private void Move(Backend backend, in MirrorStep collected, BufferView b)
+    private void Move(MirrorStep collected)
     {
         float rate = Math.Max(rule.UsedRate, 1f / (_moves + 1));
-        backend.TransposedCombine(Layer.LayerShape, (float)(rate / collected.CorrelationGain), _correlation, 1 - rate, b, b);
+        TensorBackend.For(Layer.weight).Update(Layer.LayerShape, Layer.feedback!.weight, (memory, b) => memory.Backend.TransposedCombine(
+            Layer.LayerShape, (float)(rate / collected.CorrelationGain), _correlation, 1 - rate, b, b));
         _moves++;
         _collected = 0;
     }

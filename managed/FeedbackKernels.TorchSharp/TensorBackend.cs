@@ -88,17 +88,28 @@ internal abstract class TensorBackend(Backend backend)
         if (dw is not null) Backend.ConvWeightGradient(shape, ReadMap(x!, MapSizes.Input(shape)), error, WriteWeights(dw, shape, FeedbackLayout.Forward));
     });
 
+    /// <summary>Reads forward weights.</summary>
+    /// <param name="shape">The layer.</param>
+    /// <param name="w">W.</param>
+    /// <param name="read">Gets this backend and W as [R][S][C][K].</param>
+    public void Read(ConvShape shape, Tensor w, Action<TensorBackend, BufferView> read) =>
+        Run(() => read(this, ReadWeights(w, shape, FeedbackLayout.Forward)));
+
     /// <summary>Changes feedback weights in place.</summary>
+    /// <param name="shape">The layer.</param>
+    /// <param name="b">B, in the layout of W.</param>
+    /// <param name="change">Gets this backend and B as [R][S][K][C], which it changes.</param>
+    public void Update(ConvShape shape, Tensor b, Action<TensorBackend, BufferView> change) => Run(() => change(this, ReadAndWrite(b, shape)));
+
+    /// <summary>Changes feedback weights in place by forward weights.</summary>
     /// <param name="shape">The layer.</param>
     /// <param name="w">W.</param>
     /// <param name="b">B, in the layout of W.</param>
-    /// <param name="change">Gets the backend, W as [R][S][C][K] and B as [R][S][K][C], which it changes.</param>
+    /// <param name="change">Gets this backend, W as [R][S][C][K] and B as [R][S][K][C], which it changes.</param>
     public void Update(ConvShape shape, Tensor w, Tensor b, Action<TensorBackend, BufferView, BufferView> change) => Run(() =>
     {
-        BufferView weights = ReadWeights(w, shape, FeedbackLayout.Forward), before = ReadWeights(b, shape, FeedbackLayout.Feedback);
-        // B is read whole before it is written, so one buffer serves for both.
-        BufferView after = WriteWeights(b, shape, FeedbackLayout.Feedback, before);
-        change(this, weights, after);
+        BufferView weights = ReadWeights(w, shape, FeedbackLayout.Forward);
+        change(this, weights, ReadAndWrite(b, shape));
     });
 
     /// <summary>Scratch memory of Float32 numbers until the end of the operation.</summary>
@@ -161,4 +172,8 @@ internal abstract class TensorBackend(Backend backend)
     }
 
     private readonly List<Tensor> _temporaries = [];
+
+    // One buffer for both: a kernel that changes B reads it there.
+    private BufferView ReadAndWrite(Tensor b, ConvShape shape) =>
+        WriteWeights(b, shape, FeedbackLayout.Feedback, ReadWeights(b, shape, FeedbackLayout.Feedback));
 }

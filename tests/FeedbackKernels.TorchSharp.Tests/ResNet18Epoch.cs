@@ -38,12 +38,12 @@ public sealed class ResNet18Epoch
             Tensor index = tensor(order[first..(first + Batch)]), x = images[index], y = labels[index];
             // One after the other, each first in its turn.
             for (int i = 0; i < nets.Length; i++) nets[(i + first / Batch) % nets.Length].Step(x, y);
-            if (first % 1000 == 0) Print($"{first} of {order.Length} images");
+            if (first % 2000 == 0) Print($"{first} of {order.Length} images");
         }
 
         foreach (Contestant net in nets)
         {
-            Print($"{net.Name}: {net.Seconds:F1} s, mean loss of the last 1000 images {net.Losses.TakeLast(1000 / Batch).Average():F3}, test accuracy {net.Accuracy(testImages, testLabels):P1}");
+            Print($"{net.Name}: {net.SecondsBefore:F1} s before training, {net.Seconds:F1} s of training, mean loss of the last 1000 images {net.Losses.TakeLast(1000 / Batch).Average():F3}, test accuracy {net.Accuracy(testImages, testLabels):P1}");
             if (net.Angles() is { Length: > 0 } angles) Print($"  angles of B and W: {angles}");
             net.Dispose();
         }
@@ -77,7 +77,8 @@ public sealed class ResNet18Epoch
             if (rule is not null) _net.WithFeedback(rule, seed: 1, except: "conv1");
             _watch.Start();
             _net.BeforeTraining();
-            _watch.Stop();
+            SecondsBefore = _watch.Elapsed.TotalSeconds;
+            _watch.Reset();
             _optimiser = optim.SGD(_net.parameters(), 0.02, momentum: 0.9);
             if (rule is KolenPollack) _optimiser = new KolenPollackOptimizer(_optimiser, _net, weightDecay: 1e-3);
         }
@@ -86,7 +87,10 @@ public sealed class ResNet18Epoch
 
         public List<float> Losses { get; } = [];
 
-        /// <summary>Time of the steps, and of the rule's work before them.</summary>
+        /// <summary>Time of the rule's work before the first step.</summary>
+        public double SecondsBefore { get; }
+
+        /// <summary>Time of all steps.</summary>
         public double Seconds => _watch.Elapsed.TotalSeconds;
 
         public void Dispose()
