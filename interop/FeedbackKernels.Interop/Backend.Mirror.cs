@@ -16,6 +16,16 @@ public abstract partial class Backend
     public void MirrorCorrelate(in MirrorStep step, BufferView w, BufferView correlation, bool accumulate = false)
     {
         using OperationScope call = new(this);
+        RequireMirrorStep(step);
+        call.ReadEither(w, step.Layer.WeightLength);
+        call.Write(correlation, step.Layer.WeightLength);
+        call.RequireApart();
+        MirrorCorrelateCore(step, w, correlation, accumulate);
+    }
+
+    /// <summary>Checks the numbers of a mirror step.</summary>
+    internal static void RequireMirrorStep(in MirrorStep step)
+    {
         RequireShape(step.Layer, nameof(step));
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(step.Samples);
         ArgumentOutOfRangeException.ThrowIfNegative(step.FirstSample);
@@ -30,10 +40,6 @@ public abstract partial class Backend
         if (step.Noise.Length != length)
             throw new ArgumentException($"the noise has samples of {step.Noise.Length} numbers, wanted {length}", nameof(step));
         _ = step.ResponseShape;
-        call.ReadEither(w, step.Layer.WeightLength);
-        call.Write(correlation, step.Layer.WeightLength);
-        call.RequireApart();
-        MirrorCorrelateCore(step, w, correlation, accumulate);
     }
 
     internal abstract void MirrorCorrelateCore(in MirrorStep step, BufferView w, BufferView correlation, bool accumulate);

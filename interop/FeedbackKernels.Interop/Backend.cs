@@ -85,7 +85,16 @@ public abstract partial class Backend : IDisposable
     /// <summary>Whether <see cref="Dispose()"/> has been called.</summary>
     private protected bool IsDisposed => _gate.IsClosed;
 
-    internal void Enter() => _gate.Enter(this, "backend", Name);
+    internal void Enter()
+    {
+        _gate.Enter(this, "backend", Name);
+        Entered();
+    }
+
+    /// <summary>Called at the start of each operation, inside the gate.</summary>
+    internal virtual void Entered()
+    {
+    }
 
     internal void Leave() => _gate.Leave();
 

@@ -4,8 +4,9 @@ namespace FeedbackKernels.Interop;
 
 public sealed unsafe partial class CpuBackend
 {
-    // The kernel of each request so far. The list is walked once for each, because a refusal is a text and a step allocates nothing.
-    private readonly Dictionary<ConvRequest, CpuConvKernel> _serving = [];
+    // The kernel of each request so far, and the scratch memory that it needs where that is limited. The list is walked once for each,
+    // because a refusal is a text and a step allocates nothing.
+    private readonly Dictionary<ConvRequest, (CpuConvKernel Kernel, long ScratchBytes)> _serving = [];
 
     internal override ConvExplanation ExplainCore(in ConvRequest request)
     {
@@ -79,14 +80,24 @@ public sealed unsafe partial class CpuBackend
     private void RunConvolution(in ConvCall call)
     {
         RequireIndexable(call.Request.Shape);
-        if (!_serving.TryGetValue(call.Request, out CpuConvKernel? kernel))
+        if (!_serving.TryGetValue(call.Request, out (CpuConvKernel Kernel, long ScratchBytes) serving))
         {
-            kernel = Choose(call.Request, out _);
-            _serving.Add(call.Request, kernel);
+            serving = (Choose(call.Request, out _), _scratch.IsLimited ? ScratchBytesOf(call.Request) : 0);
+            _serving.Add(call.Request, serving);
         }
 
-        kernel.Run(this, call);
+        _scratch.Require(serving.ScratchBytes);
+        serving.Kernel.Run(this, call);
     }
+
+    /// <summary>Scratch memory of a convolution. A forward pass includes the statistics of the batch, whether they are wanted or not.</summary>
+    internal long ScratchBytesOf(ConvRequest request) => MeasureScratch(backend => backend.RunConvolution(new ConvCall
+    {
+        Request = request,
+        Epilogue = request.Pass == ConvPass.Forward
+            ? new ConvEpilogue(Statistics: new BatchStatistics(BufferView.FromPointer(1, 1), BufferView.FromPointer(1, 1)))
+            : default,
+    }));
 
     /// <summary>The first kernel of the list that serves a request, and the refusals of those before it.</summary>
     private CpuConvKernel Choose(in ConvRequest request, out string refusals)

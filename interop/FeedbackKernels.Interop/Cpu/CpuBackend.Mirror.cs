@@ -2,8 +2,12 @@ namespace FeedbackKernels.Interop;
 
 public sealed unsafe partial class CpuBackend
 {
+    // What the mirror steps so far need of scratch memory where that is limited. The first sample changes nothing.
+    private readonly Dictionary<MirrorStep, long> _mirrorBytes = [];
+
     internal override void MirrorCorrelateCore(in MirrorStep step, BufferView w, BufferView correlation, bool accumulate)
     {
+        if (_scratch.IsLimited) _scratch.Require(MirrorBytes(step));
         // The noise is generated once, to scratch memory: both products read it, and generating it twice would cost more.
         ConvShape response = step.ResponseShape;
         float* noise = _scratch.Floats(ScratchUse.MirrorNoise, response.InputLength);
@@ -21,6 +25,19 @@ public sealed unsafe partial class CpuBackend
             Accumulate = accumulate,
         });
     }
+
+    private long MirrorBytes(in MirrorStep step)
+    {
+        MirrorStep key = step with { FirstSample = 0 };
+        if (_mirrorBytes.TryGetValue(key, out long bytes)) return bytes;
+        bytes = ScratchBytesOf(key);
+        _mirrorBytes.Add(key, bytes);
+        return bytes;
+    }
+
+    /// <summary>Scratch memory of a mirror step.</summary>
+    internal long ScratchBytesOf(MirrorStep step) => MeasureScratch(
+        backend => backend.MirrorCorrelateCore(step, BufferView.FromPointer(1, 1), BufferView.FromPointer(1, 1), accumulate: false));
 
     private void FillNoise(in MirrorStep step, float* output)
     {

@@ -10,7 +10,7 @@ public sealed unsafe partial class CpuBackend : Backend
 {
     private readonly CpuKernels* _kernels;
     private readonly WorkerPool _pool;
-    private readonly CpuScratch _scratch = new();
+    private readonly CpuScratch _scratch;
 
     /// <summary>Most threads of a backend: more than the processors of any machine, and far fewer than a process may start.</summary>
     public const int MostThreads = 1024;
@@ -23,7 +23,12 @@ public sealed unsafe partial class CpuBackend : Backend
     /// <see cref="MostThreads"/>.</exception>
     /// <exception cref="InsufficientMemoryException">The system does not let this process start that many threads.</exception>
     /// <exception cref="PlatformNotSupportedException">This machine, or the runtime's settings, do not support the level.</exception>
-    public CpuBackend(int threads = 0, SimdLevel? level = null, bool exact = false)
+    public CpuBackend(int threads = 0, SimdLevel? level = null, bool exact = false) : this(new GrowingScratch(), threads, level, exact)
+    {
+    }
+
+    /// <summary>The same with other scratch memory.</summary>
+    internal CpuBackend(CpuScratch scratch, int threads, SimdLevel? level, bool exact)
     {
         if (threads is < 0 or > MostThreads)
             throw new ArgumentOutOfRangeException(nameof(threads), threads, $"wanted 1 to {MostThreads} threads, or 0 for one a processor");
@@ -36,7 +41,8 @@ public sealed unsafe partial class CpuBackend : Backend
         }
 
         _kernels = CpuKernels.For(Level);
-        _pool = new WorkerPool(threads == 0 ? Math.Min(Environment.ProcessorCount, MostThreads) : threads);
+        _scratch = scratch;
+        _pool = new WorkerPool(threads == 0 ? Math.Min(Environment.ProcessorCount, MostThreads) : threads, works: scratch is not MeasuringScratch);
     }
 
     /// <summary>Ends the threads of a backend that was not disposed. The threads reference the pool, not the backend.</summary>
@@ -76,6 +82,18 @@ public sealed unsafe partial class CpuBackend : Backend
 
     /// <inheritdoc/>
     public override bool HostAddressable => true;
+
+    internal override void Entered() => _scratch.Begin();
+
+    /// <summary>Bytes of scratch memory that an operation would take.</summary>
+    /// <param name="operation">Calls the core of the operation, on memory that need not exist.</param>
+    internal long MeasureScratch(Action<CpuBackend> operation)
+    {
+        using var scratch = new MeasuringScratch();
+        using var backend = new CpuBackend(scratch, Threads, Level, Exact);
+        operation(backend);
+        return scratch.Bytes;
+    }
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)

@@ -24,17 +24,19 @@ internal enum ScratchUse
     WinogradZeros,
 }
 
-/// <summary>Scratch memory that grows to the needs of the largest operation and is reused. Once it has grown, a step allocates nothing.</summary>
-internal sealed unsafe class CpuScratch : IDisposable
+/// <summary>Scratch memory of the CPU backend.</summary>
+internal abstract unsafe class CpuScratch : IDisposable
 {
     // Tiles read whole vectors, up to two past the last column.
-    private const long SlackBytes = 256;
+    protected const long SlackBytes = 256;
 
-    private readonly NativeMemoryHandle?[] _blocks = new NativeMemoryHandle?[Enum.GetValues<ScratchUse>().Length];
-    private readonly long[] _bytes = new long[Enum.GetValues<ScratchUse>().Length];
+    protected static readonly int Uses = Enum.GetValues<ScratchUse>().Length;
 
-    /// <summary>Bytes allocated at present.</summary>
-    public long Bytes => _bytes.Sum();
+    /// <summary>Bytes in use at present.</summary>
+    public abstract long Bytes { get; }
+
+    /// <summary>Whether an operation must know how much it needs before it begins.</summary>
+    public virtual bool IsLimited => false;
 
     public float* Floats(ScratchUse use, long count) => (float*)Block(use, checked(count * sizeof(float)));
 
@@ -42,12 +44,37 @@ internal sealed unsafe class CpuScratch : IDisposable
 
     public double* Doubles(ScratchUse use, long count) => (double*)Block(use, checked(count * sizeof(double)));
 
-    public void Dispose()
+    /// <summary>Begins an operation: no block of the one before is in use.</summary>
+    public virtual void Begin()
+    {
+    }
+
+    /// <summary>Refuses an operation that needs more than there is.</summary>
+    /// <exception cref="InvalidOperationException">There is less.</exception>
+    public virtual void Require(long bytes)
+    {
+    }
+
+    public abstract void Dispose();
+
+    /// <summary>At least this many bytes, on a boundary of 64. A later block of the same use takes the place of this one.</summary>
+    protected abstract void* Block(ScratchUse use, long bytes);
+}
+
+/// <summary>Scratch memory that grows to the needs of the largest operation and is reused. Once it has grown, a step allocates nothing.</summary>
+internal sealed unsafe class GrowingScratch : CpuScratch
+{
+    private readonly NativeMemoryHandle?[] _blocks = new NativeMemoryHandle?[Uses];
+    private readonly long[] _bytes = new long[Uses];
+
+    public override long Bytes => _bytes.Sum();
+
+    public override void Dispose()
     {
         foreach (NativeMemoryHandle? block in _blocks) block?.Dispose();
     }
 
-    private void* Block(ScratchUse use, long bytes)
+    protected override void* Block(ScratchUse use, long bytes)
     {
         int i = (int)use;
         if (_blocks[i] is null || _bytes[i] < bytes)

@@ -44,10 +44,17 @@ internal sealed unsafe class WorkerPool : IDisposable
     private int _users;
     private ExceptionDispatchInfo? _failure;
 
-    public WorkerPool(int threads)
+    private readonly bool _works;
+
+    /// <summary>Starts the threads.</summary>
+    /// <param name="threads">Threads, including the caller's.</param>
+    /// <param name="works">Whether work is done; otherwise there are no threads but the caller's, and a run does nothing.</param>
+    public WorkerPool(int threads, bool works = true)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(threads);
-        _workers = new Thread[threads - 1];
+        Threads = threads;
+        _works = works;
+        _workers = new Thread[works ? threads - 1 : 0];
         _ranges = (Range*)NativeMemory.AlignedAlloc((nuint)threads * (nuint)sizeof(Range), (nuint)sizeof(Range));
         _users = 1;
         try
@@ -73,11 +80,12 @@ internal sealed unsafe class WorkerPool : IDisposable
     internal IReadOnlyList<Thread> Workers => _workers;
 
     /// <summary>Number of threads that work, including the caller's.</summary>
-    public int Threads => _workers.Length + 1;
+    public int Threads { get; }
 
     /// <summary>Runs items 0 to count - 1 and returns when all are done.</summary>
     public void Run<TJob>(int count, ref TJob job) where TJob : unmanaged, IParallelJob
     {
+        if (!_works) return;
         if (Interlocked.Exchange(ref _running, 1) != 0)
             throw new InvalidOperationException("a backend serves one caller at a time; another thread is inside an operation");
         try

@@ -47,7 +47,7 @@ public sealed unsafe partial class CudaBackend
     /// <param name="cudaEvent">The event, which may be destroyed when this returns.</param>
     /// <exception cref="ArgumentOutOfRangeException">It is 0.</exception>
     /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
-    /// <exception cref="CudaException">It is not an event of the device's primary context, or the operations before could not be
+    /// <exception cref="CudaException">It is not an event of the backend's context, or the operations before could not be
     /// launched.</exception>
     public void WaitForEvent(nint cudaEvent)
     {
@@ -59,9 +59,9 @@ public sealed unsafe partial class CudaBackend
 
     /// <summary>Makes operations from here on wait for the work that has been queued on another stream so far; an open step is divided here.
     /// The host does not wait.</summary>
-    /// <param name="stream">A CUstream (or cudaStream_t) of the device's primary context; 0 is the legacy default stream.</param>
+    /// <param name="stream">A CUstream (or cudaStream_t) of the backend's context; 0 is the legacy default stream.</param>
     /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
-    /// <exception cref="CudaException">It is not a stream of the device's primary context, or the operations before could not be
+    /// <exception cref="CudaException">It is not a stream of the backend's context, or the operations before could not be
     /// launched.</exception>
     public void WaitForStream(nint stream) => Order(before: stream, after: _stream);
 

@@ -29,7 +29,7 @@ public sealed unsafe partial class CudaBackend : Backend
 
     /// <summary>Opens a device.</summary>
     /// <param name="device">Number of the device in the order of the driver.</param>
-    /// <param name="stream">A CUstream (or cudaStream_t) of the device's primary context to queue work on, which the caller
+    /// <param name="stream">A CUstream (or cudaStream_t) of the context to queue work on, which the caller
     /// keeps alive while the backend is used, <see cref="LegacyStream"/> or <see cref="PerThreadStream"/>; 0 for one of the
     /// backend's own, which neither waits for the legacy default stream nor is waited for by it.</param>
     /// <param name="driver">The driver's library; null for what <see cref="CudaLibrary.EnvironmentVariable"/> names, or else
@@ -37,11 +37,15 @@ public sealed unsafe partial class CudaBackend : Backend
     /// <param name="precision">The type in which products are computed and activations are stored.</param>
     /// <param name="graphs">Whether steps are launched as graphs. Otherwise each kernel is launched when it is called, and errors name its
     /// operation.</param>
+    /// <param name="context">A CUcontext of the device to work in, such as the one that ILGPU creates, which the caller keeps alive until the
+    /// backend and its buffers have been disposed; a stream must be of the same context. 0 for the primary context, which is also that of
+    /// the CUDA runtime.</param>
     /// <exception cref="PlatformNotSupportedException">This build has no CUDA kernels, or there is no driver or device, or none that is new
     /// enough; the message says what was looked for, and where.</exception>
     /// <exception cref="CudaException">The device could not be opened.</exception>
     public CudaBackend(
-        int device = 0, nint stream = 0, string? driver = null, CudaPrecision precision = CudaPrecision.Fp32, bool graphs = true)
+        int device = 0, nint stream = 0, string? driver = null, CudaPrecision precision = CudaPrecision.Fp32, bool graphs = true,
+        nint context = 0)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(device);
         if (!Enum.IsDefined(precision)) throw new ArgumentOutOfRangeException(nameof(precision), precision, "unknown precision");
@@ -49,7 +53,7 @@ public sealed unsafe partial class CudaBackend : Backend
         _graphs = graphs;
         if (!CudaKernels.Exist) throw new PlatformNotSupportedException($"this build has no CUDA kernels ({CudaKernels.BuildStatus})");
         _device = CudaDevice.Open(device, driver);
-        _context = new CudaContext(_device.Handle);
+        _context = new CudaContext(_device.Handle, context);
         _kernels = new CudaKernels(_context, _device);
         try
         {

@@ -53,6 +53,16 @@ public sealed class RunnerTests
     }
 
     [Fact]
+    public void Calls_have_a_line_for_each_way_and_each_layout()
+    {
+        string[] lines = Bench([], "calls", "--budget", "0.01");
+        Assert.Equal(["kernel", "spans", "pointers", "tensors", "kernel", "spans", "kernel", "spans"], lines[..8].Select(line => line.Split(',')[2]));
+        Assert.All(lines[..8], line => Assert.True(Number(line, 4) > 0 && Number(line, 5) <= Number(line, 4), line));
+        Assert.Equal(7, lines[8..].Length);
+        Assert.All(lines[8..], line => Assert.True(line.StartsWith("layout,", StringComparison.Ordinal) && Number(line, 4) > 0 && Number(line, 6) > 0, line));
+    }
+
+    [Fact]
     public void The_loader_has_a_line_for_each_number_of_threads()
     {
         string folder = Directory.CreateTempSubdirectory().FullName;

@@ -229,6 +229,31 @@ public class CudaHostTests
     }
 
     [Fact]
+    public void A_context_of_the_caller_is_used_and_stays()
+    {
+        EmulatedDriver.Require();
+        EmulatedDriver.CreateBackend().Dispose();
+        long before = EmulatedDriver.Get("contexts");
+        using (var context = new CudaContext(0))
+        {
+            using (var backend = new CudaBackend(driver: EmulatedDriver.Path, context: context.DangerousGetHandle()))
+            {
+                Assert.Equal(before + 1, EmulatedDriver.Get("contexts"));
+                using DeviceBuffer buffer = backend.Allocate(3, "numbers");
+                backend.Upload<float>([1, 2, 3], buffer);
+                Assert.Equal([1, 2, 3], backend.Download(buffer));
+            }
+
+            Assert.Equal(before + 1, EmulatedDriver.Get("contexts"));
+        }
+
+        Assert.Equal(before, EmulatedDriver.Get("contexts"));
+        // A handle that is no context shows that the backend enters what it is given.
+        using EmulatedDriver.Setting refused = EmulatedDriver.With("push-result", 201, 0);
+        Assert.Throws<CudaException>(() => new CudaBackend(driver: EmulatedDriver.Path, context: 0x1000));
+    }
+
+    [Fact]
     public void The_emulated_driver_refuses_what_a_driver_refuses()
     {
         using EmulatedDriver.Setting late = Start();

@@ -12,7 +12,7 @@ internal static partial class NamedFiles
 {
     /// <summary>The pages that are checked, relative to the repository.</summary>
     public static readonly string[] Pages =
-        ["README.md", "managed/README.md", "managed/FeedbackKernels.TorchSharp/README.md", "native/README.md", "bench/README.md", "bench/peers/README.md", "bench/results/README.md", "tests/README.md", "tests/mutants/README.md"];
+        ["README.md", "managed/README.md", "managed/embedding.md", "managed/FeedbackKernels.TorchSharp/README.md", "native/README.md", "bench/README.md", "bench/peers/README.md", "bench/results/README.md", "tests/README.md", "tests/mutants/README.md"];
 
     /// <summary>Folder of the repository; null if the tests run outside it.</summary>
     public static string? Root { get; } = FindRoot();

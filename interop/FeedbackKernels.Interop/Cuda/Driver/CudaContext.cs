@@ -4,15 +4,25 @@ namespace FeedbackKernels.Interop;
 
 /// <summary>
 /// The primary context of a device, which the CUDA runtime, and with it TorchSharp and others, uses as well, so that memory and streams
-/// can be shared.
+/// can be shared; or a context of the caller.
 /// </summary>
 internal sealed class CudaContext : SafeHandle
 {
     private readonly int _device;
+    private readonly bool _isPrimary;
 
-    public CudaContext(int device) : base(0, ownsHandle: true)
+    /// <param name="device">The device.</param>
+    /// <param name="given">A context of the caller, who keeps it; 0 for the primary one.</param>
+    public CudaContext(int device, nint given = 0) : base(0, ownsHandle: true)
     {
         _device = device;
+        _isPrimary = given == 0;
+        if (!_isPrimary)
+        {
+            SetHandle(given);
+            return;
+        }
+
         CudaException.ThrowIfFailed(
             DriverApi.DevicePrimaryCtxRetain(out nint context, device), "cuDevicePrimaryCtxRetain", $"opening device {device}");
         SetHandle(context);
@@ -36,7 +46,7 @@ internal sealed class CudaContext : SafeHandle
         return result == CudaResult.Success;
     }
 
-    protected override bool ReleaseHandle() => DriverApi.DevicePrimaryCtxRelease(_device) == CudaResult.Success;
+    protected override bool ReleaseHandle() => !_isPrimary || DriverApi.DevicePrimaryCtxRelease(_device) == CudaResult.Success;
 
     /// <summary>At its end the thread gets back the context that it had, which may be that of another library.</summary>
     internal readonly ref struct Scope
