@@ -29,7 +29,7 @@ public sealed class ConversionTests
         Assert.Equal(before.Keys.Concat(converted.Select(name => $"{name}.feedback.weight")).Order(), after.Keys.Order());
         Assert.All(before, named => Check.Same(named.Value, after[named.Key]));
         Assert.IsType<Conv2d>(net.named_children().First(named => named.name == "conv1").module);
-        Assert.False(net.training);
+        Assert.All(net.modules().Prepend(net), module => Assert.False(module.training));
 
         using (no_grad())
         {

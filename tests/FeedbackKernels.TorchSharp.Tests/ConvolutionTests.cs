@@ -22,6 +22,9 @@ public sealed class ConvolutionTests
         { 1, 1, 5, 5, 1, 3, 3, 1, 0 },
         { 4, 6, 1, 1, 5, 1, 1, 1, 0 },
         { 1, 12, 5, 5, 9, 5, 5, 1, 0 },
+        // Strides that fit both memory formats.
+        { 2, 1, 1, 1, 3, 1, 1, 1, 0 },
+        { 3, 1, 4, 4, 2, 3, 3, 1, 1 },
     };
 
     public static TheoryData<int, int, int, int, int, int, int, int, int, bool, bool> ShapesInFormats()
