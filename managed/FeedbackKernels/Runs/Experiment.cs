@@ -33,6 +33,7 @@ public static class Experiment
     /// <exception cref="ArgumentException">The configuration, the data and the backend do not fit together; nothing has been written.</exception>
     /// <exception cref="InvalidDataException">The data are not those that the configuration was run with; nothing has been written.</exception>
     /// <exception cref="IOException">The folder cannot be used, or a file cannot be written.</exception>
+    /// <exception cref="InsufficientMemoryException">Host or device have not enough memory for a step; nothing has been written.</exception>
     public static FinishedRun Train(
         RunConfig config, DataSet data, Backend backend, RunPlace place, ITrainingObserver? observer = null, CancellationToken cancel = default)
     {
@@ -41,11 +42,21 @@ public static class Experiment
         ArgumentNullException.ThrowIfNull(place);
         config.Validate();
         config = config.For(data);
-        using Model model = Build(config, data, backend, config.Training.PartBatch);
-        using var trainer = new Trainer(model, data, config.TrainingOnThisMachine());
-        using Snapshot? snapshot = NewSnapshot(config, trainer, backend);
-        // Everything has been checked; files are written from here on.
-        return Run(config, model, trainer, snapshot, place.Claim(), from: null, warnings: [], observer, cancel);
+        bool started = false;
+        try
+        {
+            using Model model = Build(config, data, backend, config.Training.PartBatch);
+            using var trainer = new Trainer(model, data, config.TrainingOnThisMachine());
+            using Snapshot? snapshot = NewSnapshot(config, trainer, backend);
+            // Everything has been checked; files are written from here on.
+            started = true;
+            return Run(config, model, trainer, snapshot, place.Claim(), from: null, warnings: [], observer, cancel);
+        }
+        catch (Exception e) when (!started && e is OutOfMemoryException or CudaException { IsOutOfMemory: true })
+        {
+            throw new InsufficientMemoryException(
+                $"{e.Message.TrimEnd('.')}. A smaller --batch than {config.Training.Batch} needs less, and so does --accumulate, which computes a batch in parts", e);
+        }
     }
 
     /// <summary>Goes on with a run that was stopped, from its newest checkpoint that is whole. It ends as if it had never been stopped.</summary>

@@ -36,13 +36,20 @@ internal static class FeedbackProgram
     }
 
     /// <summary>Starts a command line in a new process, in a folder.</summary>
-    public static Process Start(string folder, params string[] arguments) => Process.Start(
-        new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "feedback"), arguments)
+    public static Process Start(string folder, params string[] arguments) => StartWith(new Dictionary<string, string>(), folder, arguments);
+
+    /// <summary>The same with environment variables.</summary>
+    public static Process StartWith(IReadOnlyDictionary<string, string> environment, string folder, params string[] arguments)
+    {
+        var start = new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "feedback"), arguments)
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,
             WorkingDirectory = folder,
-        })!;
+        };
+        foreach ((string name, string value) in environment) start.Environment[name] = value;
+        return Process.Start(start)!;
+    }
 
     /// <summary>Waits for the end of a process and returns its output.</summary>
     public static async Task<(int Code, string Output, string Error)> End(Process process, CancellationToken cancel)

@@ -19,6 +19,9 @@ public sealed class CudaException : Exception
     /// <summary>Its CUresult.</summary>
     public int Result { get; }
 
+    /// <summary>Whether the device, or the host's page-locked memory, was too small.</summary>
+    public bool IsOutOfMemory => Result == (int)CudaResult.OutOfMemory;
+
     internal static void ThrowIfFailed(CudaResult result, string call, string operation)
     {
         if (result != CudaResult.Success) throw new CudaException(call, result, operation);
