@@ -17,12 +17,11 @@ internal sealed class KolenPollackState(FeedbackLayer layer, KolenPollack rule) 
         if (rule.EarlyShrink == 1) return;
         int steps = rule.EarlySteps ?? UsualSteps;
         float shrink = MathF.Pow(rule.EarlyShrink, 1f / steps), size = MathF.Sqrt(1 - shrink * shrink) * Deviation(init: null);
-        var values = new float[Layer.LayerShape.WeightLength];
+        using IDisposable scope = NewDisposeScope(), noGradients = no_grad();
+        Tensor noise = empty(Layer.weight.shape, dtype: ScalarType.Float32, device: Layer.weight.device);
         for (int i = 0; i < steps; i++)
         {
-            new RandomKey(Layer.Seed, RandomPurpose.KolenPollackNoise, Layer.Layer, (uint)i).FillGaussian(values, size);
-            using IDisposable scope = NewDisposeScope(), noGradients = no_grad();
-            Tensor noise = tensor(values).view(Layer.weight.shape).to(Layer.weight.device);
+            TensorBackend.For(noise).FillGaussian(noise, new RandomKey(Layer.Seed, RandomPurpose.KolenPollackNoise, Layer.Layer, (uint)i), size);
             Layer.weight.mul_(shrink).sub_(noise);
             Layer.feedback!.weight.mul_(shrink).sub_(noise);
         }

@@ -112,6 +112,10 @@ internal abstract class TensorBackend(Backend backend)
         change(this, weights, ReadAndWrite(b, shape));
     });
 
+    /// <summary>Fills a dense tensor with normally distributed numbers.</summary>
+    public void FillGaussian(Tensor values, RandomKey key, float standardDeviation) =>
+        Run(() => Backend.FillGaussian(values.View(), key, standardDeviation));
+
     /// <summary>Scratch memory of Float32 numbers until the end of the operation.</summary>
     public abstract BufferView Scratch(long length);
 
