@@ -30,6 +30,7 @@ internal static class EvaluateCommand
         {
             string config = Path.Combine(parsed.GetValue(folder)!.FullName, RunFiles.Config);
             RunConfig trained = File.Exists(config) ? RunConfig.Read(config) : new RunConfig();
+            if (parsed.GetValue(data) is null) StoredRun.RequireData(trained);
             RunConfig chosen = choice.Apply(parsed, new RunConfig { Data = parsed.GetValue(data) ?? trained.Data });
             using Backend backend = BackendOptions.Open(parsed, chosen);
             using StoredRun run = StoredRun.Open(parsed.GetValue(folder)!.FullName);

@@ -54,7 +54,7 @@ internal static partial class Program
         new("Trains convolutional networks without weight transport: weight mirror, Kolen-Pollack and their baselines.")
         {
             TrainCommand.Create(), ResumeCommand.Create(), RecipesCommand.Create(), CompareCommand.Create(), EvaluateCommand.Create(), InfoCommand.Create(), WatchCommand.Create(), PlanCommand.Create(),
-            PackCommand.Create(), InspectCommand.Create(), VerifyCommand.Create(),
+            PredictCommand.Create(), ExportCommand.Create(), ImportCommand.Create(), PackCommand.Create(), InspectCommand.Create(), VerifyCommand.Create(),
             new Setting<bool>(Verbose, Use.Always) { Description = "Print the stack trace of an error. Use it for bug reports.", Recursive = true },
         };
 

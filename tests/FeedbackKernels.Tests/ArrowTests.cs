@@ -15,7 +15,7 @@ public sealed partial class ArrowTests
         ("Layers", ["Interop", "State"]),
         ("Rules", ["Interop", "Settings", "State", "Layers"]),
         ("Models", ["Interop", "State", "Layers", "Rules"]),
-        ("Storage", ["Interop", "State", "Data", "Models"]),
+        ("Storage", ["Interop", "State", "Data", "Layers", "Models"]),
         ("Training", ["Interop", "State", "Data", "Layers", "Rules", "Models"]),
         ("Reports", ["Models", "Training"]),
         ("Runs", ["Interop", "Settings", "State", "Data", "Layers", "Rules", "Models", "Storage", "Training", "Reports"]),

@@ -16,6 +16,10 @@ public abstract record BlockSpec(string Name)
     /// <param name="images">N.</param>
     public abstract IEnumerable<ConvShape> Convolutions(MapShape input, int images);
 
+    /// <summary>The layers with weights, in the order of the forward pass, a shortcut after the main path of its block.</summary>
+    /// <param name="input">Size of the input.</param>
+    public abstract IEnumerable<WeightedLayer> Layers(MapShape input);
+
     /// <summary>Size of a convolution's output.</summary>
     private protected static MapShape OutputOf(in ConvShape shape) => new(shape.P, shape.Q, shape.K);
 }
@@ -42,6 +46,9 @@ public sealed record ConvSpec(
 
     /// <inheritdoc/>
     public override IEnumerable<ConvShape> Convolutions(MapShape input, int images) => [On(input, images)];
+
+    /// <inheritdoc/>
+    public override IEnumerable<WeightedLayer> Layers(MapShape input) => [new(Name, K, input.C, Filter, Filter, IsLinear: false, Norm)];
 }
 
 /// <summary>A linear layer with bias on all features of the map.</summary>
@@ -59,6 +66,9 @@ public sealed record LinearSpec(string Name, int K, Activation Activation, Weigh
 
     /// <inheritdoc/>
     public override IEnumerable<ConvShape> Convolutions(MapShape input, int images) => [On(input, images)];
+
+    /// <inheritdoc/>
+    public override IEnumerable<WeightedLayer> Layers(MapShape input) => [new(Name, K, input.C, input.H, input.W, IsLinear: true, Norm: null)];
 }
 
 /// <summary>A residual block: a sequence of convolutions whose output is added to the input or to a projection of it.</summary>
@@ -80,6 +90,19 @@ public sealed record ResidualSpec(string Name, IReadOnlyList<ConvSpec> Main, Con
             yield return conv.On(map, images);
             map = conv.Output(map);
         }
+    }
+
+    /// <inheritdoc/>
+    public override IEnumerable<WeightedLayer> Layers(MapShape input)
+    {
+        MapShape map = input;
+        foreach (ConvSpec conv in Main)
+        {
+            foreach (WeightedLayer layer in conv.Layers(map)) yield return layer;
+            map = conv.Output(map);
+        }
+
+        foreach (WeightedLayer layer in Shortcut?.Layers(input) ?? []) yield return layer;
     }
 }
 
@@ -105,6 +128,9 @@ public sealed record PoolSpec(string Name, PoolKind Kind, int Window, int Stride
 
     /// <inheritdoc/>
     public override IEnumerable<ConvShape> Convolutions(MapShape input, int images) => [];
+
+    /// <inheritdoc/>
+    public override IEnumerable<WeightedLayer> Layers(MapShape input) => [];
 }
 
 /// <summary>Description of a model.</summary>
@@ -115,4 +141,16 @@ public sealed record PoolSpec(string Name, PoolKind Kind, int Window, int Stride
 /// <param name="Order">Order of batch norms and activations.</param>
 /// <param name="Blocks">The blocks, in order.</param>
 public sealed record ModelSpec(
-    string Name, MapShape Input, int Classes, LossKind Loss, NormOrder Order, IReadOnlyList<BlockSpec> Blocks);
+    string Name, MapShape Input, int Classes, LossKind Loss, NormOrder Order, IReadOnlyList<BlockSpec> Blocks)
+{
+    /// <summary>All layers with weights, in the order of the forward pass, a shortcut after the main path of its block.</summary>
+    public IEnumerable<WeightedLayer> Layers()
+    {
+        MapShape map = Input;
+        foreach (BlockSpec block in Blocks)
+        {
+            foreach (WeightedLayer layer in block.Layers(map)) yield return layer;
+            map = block.Output(map);
+        }
+    }
+}

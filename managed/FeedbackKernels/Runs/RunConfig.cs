@@ -20,6 +20,9 @@ namespace FeedbackKernels.Runs;
 /// <summary>All settings of a run: the content of config.json, from which the run can be repeated.</summary>
 public sealed record RunConfig
 {
+    /// <summary>In place of <see cref="Data"/>: the model was imported, and it is not known where its data are.</summary>
+    internal const string NoData = "none";
+
     private static readonly string ThisProgram = NameThisProgram();
 
     /// <summary>Name of the model, see <see cref="ModelCatalog.Names"/>.</summary>

@@ -55,10 +55,19 @@ public sealed class StoredRun : IDisposable
     /// <exception cref="InvalidDataException">The images differ from the run's, or do not fit the model; the message says how.</exception>
     public TestSet OpenTest(string? source = null, int? limit = null)
     {
+        if (source is null) RequireData(Config);
         TestSet test = DataSet.OpenTest(source ?? Config.Data, Config.Training.Seed, limit ?? Config.LimitTest, Preprocessing.ClassNames.Count);
         if (source is null) Config.RequireSameData(test.Name, test.Fingerprint);
         Preprocessing.RequireFit(test.Images, test.Name);
         return test;
+    }
+
+    /// <summary>Checks that a configuration names data.</summary>
+    /// <exception cref="InvalidDataException">It is that of a model that was imported without them.</exception>
+    public static void RequireData(RunConfig config)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        if (config.Data == RunConfig.NoData) throw new InvalidDataException("the model was imported without data; --data names test images");
     }
 
     // The runs of a comparison are in subfolders.

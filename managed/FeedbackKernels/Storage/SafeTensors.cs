@@ -13,11 +13,18 @@ public sealed record StoredTensor(IReadOnlyList<int> Sizes, float[] Values);
 /// <param name="Name">Its name.</param>
 /// <param name="Sizes">Sizes of the dimensions.</param>
 /// <param name="Values">Gives as many elements as the sizes say, which are valid until the next tensor is asked for its own.</param>
-internal sealed record TensorSource(string Name, IReadOnlyList<int> Sizes, Func<ReadOnlySpan<float>> Values);
+internal sealed record TensorSource(string Name, IReadOnlyList<int> Sizes, Func<ReadOnlySpan<float>> Values)
+{
+    /// <summary>A scalar of the type I64 instead of floats. Readers want it at a multiple of 8 bytes: such tensors come first in a file.</summary>
+    public long? Integer { get; private init; }
+
+    /// <summary>A scalar of the type I64.</summary>
+    public static TensorSource Of(string name, long value) => new(name, [], () => default) { Integer = value };
+}
 
 /// <summary>
 /// The safetensors format (github.com/huggingface/safetensors): the length of a JSON header as 8 bytes, the header with
-/// type, sizes and byte range of each tensor, then the elements. Only F32 is read and written.
+/// type, sizes and byte range of each tensor, then the elements. F32 is written, and I64 for scalars.
 /// </summary>
 public static class SafeTensors
 {
@@ -54,6 +61,13 @@ public static class SafeTensors
         file.Write(header);
         foreach (TensorSource tensor in tensors)
         {
+            if (tensor.Integer is { } integer)
+            {
+                BinaryPrimitives.WriteInt64LittleEndian(length, integer);
+                file.Write(length);
+                continue;
+            }
+
             ReadOnlySpan<float> values = tensor.Values();
             RequireLength(tensor.Name, tensor.Sizes, values.Length);
             file.Write(LittleEndian(values));
@@ -100,13 +114,14 @@ public static class SafeTensors
             foreach (TensorSource tensor in tensors)
             {
                 json.WriteStartObject(tensor.Name);
-                json.WriteString("dtype", TensorTypes.Float32);
+                bool isInteger = tensor.Integer is not null;
+                json.WriteString("dtype", isInteger ? TensorTypes.Int64 : TensorTypes.Float32);
                 json.WriteStartArray("shape");
                 foreach (int size in tensor.Sizes) json.WriteNumberValue(size);
                 json.WriteEndArray();
                 json.WriteStartArray("data_offsets");
                 json.WriteNumberValue(offset);
-                offset += (long)Length(tensor.Sizes) * sizeof(float);
+                offset += (long)Length(tensor.Sizes) * (isInteger ? sizeof(long) : sizeof(float));
                 json.WriteNumberValue(offset);
                 json.WriteEndArray();
                 json.WriteEndObject();

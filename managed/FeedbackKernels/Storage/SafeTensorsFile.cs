@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using FeedbackKernels.Data;
+using FeedbackKernels.Interop;
 
 namespace FeedbackKernels.Storage;
 
@@ -67,6 +68,44 @@ public sealed class SafeTensorsFile : IDisposable
         _file.ReadExactly(MemoryMarshal.AsBytes(values.AsSpan()));
         if (!BitConverter.IsLittleEndian) SafeTensors.ReverseBytes(values);
         return new StoredTensor([.. tensor.Sizes.Select(size => (int)size)], values);
+    }
+
+    /// <summary>Whether <see cref="LoadFloats"/> takes a type.</summary>
+    internal static bool IsFloat(string type) => type is TensorTypes.Float32 or TensorTypes.Float16 or TensorTypes.BFloat16;
+
+    /// <summary>Loads the elements of a tensor of the type F32, F16 or BF16, which F32 holds exactly.</summary>
+    /// <inheritdoc cref="Load"/>
+    internal float[] LoadFloats(string name)
+    {
+        if (!Tensors.TryGetValue(name, out TensorEntry? tensor) || tensor.Type == TensorTypes.Float32) return Load(name).Values;
+        if (!IsFloat(tensor.Type))
+            throw new InvalidDataException($"{_path}, offset {tensor.Offset}: tensor '{name}' is {tensor.Type}, expected F32, F16 or BF16");
+        if (tensor.Bytes > Array.MaxLength)
+            throw new InvalidDataException($"{_path}, offset {tensor.Offset}: tensor '{name}' has {tensor.Bytes} bytes, the limit is {Array.MaxLength}");
+        var bytes = new byte[tensor.Bytes];
+        _file.Position = tensor.Offset;
+        _file.ReadExactly(bytes);
+        var values = new float[tensor.Bytes / sizeof(ushort)];
+        for (int i = 0; i < values.Length; i++)
+        {
+            ushort bits = BinaryPrimitives.ReadUInt16LittleEndian(bytes.AsSpan(sizeof(ushort) * i));
+            values[i] = tensor.Type == TensorTypes.Float16 ? (float)BitConverter.UInt16BitsToHalf(bits) : BFloat16.FromBits(bits);
+        }
+
+        return values;
+    }
+
+    /// <summary>Loads a scalar of the type I64.</summary>
+    /// <inheritdoc cref="Load"/>
+    internal long LoadInteger(string name)
+    {
+        if (!Tensors.TryGetValue(name, out TensorEntry? tensor)) throw new InvalidDataException($"{_path}: tensor '{name}' is missing");
+        if (tensor.Type != TensorTypes.Int64 || tensor.Bytes != sizeof(long))
+            throw new InvalidDataException($"{_path}, offset {tensor.Offset}: tensor '{name}' is {tensor.Type} of {tensor.Bytes} bytes, expected one number of the type I64");
+        Span<byte> bytes = stackalloc byte[sizeof(long)];
+        _file.Position = tensor.Offset;
+        _file.ReadExactly(bytes);
+        return BinaryPrimitives.ReadInt64LittleEndian(bytes);
     }
 
     /// <inheritdoc/>

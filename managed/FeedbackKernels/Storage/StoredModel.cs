@@ -1,5 +1,3 @@
-using System.Globalization;
-using System.Text.Json;
 using FeedbackKernels.Data;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Models;
@@ -12,8 +10,8 @@ namespace FeedbackKernels.Storage;
 /// </summary>
 public sealed class StoredModel : IDisposable
 {
-    private const string FormatKey = "format", ModelKey = "model", LayoutKey = "weights", ConfigurationKey = "configuration";
-    private const string InputKey = "input", MeansKey = "mean", DeviationsKey = "std", ClassesKey = "classes", ResizeKey = "resize";
+    private const string FormatKey = "format", ConfigurationKey = "configuration", DirectSuffix = ".direct_feedback";
+    private const string Format = "feedback-kernels", Layout = "[R][S][C][K]; feedback: [R][S][K][C]";
 
     private readonly SafeTensorsFile _file;
 
@@ -38,8 +36,7 @@ public sealed class StoredModel : IDisposable
     public static void Save(Model model, string path, Preprocessing? preprocessing = null, string? configuration = null)
     {
         ArgumentNullException.ThrowIfNull(model);
-        var tensors = model.TensorsAndFeedback().Select(t => (t.Name, t.Sizes, model.Backend.Download(t.Buffer))).ToList();
-        SafeTensors.Write(path, tensors, Metadata(model.Spec, preprocessing, configuration));
+        Write(path, ModelContent.Of(model, preprocessing), configuration);
     }
 
     /// <summary>Loads the tensors of a model, feedback weights excepted, from a file: what evaluation needs.</summary>
@@ -59,12 +56,12 @@ public sealed class StoredModel : IDisposable
         SafeTensorsFile file = SafeTensorsFile.Open(path);
         try
         {
-            return new StoredModel(path, file, ReadPreprocessing(file.Metadata));
+            return new StoredModel(path, file, ModelMetadata.ReadPreprocessing(file.Metadata, path));
         }
-        catch (Exception e) when (e is JsonException or FormatException or ArgumentException or OverflowException)
+        catch
         {
             file.Dispose();
-            throw new InvalidDataException($"{path}: the preprocessing in the metadata cannot be read: {e.Message}", e);
+            throw;
         }
     }
 
@@ -90,49 +87,56 @@ public sealed class StoredModel : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _file.Dispose();
 
-    private static Dictionary<string, string> Metadata(ModelSpec spec, Preprocessing? preprocessing, string? configuration)
+    /// <summary>Writes a model whatever file it comes from.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="content">The model.</param>
+    /// <param name="configuration">Tells this run's configuration from others; optional.</param>
+    /// <exception cref="IOException">The file cannot be written.</exception>
+    internal static void Write(string path, ModelContent content, string? configuration = null)
     {
-        var metadata = new Dictionary<string, string>
-        {
-            [FormatKey] = "feedback-kernels",
-            [ModelKey] = spec.Name,
-            [LayoutKey] = "[R][S][C][K]; feedback: [R][S][K][C]",
-        };
+        var metadata = new Dictionary<string, string> { [FormatKey] = Format, [ModelMetadata.Model] = content.Spec.Name, [ModelMetadata.Layout] = Layout };
         if (configuration is not null) metadata[ConfigurationKey] = configuration;
-        if (preprocessing is null) return metadata;
-        (MapShape input, IReadOnlyList<double> means, IReadOnlyList<double> deviations, IReadOnlyList<string> classes, int resize) = preprocessing;
-        metadata[InputKey] = string.Create(CultureInfo.InvariantCulture, $"{input.H}x{input.W}x{input.C}");
-        metadata[MeansKey] = JsonSerializer.Serialize([.. means], StorageJson.Default.DoubleArray);
-        metadata[DeviationsKey] = JsonSerializer.Serialize([.. deviations], StorageJson.Default.DoubleArray);
-        metadata[ClassesKey] = JsonSerializer.Serialize([.. classes], StorageJson.Default.StringArray);
-        if (resize > 0) metadata[ResizeKey] = resize.ToString(CultureInfo.InvariantCulture);
-        return metadata;
+        ModelMetadata.Add(metadata, content);
+        if (content.BatchesTracked.Count > 0) metadata[ModelMetadata.BatchesTracked] = ModelMetadata.Text(content.BatchesTracked);
+        TensorSource[] tensors = [.. content.Tensors.Select(t => new TensorSource(t.Name, t.Sizes, () => t.Load()))];
+        AtomicFile.Write(path, file => SafeTensors.Write(file, tensors, metadata));
     }
 
-    private static Preprocessing? ReadPreprocessing(IReadOnlyDictionary<string, string> metadata)
+    /// <summary>Reads a model with the weights that its rule keeps. Names, shapes and types are checked at once, elements are read when they are
+    /// asked for.</summary>
+    /// <param name="spec">The model.</param>
+    /// <exception cref="InvalidDataException">The file lacks a tensor, has another one, or one of another shape or type.</exception>
+    internal ModelContent Read(ModelSpec spec) => Read(_file, Path, spec) with { Preprocessing = Preprocessing };
+
+    /// <inheritdoc cref="Read(ModelSpec)"/>
+    /// <param name="file">The file; stays open as long as tensors are loaded.</param>
+    /// <param name="path">Its path.</param>
+    /// <param name="spec">The model.</param>
+    internal static ModelContent Read(SafeTensorsFile file, string path, ModelSpec spec)
     {
-        if (!metadata.TryGetValue(InputKey, out string? input)) return null;
-        int[] sizes = [.. input.Split('x').Select(size => int.Parse(size, NumberStyles.None, CultureInfo.InvariantCulture))];
-        if (sizes.Length != 3) throw new FormatException($"input '{input}', wanted ROWSxCOLUMNSxCHANNELS");
-        double[] means = ReadArray(MeansKey, StorageJson.Default.DoubleArray), deviations = ReadArray(DeviationsKey, StorageJson.Default.DoubleArray);
-        string[] classes = ReadArray(ClassesKey, StorageJson.Default.StringArray);
-        if (means.Length != sizes[2] || deviations.Length != sizes[2])
-            throw new FormatException($"{means.Length} means and {deviations.Length} deviations, wanted {sizes[2]} of each for input {input}");
-        int resize = metadata.TryGetValue(ResizeKey, out string? length) ? int.Parse(length, NumberStyles.None, CultureInfo.InvariantCulture) : 0;
-        if (resize > 0 && (sizes[0] != sizes[1] || resize < sizes[0] || resize > ImageOptions.MostSize))
-            throw new FormatException($"resize {resize} for input {input}, wanted a square input and {sizes[0]} to {ImageOptions.MostSize}");
-        var preprocessing = new Preprocessing(new MapShape(sizes[0], sizes[1], sizes[2]), means, deviations, classes, resize);
-        _ = preprocessing.CreateNormalisation();
-        return preprocessing;
+        var check = new TensorCheck(file, path);
+        var tensors = new List<ModelTensor>();
+        foreach ((string name, IReadOnlyList<int> sizes) in ModelContent.Needed(spec))
+        {
+            check.Need(name, sizes);
+            tensors.Add(new ModelTensor(name, sizes, () => file.LoadFloats(name)));
+        }
 
-        T[] ReadArray<T>(string key, System.Text.Json.Serialization.Metadata.JsonTypeInfo<T[]> type) =>
-            metadata.TryGetValue(key, out string? text) && JsonSerializer.Deserialize(text, type) is { } values
-                ? values
-                : throw new FormatException($"'{key}' is missing");
+        foreach (WeightedLayer layer in spec.Layers())
+        {
+            if (check.Take(layer.Feedback, layer.FeedbackSizes)) tensors.Add(new ModelTensor(layer.Feedback, layer.FeedbackSizes, () => file.LoadFloats(layer.Feedback)));
+            string direct = layer.Name + DirectSuffix;
+            if (!file.Tensors.TryGetValue(direct, out TensorEntry? entry)) continue;
+            // How many elements of the layer's output it reaches is a setting of the rule.
+            int[] sizes = [spec.Classes, (int)Math.Clamp(entry.Sizes is [.., var reached] ? reached : 0, 0, Array.MaxLength)];
+            check.Take(direct, sizes);
+            tensors.Add(new ModelTensor(direct, sizes, () => file.LoadFloats(direct)));
+        }
+
+        check.Complete(spec);
+        return new ModelContent(spec, tensors) { BatchesTracked = ModelMetadata.ReadBatchesTracked(file.Metadata, path) };
     }
-}
 
-/// <summary>JSON of values in the metadata of a model's file.</summary>
-[System.Text.Json.Serialization.JsonSerializable(typeof(double[]))]
-[System.Text.Json.Serialization.JsonSerializable(typeof(string[]))]
-internal sealed partial class StorageJson : System.Text.Json.Serialization.JsonSerializerContext;
+    /// <summary>Whether a file has the layout of this class, by its metadata.</summary>
+    internal static bool HasLayout(SafeTensorsFile file) => file.Metadata.GetValueOrDefault(ModelMetadata.Layout) == Layout;
+}

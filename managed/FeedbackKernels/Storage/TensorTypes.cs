@@ -6,6 +6,12 @@ internal static class TensorTypes
     /// <summary>The type that models are stored in.</summary>
     public const string Float32 = "F32";
 
+    /// <summary>Half precision and bfloat16, which weights from other programs may have.</summary>
+    public const string Float16 = "F16", BFloat16 = "BF16";
+
+    /// <summary>The type of counters.</summary>
+    public const string Int64 = "I64";
+
     private static readonly Dictionary<string, int> BitsOf = new()
     {
         ["BOOL"] = 8,
@@ -21,14 +27,14 @@ internal static class TensorTypes
         ["F8_E5M2FNUZ"] = 8,
         ["I16"] = 16,
         ["U16"] = 16,
-        ["F16"] = 16,
-        ["BF16"] = 16,
+        [Float16] = 16,
+        [BFloat16] = 16,
         ["I32"] = 32,
         ["U32"] = 32,
         [Float32] = 32,
         ["C64"] = 64,
         ["F64"] = 64,
-        ["I64"] = 64,
+        [Int64] = 64,
         ["U64"] = 64,
     };
 

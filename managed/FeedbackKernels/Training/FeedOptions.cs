@@ -24,6 +24,13 @@ public sealed record FeedOptions
     /// <summary>How images of several sizes are cropped; the sizes must be set.</summary>
     public ImageOptions Images { get; init; } = new();
 
+    /// <summary>Whether an image that cannot be decoded at all becomes a grey one, and is listed in <see cref="ImageFeed.Unreadable"/>, instead of
+    /// ending the feed.</summary>
+    internal bool KeepsUnreadable { get; init; }
+
+    /// <summary>Whether encoded images become grey, as Pillow converts them (mode L: luma of ITU-R 601-2): for models of one channel.</summary>
+    internal bool Grey { get; init; }
+
     internal void Validate()
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(WorldSize, "worldSize");

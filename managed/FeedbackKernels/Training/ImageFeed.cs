@@ -30,7 +30,7 @@ public sealed class ImageFeed : IState, IDisposable
     private readonly int[]? _order;
     private readonly Prefetcher<Batch> _batches;
     private readonly ImageWorker[] _workers;
-    private readonly ConcurrentDictionary<int, string> _damaged = new();
+    private readonly ConcurrentDictionary<int, string> _damaged = new(), _unreadable = new();
     private readonly DeviceBuffer _pixels, _numbers, _table;
     private long _uploadTicks;
 
@@ -135,12 +135,15 @@ public sealed class ImageFeed : IState, IDisposable
     /// <summary>Images so far of which a part could not be decoded, by their numbers.</summary>
     public IReadOnlyDictionary<int, string> Damaged => _damaged;
 
+    /// <summary>Images so far that could not be decoded at all, by their numbers, if <see cref="FeedOptions.KeepsUnreadable"/> is set.</summary>
+    internal IReadOnlyDictionary<int, string> Unreadable => _unreadable;
+
     /// <summary>Size of the images of an epoch, from 1.</summary>
     public MapShape ShapeAt(long epoch)
     {
         if (_source.Shape is { } shape) return shape;
         int size = _order is null ? _options.Images.TestSize : _options.Images.TrainSizeAt(epoch);
-        return new MapShape(size, size, _source.Channels);
+        return new MapShape(size, size, Channels);
     }
 
     /// <summary>The next batch, or null at the end of the epoch; the call after that begins the next epoch. A batch is valid until
@@ -217,6 +220,8 @@ public sealed class ImageFeed : IState, IDisposable
 
     private bool Decodes => _source.Shape is null;
 
+    private int Channels => _options.Grey && Decodes ? 1 : _source.Channels;
+
     private static double Seconds(long ticks) => ticks / (double)Stopwatch.Frequency;
 
     /// <summary>The largest images that the feed will make.</summary>
@@ -233,7 +238,7 @@ public sealed class ImageFeed : IState, IDisposable
 
         int size = _order is null ? images.TestSize : images.ResizeSchedule.Select(change => change.Size).Append(images.TrainSize).Max();
         if (_source.Channels != 3) throw new ArgumentException($"encoded images of {_source.Channels} channels, wanted 3", nameof(_source));
-        return new MapShape(size, size, _source.Channels);
+        return new MapShape(size, size, Channels);
     }
 
     // Where the CPU also trains, decoding threads take time from it; half of the processors decode several times faster than
@@ -299,7 +304,17 @@ public sealed class ImageFeed : IState, IDisposable
 
         ReadAhead(batch.First + part);
         int image = Number(batch, part);
-        if (_workers[thread].Fill(image, _crop!, batch.Pixels.AsSpan(part * _shape.Length, _shape.Length)) is { } damage) Report(image, damage);
+        Span<byte> pixels = batch.Pixels.AsSpan(part * _shape.Length, _shape.Length);
+        try
+        {
+            string? damage = _options.Grey ? _workers[thread].FillGrey(image, _crop!, pixels) : _workers[thread].Fill(image, _crop!, pixels);
+            if (damage is not null) Report(image, damage);
+        }
+        catch (InvalidDataException e) when (_options.KeepsUnreadable)
+        {
+            pixels.Fill(ImageDecoder.MissingPixel);
+            _unreadable.TryAdd(image, e.Message);
+        }
     }
 
     private int Number(Batch batch, int i)

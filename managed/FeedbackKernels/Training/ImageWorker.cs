@@ -8,7 +8,7 @@ internal sealed class ImageWorker(IImageSource source) : IDisposable
 {
     private readonly ImageDecoder _decoder = new();
     private readonly int[] _image = new int[1];
-    private byte[] _encoded = [];
+    private byte[] _encoded = [], _colours = [];
     private long _readTicks;
 
     /// <summary>Time in reading, decoding and resizing so far, in ticks of <see cref="Stopwatch"/>.</summary>
@@ -33,6 +33,21 @@ internal sealed class ImageWorker(IImageSource source) : IDisposable
         {
             throw new InvalidDataException($"{source.NameOf(image)}: {e.Message}", e);
         }
+    }
+
+    /// <summary>The same in grey: Pillow's luma. A pixel whose colours are equal keeps its value.</summary>
+    /// <param name="image">Its number.</param>
+    /// <param name="crop">Chooses the crop for the numbers of rows and columns.</param>
+    /// <param name="pixels">Window rows * columns bytes.</param>
+    /// <inheritdoc cref="Fill"/>
+    public string? FillGrey(int image, ICropChoice crop, Span<byte> pixels)
+    {
+        const int red = 19595, green = 38470, blue = 7471, half = 1 << 15;
+        if (_colours.Length != 3 * pixels.Length) _colours = new byte[3 * pixels.Length];
+        string? damage = Fill(image, crop, _colours);
+        for (int i = 0; i < pixels.Length; i++)
+            pixels[i] = (byte)((red * _colours[3 * i] + green * _colours[3 * i + 1] + blue * _colours[3 * i + 2] + half) >> 16);
+        return damage;
     }
 
     /// <inheritdoc/>

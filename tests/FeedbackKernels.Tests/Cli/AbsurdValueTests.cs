@@ -89,6 +89,8 @@ public sealed class AbsurdValueTests : IDisposable
         if (command == "resume") return [command, Trained(), option, value];
         // Without a run it does not start, whatever the port.
         if (command == "watch") return [command, Path.Combine(folder, "none"), option, value];
+        if (command == "import") return [command, Exported(), option, value, "--out", folder];
+        if (command == "predict") return [command, Trained(), Picture(), option, value, .. option == "--device" ? ["--backend", "cuda"] : Array.Empty<string>()];
         if (option == "--device") return [command, .. command == "evaluate" ? [Trained()] : Array.Empty<string>(), option, value, "--backend", "cuda"];
         if (command == "verify") return [command, Packed(), option, value];
         if (command == "pack")
@@ -119,6 +121,19 @@ public sealed class AbsurdValueTests : IDisposable
         SmallPictures.Write(pictures);
         Assert.Equal(0, FeedbackProgram.Run("pack", $"imagefolder:{pictures}", packed).Code);
         return packed;
+    }
+
+    private string Exported()
+    {
+        string weights = Path.Combine(_folder, "weights.safetensors");
+        if (!File.Exists(weights)) Assert.Equal(0, FeedbackProgram.Run("export", Trained(), weights).Code);
+        return weights;
+    }
+
+    private string Picture()
+    {
+        Packed();
+        return Path.Combine(_folder, "pictures", "val", SmallPictures.Classes[0], "0-0000.JPEG");
     }
 
     private string Trained()

@@ -61,6 +61,9 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         new("--limit-test 2", (_, with) => Assert.Contains("12 training and 2 test images", with.Output)),
     ];
 
+    // Those of the backend, as of evaluate.
+    private static readonly OptionCase[] PredictCases = [.. EvaluateCases.Where(c => c.Option is "--backend" or "--threads" or "--simd" or "--exact" or "--device" or "--precision").Select(c => c with { With = $"{c.With} {{picture}}" })];
+
     private static readonly OptionCase[] InspectCases =
     [
         new("--sheet {sheet}.png", (_, with) => Assert.Contains("contact sheet: ", with.Output), With: "{packed}"),
@@ -117,6 +120,25 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         ["pack --on-damage"] = nameof(PackCommandTests.A_damaged_picture_is_named_and_can_be_left_out),
         ["pack --overwrite"] = nameof(PackCommandTests.Overwrite_replaces_a_file_and_limits_take_a_part),
         ["pack --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
+        ["export --format"] = nameof(WeightCommandTests.The_ending_onnx_chooses_the_format_and_folding_removes_the_norms),
+        ["export --fold-norms"] = nameof(WeightCommandTests.The_ending_onnx_chooses_the_format_and_folding_removes_the_norms),
+        ["export --no-feedback"] = nameof(WeightCommandTests.Export_replaces_a_file_only_if_asked),
+        ["export --overwrite"] = nameof(WeightCommandTests.Export_replaces_a_file_only_if_asked),
+        ["export --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
+        ["import --model"] = nameof(WeightCommandTests.Options_of_import_say_what_the_file_does_not),
+        ["import --norm-order"] = nameof(WeightCommandTests.Options_of_import_say_what_the_file_does_not),
+        ["import --size"] = nameof(WeightCommandTests.Options_of_import_say_what_the_file_does_not),
+        ["import --resize"] = nameof(WeightCommandTests.Options_of_import_say_what_the_file_does_not),
+        ["import --mean"] = nameof(WeightCommandTests.Options_of_import_say_what_the_file_does_not),
+        ["import --std"] = nameof(WeightCommandTests.Options_of_import_say_what_the_file_does_not),
+        ["import --class-names"] = nameof(WeightCommandTests.Options_of_import_say_what_the_file_does_not),
+        ["import --data"] = nameof(WeightCommandTests.Options_of_import_say_what_the_file_does_not),
+        ["import --out"] = nameof(WeightCommandTests.An_exported_run_is_imported_and_evaluates_alike),
+        ["import --overwrite"] = nameof(WeightCommandTests.An_exported_run_is_imported_and_evaluates_alike),
+        ["import --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
+        ["predict --json"] = nameof(WeightCommandTests.Predict_finds_the_classes_that_evaluate_finds),
+        ["predict --batch"] = nameof(WeightCommandTests.Predict_finds_the_classes_that_evaluate_finds),
+        ["predict --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
         ["inspect --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
         ["verify --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
     };
@@ -341,6 +363,9 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
     [InlineData("watch /not/there")]
     [InlineData("pack imagefolder:/not/there x.packed")]
     [InlineData("inspect /not/there")]
+    [InlineData("export /not/there x.safetensors")]
+    [InlineData("import /not/there")]
+    [InlineData("predict /not/there x.jpg")]
     [InlineData("verify /not/there")]
     public void Verbose_shows_where_an_error_occurred(string arguments)
     {
@@ -366,8 +391,9 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         "info" => InfoCases,
         "pack" => PackCases,
         "inspect" => InspectCases,
+        "predict" => PredictCases,
         "verify" => VerifyCases,
-        "resume" or "recipes" or "watch" or "plan" => [],
+        "resume" or "recipes" or "watch" or "plan" or "export" or "import" => [],
         _ => RunOptionCases.All,
     };
 
@@ -411,6 +437,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
             if (text.Contains("{photos-packed}", StringComparison.Ordinal)) text = text.Replace("{photos-packed}", PackedPhotos(), StringComparison.Ordinal);
             if (text.Contains("{photos-run}", StringComparison.Ordinal))
                 text = text.Replace("{photos-run}", Run("train", "--data imagefolder:{photos} --model resnet8 --train-size 16", "", cuda: false)[0].Folder, StringComparison.Ordinal);
+            text = text.Replace("{picture}", Path.Combine(Pictures, "val", SmallPictures.Classes[0], "0-0000.JPEG"), StringComparison.Ordinal);
             text = text.Replace("{photos}", Photos, StringComparison.Ordinal);
             if (text.Contains("{run}", StringComparison.Ordinal)) text = text.Replace("{run}", Run("train", "", "", cuda: false)[0].Folder, StringComparison.Ordinal);
             if (text.Contains("{small-run}", StringComparison.Ordinal))

@@ -54,6 +54,8 @@ public sealed class UnusedOptionTests : IDisposable
         (["--overwrite"], [], "--out"),
         (["--resume-if-there"], [], "--out"),
         (["--keep-checkpoints", "2"], ["--checkpoint-every", "off"], "--checkpoint-every other than off"),
+        (["--fold-norms"], ["--format", "safetensors"], "--format onnx"),
+        (["--no-feedback"], ["--format", "onnx"], "--format safetensors-torch or safetensors"),
         (["--longest-side", "9"], ["--encode", "keep"], "--encode jpeg or raw, or --raw-share"),
         (["--shortest-side", "9"], ["--seed", "1"], "--encode jpeg or raw, or --raw-share"),
         (["--quality", "9"], ["--encode", "raw"], "--encode jpeg"),
@@ -94,6 +96,9 @@ public sealed class UnusedOptionTests : IDisposable
                 "compare" => [.. without.Select(w => w == "--rule" ? "--rules" : w), .. without.Contains("--rule") ? [] : (string[])["--rules", "bp"], .. Small],
                 "train" or "plan" => [.. without, .. Small],
                 "evaluate" or "resume" => [.. without, MakeRun()],
+                "predict" => [.. without, MakeRun(), "picture.png"],
+                "export" => [.. without, MakeRun(), "exported"],
+                "import" => [.. without, "weights.safetensors"],
                 "pack" => [.. without, "imagefolder:pictures", "x.packed"],
                 _ => without,
             };

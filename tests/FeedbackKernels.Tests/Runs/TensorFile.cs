@@ -13,8 +13,13 @@ internal sealed class TensorFile
     private readonly JsonElement _header;
 
     public TensorFile(string path)
+        : this(File.ReadAllBytes(path))
     {
-        _bytes = File.ReadAllBytes(path);
+    }
+
+    public TensorFile(byte[] bytes)
+    {
+        _bytes = bytes;
         int headerBytes = checked((int)BitConverter.ToUInt64(_bytes, 0));
         _dataStart = 8 + headerBytes;
         _header = JsonDocument.Parse(_bytes.AsMemory(8, headerBytes)).RootElement;
@@ -29,6 +34,17 @@ internal sealed class TensorFile
     public string Metadata(string key) => _header.GetProperty("__metadata__").GetProperty(key).GetString()!;
 
     public int[] Sizes(string name) => [.. _header.GetProperty(name).GetProperty("shape").EnumerateArray().Select(v => v.GetInt32())];
+
+    public string Type(string name) => _header.GetProperty(name).GetProperty("dtype").GetString()!;
+
+    /// <summary>A scalar of the type I64, which lies on a multiple of its 8 bytes.</summary>
+    public long Integer(string name)
+    {
+        Assert.Equal(("I64", 0), (Type(name), Sizes(name).Length));
+        int[] range = [.. _header.GetProperty(name).GetProperty("data_offsets").EnumerateArray().Select(v => v.GetInt32())];
+        Assert.Equal((sizeof(long), 0), (range[1] - range[0], (_dataStart + range[0]) % sizeof(long)));
+        return BitConverter.ToInt64(_bytes, _dataStart + range[0]);
+    }
 
     public float[] Values(string name)
     {
