@@ -80,10 +80,16 @@ public sealed record WeightMirror(
                 "--mirror-response", "linear", "relu", "correlate the noise with the layer's linear response, or with its ReLU as in the paper."),
             rule => rule.ReluResponse, (rule, value) => rule with { ReluResponse = value });
 
-    private const float AveragingRate = 0.02f;
-    private const int UsualWarmUpSteps = 100;
+    /// <summary>Mirror steps before training where <see cref="WarmUpSteps"/> is null, or more until B has moved.</summary>
+    internal const int UsualWarmUpSteps = 100;
 
-    private bool ReadsInCycles => Noise == NoiseKind.Balanced && Form == MirrorForm.Patch;
+    private const float AveragingRate = 0.02f;
+
+    /// <summary>Whether B moves once for each cycle of noise instead of once for each mirror step.</summary>
+    internal bool ReadsInCycles => Noise == NoiseKind.Balanced && Form == MirrorForm.Patch;
+
+    /// <summary><see cref="Rate"/>, or what it is when it is null.</summary>
+    internal float UsedRate => Rate ?? (ReadsInCycles && !ReluResponse ? 1 : AveragingRate);
 
     /// <summary>
     /// Noise samples of a mirror step: <see cref="Samples"/> if it is set, otherwise one per image, and of patches at least 64 or
@@ -123,7 +129,7 @@ public sealed record WeightMirror(
             _noise = new MirrorNoise(rule.Noise, MirrorStep.SampleLength(layer.Shape(), rule.Form), rule.NoiseDeviation, place.Seed, layer.Index);
             _samplesPerStep = rule.SamplesFor(layer.Shape(place.Batch));
             _samplesPerMove = rule.ReadsInCycles ? _noise.CycleLength : _samplesPerStep;
-            _rate = rule.Rate ?? (rule.ReadsInCycles && !rule.ReluResponse ? 1 : AveragingRate);
+            _rate = rule.UsedRate;
             _correlation = layer.Backend.Allocate(layer.Weight.Length, $"{layer.Name} mirror correlation");
             OwnWeights = NewFeedbackWeights(layer);
         }

@@ -14,8 +14,8 @@ internal static partial class NamedFiles
     public static readonly string[] Pages =
         [
             "README.md", "managed/README.md", "managed/embedding.md", "interop/FeedbackKernels.Interop/README.md", "managed/FeedbackKernels/README.md",
-            "managed/FeedbackKernels.Cli/README.md", "native/README.md", "bench/README.md", "bench/peers/README.md", "bench/results/README.md",
-            "tests/README.md", "tests/mutants/README.md",
+            "managed/FeedbackKernels.Cli/README.md", "managed/FeedbackKernels.TorchSharp/README.md", "native/README.md", "bench/README.md",
+            "bench/peers/README.md", "bench/results/README.md", "tests/README.md", "tests/mutants/README.md",
         ];
 
     /// <summary>Folder of the repository; null if the tests run outside it.</summary>
