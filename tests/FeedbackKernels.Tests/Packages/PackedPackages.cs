@@ -14,6 +14,7 @@ public sealed partial class PackedPackages : IDisposable
     [
         ("FeedbackKernels.Interop", "interop/FeedbackKernels.Interop"),
         ("FeedbackKernels", "managed/FeedbackKernels"),
+        ("FeedbackKernels.TorchSharp", "managed/FeedbackKernels.TorchSharp"),
         ("FeedbackKernels.Tool", "managed/FeedbackKernels.Cli"),
     ];
 
