@@ -107,13 +107,12 @@ public static class Experiment
         {
             TrainingResult result = trainer.Run(output.Observers, checkpoints, cancel);
             if (result.Cancelled && trainer.IsBetweenSteps) checkpoints?.SaveNow(trainer.Step);
-            RunSummary summary = trainer.WithAverage(() => output.Finish(result));
-            checkpoints?.End();
+            RunSummary summary = trainer.WithAverage(() => output.Finish(result, checkpoints));
             return new FinishedRun(config, summary, result, path, checkpoints?.Newest);
         }
         catch (NonFiniteLossException e) when (e.Result is { } before)
         {
-            return new FinishedRun(config, output.Finish(before, e), before, path, checkpoints?.Newest);
+            return new FinishedRun(config, output.Finish(before, checkpoints: null, e), before, path, checkpoints?.Newest);
         }
         catch (Exception e) when (checkpoints is not null)
         {

@@ -14,6 +14,7 @@ public sealed class RunFolder : IDisposable
     private readonly RunConfig _config;
     private readonly Model _model;
     private readonly List<IRunSink> _sinks = [];
+    private readonly SummaryFile _end;
 
     /// <summary>Writes the configuration, and lets each sink begin its file.</summary>
     /// <param name="folder">The folder, claimed by this process; it belongs to this object from now on.</param>
@@ -34,8 +35,9 @@ public sealed class RunFolder : IDisposable
             _sinks.Add(new LogFile(File(RunFiles.Log), config, model));
             if (config.TensorBoard != TensorBoardContent.Off) _sinks.Add(new TensorBoardFile(Path, config, model));
             _sinks.Add(new ModelFile(File(RunFiles.Model), model, trainer.Preprocessing, configuration));
-            _sinks.Add(new SummaryFile(File(RunFiles.Summary)));
             _sinks.Add(new ReportFile(File(RunFiles.Report), config, model));
+            _end = new SummaryFile(File(RunFiles.Summary));
+            _end.OnStart(trainer.Measured, trainer.Step);
             foreach (IRunSink sink in _sinks) sink.OnStart(trainer.Measured, trainer.Step);
             Observers = new ObserverList([.. _sinks, .. others]);
         }
@@ -52,13 +54,18 @@ public sealed class RunFolder : IDisposable
     /// <summary>Everything that follows the run: the sinks and the other observers.</summary>
     public ITrainingObserver Observers { get; }
 
-    /// <summary>Ends the run: the sinks write what belongs to the end, such as the summary and the report.</summary>
+    /// <summary>Ends the run: the sinks write what belongs to the end, such as the report. The summary says that the run has finished, and
+    /// there is nothing left for a resumed run to do, so it is written when all else is on the disk.</summary>
     /// <param name="result">What was measured.</param>
+    /// <param name="checkpoints">Whose last checkpoint is waited for; optional.</param>
     /// <param name="divergence">What ended the run early, if it diverged; the model is then that of the last epoch before.</param>
-    public RunSummary Finish(TrainingResult result, NonFiniteLossException? divergence = null)
+    /// <exception cref="IOException">A file, or the last checkpoint, could not be written.</exception>
+    internal RunSummary Finish(TrainingResult result, CheckpointWriter? checkpoints, NonFiniteLossException? divergence = null)
     {
         RunSummary summary = _config.Summarise(_model, result, divergence);
         foreach (IRunSink sink in _sinks) sink.OnEnd(summary, result);
+        checkpoints?.End();
+        _end.OnEnd(summary, result);
         return summary;
     }
 

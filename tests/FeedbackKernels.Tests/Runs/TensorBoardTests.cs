@@ -318,7 +318,7 @@ public sealed class TensorBoardTests : IDisposable
         Model model = NewModel(backend, config);
         using var trainer = new Trainer(model, Data, config.Training);
         using var folder = new RunFolder(new RunPlace(_folder).Claim(), config, model, trainer);
-        folder.Finish(trainer.Run(folder.Observers, TestContext.Current.CancellationToken));
+        folder.Finish(trainer.Run(folder.Observers, TestContext.Current.CancellationToken), checkpoints: null);
         return model;
     }
 

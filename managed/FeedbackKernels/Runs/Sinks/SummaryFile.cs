@@ -5,7 +5,7 @@ using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Runs;
 
-/// <summary>Writes summary.json at the end.</summary>
+/// <summary>Writes summary.json at the end. It is the mark of a run that has finished, after everything else.</summary>
 internal sealed class SummaryFile(string path) : IRunSink
 {
     /// <inheritdoc/>

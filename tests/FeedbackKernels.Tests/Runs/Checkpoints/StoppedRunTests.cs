@@ -89,6 +89,27 @@ public sealed class StoppedRunTests : IDisposable
         Assert.Contains("the checkpoint of step 13 could not be written", Assert.Throws<IOException>(writer.End).Message);
     }
 
+    [Theory]
+    [InlineData("report.html")]
+    [InlineData("checkpoints/step-0000012.safetensors")]
+    public void A_run_has_finished_when_all_of_it_is_written(string file)
+    {
+        Experiment.Train(Config, Data, _backend, new RunPlace(Path.Combine(_folder, "ended")), cancel: Cancel);
+        string partial = Path.Combine(Run, file + ".partial");
+        var inTheWay = new AfterEpoch(3, () => Directory.CreateDirectory(partial));
+        Assert.Throws<StoppedRunException>(() => Experiment.Train(Config, Data, _backend, new RunPlace(Run), inTheWay, Cancel));
+        Assert.False(File.Exists(Path.Combine(Run, RunFiles.Summary)));
+
+        Directory.Delete(partial);
+        using (StoppedRun stopped = StoppedRun.Open(Run))
+        {
+            Assert.Null(stopped.End);
+            Experiment.Resume(stopped, Config, Data, _backend, cancel: Cancel);
+        }
+
+        EqualRuns.Assert(Path.Combine(_folder, "ended"), Run, file);
+    }
+
     [Fact]
     public void A_state_that_is_not_finite_does_not_take_the_place_of_a_good_one()
     {
@@ -130,6 +151,14 @@ public sealed class StoppedRunTests : IDisposable
         public List<string> Texts { get; } = [];
 
         public void OnWarning(string text) => Texts.Add(text);
+    }
+
+    private sealed class AfterEpoch(int epoch, Action action) : ITrainingObserver
+    {
+        public void OnEpoch(EpochReport report)
+        {
+            if (report.Epoch == epoch) action();
+        }
     }
 
     /// <summary>Images whose file vanishes after some batches.</summary>
