@@ -132,9 +132,15 @@ public sealed class EncodedFeedTests : IDisposable
         }
     }
 
+    // The threads and the memory of a process include those of other tests that run at the same time.
     [Fact]
-    public void A_thousand_feeds_that_are_left_early_leave_no_thread_and_no_memory()
+    public void A_thousand_feeds_that_are_left_early_leave_no_thread_and_no_memory() =>
+        ChildProcess.RunTest(typeof(EncodedFeedTests), nameof(A_thousand_feeds_in_a_process_of_their_own));
+
+    [Fact]
+    public void A_thousand_feeds_in_a_process_of_their_own()
     {
+        ChildProcess.Require();
         EncodedImages source = SmallPhotos.InMemory(64);
         Drop(50);
         (int threads, long bytes) = (Process.GetCurrentProcess().Threads.Count, Memory());
@@ -162,8 +168,12 @@ public sealed class EncodedFeedTests : IDisposable
     }
 
     [Fact]
-    public void Memory_does_not_depend_on_the_number_of_threads()
+    public void Memory_does_not_depend_on_the_number_of_threads() => ChildProcess.RunTest(typeof(EncodedFeedTests), nameof(Memory_in_a_process_of_its_own));
+
+    [Fact]
+    public void Memory_in_a_process_of_its_own()
     {
+        ChildProcess.Require();
         EncodedImages source = SmallPhotos.InMemory(64);
         long Allocated(int threads)
         {
