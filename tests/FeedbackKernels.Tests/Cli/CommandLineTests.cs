@@ -204,7 +204,8 @@ public sealed class CommandLineTests : IDisposable
     [Fact]
     public void On_a_terminal_each_epoch_has_a_bar_and_ends_with_its_accuracy()
     {
-        using var text = new StringWriter();
+        // Not disposed: the thread that draws the bars may write once more.
+        var text = new StringWriter();
         IAnsiConsole terminal = AnsiConsole.Create(new AnsiConsoleSettings
         {
             Ansi = AnsiSupport.Yes,

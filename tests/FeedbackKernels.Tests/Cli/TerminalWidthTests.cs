@@ -88,7 +88,8 @@ public sealed partial class TerminalWidthTests
 
     private static string On(int width, bool interactive, Action<IAnsiConsole> write)
     {
-        using var text = new StringWriter { NewLine = "\n" };
+        // Not disposed: the thread that draws the bars may write once more.
+        var text = new StringWriter { NewLine = "\n" };
         IAnsiConsole terminal = AnsiConsole.Create(new AnsiConsoleSettings
         {
             Ansi = interactive ? AnsiSupport.Yes : AnsiSupport.No,
