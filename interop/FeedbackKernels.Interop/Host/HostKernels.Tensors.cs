@@ -34,7 +34,7 @@ public sealed unsafe partial class HostKernels
     /// <exception cref="ArgumentException">A tensor has other lengths, or gaps between its elements.</exception>
     public void Forward(
         in ConvShape shape, in ReadOnlyTensorSpan<float> x, in ReadOnlyTensorSpan<float> w, in TensorSpan<float> y, in HostEpilogue epilogue = default) =>
-        Forward(shape, Input(x, shape), Weights(w, shape), Output(y, shape), epilogue);
+        Forward(shape, Elements(x, Input(shape)), Elements(w, Weights(shape)), Elements(y, Output(shape)), epilogue);
 
     /// <inheritdoc cref="Feedback(in ConvShape, ReadOnlySpan{float}, ReadOnlySpan{float}, FeedbackLayout, Span{float}, bool)"/>
     /// <param name="shape">Sizes of the forward convolution.</param>
@@ -45,7 +45,7 @@ public sealed unsafe partial class HostKernels
     /// <exception cref="ArgumentException">A tensor has other lengths, or gaps between its elements.</exception>
     public void Feedback(
         in ConvShape shape, in ReadOnlyTensorSpan<float> dy, in ReadOnlyTensorSpan<float> b, in TensorSpan<float> dx, bool accumulate = false) =>
-        Feedback(shape, Output(dy, shape), FeedbackWeights(b, shape), FeedbackLayout.Feedback, Input(dx, shape), accumulate);
+        Feedback(shape, Elements(dy, Output(shape)), Elements(b, FeedbackWeights(shape)), FeedbackLayout.Feedback, Elements(dx, Input(shape)), accumulate);
 
     /// <inheritdoc cref="WeightGradient(in ConvShape, ReadOnlySpan{float}, ReadOnlySpan{float}, Span{float})"/>
     /// <param name="shape">Sizes.</param>
@@ -55,13 +55,13 @@ public sealed unsafe partial class HostKernels
     /// <exception cref="ArgumentException">A tensor has other lengths, or gaps between its elements.</exception>
     public void WeightGradient(
         in ConvShape shape, in ReadOnlyTensorSpan<float> x, in ReadOnlyTensorSpan<float> dy, in TensorSpan<float> dw) =>
-        WeightGradient(shape, Input(x, shape), Output(dy, shape), Weights(dw, shape));
+        WeightGradient(shape, Elements(x, Input(shape)), Elements(dy, Output(shape)), Elements(dw, Weights(shape)));
 
     /// <inheritdoc cref="MirrorStep(in MirrorStep, ReadOnlySpan{float}, float, Span{float}, Span{float})"/>
     /// <exception cref="ArgumentException">A tensor has other lengths, or gaps between its elements.</exception>
     public void MirrorStep(
         in MirrorStep step, in ReadOnlyTensorSpan<float> w, float rate, in TensorSpan<float> correlation, in TensorSpan<float> b) =>
-        MirrorStep(step, Weights(w, step.Layer), rate, Weights(correlation, step.Layer), FeedbackWeights(b, step.Layer));
+        MirrorStep(step, Elements(w, Weights(step.Layer)), rate, Elements(correlation, Weights(step.Layer)), Elements(b, FeedbackWeights(step.Layer)));
 
     /// <inheritdoc cref="KolenPollackStep(in ConvShape, Span{float}, ReadOnlySpan{float}, Span{float}, Span{float}, Span{float}, in SgdStep)"/>
     /// <exception cref="ArgumentException">A tensor has other lengths, or gaps between its elements.</exception>
@@ -69,7 +69,7 @@ public sealed unsafe partial class HostKernels
         in ConvShape shape, in TensorSpan<float> w, in ReadOnlyTensorSpan<float> dw, in TensorSpan<float> velocity, in TensorSpan<float> b,
         in TensorSpan<float> bVelocity, in SgdStep step) =>
         KolenPollackStep(
-            shape, Weights(w, shape), Weights(dw, shape), Weights(velocity, shape), FeedbackWeights(b, shape), FeedbackWeights(bVelocity, shape), step);
+            shape, Elements(w, Weights(shape)), Elements(dw, Weights(shape)), Elements(velocity, Weights(shape)), Elements(b, FeedbackWeights(shape)), Elements(bVelocity, FeedbackWeights(shape)), step);
 
     /// <inheritdoc cref="SignSymmetryStep(in ConvShape, ReadOnlySpan{float}, float, Span{float}, ReadOnlySpan{float})"/>
     /// <param name="shape">Sizes of the layer; its N is not used.</param>
@@ -78,49 +78,27 @@ public sealed unsafe partial class HostKernels
     /// <param name="b">Feedback weights, [R][S][K][C].</param>
     /// <exception cref="ArgumentException">A tensor has other lengths, or gaps between its elements.</exception>
     public void SignSymmetryStep(in ConvShape shape, in ReadOnlyTensorSpan<float> w, float scale, in TensorSpan<float> b) =>
-        SignSymmetryStep(shape, Weights(w, shape), scale, FeedbackWeights(b, shape));
+        SignSymmetryStep(shape, Elements(w, Weights(shape)), scale, Elements(b, FeedbackWeights(shape)));
 
-    private static ReadOnlySpan<float> Input(
-        in ReadOnlyTensorSpan<float> x, in ConvShape shape, [CallerArgumentExpression(nameof(x))] string name = "") =>
-        Elements(x, name, shape.N, shape.H, shape.W, shape.C);
+    private static TensorSizes Input(in ConvShape shape) => new(shape.N, shape.H, shape.W, shape.C);
 
-    private static Span<float> Input(
-        in TensorSpan<float> x, in ConvShape shape, [CallerArgumentExpression(nameof(x))] string name = "") =>
-        Elements(x, name, shape.N, shape.H, shape.W, shape.C);
+    private static TensorSizes Output(in ConvShape shape) => new(shape.N, shape.P, shape.Q, shape.K);
 
-    private static ReadOnlySpan<float> Output(
-        in ReadOnlyTensorSpan<float> y, in ConvShape shape, [CallerArgumentExpression(nameof(y))] string name = "") =>
-        Elements(y, name, shape.N, shape.P, shape.Q, shape.K);
+    private static TensorSizes Weights(in ConvShape shape) => new(shape.R, shape.S, shape.C, shape.K);
 
-    private static Span<float> Output(
-        in TensorSpan<float> y, in ConvShape shape, [CallerArgumentExpression(nameof(y))] string name = "") =>
-        Elements(y, name, shape.N, shape.P, shape.Q, shape.K);
+    private static TensorSizes FeedbackWeights(in ConvShape shape) => new(shape.R, shape.S, shape.K, shape.C);
 
-    private static ReadOnlySpan<float> Weights(
-        in ReadOnlyTensorSpan<float> w, in ConvShape shape, [CallerArgumentExpression(nameof(w))] string name = "") =>
-        Elements(w, name, shape.R, shape.S, shape.C, shape.K);
-
-    private static Span<float> Weights(
-        in TensorSpan<float> w, in ConvShape shape, [CallerArgumentExpression(nameof(w))] string name = "") =>
-        Elements(w, name, shape.R, shape.S, shape.C, shape.K);
-
-    private static ReadOnlySpan<float> FeedbackWeights(
-        in ReadOnlyTensorSpan<float> b, in ConvShape shape, [CallerArgumentExpression(nameof(b))] string name = "") =>
-        Elements(b, name, shape.R, shape.S, shape.K, shape.C);
-
-    private static Span<float> FeedbackWeights(
-        in TensorSpan<float> b, in ConvShape shape, [CallerArgumentExpression(nameof(b))] string name = "") =>
-        Elements(b, name, shape.R, shape.S, shape.K, shape.C);
-
-    private static ReadOnlySpan<float> Elements(in ReadOnlyTensorSpan<float> tensor, string name, int first, int second, int third, int fourth)
+    private static ReadOnlySpan<float> Elements(
+        in ReadOnlyTensorSpan<float> tensor, TensorSizes sizes, [CallerArgumentExpression(nameof(tensor))] string name = "")
     {
-        int length = RequireDense(tensor, name, first, second, third, fourth);
+        int length = RequireDense(tensor, name, sizes.First, sizes.Second, sizes.Third, sizes.Fourth);
         return MemoryMarshal.CreateReadOnlySpan(in tensor.GetPinnableReference(), length);
     }
 
-    private static Span<float> Elements(in TensorSpan<float> tensor, string name, int first, int second, int third, int fourth)
+    private static Span<float> Elements(
+        in TensorSpan<float> tensor, TensorSizes sizes, [CallerArgumentExpression(nameof(tensor))] string name = "")
     {
-        int length = RequireDense(tensor, name, first, second, third, fourth);
+        int length = RequireDense(tensor, name, sizes.First, sizes.Second, sizes.Third, sizes.Fourth);
         return MemoryMarshal.CreateSpan(ref tensor.GetPinnableReference(), length);
     }
 
@@ -171,4 +149,7 @@ public sealed unsafe partial class HostKernels
         length <= int.MaxValue ? (int)length : throw new ArgumentOutOfRangeException(name, length, $"wanted up to {int.MaxValue} in each dimension");
 
     private static string Text(ReadOnlySpan<nint> sizes) => string.Join(" x ", sizes.ToArray());
+
+    /// <summary>Lengths of the four dimensions of a tensor.</summary>
+    private readonly record struct TensorSizes(int First, int Second, int Third, int Fourth);
 }
