@@ -36,6 +36,9 @@ public enum RandomPurpose : uint
     /// <summary>Order of the image data of packed files, and which images are stored raw.</summary>
     PackedFiles = 12,
 
+    /// <summary>Where adversarial attacks start, one stream for each image.</summary>
+    AdversarialStart = 13,
+
     /// <summary>Free for programs and tests.</summary>
     User = 10,
 }

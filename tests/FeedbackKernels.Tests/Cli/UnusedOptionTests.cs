@@ -51,6 +51,10 @@ public sealed class UnusedOptionTests : IDisposable
         .. ((string[])["--train-size 64", "--test-size 64", "--test-resize 64", "--resize-schedule 64@2", "--crop-scale 0.5 1", "--crop-ratio 1 1", "--damaged-is-fatal", "--data-threads 2", "--batches-ahead 3"])
             .Select(option => (option.Split(' '), (string[])["--data", "synthetic"], "--data imagefolder:DIR")),
         (["--ram-cache"], ["--data", "synthetic"], "--data packed:FILE"),
+        (["--attack-epsilon", "0.1"], [], "--attack"),
+        (["--attack-steps", "2"], ["--attack", "fgsm"], "--attack pgd"),
+        (["--attack-step-size", "0.1"], ["--attack", "fgsm"], "--attack pgd"),
+        (["--attack-seed", "2"], ["--attack", "fgsm"], "--attack pgd"),
         (["--overwrite"], [], "--out"),
         (["--resume-if-there"], [], "--out"),
         (["--keep-checkpoints", "2"], ["--checkpoint-every", "off"], "--checkpoint-every other than off"),
