@@ -18,7 +18,7 @@ internal static class MirrorCommand
         var filter = new Option<string>("--filter") { Description = "Measure only layers whose name contains this.", DefaultValueFactory = _ => "" };
         var noise = new Option<NoiseKind>("--noise") { Description = "Distribution of the noise.", DefaultValueFactory = _ => NoiseKind.Balanced };
         var samples = new Option<int>("--samples") { Description = "Noise samples in a mirror step; 0 for the rule's default." };
-        var steps = new Option<int>("--steps") { Description = "Mirror steps before the angle is measured; 0 for one cycle, after which B has been updated once." };
+        var steps = new Option<int>("--steps") { Description = "Mirror steps before the angle is measured; 0 for one cycle of balanced noise." };
         var drift = new Option<float>("--drift") { Description = "Move W before each mirror step in a random direction, by this fraction of its norm, 0 to below 1." };
         var budget = new Option<double>("--budget") { Description = "Seconds to measure for each figure. More give steadier figures.", DefaultValueFactory = _ => 0.6 };
         var choice = new BackendOptions();
@@ -62,7 +62,7 @@ internal static class MirrorCommand
         }
 
         double angle = mirror.AngleDegrees;
-        // B is updated at the end of a cycle. Time whole cycles, to include the update.
+        // The last step of a cycle may take fewer samples. Time whole cycles.
         Timing time = Timing.Of(
             backend,
             () =>
@@ -73,7 +73,7 @@ internal static class MirrorCommand
         return new Result(layer.Name, layer.Count, time.Median / cycle, ConvolutionSeconds(backend, layer.Shape, budget), angle);
     }
 
-    /// <summary>Mirror steps from one update of B to the next.</summary>
+    /// <summary>Mirror steps of a cycle.</summary>
     private static int StepsOfACycle(in ConvShape shape, WeightMirror rule)
     {
         int samples = MirrorNoise.CycleLengthOf(rule.Noise, shape.FanIn);

@@ -23,6 +23,40 @@ public abstract partial class Backend
         MirrorCorrelateCore(step, w, correlation, accumulate);
     }
 
+    /// <summary>
+    /// Weight mirror by correction: sends noise through W and through Bᵀ and moves B by the correlation of the noise with the difference
+    /// of the responses, <c>B += rate * f * (ξᵀ(ξW - ξBᵀ))ᵀ</c> with f the <see cref="MirrorStep.CorrectionFactor"/>. What B knows already
+    /// does not move it, so there is nothing to average: with W still, the error of B shrinks at every step, and over one cycle of balanced
+    /// noise whose length is the fan-in it vanishes.
+    /// </summary>
+    /// <remarks>
+    /// The delta rule (Widrow and Hoff 1960), with several samples in a step; with orthogonal samples Kaczmarz's projections. The weight
+    /// mirror of Akrout et al. 2019, eq. 7 is this without ξBᵀ. Backends may compute the difference of the responses, which are linear,
+    /// as the response of W - Bᵀ.
+    /// </remarks>
+    /// <param name="step">Layer and noise: patches, linear response. The noise and the difference of the responses are rounded to
+    /// <see cref="ActivationType"/>.</param>
+    /// <param name="w">Forward weights, [R][S][C][K], Float32.</param>
+    /// <param name="rate">Share of the difference that is corrected; finite.</param>
+    /// <param name="b">Feedback weights, [R][S][K][C], Float32.</param>
+    /// <param name="copy">Optional: b rounded to <see cref="ActivationType"/>, written in the same pass.</param>
+    /// <exception cref="ArgumentOutOfRangeException">As <see cref="MirrorCorrelate"/>; or the rate is not finite.</exception>
+    /// <exception cref="ArgumentException">As <see cref="MirrorCorrelate"/>; or the step is one of whole maps or of ReLU responses, whose
+    /// mean is no multiple of W.</exception>
+    public void MirrorCorrect(in MirrorStep step, BufferView w, float rate, BufferView b, BufferView copy = default)
+    {
+        using OperationScope call = new(this);
+        RequireMirrorStep(step);
+        RequireFinite(rate);
+        if (step.Form != MirrorForm.Patch || step.ReluResponse)
+            throw new ArgumentException($"the correction takes patches and linear responses, found {step.Form}{(step.ReluResponse ? " and ReLU" : "")}", nameof(step));
+        call.Read(w, step.Layer.WeightLength);
+        call.Write(b, step.Layer.WeightLength);
+        call.WriteCopyIfPresent(copy, step.Layer.WeightLength);
+        call.RequireApart();
+        MirrorCorrectCore(step, w, (float)(rate * step.CorrectionFactor), b, copy);
+    }
+
     /// <summary>Checks the numbers of a mirror step.</summary>
     internal static void RequireMirrorStep(in MirrorStep step)
     {
@@ -43,4 +77,6 @@ public abstract partial class Backend
     }
 
     internal abstract void MirrorCorrelateCore(in MirrorStep step, BufferView w, BufferView correlation, bool accumulate);
+
+    internal abstract void MirrorCorrectCore(in MirrorStep step, BufferView w, float factor, BufferView b, BufferView copy);
 }

@@ -87,8 +87,8 @@ public abstract class FeedbackLayer : nn.Module<Tensor, Tensor>
     internal int Batch { get; private set; }
 
     /// <summary>
-    /// A mirror step: sends noise through W alone and moves B towards the correlation of the response with the noise
-    /// (<see cref="WeightMirror"/>: Akrout et al. 2019, eq. 7). The noise is a function of <see cref="Seed"/>, <see cref="Layer"/> and the
+    /// A mirror step: sends noise through W and B and corrects B by the correlation of the noise with the difference of the responses, or
+    /// moves it towards the correlation with the response of W (<see cref="WeightMirror"/>: Akrout et al. 2019, eq. 7). The noise is a function of <see cref="Seed"/>, <see cref="Layer"/> and the
     /// number of the step. Call it once for each training step, after the optimiser's. Autograd records nothing.
     /// </summary>
     /// <exception cref="InvalidOperationException">The layer's rule is not the weight mirror.</exception>

@@ -4,25 +4,23 @@ using static TorchSharp.torch;
 
 namespace FeedbackKernels.TorchSharp;
 
-/// <summary>
-/// The weight mirror of one layer, as <see cref="WeightMirror"/> describes it: samples of noise are collected until a cycle is complete,
-/// then B moves.
-/// </summary>
+/// <summary>The weight mirror of one layer: <see cref="WeightMirror"/>, on the layer's tensors.</summary>
 internal sealed class MirrorState(FeedbackLayer layer, WeightMirror rule) : RuleState(layer)
 {
     // The batch size before the first forward pass.
     private const int UsualBatch = 64;
 
-    private readonly MirrorNoise _noise = new(rule.Noise, layer.LayerShape.FanIn, rule.NoiseDeviation, layer.Seed, layer.Layer);
+    private readonly MirrorCycle _cycle = new(rule, new MirrorNoise(rule.Noise, layer.LayerShape.FanIn, rule.NoiseDeviation, layer.Seed, layer.Layer));
     private TensorBackend? _memory;
     private DeviceBuffer? _correlation;
-    private long _sample, _moves, _collected, _steps;
+    private long _steps;
 
     public override Tensor InitialWeights() => Draw(init: null, scale: 1);
 
     public override void BeforeTraining()
     {
-        for (int i = 0; i < (rule.WarmUpSteps ?? WeightMirror.UsualWarmUpSteps) || (rule.WarmUpSteps is null && _moves == 0); i++) Step();
+        for (int i = 0; _cycle.NeedsWarmUp(i); i++) Step(measures: rule.WarmUpSteps is null);
+        if (_cycle.Corrects(Samples)) Release();
     }
 
     public void StepAfterUpdate()
@@ -32,43 +30,45 @@ internal sealed class MirrorState(FeedbackLayer layer, WeightMirror rule) : Rule
 
     public override void Dispose()
     {
-        _correlation?.Dispose();
+        Release();
         base.Dispose();
     }
 
-    private void Step()
+    private int Samples => rule.SamplesFor(Layer.LayerShape.WithBatch(Layer.Batch == 0 ? UsualBatch : Layer.Batch));
+
+    private void Step(bool measures = false)
     {
         ConvShape shape = Layer.LayerShape;
-        int wanted = rule.SamplesFor(shape.WithBatch(Layer.Batch == 0 ? UsualBatch : Layer.Batch));
-        long perMove = rule.ReadsInCycles ? _noise.CycleLength : wanted;
-        MirrorStep step = default;
-        TensorBackend.For(Layer.weight).Read(shape, Layer.weight, (memory, w) =>
+        int samples = Samples;
+        TensorBackend tensors = TensorBackend.For(Layer.weight);
+        if (_cycle.Corrects(samples) && !measures)
+        {
+            tensors.Update(shape, Layer.weight, Layer.feedback!.weight, (memory, w, b) => _cycle.Correct(memory.Backend, shape, samples, w, b));
+            return;
+        }
+
+        bool complete = false;
+        tensors.Read(shape, Layer.weight, (memory, w) =>
         {
             if (memory != _memory) Restart(memory);
-            step = new MirrorStep(shape, _noise, _sample, (int)Math.Min(wanted, perMove - _collected), MirrorForm.Patch, rule.ReluResponse);
-            memory.Backend.MirrorCorrelate(step, w, _correlation, accumulate: _collected > 0);
+            complete = _cycle.Collect(memory.Backend, shape, samples, w, _correlation);
         });
-        _sample += step.Samples;
-        _collected += step.Samples;
-        if (_collected == perMove) Move(step with { Samples = (int)_collected });
-    }
-
-    private void Move(MirrorStep collected)
-    {
-        float rate = Math.Max(rule.UsedRate, 1f / (_moves + 1));
-        TensorBackend.For(Layer.weight).Update(Layer.LayerShape, Layer.feedback!.weight, (memory, b) => memory.Backend.TransposedCombine(
-            Layer.LayerShape, (float)(rate / collected.CorrelationGain), _correlation, 1 - rate, b, b));
-        _moves++;
-        _collected = 0;
+        if (complete) tensors.Update(shape, Layer.feedback!.weight, (memory, b) => _cycle.Move(memory.Backend, shape, _correlation, b));
     }
 
     /// <summary>The layer is on another device now: a cycle that is not complete begins again.</summary>
     private void Restart(TensorBackend memory)
     {
-        _correlation?.Dispose();
+        Release();
         _correlation = memory.Backend.Allocate(Layer.LayerShape.WeightLength, "mirror correlation of a TorchSharp layer");
         _memory = memory;
-        if (rule.ReadsInCycles) _sample = (_sample + _noise.CycleLength - 1) / _noise.CycleLength * _noise.CycleLength;
-        _collected = 0;
+    }
+
+    private void Release()
+    {
+        _correlation?.Dispose();
+        _correlation = null;
+        _memory = null;
+        _cycle.Restart();
     }
 }

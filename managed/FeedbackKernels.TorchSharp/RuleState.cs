@@ -20,7 +20,9 @@ internal abstract class RuleState(FeedbackLayer layer) : IDisposable
         string? refusal = rule switch
         {
             Backprop or FeedbackAlignment or SignSymmetry => null,
-            WeightMirror mirror => mirror.Form == MirrorForm.Patch ? null : "the form FullMap needs the size of the maps, which a layer does not know; use Patch",
+            WeightMirror { Form: not MirrorForm.Patch } => "the form FullMap needs the size of the maps, which a layer does not know; use Patch",
+            WeightMirror { Follow: true } => "B does not see the steps of the optimiser, so it cannot follow them; use Follow: false",
+            WeightMirror => null,
             KolenPollack { Form: not KolenPollackForm.TwoWeight } => "only the form TwoWeight moves B by the step of another optimiser",
             KolenPollack { EarlyShrink: < 1, Early: not EarlyDecay.BeforeTraining } =>
                 "a layer does not know whether a batch norm follows it, so the early decay is available before training only",

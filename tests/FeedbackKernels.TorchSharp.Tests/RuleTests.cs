@@ -73,7 +73,7 @@ public sealed class RuleTests
     public void A_cycle_may_take_several_steps()
     {
         manual_seed(5);
-        using var layer = new FeedbackConv2d(16, 8, 3, new WeightMirror(Samples: 100));
+        using var layer = new FeedbackConv2d(16, 8, 3, new WeightMirror(Samples: 100, Update: MirrorUpdate.Average));
         Tensor before = layer.feedback!.weight.clone();
         // Fan-in 144, so a cycle has 256 samples.
         layer.MirrorStep();
@@ -81,6 +81,47 @@ public sealed class RuleTests
         Check.Same(before, layer.feedback.weight);
         layer.MirrorStep();
         Check.Close(layer.weight.detach(), layer.feedback.weight, 1e-4);
+    }
+
+    [Fact]
+    public void Corrections_follow_a_W_that_moves()
+    {
+        manual_seed(5);
+        using var layer = new FeedbackConv2d(16, 8, 3, new WeightMirror(Samples: 32));
+        layer.BeforeTraining();
+        Check.Close(layer.weight.detach(), layer.feedback!.weight, 1e-4);
+        using (no_grad()) layer.weight.add_(randn(layer.weight.shape) * 0.1);
+        double last = layer.Align().AngleDegrees;
+        Assert.InRange(last, 20, 80);
+        // Fan-in 144: cycles of 256 samples, 8 steps. Each step corrects, and each cycle leaves about a fifth.
+        for (int cycle = 0; cycle < 3; cycle++)
+        {
+            for (int step = 0; step < 8; step++)
+            {
+                Tensor before = layer.feedback.weight.clone();
+                layer.MirrorStep();
+                Assert.False(Check.IsSame(before, layer.feedback.weight));
+            }
+
+            Assert.InRange(layer.Align().AngleDegrees, 0, 0.5 * last);
+            last = layer.Align().AngleDegrees;
+        }
+
+        Assert.Null(layer.weight.grad);
+    }
+
+    [Fact]
+    public void A_cycle_of_as_many_samples_as_the_fan_in_corrects_any_B()
+    {
+        manual_seed(5);
+        using var layer = new FeedbackLinear(64, 30, new WeightMirror(Samples: 24));
+        for (int step = 0; step < 3; step++)
+        {
+            Assert.False(layer.Align().AngleDegrees < 1);
+            layer.MirrorStep();
+        }
+
+        Check.Close(layer.weight.detach(), layer.feedback!.weight, 1e-4);
     }
 
     [Fact]
@@ -148,6 +189,7 @@ public sealed class RuleTests
         Assert.Contains("loss", Refusal(new DirectFeedbackAlignment()), StringComparison.Ordinal);
         Assert.Contains("kolen-pollack", Refusal(new SymmetricAlignment()), StringComparison.Ordinal);
         Assert.Contains("FullMap", Refusal(new WeightMirror(Form: MirrorForm.FullMap)), StringComparison.Ordinal);
+        Assert.Contains("optimiser", Refusal(new WeightMirror(Follow: true)), StringComparison.Ordinal);
         Assert.Contains("TwoWeight", Refusal(new KolenPollack(Form: KolenPollackForm.ClosedForm)), StringComparison.Ordinal);
         Assert.Contains("before training", Refusal(new KolenPollack(Early: EarlyDecay.InTraining)), StringComparison.Ordinal);
         Assert.Throws<ArgumentOutOfRangeException>(() => new FeedbackLinear(3, 2, new WeightMirror(Rate: 2)));

@@ -75,6 +75,15 @@ internal sealed class PaperBackend(Func<ConvShape, string> name, ElementType sto
             _bytes * (w.Length + 2 * response.OutputLength) + MasterBytes * (accumulate ? 2 : 1) * step.Layer.WeightLength, 2 * response.Flops);
     }
 
+    internal override void MirrorCorrectCore(in MirrorStep step, BufferView w, float factor, BufferView b, BufferView copy)
+    {
+        // As the backends do it: the difference of W and Bᵀ, its response and the correlation, and the update of B.
+        BufferView difference = BufferView.FromPointer(w.Address, step.Layer.WeightLength, storage);
+        TransposedCombineCore(step.Transposed, -1, b, 1, w, w, storage == ElementType.Float32 ? default : difference);
+        MirrorCorrelateCore(step, difference, w, accumulate: false);
+        TransposedCombineCore(step.Layer, factor, w, 1, b, b, copy);
+    }
+
     internal override void TransposedCombineCore(
         in ConvShape shape, float alpha, BufferView w, float beta, BufferView r, BufferView b, BufferView copy) =>
         NoteUpdate(shape.WeightLength, beta == 0 ? 2 : 3, copy);

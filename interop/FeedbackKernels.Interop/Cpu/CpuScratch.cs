@@ -13,6 +13,8 @@ internal enum ScratchUse
     GradientBlocks,
     MirrorNoise,
     MirrorResponse,
+    MirrorDifference,
+    MirrorCorrelation,
     NoiseColumns,
     NoiseMagnitudes,
     DoubleSums,

@@ -61,6 +61,22 @@ public sealed unsafe partial class CudaBackend
         AddSplits(shape, split, correlation, accumulate);
     }
 
+    internal override void MirrorCorrectCore(in MirrorStep step, BufferView w, float factor, BufferView b, BufferView copy)
+    {
+        // As on the CPU: the difference of the responses is the response of W - Bᵀ. Formed from the masters, it is rounded once, so that
+        // an error of B is corrected to the precision of the masters although the operands are bf16.
+        ConvShape layer = step.Layer;
+        BufferView difference = MirrorWeights(ScratchPurpose.MirrorDifference, ElementType.Float32), operand = difference;
+        BufferView correlation = MirrorWeights(ScratchPurpose.MirrorCorrelation, ElementType.Float32), rounded = default;
+        if (ActivationType != ElementType.Float32) operand = rounded = MirrorWeights(ScratchPurpose.MirrorOperand, ActivationType);
+        TransposedCombineCore(step.Transposed, -1, b, 1, w, difference, rounded);
+        MirrorCorrelateCore(step, operand, correlation, accumulate: false);
+        TransposedCombineCore(layer, factor, correlation, 1, b, b, copy);
+
+        BufferView MirrorWeights(ScratchPurpose purpose, ElementType type) =>
+            BufferView.FromPointer(Scratch.Get(purpose, layer.WeightLength * type.Size()), layer.WeightLength, type);
+    }
+
     private struct MirrorRespondArguments
     {
         public NativeConvShape Shape;

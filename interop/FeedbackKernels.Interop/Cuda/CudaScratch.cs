@@ -18,6 +18,15 @@ internal enum ScratchPurpose
     /// <summary>Responses of a mirror step.</summary>
     MirrorResponse,
 
+    /// <summary>W - Bᵀ of a mirror step, Float32.</summary>
+    MirrorDifference,
+
+    /// <summary>The same in the type of the operands.</summary>
+    MirrorOperand,
+
+    /// <summary>Correlation of a mirror step that corrects B.</summary>
+    MirrorCorrelation,
+
     /// <summary>Float32 weights, rounded to the type of the operands.</summary>
     RoundedWeights,
 

@@ -36,6 +36,14 @@ public sealed unsafe partial class HostKernels
         MirrorStep(step, Pointer(w, length), rate, Pointer(correlation, length), Pointer(b, length));
     }
 
+    /// <inheritdoc cref="MirrorCorrect(in MirrorStep, ReadOnlySpan{float}, float, Span{float})"/>
+    /// <exception cref="ArgumentNullException">A pointer is null.</exception>
+    public void MirrorCorrect(in MirrorStep step, float* w, float rate, float* b)
+    {
+        RequireRate(rate);
+        Backend.MirrorCorrect(step, Pointer(w, step.Layer.WeightLength), rate, Pointer(b, step.Layer.WeightLength));
+    }
+
     /// <inheritdoc cref="MirrorCorrelate(in MirrorStep, ReadOnlySpan{float}, Span{float}, bool)"/>
     /// <exception cref="ArgumentNullException">A pointer is null.</exception>
     public void MirrorCorrelate(in MirrorStep step, float* w, float* correlation, bool accumulate = false) =>

@@ -68,6 +68,23 @@ public sealed unsafe partial class HostKernels
             MirrorStep(step, Required(ws, w.Length), rate, Required(rs, correlation.Length), Required(bs, b.Length));
     }
 
+    /// <summary>
+    /// One step of the weight mirror that corrects B by what it does not know yet: <c>B += rate * f * (ξᵀ(ξW - ξBᵀ))ᵀ</c>; see
+    /// <see cref="Backend.MirrorCorrect"/>. B moves at each step, however few samples it takes, and keeps up with a W that moves better
+    /// than an average does. With balanced noise, give each step samples of the same cycle in turn: <c>FirstSample = position</c>, with
+    /// the position going from 0 to <see cref="MirrorNoise.CycleLength"/> and back to 0. To start with a B that equals Wᵀ, measure W by
+    /// one cycle in <see cref="MirrorStep(in MirrorStep, ReadOnlySpan{float}, float, Span{float}, Span{float})"/>.
+    /// </summary>
+    /// <param name="step">Layer, noise and samples: patches, linear response.</param>
+    /// <param name="w">Forward weights, [R][S][C][K].</param>
+    /// <param name="rate">Share of the difference that is corrected, above 0 and up to 1; usually 1.</param>
+    /// <param name="b">Feedback weights, [R][S][K][C].</param>
+    public void MirrorCorrect(in MirrorStep step, ReadOnlySpan<float> w, float rate, Span<float> b)
+    {
+        RequireRate(rate);
+        fixed (float* ws = w, bs = b) Backend.MirrorCorrect(step, Required(ws, w.Length), rate, Required(bs, b.Length));
+    }
+
     /// <summary>Sends noise through a layer and sums ξᵀη, without moving B.</summary>
     /// <param name="step">Layer, noise and samples.</param>
     /// <param name="w">Forward weights, [R][S][C][K].</param>

@@ -63,6 +63,11 @@ public sealed unsafe partial class HostKernels
         in MirrorStep step, in ReadOnlyTensorSpan<float> w, float rate, in TensorSpan<float> correlation, in TensorSpan<float> b) =>
         MirrorStep(step, Elements(w, Weights(step.Layer)), rate, Elements(correlation, Weights(step.Layer)), Elements(b, FeedbackWeights(step.Layer)));
 
+    /// <inheritdoc cref="MirrorCorrect(in MirrorStep, ReadOnlySpan{float}, float, Span{float})"/>
+    /// <exception cref="ArgumentException">A tensor has other lengths, or gaps between its elements.</exception>
+    public void MirrorCorrect(in MirrorStep step, in ReadOnlyTensorSpan<float> w, float rate, in TensorSpan<float> b) =>
+        MirrorCorrect(step, Elements(w, Weights(step.Layer)), rate, Elements(b, FeedbackWeights(step.Layer)));
+
     /// <inheritdoc cref="KolenPollackStep(in ConvShape, Span{float}, ReadOnlySpan{float}, Span{float}, Span{float}, Span{float}, in SgdStep)"/>
     /// <exception cref="ArgumentException">A tensor has other lengths, or gaps between its elements.</exception>
     public void KolenPollackStep(

@@ -92,7 +92,7 @@ public sealed unsafe partial class HostKernels : IDisposable
         return bytes;
     }
 
-    /// <summary>Bytes of workspace for a mirror step.</summary>
+    /// <summary>Bytes of workspace for a mirror step, of either kind where B can be corrected.</summary>
     /// <param name="step">Layer, noise and number of samples.</param>
     /// <param name="threads">As in the other overload.</param>
     /// <param name="level">As in the other overload.</param>
@@ -105,7 +105,8 @@ public sealed unsafe partial class HostKernels : IDisposable
     {
         using CpuBackend backend = Measuring(threads, level, exact);
         CpuBackend.RequireMirrorStep(step);
-        return backend.ScratchBytesOf(step with { FirstSample = 0 });
+        bool corrects = step.Form == MirrorForm.Patch && !step.ReluResponse;
+        return backend.ScratchBytesOf(step with { FirstSample = 0 }, corrects);
     }
 
     /// <summary>Ends the threads, and frees the workspace if it was allocated here.</summary>

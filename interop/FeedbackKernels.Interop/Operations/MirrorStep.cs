@@ -53,9 +53,35 @@ public readonly record struct MirrorStep(
     public double CorrelationGain =>
         (ReluResponse ? 0.5 : 1) * Noise.StandardDeviation * Noise.StandardDeviation * Positions;
 
+    /// <summary>
+    /// The factor f of <see cref="Backend.MirrorCorrect"/> that leaves the least error of B after the step, if all errors of one size are
+    /// as likely: with P = ξᵀξ the error E becomes (1 - f P) E, so f = E tr P / E tr P². For d numbers in a sample, c samples in a cycle
+    /// and n in this step it is 1 / (σ² (d + (n - 1) (c - d) / (c - 1))): 1 / (σ² d) for one sample and 1 / (σ² c) for a whole cycle, which
+    /// leaves no error. The samples of balanced noise belong to one cycle.
+    /// </summary>
+    public double CorrectionFactor
+    {
+        get
+        {
+            double d = Noise.Length, cycle = Noise.CycleLength, others = Samples - 1;
+            double length = Noise.Kind switch
+            {
+                // (ξᵢ·ξⱼ)² / σ⁴ for i ≠ j is d on average over independent samples, and less over the rows of a Hadamard matrix.
+                NoiseKind.Balanced => d + (cycle > 1 ? others * (cycle - d) / (cycle - 1) : 0),
+                // |ξ|⁴ / σ⁴ is d² for ±σ and d (d + 2) for normal numbers.
+                NoiseKind.Gaussian => d + 2 + others,
+                _ => d + others,
+            };
+            return 1 / (Noise.StandardDeviation * (double)Noise.StandardDeviation * length);
+        }
+    }
+
     /// <summary>The convolution of the noise: that of the layer, or one long dot product for each patch.</summary>
     internal ConvShape ResponseShape =>
         Form == MirrorForm.Patch ? ConvShape.Linear(Samples, Layer.FanIn, Layer.K) : Layer.WithBatch(Samples);
+
+    /// <summary>The layer with C and K exchanged: of its shape, B is what W is of the layer's, and W is the B.</summary>
+    internal ConvShape Transposed => new(1, Layer.R, Layer.S, Layer.K, Layer.C, Layer.R, Layer.S, 1, 0);
 
     /// <inheritdoc/>
     public override string ToString() => $"{Samples} samples of {Noise.Length} numbers from {FirstSample} on, {Form}, through {Layer}";

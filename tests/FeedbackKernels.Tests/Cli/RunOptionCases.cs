@@ -88,6 +88,7 @@ internal static class RunOptionCases
         ("--mirror-samples 40", "samples", "40"), ("--mirror-noise gaussian", "noise", "gaussian"), ("--mirror-std 3", "noiseDeviation", "3"),
         ("--mirror-rate 0.5", "rate", "0.5"), ("--mirror-every 3", "every", "3"), ("--mirror-warm-up 7", "warmUpSteps", "7"),
         ("--mirror-form full-map", "form", "full-map"), ("--mirror-response relu", "reluResponse", "True"),
+        ("--mirror-update average", "update", "average"), ("--mirror-follow true", "follow", "True"),
     }.Select(c => new OptionCase(c.Given, OtherModel, $"rule.{c.Path}", c.Value, c.Given.Contains("warm-up", StringComparison.Ordinal) ? "--rule wm" : "--rule wm --mirror-warm-up 4"))];
 
     private static OptionCase[] KolenPollack => [.. new (string Given, string Path, string Value)[]

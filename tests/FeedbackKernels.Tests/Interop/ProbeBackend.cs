@@ -54,6 +54,8 @@ internal sealed class ProbeBackend(ElementType activations) : Backend
         in MirrorStep step, BufferView w, BufferView correlation, bool accumulate) =>
         Within();
 
+    internal override void MirrorCorrectCore(in MirrorStep step, BufferView w, float factor, BufferView b, BufferView copy) => Within();
+
     internal override void TransposedCombineCore(
         in ConvShape shape, float alpha, BufferView w, float beta, BufferView r, BufferView b, BufferView copy) =>
         Within();

@@ -169,6 +169,48 @@ public sealed class RuleLawTests : IDisposable
     }
 
     [Fact]
+    public void A_correction_of_the_mirror_is_the_noise_times_the_response_less_that_of_B()
+    {
+        const float rate = 0.75f, deviation = 0.5f;
+        const int samples = 3;
+        using Model model = NewModel(new WeightMirror(samples, NoiseDeviation: deviation, Rate: rate, WarmUpSteps: 0));
+        ConvLayer layer = Fed(model).First();
+        ConvShape shape = layer.Shape();
+        int d = shape.FanIn, cycle = MirrorNoise.CycleLengthOf(NoiseKind.Balanced, d);
+        Assert.True(cycle > 4 * samples && cycle > d, $"{shape} has cycles of {cycle}");
+        double[] expected = [.. Feedbacks(model)[0].Select(v => (double)v)];
+        var noise = new MirrorNoise(NoiseKind.Balanced, d, deviation, 1, layer.Index);
+        var sample = new float[d];
+        float[] w = _backend.Download(layer.Weight.Value);
+        int next = 0;
+        for (int move = 0; next < cycle + samples; move++)
+        {
+            // The rows of the first cycle again and again, as many as are left of it.
+            int first = next % cycle, taken = Math.Min(samples, cycle - first);
+            next += taken;
+            var change = new double[w.Length];
+            for (int i = 0; i < taken; i++)
+            {
+                noise.Fill(sample, first + i);
+                for (int k = 0; k < shape.K; k++)
+                {
+                    double difference = 0;
+                    for (int j = 0; j < d; j++) difference += sample[j] * (w[j * shape.K + k] - expected[Place(j, k)]);
+                    for (int j = 0; j < d; j++) change[Place(j, k)] += sample[j] * difference;
+                }
+            }
+
+            double factor = rate / (deviation * deviation * (d + (taken - 1.0) * (cycle - d) / (cycle - 1.0)));
+            for (int i = 0; i < change.Length; i++) expected[i] += factor * change[i];
+            layer.Feedback!.AfterUpdate(new NoUpdate(), move);
+            float[] found = Feedbacks(model)[0];
+            for (int i = 0; i < found.Length; i++) Assert.Equal(expected[i], found[i], 2e-5);
+        }
+
+        int Place(int j, int k) => (j / shape.C * shape.K + k) * shape.C + j % shape.C;
+    }
+
+    [Fact]
     public void Direct_feedback_gives_a_projection_to_what_hears_from_the_loss_and_to_nothing_else()
     {
         using Model model = NewModel(new DirectFeedbackAlignment());

@@ -102,6 +102,7 @@ public sealed class RuleSetTests : IDisposable
         [
             new FeedbackAlignment(Scale: 0), new SignSymmetry(Scale: float.NaN), new WeightMirror(Samples: 0), new WeightMirror(Rate: 1.5f),
             new WeightMirror(NoiseDeviation: -1), new WeightMirror(Every: 0), new KolenPollack(EarlyShrink: 0), new KolenPollack(EarlyShrink: 1.5f), new KolenPollack(Decay: -1),
+            new WeightMirror(Update: (MirrorUpdate)7), new WeightMirror(Noise: NoiseKind.Gaussian, Update: MirrorUpdate.Correct),
             new DirectFeedbackAlignment(Scale: float.PositiveInfinity),
         ];
         foreach (FeedbackRule rule in wrong)

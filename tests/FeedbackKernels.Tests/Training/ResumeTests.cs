@@ -21,7 +21,7 @@ public sealed class ResumeTests : IDisposable
     private readonly string _folder = Directory.CreateTempSubdirectory("feedback-resume").FullName;
 
     // Every rule of the catalogue with its usual settings, and the forms that keep other state.
-    private static IEnumerable<string> Rules => TrainerTests.Rules.Select(row => row.Data).Append("wm-partial").Concat(RuleCatalog.All.Select(entry => entry.Name));
+    private static IEnumerable<string> Rules => TrainerTests.Rules.Select(row => row.Data).Concat(["wm-partial", "wm-average", "wm-follow"]).Concat(RuleCatalog.All.Select(entry => entry.Name));
 
     // In the first epoch, at its end before the evaluation, and in the middle of the second.
     private static IEnumerable<int> Stops => [1, StepsPerEpoch, StepsPerEpoch + 3];
@@ -68,7 +68,7 @@ public sealed class ResumeTests : IDisposable
     [InlineData(2 * StepsPerEpoch)]
     public void A_run_goes_on_from_any_step(int stop)
     {
-        foreach (string rule in (string[])["kp-closed", "wm-partial"])
+        foreach (string rule in (string[])["kp-closed", "wm-partial", "wm-average", "wm-follow"])
         {
             TrainingResult ended = Train(rule, "", Ended(rule), int.MaxValue);
             Train(rule, "", Stopped(rule), stop);
@@ -132,7 +132,7 @@ public sealed class ResumeTests : IDisposable
     public void A_run_on_a_device_or_with_copies_of_the_weights_goes_on(string name)
     {
         if (name.StartsWith("cuda", StringComparison.Ordinal)) EmulatedDriver.Require();
-        foreach (string rule in (string[])["kp", "wm-partial"])
+        foreach (string rule in (string[])["kp", "wm-partial", "wm-average"])
         {
             Run("", "ended", int.MaxValue);
             Run("", "stopped", 2);
@@ -192,10 +192,14 @@ public sealed class ResumeTests : IDisposable
 
     private static string Resumed(string rule) => $"{rule}.resumed";
 
-    private static RuleSet RulesOf(string rule) => rule == "wm-partial"
-        // Five samples a step: B moves after several steps, and a run stops in between.
-        ? RuleSet.Of(new WeightMirror(Samples: 5, WarmUpSteps: 3))
-        : RuleCatalog.All.FirstOrDefault(entry => entry.Name == rule) is { } known ? RuleSet.Of(known.Create()) : TrainerTests.RulesOf(rule);
+    // Five samples a step: a run stops within a cycle.
+    private static RuleSet RulesOf(string rule) => rule switch
+    {
+        "wm-partial" => RuleSet.Of(new WeightMirror(Samples: 5, WarmUpSteps: 3)),
+        "wm-average" => RuleSet.Of(new WeightMirror(Samples: 5, WarmUpSteps: 3, Update: MirrorUpdate.Average)),
+        "wm-follow" => RuleSet.Of(new WeightMirror(Samples: 5, WarmUpSteps: 3, Follow: true)),
+        _ => RuleCatalog.All.FirstOrDefault(entry => entry.Name == rule) is { } known ? RuleSet.Of(known.Create()) : TrainerTests.RulesOf(rule),
+    };
 
     private static TrainingOptions Options() => TrainerTests.Options(Epochs) with { AlignEvery = 0.4, ClipNorm = 5, Augmentation = Augmentation.CropFlip, WeightDecay = 0.01f };
 

@@ -45,7 +45,7 @@ public sealed class StateTests : IDisposable
     private readonly CpuBackend _backend = new(1);
     private readonly string _file = Path.GetTempFileName();
 
-    public static TheoryData<string> Rules() => [.. RuleCatalog.All.Select(rule => rule.Name), "wm-partial", "kp-closed"];
+    public static TheoryData<string> Rules() => [.. RuleCatalog.All.Select(rule => rule.Name), "wm-partial", "wm-average", "wm-follow", "kp-closed"];
 
     public void Dispose()
     {
@@ -102,6 +102,8 @@ public sealed class StateTests : IDisposable
     private static RuleSet RulesOf(string rule) => rule switch
     {
         "wm-partial" => RuleSet.Of(new WeightMirror(Samples: 5, WarmUpSteps: 3)),
+        "wm-average" => RuleSet.Of(new WeightMirror(Samples: 5, WarmUpSteps: 3, Update: MirrorUpdate.Average)),
+        "wm-follow" => RuleSet.Of(new WeightMirror(Samples: 5, WarmUpSteps: 3, Follow: true)),
         "kp-closed" => RuleSet.Of(new KolenPollack(Form: KolenPollackForm.ClosedForm)),
         _ => RuleSet.Of(RuleCatalog.All.Single(entry => entry.Name == rule).Create()),
     };

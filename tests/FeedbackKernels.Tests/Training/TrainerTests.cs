@@ -11,7 +11,7 @@ public class TrainerTests
 {
     private static readonly DataSet Data = DataSet.Open("synthetic", 3, 320, 100);
 
-    public static TheoryData<string> Rules => ["bp", "fa", "ss", "ss-batch", "ss-fixed", "wm", "wm-full", "kp", "kp-early", "kp-closed", "dfa", "mixed"];
+    public static TheoryData<string> Rules => ["bp", "fa", "ss", "ss-batch", "ss-fixed", "wm", "wm-average", "wm-follow", "wm-full", "kp", "kp-early", "kp-closed", "dfa", "mixed"];
 
     [Theory, MemberData(nameof(Rules))]
     public void The_same_seed_gives_the_same_bits_for_any_number_of_threads(string rule)
@@ -186,6 +186,8 @@ public class TrainerTests
                 "ss-batch" => new SignSymmetry(SignMagnitude.BatchRandom),
                 "ss-fixed" => new SignSymmetry(SignMagnitude.FixedRandom),
                 "wm" => new WeightMirror(WarmUpSteps: 16),
+                "wm-average" => new WeightMirror(Samples: 40, WarmUpSteps: 16, Update: MirrorUpdate.Average),
+                "wm-follow" => new WeightMirror(Samples: 40, Follow: true),
                 "wm-full" => new WeightMirror(Samples: 4, Noise: NoiseKind.Gaussian, Form: MirrorForm.FullMap, ReluResponse: true, WarmUpSteps: 2),
                 "kp" => new KolenPollack(),
                 "kp-early" => new KolenPollack(EarlyShrink: 0.5f, Early: EarlyDecay.InTraining, EarlySteps: 5),

@@ -204,13 +204,20 @@ public sealed unsafe class HostKernelsTests
         float[] w = Values.Normal(layer.WeightLength, 1), correlation = new float[w.Length], b = new float[w.Length];
         using (var workspace = new GuardedWorkspace(HostKernels.WorkspaceBytes(step)))
         using (var kernels = new HostKernels(workspace.Address, workspace.Bytes))
+        {
             kernels.MirrorCorrelate(step, w, correlation);
+            if (form == MirrorForm.Patch) kernels.MirrorCorrect(step, w, 1, b);
+        }
 
         using var backend = new CpuBackend(2);
         using DeviceBuffer weights = backend.Allocate(w.Length, "w"), expected = backend.Allocate(w.Length, "correlation");
         backend.Upload<float>(w, weights);
         backend.MirrorCorrelate(step, weights, expected);
         Values.AssertSameBits(backend.Download(expected), correlation);
+        if (form != MirrorForm.Patch) return;
+        backend.Fill(expected, 0);
+        backend.MirrorCorrect(step, weights, 1, expected);
+        Values.AssertSameBits(backend.Download(expected), b);
     }
 
     [Fact]
@@ -276,6 +283,7 @@ public sealed unsafe class HostKernelsTests
         foreach (float rate in (float[])[0, -1, 1.5f, float.NaN])
         {
             Assert.Equal("rate", Assert.Throws<ArgumentOutOfRangeException>(() => kernels.MirrorStep(step, [1], rate, new float[1], new float[1])).ParamName);
+            Assert.Equal("rate", Assert.Throws<ArgumentOutOfRangeException>(() => kernels.MirrorCorrect(step, [1], rate, new float[1])).ParamName);
             Assert.Equal("rate", Assert.Throws<ArgumentOutOfRangeException>(() => kernels.MirrorMove(step, [1], rate, new float[1])).ParamName);
         }
 
@@ -322,6 +330,8 @@ public sealed unsafe class HostKernelsTests
             HostKernels.WorkspaceBytes(SmallStep), (kernels, a) => kernels.MirrorStep(SmallStep, a[0], 0.5f, a[1], a[2])),
         new("MirrorCorrelate", ["w", "correlation"], [Small.WeightLength, Small.WeightLength], [false, true],
             HostKernels.WorkspaceBytes(SmallStep), (kernels, a) => kernels.MirrorCorrelate(SmallStep, a[0], a[1])),
+        new("MirrorCorrect", ["w", "b"], [Small.WeightLength, Small.WeightLength], [false, true],
+            HostKernels.WorkspaceBytes(SmallStep), (kernels, a) => kernels.MirrorCorrect(SmallStep, a[0], 0.5f, a[1])),
         new("MirrorMove", ["correlation", "b"], [Small.WeightLength, Small.WeightLength], [false, true],
             0, (kernels, a) => kernels.MirrorMove(SmallStep, a[0], 0.5f, a[1])),
         new("KolenPollackStep", ["w", "dw", "velocity", "b", "bVelocity"], [.. Enumerable.Repeat(Small.WeightLength, 5)], [true, false, true, true, true],

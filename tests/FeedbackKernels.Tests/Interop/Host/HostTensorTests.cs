@@ -48,6 +48,11 @@ public sealed class HostTensorTests
         kernels.MirrorStep(step, _w, 1, correlation, bSpan);
         Values.AssertSameBits(bSpan, b);
 
+        var part = step with { Samples = 5 };
+        kernels.MirrorCorrect(part, new ReadOnlyTensorSpan<float>(Values.Normal(_w.Length, 6), Filters), 0.5f, new TensorSpan<float>(b, FeedbackFilters));
+        kernels.MirrorCorrect(part, Values.Normal(_w.Length, 6), 0.5f, bSpan);
+        Values.AssertSameBits(bSpan, b);
+
         kernels.SignSymmetryStep(Shape, new ReadOnlyTensorSpan<float>(_w, Filters), 0.5f, new TensorSpan<float>(b, FeedbackFilters));
         kernels.SignSymmetryStep(Shape, _w, 0.5f, bSpan);
         Values.AssertSameBits(bSpan, b);

@@ -52,6 +52,11 @@ internal static class OperationCases
                 Mirror with { FirstSample = long.MaxValue }, Mirror with { Form = (MirrorForm)9 }, Mirror with { Form = MirrorForm.FullMap },
                 Mirror with { Noise = default }, FullMap(int.MaxValue)),
             In("w", Shape.WeightLength, Holds.Either), Out("correlation", Shape.WeightLength, Holds.Floats), new Setting("accumulate", false)),
+        new("MirrorCorrect", (b, a) => Void(() => b.MirrorCorrect(a.Get<MirrorStep>("step"), a["w"], a.Get<float>("rate"), a["b"], a["copy"])),
+            new Setting(
+                "step", Mirror, default(MirrorStep), Mirror with { Samples = 0 }, Mirror with { FirstSample = -1 }, Mirror with { FirstSample = 1L << 32 },
+                Mirror with { Form = (MirrorForm)9 }, Mirror with { ReluResponse = true }, Mirror with { Noise = default }, FullMap(2)),
+            In("w", Shape.WeightLength, Holds.Floats), new Setting("rate", 0.5f), Out("b", Shape.WeightLength, Holds.Floats), Copy("copy", Shape.WeightLength)),
         new("TransposedCombine", (b, a) => Void(() => b.TransposedCombine(
                 a.Get<ConvShape>("shape"), a.Get<float>("alpha"), a["w"], a.Get<float>("beta"), a["r"], a["b"], a["copy"])),
             Of(Shape), new Setting("alpha", 0.5f), In("w", Shape.WeightLength, Holds.Floats), new Setting("beta", 2f),

@@ -20,7 +20,8 @@ public sealed class KillTests : IDisposable
 
     private readonly string _folder = Directory.CreateTempSubdirectory("feedback-kill").FullName;
 
-    public static TheoryData<string> Rules() => [.. RuleCatalog.All.Select(rule => rule.Name), "weight-mirror --mirror-samples 5 --mirror-warm-up 3"];
+    public static TheoryData<string> Rules() => [.. RuleCatalog.All.Select(rule => rule.Name), "weight-mirror --mirror-samples 5 --mirror-warm-up 3",
+        "weight-mirror --mirror-samples 5 --mirror-update average --mirror-warm-up 3", "weight-mirror --mirror-samples 5 --mirror-follow true --mirror-warm-up 3"];
 
     private static int Kills => int.Parse(Environment.GetEnvironmentVariable("FEEDBACK_KILLS") ?? "3", CultureInfo.InvariantCulture);
 
