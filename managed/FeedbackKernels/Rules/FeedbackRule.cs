@@ -38,6 +38,11 @@ public abstract record FeedbackRule
     /// <param name="place">Its position in the model.</param>
     public abstract Feedback? Attach(ConvLayer layer, in LayerPlace place);
 
+    /// <summary>Share of a sample in a mean over images, and over the pixels of the output unless they are summed.</summary>
+    /// <param name="shape">The layer, with the number of images.</param>
+    /// <param name="sumsPixels">Whether pixels are summed.</param>
+    internal static float ShareOfSample(in ConvShape shape, bool sumsPixels) => 1f / (sumsPixels ? shape.N : (float)shape.N * shape.P * shape.Q);
+
     /// <summary>Draws the initial B, independently of W.</summary>
     /// <param name="feedback">B, overwritten.</param>
     /// <param name="layer">Its layer.</param>

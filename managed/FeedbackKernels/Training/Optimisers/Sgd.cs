@@ -49,7 +49,8 @@ public sealed class Sgd : Optimiser
         var plain = new SgdStep(learningRate, _options.Momentum, 0, _options.Nesterov, GradientFactor: _clipFactor);
         UpdateWeights(plain, step);
         SgdStep unclipped = plain with { GradientFactor = default };
-        UpdateFeedback(unclipped, step);
+        UpdateFeedback(unclipped, step, clipped: false);
+        UpdateFeedback(plain, step, clipped: true);
         foreach (ConvLayer layer in _layers)
         {
             if (layer.Feedback is not { } feedback) continue;
@@ -79,7 +80,7 @@ public sealed class Sgd : Optimiser
 
     // B where this optimiser moves it.
     private static Parameter? MovingFeedback(ConvLayer layer) =>
-        layer.Feedback is { Update: not FeedbackUpdate.ByRule } feedback ? feedback.OwnWeights : null;
+        layer.Feedback is { Update: not FeedbackUpdate.ByRule } feedback ? feedback.LearnedWeights : null;
 
     private UpdateTerms TermsOf(ConvLayer? layer, int step)
     {
@@ -112,14 +113,15 @@ public sealed class Sgd : Optimiser
             weights.Copies, feedback.Copies);
     }
 
-    private void UpdateFeedback(in SgdStep plain, int step)
+    private void UpdateFeedback(in SgdStep plain, int step, bool clipped)
     {
         int count = 0;
         foreach ((_, ConvLayer? layer) in _parameters)
         {
-            if (layer?.Feedback is not { Update: FeedbackUpdate.ByGradient, OwnWeights: { } b } feedback) continue;
-            feedback.ComputeGradient(step);
-            _segments[count++] = new SlabSegment(b.Offset, b.Length, 0);
+            if (layer?.Feedback is not { Update: FeedbackUpdate.ByGradient, LearnedWeights: { } b } feedback || feedback.IsClippedLikeWeights != clipped) continue;
+            if (!feedback.LearnsFromActivity) feedback.ComputeGradient(step);
+            UpdateTerms terms = feedback.AdjustLearned(new UpdateTerms(_options.WeightDecay), step);
+            _segments[count++] = new SlabSegment(b.Offset, b.Length, terms.WeightDecay, terms.Shrink);
         }
 
         if (count == 0) return;
