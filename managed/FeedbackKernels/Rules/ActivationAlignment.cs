@@ -42,6 +42,9 @@ public sealed record ActivationAlignment(
         .Setting(nameof(Scale), RuleOption.FeedbackScale, rule => rule.Scale, (rule, value) => rule with { Scale = value });
 
     /// <inheritdoc/>
+    public override bool OptimiserMovesFeedback => true;
+
+    /// <inheritdoc/>
     public override Feedback? Attach(ConvLayer layer, in LayerPlace place) => place.IsFirst ? null : new Regression(layer, this, place.Seed);
 
     private sealed class Regression(ConvLayer layer, ActivationAlignment rule, ulong seed) : Feedback(layer)

@@ -36,6 +36,9 @@ public sealed record DirectKolenPollack(DirectTarget Target = DirectTarget.Eleme
         .Setting(nameof(Scale), RuleOption.FeedbackScale, rule => rule.Scale, (rule, value) => rule with { Scale = value });
 
     /// <inheritdoc/>
+    public override bool OptimiserMovesFeedback => true;
+
+    /// <inheritdoc/>
     public override Feedback? Attach(ConvLayer layer, in LayerPlace place) =>
         place.IsOutput || place.IsShortcut ? new SendsNothing(layer, RuleName, this) : new Following(layer, this, place);
 

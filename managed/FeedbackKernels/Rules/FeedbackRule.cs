@@ -29,6 +29,11 @@ public abstract record FeedbackRule
     [JsonIgnore]
     public string Name { get; }
 
+    /// <summary>Whether the optimiser moves feedback weights of the rule: <see cref="Feedback.Update"/> is other than
+    /// <see cref="FeedbackUpdate.ByRule"/>.</summary>
+    [JsonIgnore]
+    public virtual bool OptimiserMovesFeedback => false;
+
     /// <summary>Checks the settings: those in the catalogue against their ranges.</summary>
     /// <exception cref="ArgumentOutOfRangeException">A setting is out of range.</exception>
     public virtual void Validate() => RuleCatalog.EntryOf(this)?.Check(this);

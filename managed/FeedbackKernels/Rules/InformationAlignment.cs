@@ -47,6 +47,9 @@ public sealed record InformationAlignment(
         .Setting(nameof(Scale), RuleOption.FeedbackScale, rule => rule.Scale, (rule, value) => rule with { Scale = value });
 
     /// <inheritdoc/>
+    public override bool OptimiserMovesFeedback => true;
+
+    /// <inheritdoc/>
     public override Feedback? Attach(ConvLayer layer, in LayerPlace place) => place.IsFirst ? null : new Reconstruction(layer, this, place.Seed);
 
     private sealed class Reconstruction : Feedback

@@ -15,6 +15,7 @@ public sealed class Sgd : Optimiser
     private readonly DeviceBuffer _velocities;
     private readonly DeviceBuffer? _feedbackVelocities, _clipFactor;
     private readonly BufferView[] _gradients;
+    private readonly UpdateNoise? _noise;
 
     // In the order of their offsets. Of a weight, the layer is there; of others it is null.
     private readonly (Parameter Parameter, ConvLayer? Layer)[] _parameters;
@@ -36,6 +37,7 @@ public sealed class Sgd : Optimiser
         _segments = new SlabSegment[_parameters.Length];
         _coupled = new CoupledSegment[_layers.Length];
         Backend backend = model.Backend;
+        if (options.UpdateNoise > 0) _noise = new UpdateNoise(model, options);
         _velocities = backend.Allocate(weights.Length, "velocities");
         if (options.ClipNorm > 0) _clipFactor = backend.Allocate(1, "clip factor");
         long moving = _layers.Select(MovingFeedback).OfType<Parameter>().Select(p => p.Offset + p.Length).DefaultIfEmpty(0).Max();
@@ -51,6 +53,7 @@ public sealed class Sgd : Optimiser
         SgdStep unclipped = plain with { GradientFactor = default };
         UpdateFeedback(unclipped, step, clipped: false);
         UpdateFeedback(plain, step, clipped: true);
+        _noise?.Add(step, learningRate);
         foreach (ConvLayer layer in _layers)
         {
             if (layer.Feedback is not { } feedback) continue;
@@ -76,6 +79,7 @@ public sealed class Sgd : Optimiser
         _velocities.Dispose();
         _feedbackVelocities?.Dispose();
         _clipFactor?.Dispose();
+        _noise?.Dispose();
     }
 
     // B where this optimiser moves it.
