@@ -33,10 +33,13 @@ public class RuleAgreementTests
         using Backend reference = Candidates.ReferenceOf(backend);
         (float[][] expected, float[][] start) = Train(rule, reference);
         (float[][] found, _) = Train(rule, backend);
-        // Batch norm amplifies rounding; bf16 has three digits.
-        double tolerance = backend.ActivationType == ElementType.Float32 ? 2e-3 : 0.1;
+        // Batch norm amplifies rounding; bf16 has three digits, and the first steps move betas by thousandths.
+        (double tolerance, double least) = backend.ActivationType == ElementType.Float32 ? (2e-3, 1e-3) : (0.15, 0.05);
         Assert.Equal(expected.Length, found.Length);
-        for (int i = 0; i < expected.Length; i++) Assert.InRange(Distance(expected[i], found[i]), 0, tolerance * Math.Max(1e-3, Norm(expected[i])));
+        for (int i = 0; i < expected.Length; i++) Assert.InRange(Distance(expected[i], found[i]), 0, tolerance * Math.Max(least, Norm(expected[i])));
+        // The movement agrees too, of all tensors together.
+        double moved = Norm([.. expected.Zip(start, Distance).Select(d => (float)d)]), apart = Norm([.. expected.Zip(found, Distance).Select(d => (float)d)]);
+        Assert.InRange(apart, 0, 10 * tolerance * moved / 2);
         Assert.Contains(expected.Zip(start), pair => Distance(pair.First, pair.Second) > 0.01 * Norm(pair.First));
     }
 
