@@ -20,32 +20,44 @@ internal static class EvaluateCommand
         Setting<int> batch = Names.Number("--batch", Use.Always, 128, Bounds.AtLeast(1), "Images at a time. More need more memory.");
         Setting<int> size = RunOptions.TestSizeOption(0), resize = RunOptions.TestResizeOption(0);
         Setting<bool> flip = RunOptions.TestFlipOption(false);
+        var attackOptions = new AttackOptions();
         var choice = new BackendOptions(new RunConfig(), training: false);
         var command = new Command("evaluate", "Computes the accuracy of a trained model on the test images.")
         {
             folder, data, limit, batch, size, resize, flip,
         };
-        foreach (Option option in choice.All) command.Options.Add(option);
+        foreach (Option option in (IEnumerable<Option>)[.. attackOptions.All, .. choice.All]) command.Options.Add(option);
         command.SetAction(parsed =>
         {
             string config = Path.Combine(parsed.GetValue(folder)!.FullName, RunFiles.Config);
             RunConfig trained = File.Exists(config) ? RunConfig.Read(config) : new RunConfig();
             if (parsed.GetValue(data) is null) StoredRun.RequireData(trained);
+            Attack? attack = attackOptions.Of(parsed);
+            if (attack is not null && parsed.GetValue(flip)) throw new UsageException("--test-flip and --attack exclude each other: an attack is on one image");
             RunConfig chosen = choice.Apply(parsed, new RunConfig { Data = parsed.GetValue(data) ?? trained.Data });
             using Backend backend = BackendOptions.Open(parsed, chosen);
             using StoredRun run = StoredRun.Open(parsed.GetValue(folder)!.FullName);
             TestSet test = run.OpenTest(parsed.GetValue(data), parsed.GetValue(limit));
-            using var model = Model.ForEvaluation(backend, run.Describe(), parsed.GetValue(batch));
+            using Model model = attack is null
+                ? Model.ForEvaluation(backend, run.Describe(), parsed.GetValue(batch))
+                : Model.ForAttack(backend, run.Describe(), parsed.GetValue(batch));
             run.Model.LoadInto(model);
             Preprocessing preprocessing = run.Preprocessing.WithSize(parsed.GetValue(size), parsed.GetValue(resize));
             using var interrupt = new Interrupt();
-            Evaluation result = new Evaluator(model, parsed.GetValue(flip)).Run(test.Images, preprocessing, cancel: interrupt.Token);
+            AttackResult? attacked = attack is null ? null : new AttackEvaluator(model, attack).Run(test.Images, preprocessing, cancel: interrupt.Token);
+            Evaluation result = attacked?.Clean ?? new Evaluator(model, parsed.GetValue(flip)).Run(test.Images, preprocessing, cancel: interrupt.Token);
             Tables.PrintBackend(chosen.Backend, backend);
             Tables.PrintNotes(test.Notes);
-            Console.WriteLine(string.Create(
-                CultureInfo.InvariantCulture,
-                $"{run.Config.Model} trained by {run.Config.Rule.Name}, {result.Images} test images of {test.Name}: top-1 {100 * result.Top1:F2} %, top-5 {100 * result.Top5:F2} %, loss {result.Loss:F4}"));
+            Console.WriteLine($"{run.Config.Model} trained by {run.Config.Rule.Name}, {result.Images} test images of {test.Name}: {Text(result)}");
+            if (attacked is { } found) Console.WriteLine($"{Text(attack!)}: {Text(found.Attacked)}");
         });
         return command;
     }
+
+    private static string Text(in Evaluation result) =>
+        string.Create(CultureInfo.InvariantCulture, $"top-1 {100 * result.Top1:F2} %, top-5 {100 * result.Top5:F2} %, loss {result.Loss:F4}");
+
+    private static string Text(Attack attack) => string.Create(
+        CultureInfo.InvariantCulture,
+        $"under {KebabCase.Of(attack.Kind)}, epsilon {255 * attack.Epsilon:G4}/255{(attack.Kind == AttackKind.Pgd ? $", {attack.Steps} steps of {255 * attack.UsedStepSize:G4}/255" : "")}");
 }

@@ -37,7 +37,7 @@ public enum RandomPurpose : uint
     PackedFiles = 12,
 
     /// <summary>Images of noise before training, one stream for each batch.</summary>
-    NoiseImages = 13,
+    NoiseImages = 17,
 
     /// <summary>Their labels, one stream for each batch.</summary>
     NoiseLabels = 14,
@@ -47,6 +47,9 @@ public enum RandomPurpose : uint
 
     /// <summary>Noise on the updates of feedback weights, one stream for each step.</summary>
     FeedbackUpdateNoise = 16,
+
+    /// <summary>Where adversarial attacks start, one stream for each image.</summary>
+    AdversarialStart = 13,
 
     /// <summary>Free for programs and tests.</summary>
     User = 10,

@@ -86,6 +86,10 @@ public sealed class BatchNorm : IDisposable
         Channels, Gamma.Value, Beta.Value, pass.Training ? _mean : RunningMean, pass.Training ? _variance : RunningVariance,
         Epsilon, _scale, _bias);
 
+    /// <summary>After a pass with running statistics: leaves the derivative of the norm, its factor alone, in <see cref="Scale"/> and
+    /// <see cref="Bias"/>.</summary>
+    internal void DropShift() => _backend.Fill(_bias, 0);
+
     /// <inheritdoc/>
     public void Dispose()
     {

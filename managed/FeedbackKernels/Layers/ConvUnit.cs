@@ -135,15 +135,21 @@ public sealed class ConvUnit : Block, IDisposable
     internal override void Backward(in BackwardPass pass)
     {
         ConvShape shape = Layer.Shape(pass.Images);
-        if (Layer.Feedback is { LearnsFromActivity: true } learning) learning.LearnFromActivity(ActivityOf(pass));
+        if (pass.Training && Layer.Feedback is { LearnsFromActivity: true } learning) learning.LearnFromActivity(ActivityOf(pass));
         if (Layer.Feedback is { ReceivesDirectError: true } direct)
             direct.ProjectOutputError(pass.Images, pass.OutputError, _error!);
 
-        DeviceBuffer dy = Norm is null ? BackwardActivation(shape) : BackwardNorm(shape, Norm);
+        DeviceBuffer dy = Norm is null ? BackwardActivation(shape)
+            : pass.Training ? BackwardNorm(shape, Norm)
+            : BackwardFixedNorm(shape, Norm);
         pass.Observer?.Observe(Layer, dy, shape.OutputLength);
-        if (Layer.Bias is not null)
-            _backend.BiasGradient(shape.OutputLength / shape.K, shape.K, dy, Layer.Bias.Gradient);
-        _backend.ConvWeightGradient(shape, _x, dy, Layer.Weight.Gradient);
+        if (pass.Training)
+        {
+            if (Layer.Bias is not null)
+                _backend.BiasGradient(shape.OutputLength / shape.K, shape.K, dy, Layer.Bias.Gradient);
+            _backend.ConvWeightGradient(shape, _x, dy, Layer.Weight.Gradient);
+        }
+
         if (_inputError is null) return;
         Layer.Feedback!.SendError(pass.Images, dy, _inputError, _accumulatesInputError);
     }
@@ -182,9 +188,11 @@ public sealed class ConvUnit : Block, IDisposable
             return;
         }
 
-        _backend.ConvForward(shape, _x, Layer.Weight.Operand, _output, new ConvEpilogue(Activation: _activation));
+        // A backward pass looks at what the norm saw.
+        DeviceBuffer? activated = _preNorm ?? _output;
+        _backend.ConvForward(shape, _x, Layer.Weight.Operand, activated, new ConvEpilogue(Activation: _activation));
         _backend.ChannelAffine(
-            shape.OutputLength / shape.K, shape.K, _output, norm.Scale, norm.Bias, _residual, Activation.None, _output);
+            shape.OutputLength / shape.K, shape.K, activated, norm.Scale, norm.Bias, _residual, Activation.None, _output);
     }
 
     /// <summary>Turns the error at the output into that at the convolution's, in place.</summary>
@@ -207,6 +215,23 @@ public sealed class ConvUnit : Block, IDisposable
         _backend.BatchNormBackward(
             shape.OutputLength / shape.K, shape.K, _preNorm, norm.State, relu, joinIsMasked ? _output : null, _error,
             _preNorm, norm.Gamma.Gradient, norm.Beta.Gradient, joinIsMasked ? _error : null);
+        return _preNorm!;
+    }
+
+    /// <summary>The same behind a forward pass with running statistics, where the norm is a factor a channel.</summary>
+    private DeviceBuffer BackwardFixedNorm(in ConvShape shape, BatchNorm norm)
+    {
+        DeviceBuffer? error = _error;
+        if (_activation != Activation.None)
+        {
+            // The error of a residual that is added before the ReLU is masked too, that of one added behind the norm is not.
+            DeviceBuffer? seen = NormFollowsActivation ? _preNorm : _output;
+            error = NormFollowsActivation ? _preNorm : _error;
+            _backend.ActivationBackward(_activation, shape.OutputLength, seen, _error, error);
+        }
+
+        norm.DropShift();
+        _backend.ChannelAffine(shape.OutputLength / shape.K, shape.K, error, norm.Scale, norm.Bias, null, Activation.None, _preNorm);
         return _preNorm!;
     }
 }

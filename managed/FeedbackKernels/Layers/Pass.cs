@@ -25,7 +25,9 @@ public readonly record struct Pass(int Images, bool Training, bool UpdateRunning
 /// <param name="Images">N.</param>
 /// <param name="OutputError">Gradient of the loss by the logits, [N][classes]: what direct feedback starts from.</param>
 /// <param name="Observer">Sees each layer's error, or null.</param>
-internal readonly record struct BackwardPass(int Images, BufferView OutputError, IErrorObserver? Observer);
+/// <param name="Training">Whether the forward pass was one of training, and gradients of the parameters are wanted. Otherwise it used running
+/// statistics, which are constants here, and only errors go back.</param>
+internal readonly record struct BackwardPass(int Images, BufferView OutputError, IErrorObserver? Observer, bool Training = true);
 
 /// <summary>Sees the error signal that each layer learns from.</summary>
 public interface IErrorObserver

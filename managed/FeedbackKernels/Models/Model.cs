@@ -16,6 +16,7 @@ public sealed class Model : IState, IDisposable
     private DeviceBuffer? _outputError;
     private readonly ParameterSlab? _weights, _feedback;
     private readonly MapShape _madeFor;
+    private DeviceBuffer? _inputError;
     private ConvUnit[] _units = [];
 
     /// <summary>Allocates a model to be trained, draws its weights, and plans the memory of a step.</summary>
@@ -36,7 +37,8 @@ public sealed class Model : IState, IDisposable
     /// <param name="batch">Images of the largest batch.</param>
     /// <param name="seed">Seed of the initial weights.</param>
     /// <param name="rules">How errors go back; null for a model without backward pass.</param>
-    private Model(Backend backend, ModelSpec spec, int batch, ulong seed, RuleSet? rules)
+    /// <param name="imageGradient">Whether the error goes back to the images.</param>
+    private Model(Backend backend, ModelSpec spec, int batch, ulong seed, RuleSet? rules, bool imageGradient = false)
     {
         ArgumentNullException.ThrowIfNull(backend);
         ArgumentNullException.ThrowIfNull(spec);
@@ -46,13 +48,14 @@ public sealed class Model : IState, IDisposable
         _madeFor = spec.Input;
         MaxBatch = batch;
         CanTrain = rules is not null;
+        HasImageGradient = imageGradient;
         _arena = new Arena(backend);
         try
         {
             Build();
             if (rules is not null)
             {
-                RequireStatistics(batch);
+                if (!imageGradient) RequireStatistics(batch);
                 rules.Validate(Layers);
                 AttachFeedback(rules, seed);
                 foreach (Parameter parameter in Parameters) parameter.EnableTraining();
@@ -83,6 +86,14 @@ public sealed class Model : IState, IDisposable
     /// <exception cref="ArgumentException">The images do not fit the model.</exception>
     public static Model ForEvaluation(Backend backend, ModelSpec spec, int batch, ulong seed = 0) => new(backend, spec, batch, seed, rules: null);
 
+    /// <summary>Allocates a model whose errors go back through W, down to the images: for adversarial attacks.</summary>
+    /// <param name="backend">Where it lives; stays the caller's.</param>
+    /// <param name="spec">What it is.</param>
+    /// <param name="batch">Images of the largest batch.</param>
+    /// <exception cref="ArgumentException">The images do not fit the model.</exception>
+    public static Model ForAttack(Backend backend, ModelSpec spec, int batch) =>
+        new(backend, spec, batch, seed: 0, RuleSet.Of(new Backprop()), imageGradient: true);
+
     /// <summary>Where the model lives.</summary>
     public Backend Backend { get; }
 
@@ -95,11 +106,18 @@ public sealed class Model : IState, IDisposable
     /// <summary>Whether the model has rules, so that it can be trained.</summary>
     public bool CanTrain { get; }
 
+    /// <summary>Whether a backward pass goes down to the images; see <see cref="ForAttack"/>.</summary>
+    public bool HasImageGradient { get; }
+
     /// <summary>Whether a backward pass is planned at the present size of images.</summary>
     internal bool PlansBackward => _outputError is not null;
 
     /// <summary>Where the images of a batch go, normalised, NHWC, in the backend's <see cref="Backend.ActivationType"/>.</summary>
     public DeviceBuffer Input { get; private set; } = null!;
+
+    /// <summary>Where <see cref="ImageGradient"/> leaves the gradient of the mean loss by the images, NHWC.</summary>
+    internal DeviceBuffer InputError =>
+        _inputError ?? throw new InvalidOperationException("the model has no gradient by its images; make it with Model.ForAttack");
 
     /// <summary>Where their labels go, Int32.</summary>
     public DeviceBuffer Labels { get; private set; } = null!;
@@ -227,6 +245,17 @@ public sealed class Model : IState, IDisposable
         for (int i = _blocks.Count - 1; i >= 0; i--) _blocks[i].Backward(pass);
     }
 
+    /// <summary>Computes the gradient of the mean loss by the images, after a forward pass with running statistics and
+    /// <see cref="Loss(int, float, bool)"/>. Gradients of parameters are not computed.</summary>
+    /// <param name="images">N of the last forward pass.</param>
+    internal void ImageGradient(int images)
+    {
+        CheckImages(images);
+        _ = InputError;
+        var pass = new BackwardPass(images, RequireTraining(), Observer: null, Training: false);
+        for (int i = _blocks.Count - 1; i >= 0; i--) _blocks[i].Backward(pass);
+    }
+
     /// <summary>Copies weights, norms and running statistics from a model of the same kind.</summary>
     /// <param name="other">A model of the same description, on any backend.</param>
     public void CopyFrom(Model other)
@@ -333,7 +362,7 @@ public sealed class Model : IState, IDisposable
         try
         {
             SetSizes(input);
-            if (backward) RequireStatistics(MaxBatch);
+            if (backward && !HasImageGradient) RequireStatistics(MaxBatch);
         }
         catch (ArgumentException e)
         {
@@ -378,7 +407,7 @@ public sealed class Model : IState, IDisposable
         {
             foreach (ConvUnit unit in block.Units)
             {
-                var place = new LayerPlace(seed, Spec.Classes, MaxBatch, unit == _units[0], block == _blocks[^1], unit.IsShortcut);
+                var place = new LayerPlace(seed, Spec.Classes, MaxBatch, unit == _units[0] && !HasImageGradient, block == _blocks[^1], unit.IsShortcut);
                 unit.Layer.Feedback = rules.For(unit.Layer.Name).Attach(unit.Layer, place);
             }
         }
@@ -404,8 +433,8 @@ public sealed class Model : IState, IDisposable
         for (int i = _blocks.Count - 1; i >= 0; i--)
         {
             Block block = _blocks[i];
-            bool wanted = i > 0 && _blocks[i - 1].WantsError;
-            if (wanted && block.LayerThatSendsNone is { } silent)
+            bool wanted = i == 0 ? HasImageGradient : _blocks[i - 1].WantsError;
+            if (wanted && i > 0 && block.LayerThatSendsNone is { } silent)
             {
                 throw new ArgumentException(
                     $"{_blocks[i - 1].Name} learns from the error of {silent.Name}, but the rule of {silent.Name}, {silent.Feedback?.RuleName}, sends none down; "
@@ -415,6 +444,8 @@ public sealed class Model : IState, IDisposable
             error ??= block.HoldsError ? plan.Rent(block.Output, $"{block.Name} error") : null;
             if (error is not null) error = block.PlanBackward(plan, error, wanted);
         }
+
+        _inputError = error;
     }
 
     /// <summary>Refuses a training batch in which a batch norm would see one value a channel: its variance would be 0, its output

@@ -22,13 +22,9 @@ public sealed class Evaluator(Model model, bool flip = false)
     {
         ArgumentNullException.ThrowIfNull(images);
         ArgumentNullException.ThrowIfNull(preprocessing);
-        RequireFit(images, preprocessing.Input, model.Spec.Classes, "images", nameof(images));
-        if (preprocessing.Input.C != images.Channels || preprocessing.Means.Count != images.Channels)
-            throw new ArgumentException($"has {preprocessing.Means.Count} channels, the images have {images.Channels}", nameof(preprocessing));
         double loss = 0;
         int top1 = 0, top5 = 0;
-        if (preprocessing.Input != model.Spec.Input) model.Resize(preprocessing.Input, backward: false);
-        using ImageFeed feed = Feed(images, preprocessing, model.MaxBatch, options);
+        using ImageFeed feed = OpenFeed(model, images, preprocessing, options, backward: false);
         using var results = new StepResults(model);
         while (feed.Next() is { } batch)
         {
@@ -72,12 +68,16 @@ public sealed class Evaluator(Model model, bool flip = false)
         model.Backend.UploadFloats(logits, model.Logits);
     }
 
-    /// <summary>Images as the model sees them in evaluation.</summary>
-    private ImageFeed Feed(IImageSource images, Preprocessing preprocessing, int batch, FeedOptions? options)
+    /// <summary>Images as the model sees them in evaluation; the model is planned for their size if that is not the present one.</summary>
+    internal static ImageFeed OpenFeed(Model model, IImageSource images, Preprocessing preprocessing, FeedOptions? options, bool backward)
     {
+        RequireFit(images, preprocessing.Input, model.Spec.Classes, "images", nameof(images));
+        if (preprocessing.Input.C != images.Channels || preprocessing.Means.Count != images.Channels)
+            throw new ArgumentException($"has {preprocessing.Means.Count} channels, the images have {images.Channels}", nameof(preprocessing));
+        if (preprocessing.Input != model.Spec.Input) model.Resize(preprocessing.Input, backward);
         options ??= FeedOptions.Default;
         ImageOptions sizes = preprocessing.CreateImageOptions() with { DamagedIsFatal = options.Images.DamagedIsFatal };
-        return ImageFeed.Evaluate(model.Backend, images, preprocessing.CreateNormalisation(), batch, options with { Images = sizes });
+        return ImageFeed.Evaluate(model.Backend, images, preprocessing.CreateNormalisation(), model.MaxBatch, options with { Images = sizes });
     }
 
     /// <summary>Checks that a model can take the images.</summary>
