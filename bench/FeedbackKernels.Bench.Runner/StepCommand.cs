@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using System.Diagnostics;
 using System.Globalization;
 using FeedbackKernels.Interop;
@@ -15,7 +16,12 @@ internal static class StepCommand
 {
     // Direct feedback goes to channels: weights of all elements of an ImageNet model would take gigabytes.
     internal static readonly FeedbackRule[] Rules =
-        [.. RuleCatalog.All.Select(entry => entry.Create() is DirectFeedbackAlignment direct ? direct with { Target = DirectTarget.Channels } : entry.Create())];
+        [.. RuleCatalog.All.Select(entry => entry.Create() switch
+        {
+            DirectFeedbackAlignment direct => direct with { Target = DirectTarget.Channels },
+            DirectKolenPollack direct => direct with { Target = DirectTarget.Channels },
+            FeedbackRule rule => rule,
+        })];
 
     // Enough to keep the queue full; the PyTorch peer uses the same number.
     private const int QueuedSteps = 10;
@@ -25,8 +31,13 @@ internal static class StepCommand
         var model = new Option<string>("--model") { Description = "Model to train.", DefaultValueFactory = _ => "resnet20" };
         var batch = new Option<int>("--batch") { Description = "Images in a training step.", DefaultValueFactory = _ => 128 };
         var size = new Option<int>("--size") { Description = "Rows and columns of an image; 0 for the model's usual size." };
-        var rule = new Option<string>("--rule") { Description = "Learning rule; all for every rule in turn.", DefaultValueFactory = _ => Backprop.RuleName };
-        rule.AcceptOnlyFromAmong([.. Rules.Select(r => r.Name), "all"]);
+        var rule = new Option<FeedbackRule[]>("--rule")
+        {
+            Description = $"Learning rules, separated by commas, which run in turn; all for every rule. The models of all of them are in memory at once. [default: {Backprop.RuleName}]",
+            HelpName = "names",
+            DefaultValueFactory = _ => [new Backprop()],
+            CustomParser = ParseRules,
+        };
         var rounds = new Option<int>("--rounds") { Description = "Samples to measure for each rule, after two for warm-up.", DefaultValueFactory = _ => 15 };
         var inner = new Option<int>("--inner") { Description = "Steps in a sample; 0 for one, or ten if the backend queues its work (CUDA)." };
         var choice = new BackendOptions();
@@ -59,9 +70,8 @@ internal static class StepCommand
     }
 
     private static (List<(string Rule, Timing Time)> Results, long Bytes) Measure(
-        Backend backend, ModelSpec spec, int images, string rule, int rounds, int steps)
+        Backend backend, ModelSpec spec, int images, FeedbackRule[] chosen, int rounds, int steps)
     {
-        FeedbackRule[] chosen = [.. Rules.Where(r => rule == "all" || r.Name == rule)];
         Stepper[] steppers = [.. chosen.Select(r => new Stepper(backend, spec, r, images))];
         var seconds = chosen.Select(_ => new List<double>()).ToArray();
         const int warmUp = 2;
@@ -77,6 +87,20 @@ internal static class StepCommand
         long bytes = BytesInUse(backend);
         foreach (Stepper stepper in steppers) stepper.Dispose();
         return ([.. chosen.Zip(seconds, (r, times) => (r.Name, Timing.OfSamples(times)))], bytes);
+    }
+
+    private static FeedbackRule[] ParseRules(ArgumentResult result)
+    {
+        string text = result.Tokens.Single().Value;
+        if (text == "all") return Rules;
+        string[] names = text.Split(',');
+        if (names.FirstOrDefault(name => Rules.All(rule => rule.Name != name)) is { } unknown)
+        {
+            result.AddError($"--rule '{unknown}' is unknown; rules: {string.Join(", ", Rules.Select(rule => rule.Name))}, all");
+            return [];
+        }
+
+        return [.. names.Distinct().Select(name => Rules.Single(rule => rule.Name == name))];
     }
 
     private static long BytesInUse(Backend backend)

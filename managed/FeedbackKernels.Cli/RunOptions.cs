@@ -209,6 +209,23 @@ internal sealed class RunOptions
         AddTraining(
             Names.Number("--clip-norm", Use.Always, training.ClipNorm, Bounds.AtLeast(0), "Largest joint L2 norm of all gradients; larger gradients are scaled down. 0 for no limit. Use it if single steps make training unstable."),
             (t, v) => t with { ClipNorm = v });
+        AddNoise(training);
+    }
+
+    private void AddNoise(TrainingOptions training)
+    {
+        AddTraining(
+            Names.Number("--noise-pretraining", Use.Always, training.NoisePretraining, new Bounds(0, 10_000_000), "Train N steps on images of noise with random labels before training on data, under the rule of the run (Cheon et al. 2024). Running statistics of batch norms are left alone."),
+            (t, v) => t with { NoisePretraining = v });
+        AddTraining(
+            Names.OptionalNumber<float>("--noise-pretraining-lr", Use.NoisePretraining, Bounds.AtLeast(0), "Constant learning rate of those steps. [default: the peak, --lr]"),
+            (t, v) => t with { NoisePretrainingRate = v });
+        AddTraining(
+            Names.Number("--update-noise", Use.Always, training.UpdateNoise, Bounds.AtLeast(0), "Standard deviation of normal noise on each update: after it, the noise times the learning rate is added to every parameter (Kunin et al. 2020). 0 for none. Shows how robust a rule is."),
+            (t, v) => t with { UpdateNoise = v });
+        AddTraining(
+            Names.Choice("--update-noise-on", Use.UpdateNoise, training.UpdateNoiseOn, "Which updates get that noise: those of all parameters and of the feedback weights that the optimiser moves, or those of the latter alone."),
+            (t, v) => t with { UpdateNoiseOn = v });
     }
 
     private Setting<Augmentation> AddImages()

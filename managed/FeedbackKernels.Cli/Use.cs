@@ -51,6 +51,14 @@ internal sealed record Use(string Needs, Func<ParseResult, RunConfig, bool> Hold
     /// <summary>A run that saves its state.</summary>
     public static Use Checkpoints { get; } = new("--checkpoint-every other than off", (_, run) => !run.CheckpointEvery.IsOff);
 
+    /// <summary>A run that trains on noise first.</summary>
+    public static Use NoisePretraining { get; } = new("--noise-pretraining above 0", (_, run) => run.Training.NoisePretraining > 0);
+
+    /// <summary>A run whose updates get noise; on feedback alone, a rule whose B the optimiser moves.</summary>
+    public static Use UpdateNoise { get; } = new(
+        $"--update-noise above 0, and feedback with the rule {AnyOf(RuleCatalog.All.Where(entry => entry.Create().OptimiserMovesFeedback).Select(entry => entry.Name))}",
+        (_, run) => run.Training.UpdateNoise > 0 && (run.Training.UpdateNoiseOn != NoisyUpdates.Feedback || RulesOf(run).Any(rule => rule.OptimiserMovesFeedback)));
+
     /// <summary>Another option.</summary>
     public static Use With(Option option) => new(option.Name, (parsed, _) => parsed.GetResult(option) is { Implicit: false });
 

@@ -63,6 +63,12 @@ public sealed class ConvUnit : Block, IDisposable
 
     internal override ConvLayer? LayerThatSendsNone => Layer.Feedback is { SendsError: true } ? null : Layer;
 
+    /// <summary>The convolution's own output, where the forward pass keeps it as it is.</summary>
+    private DeviceBuffer? KeptResponse =>
+        Norm is not null ? NormFollowsActivation && _activation != Activation.None ? null : _preNorm
+        : Layer.Bias is null && _activation == Activation.None && _residual is null && !_computesLogits ? _output
+        : null;
+
     private bool NormFollowsActivation => Norm is not null && _order == NormOrder.ConvReluBn;
 
     internal override void Resize(MapShape input)
@@ -106,6 +112,7 @@ public sealed class ConvUnit : Block, IDisposable
         _error = error;
         _inputError = inputError;
         _accumulatesInputError = accumulates;
+        Layer.Feedback?.PlanScratch(plan);
         plan.Return(_preNorm);
         if (!_outputReleased) plan.Return(_output);
     }
@@ -128,6 +135,7 @@ public sealed class ConvUnit : Block, IDisposable
     internal override void Backward(in BackwardPass pass)
     {
         ConvShape shape = Layer.Shape(pass.Images);
+        if (pass.Training && Layer.Feedback is { LearnsFromActivity: true } learning) learning.LearnFromActivity(ActivityOf(pass));
         if (Layer.Feedback is { ReceivesDirectError: true } direct)
             direct.ProjectOutputError(pass.Images, pass.OutputError, _error!);
 
@@ -143,8 +151,7 @@ public sealed class ConvUnit : Block, IDisposable
         }
 
         if (_inputError is null) return;
-        (BufferView weights, FeedbackLayout layout) = Layer.Feedback!.Weights;
-        _backend.ConvFeedback(shape, dy, weights, layout, _inputError, _accumulatesInputError);
+        Layer.Feedback!.SendError(pass.Images, dy, _inputError, _accumulatesInputError);
     }
 
     /// <inheritdoc/>
@@ -153,6 +160,9 @@ public sealed class ConvUnit : Block, IDisposable
         Layer.Dispose();
         Norm?.Dispose();
     }
+
+    private LayerActivity ActivityOf(in BackwardPass pass) =>
+        new(pass.Images, _x, KeptResponse, _outputReleased ? default : (BufferView)_output, pass.OutputError);
 
     private void ForwardPlain(in ConvShape shape) => _backend.ConvForward(
         shape, _x, Layer.Weight.Operand, _output,

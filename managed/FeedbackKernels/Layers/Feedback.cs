@@ -12,7 +12,8 @@ public enum FeedbackUpdate
     /// <summary>The optimiser gives B every adjustment and every decay of W, transposed: Kolen-Pollack.</summary>
     LikeWeights,
 
-    /// <summary>The optimiser follows a gradient of B, which <see cref="Feedback.ComputeGradient"/> writes.</summary>
+    /// <summary>The optimiser follows a gradient of B, which <see cref="Feedback.LearnFromActivity"/> or
+    /// <see cref="Feedback.ComputeGradient"/> writes.</summary>
     ByGradient,
 }
 
@@ -39,8 +40,27 @@ public abstract class Feedback(ConvLayer layer) : IState, IDisposable
     /// <summary>All weights that the rule keeps for this layer; the model's file holds them.</summary>
     public virtual IReadOnlyList<Parameter> Parameters => OwnWeights is { } own ? [own] : [];
 
-    /// <summary>How <see cref="OwnWeights"/> moves.</summary>
+    /// <summary>How B moves.</summary>
     public virtual FeedbackUpdate Update => FeedbackUpdate.ByRule;
+
+    /// <summary>What moves by <see cref="Update"/>: <see cref="OwnWeights"/>, unless the rule has other weights that learn.</summary>
+    public virtual Parameter? LearnedWeights => OwnWeights;
+
+    /// <summary>Whether B is computed as if W and other weights of the rule got the same updates but for their decay.</summary>
+    public virtual bool SupposesEqualUpdates => false;
+
+    /// <summary>Whether a gradient of <see cref="LearnedWeights"/> is scaled by the factor that clips the gradients of W.</summary>
+    public virtual bool IsClippedLikeWeights => false;
+
+    /// <summary>Whether <see cref="LearnFromActivity"/> is called in each backward pass.</summary>
+    public virtual bool LearnsFromActivity => false;
+
+    /// <summary>Sizes of the maps that the rule needs as scratch memory in the layer's backward pass. Their content does not last.</summary>
+    public virtual IReadOnlyList<MapShape> ScratchMaps => [];
+
+    /// <summary>The scratch memory, in the type of activations: a buffer for each of <see cref="ScratchMaps"/>, while a backward pass is
+    /// planned.</summary>
+    protected IReadOnlyList<DeviceBuffer> Scratch { get; private set; } = [];
 
     /// <summary>Why the layer can train only at the size of maps that it was made for; null if it can train at others.</summary>
     public virtual string? NeedsOneSize => null;
@@ -68,8 +88,19 @@ public abstract class Feedback(ConvLayer layer) : IState, IDisposable
     /// <param name="step">Number of the step, from 0.</param>
     public virtual UpdateTerms Adjust(UpdateTerms terms, int step) => terms;
 
-    /// <summary>Writes the gradient of <see cref="OwnWeights"/>. Called after each update of W where B moves
-    /// <see cref="FeedbackUpdate.ByGradient"/>.</summary>
+    /// <summary>Decay of <see cref="LearnedWeights"/> where they move <see cref="FeedbackUpdate.ByGradient"/>; none unless a rule wants it.</summary>
+    /// <param name="terms">The run's own, for W.</param>
+    /// <param name="step">Number of the step, from 0.</param>
+    public virtual UpdateTerms AdjustLearned(UpdateTerms terms, int step) => new(0);
+
+    /// <summary>Learns from the activity of a backward pass, before the errors of the layer are computed: writes the gradient of
+    /// <see cref="LearnedWeights"/>. Called where <see cref="LearnsFromActivity"/> holds, once for each part of a step.</summary>
+    /// <param name="activity">The activity.</param>
+    /// <exception cref="NotSupportedException">The rule does not learn from activity.</exception>
+    public virtual void LearnFromActivity(in LayerActivity activity) => throw new NotSupportedException($"{RuleName} does not learn from activity");
+
+    /// <summary>Writes the gradient of <see cref="LearnedWeights"/>. Called after each update of W where B moves
+    /// <see cref="FeedbackUpdate.ByGradient"/> and the rule does not learn from activity.</summary>
     /// <param name="step">Number of the step, from 0.</param>
     /// <exception cref="NotSupportedException">The rule has no gradient of B.</exception>
     public virtual void ComputeGradient(int step) => throw new NotSupportedException($"{RuleName} has no gradient of B");
@@ -88,6 +119,22 @@ public abstract class Feedback(ConvLayer layer) : IState, IDisposable
     /// <exception cref="NotSupportedException">The rule sends no error straight from the loss.</exception>
     public virtual void ProjectOutputError(int images, BufferView outputError, BufferView error) =>
         throw new NotSupportedException($"{RuleName} has no direct path from the loss");
+
+    /// <summary>Sends the error at the layer's output to its input: a feedback convolution with <see cref="Weights"/>.</summary>
+    /// <param name="images">N.</param>
+    /// <param name="error">dy, NPQK.</param>
+    /// <param name="inputError">dx, NHWC.</param>
+    /// <param name="accumulate">Adds to dx instead of overwriting it.</param>
+    /// <exception cref="NotSupportedException">The rule sends no error to the layer's input.</exception>
+    public virtual void SendError(int images, BufferView error, BufferView inputError, bool accumulate)
+    {
+        (BufferView weights, FeedbackLayout layout) = Weights;
+        Layer.Backend.ConvFeedback(Layer.Shape(images), error, weights, layout, inputError, accumulate);
+    }
+
+    /// <summary>How W and B agree; null where the rule has no B for this layer. May allocate memory.</summary>
+    public virtual WeightAlignment? Align() =>
+        OwnWeights is { } own ? Layer.Backend.Align(Layer.Shape(), Layer.Weight.Value, own.Value) : null;
 
     /// <inheritdoc/>
     public virtual void Walk(IStateWalker walker)
@@ -108,6 +155,13 @@ public abstract class Feedback(ConvLayer layer) : IState, IDisposable
     protected virtual void Dispose(bool disposing)
     {
         foreach (Parameter parameter in Parameters) parameter.Dispose();
+    }
+
+    /// <summary>Plans the scratch memory. What the layer's backward pass reads and writes is rented by now.</summary>
+    internal void PlanScratch(MemoryPlan plan)
+    {
+        Scratch = [.. ScratchMaps.Select((map, i) => plan.Rent(map, $"{Layer.Name} scratch {i} of {RuleName}"))];
+        foreach (DeviceBuffer buffer in Scratch) plan.Return(buffer);
     }
 
     /// <summary>Describes the B of a layer, in feedback layout.</summary>

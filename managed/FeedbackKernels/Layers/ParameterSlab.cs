@@ -26,7 +26,7 @@ public sealed class ParameterSlab : IDisposable
         if (parameters.Count == 0) throw new ArgumentException("no parameters, wanted at least one", nameof(parameters));
         if (parameters.FirstOrDefault(p => p.HasMemory) is { } used)
             throw new ArgumentException($"parameter '{used.Name}' has memory already, wanted one that has not been used", nameof(parameters));
-        Parameters = parameters;
+        (Backend, Parameters) = (backend, parameters);
         long[] offsets = new long[parameters.Count];
         for (int i = 0; i < offsets.Length; i++)
         {
@@ -48,6 +48,9 @@ public sealed class ParameterSlab : IDisposable
 
         for (int i = 0; i < offsets.Length; i++) parameters[i].Bind(this, offsets[i]);
     }
+
+    /// <summary>Where the blocks lie.</summary>
+    internal Backend Backend { get; }
 
     /// <summary>The parameters, in the order of their offsets.</summary>
     public IReadOnlyList<Parameter> Parameters { get; }

@@ -59,7 +59,7 @@ public sealed class Model : IState, IDisposable
                 rules.Validate(Layers);
                 AttachFeedback(rules, seed);
                 foreach (Parameter parameter in Parameters) parameter.EnableTraining();
-                foreach (ConvLayer layer in Layers.Where(l => l.Feedback?.Update == FeedbackUpdate.ByGradient)) layer.Feedback!.OwnWeights!.EnableTraining();
+                foreach (ConvLayer layer in Layers.Where(l => l.Feedback?.Update == FeedbackUpdate.ByGradient)) layer.Feedback!.LearnedWeights!.EnableTraining();
             }
 
             _weights = new ParameterSlab(backend, [.. UnitsInBackwardOrder.SelectMany(u => u.ParametersInBackwardOrder)], "weights");

@@ -29,90 +29,94 @@ public sealed record DirectFeedbackAlignment(DirectTarget Target = DirectTarget.
 
     /// <summary>The rule in the catalogue.</summary>
     public static RuleEntry Entry { get; } = new RuleEntry<DirectFeedbackAlignment>(RuleName, "dfa", "direct feedback alignment", () => new())
-        .Setting(
-            nameof(Target),
-            new ChoiceOption<DirectTarget>(
-                "--direct-target", "one feedback weight for each element of a layer's output, or for each channel. channels needs far less memory."),
-            rule => rule.Target, (rule, value) => rule with { Target = value })
+        .Setting(nameof(Target), RuleOption.DirectTarget, rule => rule.Target, (rule, value) => rule with { Target = value })
         .Setting(nameof(Scale), RuleOption.FeedbackScale, rule => rule.Scale, (rule, value) => rule with { Scale = value });
 
     /// <inheritdoc/>
     public override Feedback? Attach(ConvLayer layer, in LayerPlace place) =>
-        place.IsOutput || place.IsShortcut ? new SendsNothing(layer) : new Projection(layer, this, place);
+        place.IsOutput || place.IsShortcut ? new NoProjection(layer, RuleName) : new DirectProjection(layer, RuleName, Target, Scale, place);
+}
 
-    /// <summary>For the classifier, which has the gradient of the loss, and projection shortcuts, which have the error of their
-    /// block: they need no feedback weights and pass no error on.</summary>
-    private sealed class SendsNothing(ConvLayer layer) : Feedback(layer)
+/// <summary>For the classifier, which has the gradient of the loss, and projection shortcuts, which have the error of their block: under
+/// direct feedback they need no feedback weights and pass no error on.</summary>
+internal class NoProjection(ConvLayer layer, string ruleName) : Feedback(layer)
+{
+    public override string RuleName => ruleName;
+
+    public override bool SendsError => false;
+
+    public override (BufferView Weights, FeedbackLayout Layout) Weights =>
+        throw new NotSupportedException($"{RuleName} sends no error through {Layer.Name}");
+}
+
+/// <summary>Random weights from the gradient of the logits to the output of a layer's unit.</summary>
+internal class DirectProjection : Feedback
+{
+    private readonly ulong _seed;
+    private readonly float _scale;
+    private readonly int _classes;
+    private DeviceBuffer? _channelErrors;
+
+    public DirectProjection(ConvLayer layer, string ruleName, DirectTarget target, float scale, in LayerPlace place) : base(layer)
     {
-        public override string RuleName => DirectFeedbackAlignment.RuleName;
-
-        public override bool SendsError => false;
-
-        public override (BufferView Weights, FeedbackLayout Layout) Weights =>
-            throw new NotSupportedException($"{RuleName} sends no error through {Layer.Name}");
+        ConvShape shape = layer.Shape();
+        (RuleName, _seed, _scale, _classes) = (ruleName, place.Seed, scale, place.Classes);
+        Spreads = target == DirectTarget.Channels && shape.P * shape.Q > 1;
+        Reached = Spreads ? shape.K : checked((int)shape.OutputLength);
+        DirectWeights = new Parameter(layer.Backend, $"{layer.Name}.direct_feedback", [_classes, Reached], decays: false, multiplies: true);
     }
 
-    private sealed class Projection : Feedback
+    public override string RuleName { get; }
+
+    public override bool SendsError => false;
+
+    public override bool ReceivesDirectError => true;
+
+    public override string? NeedsOneSize => Spreads ? null : "each element of its output has feedback weights";
+
+    public override IReadOnlyList<Parameter> Parameters => [DirectWeights];
+
+    /// <summary>The weights, [classes][elements or channels].</summary>
+    protected Parameter DirectWeights { get; }
+
+    /// <summary>Elements or channels.</summary>
+    protected int Reached { get; }
+
+    /// <summary>Whether the error of a channel is spread over its pixels.</summary>
+    protected bool Spreads { get; }
+
+    public override (BufferView Weights, FeedbackLayout Layout) Weights =>
+        throw new NotSupportedException($"{RuleName} sends no error through {Layer.Name}");
+
+    public override void Initialise()
     {
-        private readonly ulong _seed;
-        private readonly float _scale;
-        private readonly int _classes, _reached;
-        private readonly bool _spread;
-        private readonly Parameter _weights;
-        private DeviceBuffer? _channelErrors;
+        float deviation = _scale * MathF.Sqrt(2f / (_classes + Reached));
+        Layer.Backend.FillGaussian(DirectWeights.Value, new RandomKey(_seed, RandomPurpose.FeedbackWeights, Layer.Index), deviation);
+        DirectWeights.RefreshCopy();
+    }
 
-        public Projection(ConvLayer layer, DirectFeedbackAlignment rule, in LayerPlace place) : base(layer)
+    public override void ProjectOutputError(int images, BufferView outputError, BufferView error)
+    {
+        ConvShape projection = ConvShape.Linear(images, Reached, _classes), map = Layer.Shape();
+        if (!Spreads)
         {
-            ConvShape shape = layer.Shape();
-            (_seed, _scale, _classes) = (place.Seed, rule.Scale, place.Classes);
-            _spread = rule.Target == DirectTarget.Channels && shape.P * shape.Q > 1;
-            _reached = _spread ? shape.K : checked((int)shape.OutputLength);
-            _weights = new Parameter(layer.Backend, $"{layer.Name}.direct_feedback", [_classes, _reached], decays: false, multiplies: true);
+            Layer.Backend.ConvFeedback(projection, outputError, DirectWeights.Operand, FeedbackLayout.Feedback, error);
+            return;
         }
 
-        public override string RuleName => DirectFeedbackAlignment.RuleName;
-
-        public override bool SendsError => false;
-
-        public override bool ReceivesDirectError => true;
-
-        public override string? NeedsOneSize => _spread ? null : "each element of its output has feedback weights";
-
-        public override IReadOnlyList<Parameter> Parameters => [_weights];
-
-        public override (BufferView Weights, FeedbackLayout Layout) Weights =>
-            throw new NotSupportedException($"{RuleName} sends no error through {Layer.Name}");
-
-        public override void Initialise()
-        {
-            float deviation = _scale * MathF.Sqrt(2f / (_classes + _reached));
-            Layer.Backend.FillGaussian(_weights.Value, new RandomKey(_seed, RandomPurpose.FeedbackWeights, Layer.Index), deviation);
-            _weights.RefreshCopy();
-        }
-
-        public override void ProjectOutputError(int images, BufferView outputError, BufferView error)
-        {
-            ConvShape projection = ConvShape.Linear(images, _reached, _classes), map = Layer.Shape();
-            if (!_spread)
-            {
-                Layer.Backend.ConvFeedback(projection, outputError, _weights.Operand, FeedbackLayout.Feedback, error);
-                return;
-            }
-
-            if (_channelErrors is null || _channelErrors.Length < projection.InputLength)
-            {
-                _channelErrors?.Dispose();
-                _channelErrors = Layer.Backend.Allocate(projection.InputLength, $"{Layer.Name} channel errors", Layer.Backend.ActivationType);
-            }
-
-            Layer.Backend.ConvFeedback(projection, outputError, _weights.Operand, FeedbackLayout.Feedback, _channelErrors);
-            Layer.Backend.AveragePoolBackward(PoolShape.Global(images, map.P, map.Q, map.K), _channelErrors, error);
-        }
-
-        protected override void Dispose(bool disposing)
+        if (_channelErrors is null || _channelErrors.Length < projection.InputLength)
         {
             _channelErrors?.Dispose();
-            base.Dispose(disposing);
+            _channelErrors = Layer.Backend.Allocate(projection.InputLength, $"{Layer.Name} channel errors", Layer.Backend.ActivationType);
         }
+
+        Layer.Backend.ConvFeedback(projection, outputError, DirectWeights.Operand, FeedbackLayout.Feedback, _channelErrors);
+        Layer.Backend.AveragePoolBackward(PoolShape.Global(images, map.P, map.Q, map.K), _channelErrors, error);
+    }
+
+    protected override void Dispose(bool disposing)
+    {
+        _channelErrors?.Dispose();
+        base.Dispose(disposing);
     }
 }

@@ -29,6 +29,11 @@ public abstract record FeedbackRule
     [JsonIgnore]
     public string Name { get; }
 
+    /// <summary>Whether the optimiser moves feedback weights of the rule: <see cref="Feedback.Update"/> is other than
+    /// <see cref="FeedbackUpdate.ByRule"/>.</summary>
+    [JsonIgnore]
+    public virtual bool OptimiserMovesFeedback => false;
+
     /// <summary>Checks the settings: those in the catalogue against their ranges.</summary>
     /// <exception cref="ArgumentOutOfRangeException">A setting is out of range.</exception>
     public virtual void Validate() => RuleCatalog.EntryOf(this)?.Check(this);
@@ -37,6 +42,11 @@ public abstract record FeedbackRule
     /// <param name="layer">The layer.</param>
     /// <param name="place">Its position in the model.</param>
     public abstract Feedback? Attach(ConvLayer layer, in LayerPlace place);
+
+    /// <summary>Share of a sample in a mean over images, and over the pixels of the output unless they are summed.</summary>
+    /// <param name="shape">The layer, with the number of images.</param>
+    /// <param name="sumsPixels">Whether pixels are summed.</param>
+    internal static float ShareOfSample(in ConvShape shape, bool sumsPixels) => 1f / (sumsPixels ? shape.N : (float)shape.N * shape.P * shape.Q);
 
     /// <summary>Draws the initial B, independently of W.</summary>
     /// <param name="feedback">B, overwritten.</param>

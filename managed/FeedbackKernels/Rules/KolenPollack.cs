@@ -96,6 +96,9 @@ public sealed record KolenPollack(
     private const string NeedsEarlyDecay = "--kp-early-shrink below 1";
 
     /// <inheritdoc/>
+    public override bool OptimiserMovesFeedback => Form == KolenPollackForm.TwoWeight;
+
+    /// <inheritdoc/>
     public override Feedback? Attach(ConvLayer layer, in LayerPlace place)
     {
         if (place.IsFirst) return null;
@@ -149,6 +152,8 @@ public sealed record KolenPollack(
     {
         private readonly DeviceBuffer _difference = layer.Backend.Allocate(layer.Weight.Length, $"{layer.Name} initial mismatch");
         private double _factor = 1, _velocity;
+
+        public override bool SupposesEqualUpdates => true;
 
         public override void BeforeTraining(CancellationToken cancel = default)
         {

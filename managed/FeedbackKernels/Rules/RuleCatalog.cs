@@ -16,6 +16,11 @@ public static class RuleCatalog
         KolenPollack.Entry,
         DirectFeedbackAlignment.Entry,
         SymmetricAlignment.Entry,
+        ActivationAlignment.Entry,
+        InformationAlignment.Entry,
+        ProductFeedbackAlignment.Entry,
+        LowRankFeedback.Entry,
+        DirectKolenPollack.Entry,
     ];
 
     /// <summary>Options of all rules, each once.</summary>

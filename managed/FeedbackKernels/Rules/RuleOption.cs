@@ -27,6 +27,15 @@ public abstract class RuleOption
     /// <summary>Factor on the initial B, for every rule that draws it.</summary>
     public static RuleOption<float> FeedbackScale { get; } = new NumberOption<float>("--feedback-scale", Bounds.Positive, "factor on the initial B.");
 
+    /// <summary>What direct feedback connects the classes to.</summary>
+    public static RuleOption<DirectTarget> DirectTarget { get; } = new ChoiceOption<DirectTarget>(
+        "--direct-target", "one feedback weight for each element of a layer's output, or for each channel. channels needs far less memory.");
+
+    /// <summary>Whether rules that learn B from activity sum over the pixels of a layer's output, as published, or take the mean.</summary>
+    public static RuleOption<bool> PixelSum { get; } = new SwitchOption(
+        "--alignment-pixels", "mean", "sum",
+        "take the mean over the pixels of a layer's output, so that the constants fit layers of any size, or the sum as in the paper.");
+
     /// <summary>Name on the command line, with its dashes.</summary>
     public string Name { get; }
 

@@ -37,6 +37,9 @@ public sealed record SymmetricAlignment(float Alpha = 1e-3f, float Beta = 2e-3f,
         .Setting(nameof(Scale), RuleOption.FeedbackScale, rule => rule.Scale, (rule, value) => rule with { Scale = value });
 
     /// <inheritdoc/>
+    public override bool OptimiserMovesFeedback => true;
+
+    /// <inheritdoc/>
     public override Feedback? Attach(ConvLayer layer, in LayerPlace place) => place.IsFirst ? null : new Average(layer, this, place.Seed);
 
     private sealed class Average(ConvLayer layer, SymmetricAlignment rule, ulong seed) : Feedback(layer)

@@ -367,7 +367,7 @@ internal sealed class RunJson
     RespectNullableAnnotations = true,
     AllowDuplicateProperties = false,
     Converters = [typeof(KebabCase<NormOrder>), typeof(KebabCase<SimdLevel>), typeof(KebabCase<CudaPrecision>), typeof(KebabCase<TensorBoardContent>), typeof(ScheduleKindJson), typeof(KebabCase<Augmentation>),
-        typeof(KebabCase<NormalisationKind>), typeof(CheckpointIntervalJson)])]
+        typeof(KebabCase<NormalisationKind>), typeof(KebabCase<NoisyUpdates>), typeof(CheckpointIntervalJson)])]
 [JsonSerializable(typeof(RunConfig))]
 [JsonSerializable(typeof(RunSummary))]
 [JsonSerializable(typeof(IReadOnlyList<RunSummary>))]

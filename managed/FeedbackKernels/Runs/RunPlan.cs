@@ -84,7 +84,7 @@ public sealed record RunPlan
     public long Measurements => new AlignmentSchedule(Config.Training.AlignEvery, Config.Training.Epochs, StepsPerEpoch).Count;
 
     /// <summary>Time of the whole run.</summary>
-    public double TotalSeconds => StartSeconds + TrainSeconds + Config.Training.Epochs * TestSeconds + Measurements * AlignSeconds;
+    public double TotalSeconds => StartSeconds + Config.Training.NoisePretraining * StepSeconds + TrainSeconds + Config.Training.Epochs * TestSeconds + Measurements * AlignSeconds;
 
     /// <summary>Largest size of the run's folder: checkpoints, the one that is being written, the model, and the tables.</summary>
     public long DiskBytes
@@ -125,7 +125,8 @@ public sealed record RunPlan
         config = config.For(data);
         long before = (backend as CudaBackend)?.DeviceBytesInUse ?? 0, start = Stopwatch.GetTimestamp();
         using Model model = Experiment.Build(config, data, backend, config.Training.PartBatch);
-        TrainingOptions training = config.TrainingOnThisMachine();
+        // The steps on noise are counted, not made.
+        TrainingOptions training = config.TrainingOnThisMachine() with { NoisePretraining = 0 };
         using var trainer = new Trainer(model, data, training);
         // The copy for checkpoints is part of what a run needs.
         using var snapshot = new Snapshot(trainer, backend);

@@ -72,9 +72,7 @@ public sealed class AlignmentProbe : IDisposable
         [
             .. _model.Layers.Select(layer =>
             {
-                WeightAlignment? weights = layer.Feedback?.OwnWeights is { } own
-                    ? _model.Backend.Align(layer.Shape(), layer.Weight.Value, own.Value)
-                    : null;
+                WeightAlignment? weights = layer.Feedback?.Align();
                 return new LayerAlignment(
                     epoch, step, layer.Name, layer.Feedback?.RuleName ?? "", weights?.AngleDegrees ?? double.NaN,
                     weights?.NormRatio ?? double.NaN, comparison.Angles[layer.Name]);

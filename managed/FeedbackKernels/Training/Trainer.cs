@@ -210,6 +210,7 @@ public sealed class Trainer : IState, IDisposable
         try
         {
             foreach (ConvLayer layer in _model.Layers) layer.Feedback?.BeforeTraining(cancel);
+            if (_options.NoisePretraining > 0) NoisePretraining.Run(_model, _optimiser, _gradients, _options, cancel);
         }
         catch (OperationCanceledException) when (cancel.IsCancellationRequested)
         {

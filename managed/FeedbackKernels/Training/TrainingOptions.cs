@@ -36,6 +36,18 @@ public sealed record TrainingOptions
     /// <summary>Largest norm of all gradients together; 0 for no limit.</summary>
     public float ClipNorm { get; init; }
 
+    /// <summary>Standard deviation of normal noise that is added to each update, times the learning rate; 0 for none.</summary>
+    public float UpdateNoise { get; init; }
+
+    /// <summary>Which updates get that noise.</summary>
+    public NoisyUpdates UpdateNoiseOn { get; init; }
+
+    /// <summary>Steps of training on noise, with random labels, before the training on data; 0 for none.</summary>
+    public int NoisePretraining { get; init; }
+
+    /// <summary>Learning rate of those steps; null for the peak of the schedule.</summary>
+    public float? NoisePretrainingRate { get; init; }
+
     /// <summary>What is done to training images.</summary>
     public Augmentation Augmentation { get; init; }
 
@@ -79,6 +91,11 @@ public sealed record TrainingOptions
         Feed.Validate();
         RequireFinite(WeightDecay, "weight decay");
         RequireFinite(ClipNorm, "clip norm");
+        RequireFinite(UpdateNoise, "update noise");
+        if (!Enum.IsDefined(UpdateNoiseOn))
+            throw new ArgumentOutOfRangeException("update noise on", UpdateNoiseOn, $"wanted one of {string.Join(", ", Enum.GetNames<NoisyUpdates>())}");
+        if (NoisePretraining < 0) throw new ArgumentOutOfRangeException("noise pretraining", NoisePretraining, "wanted 0 or more");
+        RequireFinite(NoisePretrainingRate ?? 0, "noise pretraining rate");
         RequireBelowOne(Momentum, "momentum");
         RequireBelowOne(Ema, "ema");
         RequireBelowOne(LabelSmoothing, "label smoothing");

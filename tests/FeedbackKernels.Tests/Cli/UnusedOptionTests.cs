@@ -55,6 +55,9 @@ public sealed class UnusedOptionTests : IDisposable
         (["--direct-target", "channels"], ["--rule", "fa"], "the rule direct-feedback-alignment"),
         .. ((string[])["--train-size 64", "--test-size 64", "--test-resize 64", "--resize-schedule 64@2", "--crop-scale 0.5 1", "--crop-ratio 1 1", "--damaged-is-fatal", "--data-threads 2", "--batches-ahead 3"])
             .Select(option => (option.Split(' '), (string[])["--data", "synthetic"], "--data imagefolder:DIR")),
+        (["--noise-pretraining-lr", "0.1"], ["--noise-pretraining", "0"], "--noise-pretraining above 0"),
+        (["--update-noise-on", "feedback"], ["--update-noise", "0", "--rule", "kp"], "--update-noise above 0"),
+        (["--update-noise-on", "feedback"], ["--update-noise", "1", "--rule", "fa"], "the rule kolen-pollack"),
         (["--ram-cache"], ["--data", "synthetic"], "--data packed:FILE"),
         (["--attack-epsilon", "0.1"], [], "--attack"),
         (["--attack-steps", "2"], ["--attack", "fgsm"], "--attack pgd"),

@@ -16,7 +16,7 @@ namespace FeedbackKernels.Tests.Cuda;
 public class CudaStepTests
 {
     public static MatrixTheoryData<string, CudaPrecision> Rules => new(
-        ["bp", "fa", "ss", "ss-batch", "ss-fixed", "wm", "wm-full", "kp", "kp-early", "kp-closed", "dfa"], Enum.GetValues<CudaPrecision>());
+        ["bp", "fa", "ss", "ss-batch", "ss-fixed", "wm", "wm-full", "kp", "kp-early", "kp-closed", "dfa", "aa", "ia", "pfa", "lrf", "dkp", "kp-noise"], Enum.GetValues<CudaPrecision>());
 
     [Theory, MemberData(nameof(Rules))]
     public void Graphs_change_no_bit(string rule, CudaPrecision precision)
@@ -344,8 +344,9 @@ public class CudaStepTests
     private static float[] Train(string rule, bool graphs, float clip = 0, CudaPrecision precision = CudaPrecision.Fp32)
     {
         using CudaBackend backend = EmulatedDriver.CreateBackend(precision: precision, graphs: graphs);
-        using var model = new Model(backend, TestNets.Residual(), TrainerTests.RulesOf(rule), 6, seed: 7);
-        TrainingOptions options = TrainerTests.Options(1) with { Batch = 6, ClipNorm = clip };
+        const string noise = "-noise";
+        using var model = new Model(backend, TestNets.Residual(), TrainerTests.RulesOf(rule.Replace(noise, "", StringComparison.Ordinal)), 6, seed: 7);
+        TrainingOptions options = TrainerTests.Options(1) with { Batch = 6, ClipNorm = clip, UpdateNoise = rule.EndsWith(noise, StringComparison.Ordinal) ? 0.1f : 0 };
         Sgd[] updates = [new(model, options), new(model, options with { Momentum = 0.5f })];
         var results = new List<float>();
         for (int step = 0; step < 6; step++)

@@ -11,7 +11,7 @@ public class TrainerTests
 {
     private static readonly DataSet Data = DataSet.Open("synthetic", 3, 320, 100);
 
-    public static TheoryData<string> Rules => ["bp", "fa", "ss", "ss-batch", "ss-fixed", "wm", "wm-average", "wm-follow", "wm-full", "kp", "kp-early", "kp-closed", "dfa", "mixed"];
+    public static TheoryData<string> Rules => ["bp", "fa", "ss", "ss-batch", "ss-fixed", "wm", "wm-average", "wm-follow", "wm-full", "kp", "kp-early", "kp-closed", "dfa", "mixed", "aa", "ia", "pfa", "lrf", "dkp"];
 
     [Theory, MemberData(nameof(Rules))]
     public void The_same_seed_gives_the_same_bits_for_any_number_of_threads(string rule)
@@ -192,7 +192,8 @@ public class TrainerTests
                 "kp" => new KolenPollack(),
                 "kp-early" => new KolenPollack(EarlyShrink: 0.5f, Early: EarlyDecay.InTraining, EarlySteps: 5),
                 "kp-closed" => new KolenPollack(Form: KolenPollackForm.ClosedForm),
-                _ => new DirectFeedbackAlignment(),
+                "dfa" => new DirectFeedbackAlignment(),
+                _ => RuleCatalog.Find(rule)!.Create(),
             }),
         };
     }

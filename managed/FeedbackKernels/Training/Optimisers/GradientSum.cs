@@ -1,20 +1,21 @@
 using FeedbackKernels.Interop;
+using FeedbackKernels.Layers;
 using FeedbackKernels.Models;
 
 namespace FeedbackKernels.Training;
 
 /// <summary>
-/// Gradient accumulation: the mean of the gradients of the parts of a step. It takes the place of the gradient of the last part, so the
+/// Gradient accumulation: the mean of the gradients of the parts of a step, also of B where it learns from activity. It takes the place of the gradient of the last part, so the
 /// optimiser, and rules that look at gradients, see one step.
 /// </summary>
 internal sealed class GradientSum : IDisposable
 {
     // w - rate * (gradient) with a rate of -1 adds.
-    private static readonly SgdStep Add = new(LearningRate: -1);
+    private static readonly SgdStep Sum = new(LearningRate: -1);
 
-    private readonly Model _model;
+    private readonly Backend _backend;
     private readonly int _parts;
-    private readonly DeviceBuffer _sum, _scratch;
+    private readonly List<(DeviceBuffer Gradients, DeviceBuffer Sum, DeviceBuffer Scratch)> _slabs = [];
     private int _part;
 
     /// <summary>Allocates memory for the sum.</summary>
@@ -22,15 +23,15 @@ internal sealed class GradientSum : IDisposable
     /// <param name="parts">Parts of a step, 2 or more.</param>
     public GradientSum(Model model, int parts)
     {
-        (_model, _parts) = (model, parts);
-        _sum = model.Backend.Allocate(model.Weights.Length, "sum of gradients");
+        (_backend, _parts) = (model.Backend, parts);
         try
         {
-            _scratch = model.Backend.Allocate(model.Weights.Length, "scratch of the sum of gradients");
+            Add(model.Weights, "gradients");
+            if (model.Layers.Any(layer => layer.Feedback is { LearnsFromActivity: true })) Add(model.FeedbackWeights!, "gradients of feedback weights");
         }
         catch
         {
-            _sum.Dispose();
+            Dispose();
             throw;
         }
     }
@@ -38,19 +39,38 @@ internal sealed class GradientSum : IDisposable
     /// <summary>Adds the gradients of the next part, all of which are as large; after the last part, they are replaced by the mean.</summary>
     public void AddPart()
     {
-        Backend backend = _model.Backend;
-        DeviceBuffer gradients = _model.Weights.Gradients!;
         _part++;
-        if (_part == 1) backend.Convert(_sum.Length, gradients, _sum);
-        else if (_part < _parts) backend.SgdUpdateSlab([new SlabSegment(0, _sum.Length, 0)], _sum, gradients, _scratch, Add);
-        else backend.SgdUpdateSlab([new SlabSegment(0, _sum.Length, 0, Shrink: 1f / _parts)], gradients, _sum, _scratch, Add);
+        foreach ((DeviceBuffer gradients, DeviceBuffer sum, DeviceBuffer scratch) in _slabs)
+        {
+            if (_part == 1) _backend.Convert(sum.Length, gradients, sum);
+            else if (_part < _parts) _backend.SgdUpdateSlab([new SlabSegment(0, sum.Length, 0)], sum, gradients, scratch, Sum);
+            else _backend.SgdUpdateSlab([new SlabSegment(0, sum.Length, 0, Shrink: 1f / _parts)], gradients, sum, scratch, Sum);
+        }
+
         if (_part == _parts) _part = 0;
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        _sum.Dispose();
-        _scratch.Dispose();
+        foreach ((_, DeviceBuffer sum, DeviceBuffer scratch) in _slabs)
+        {
+            sum.Dispose();
+            scratch.Dispose();
+        }
+    }
+
+    private void Add(ParameterSlab slab, string name)
+    {
+        DeviceBuffer sum = _backend.Allocate(slab.Length, $"sum of {name}");
+        try
+        {
+            _slabs.Add((slab.Gradients!, sum, _backend.Allocate(slab.Length, $"scratch of the sum of {name}")));
+        }
+        catch
+        {
+            sum.Dispose();
+            throw;
+        }
     }
 }

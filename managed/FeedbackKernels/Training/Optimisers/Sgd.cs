@@ -15,6 +15,7 @@ public sealed class Sgd : Optimiser
     private readonly DeviceBuffer _velocities;
     private readonly DeviceBuffer? _feedbackVelocities, _clipFactor;
     private readonly BufferView[] _gradients;
+    private readonly UpdateNoise? _noise;
 
     // In the order of their offsets. Of a weight, the layer is there; of others it is null.
     private readonly (Parameter Parameter, ConvLayer? Layer)[] _parameters;
@@ -36,6 +37,7 @@ public sealed class Sgd : Optimiser
         _segments = new SlabSegment[_parameters.Length];
         _coupled = new CoupledSegment[_layers.Length];
         Backend backend = model.Backend;
+        if (options.UpdateNoise > 0) _noise = new UpdateNoise(model, options);
         _velocities = backend.Allocate(weights.Length, "velocities");
         if (options.ClipNorm > 0) _clipFactor = backend.Allocate(1, "clip factor");
         long moving = _layers.Select(MovingFeedback).OfType<Parameter>().Select(p => p.Offset + p.Length).DefaultIfEmpty(0).Max();
@@ -49,7 +51,9 @@ public sealed class Sgd : Optimiser
         var plain = new SgdStep(learningRate, _options.Momentum, 0, _options.Nesterov, GradientFactor: _clipFactor);
         UpdateWeights(plain, step);
         SgdStep unclipped = plain with { GradientFactor = default };
-        UpdateFeedback(unclipped, step);
+        UpdateFeedback(unclipped, step, clipped: false);
+        UpdateFeedback(plain, step, clipped: true);
+        _noise?.Add(step, learningRate);
         foreach (ConvLayer layer in _layers)
         {
             if (layer.Feedback is not { } feedback) continue;
@@ -75,11 +79,12 @@ public sealed class Sgd : Optimiser
         _velocities.Dispose();
         _feedbackVelocities?.Dispose();
         _clipFactor?.Dispose();
+        _noise?.Dispose();
     }
 
     // B where this optimiser moves it.
     private static Parameter? MovingFeedback(ConvLayer layer) =>
-        layer.Feedback is { Update: not FeedbackUpdate.ByRule } feedback ? feedback.OwnWeights : null;
+        layer.Feedback is { Update: not FeedbackUpdate.ByRule } feedback ? feedback.LearnedWeights : null;
 
     private UpdateTerms TermsOf(ConvLayer? layer, int step)
     {
@@ -112,14 +117,15 @@ public sealed class Sgd : Optimiser
             weights.Copies, feedback.Copies);
     }
 
-    private void UpdateFeedback(in SgdStep plain, int step)
+    private void UpdateFeedback(in SgdStep plain, int step, bool clipped)
     {
         int count = 0;
         foreach ((_, ConvLayer? layer) in _parameters)
         {
-            if (layer?.Feedback is not { Update: FeedbackUpdate.ByGradient, OwnWeights: { } b } feedback) continue;
-            feedback.ComputeGradient(step);
-            _segments[count++] = new SlabSegment(b.Offset, b.Length, 0);
+            if (layer?.Feedback is not { Update: FeedbackUpdate.ByGradient, LearnedWeights: { } b } feedback || feedback.IsClippedLikeWeights != clipped) continue;
+            if (!feedback.LearnsFromActivity) feedback.ComputeGradient(step);
+            UpdateTerms terms = feedback.AdjustLearned(new UpdateTerms(_options.WeightDecay), step);
+            _segments[count++] = new SlabSegment(b.Offset, b.Length, terms.WeightDecay, terms.Shrink);
         }
 
         if (count == 0) return;
