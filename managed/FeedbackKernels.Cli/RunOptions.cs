@@ -161,7 +161,7 @@ internal sealed class RunOptions
             Names.Number("--seed", Use.Always, training.Seed, Bounds.AtLeast(0), "Seed of the random number generator. Equal seeds and settings give equal results; several seeds show how much results vary."),
             (t, v) => t with { Seed = v });
         AddTraining(
-            Names.Number("--align-every", Use.Always, training.AlignEvery, Bounds.AtLeast(0), "Measure the angles between feedback and forward weights every N epochs. 0 turns the measurement off and saves some time."),
+            Names.Number("--align-every", Use.Always, training.AlignEvery, Bounds.AtLeast(0), "Measure the angles between feedback and forward weights every N epochs, also a fraction: 0.25 is four times in each epoch. 0 turns the measurement off and saves some time."),
             (t, v) => t with { AlignEvery = v });
     }
 

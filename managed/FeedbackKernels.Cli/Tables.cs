@@ -18,12 +18,13 @@ internal static class Tables
     {
         var table = new TextTable(
             new TextColumn("rule", Left: true), new TextColumn("top-1"), new TextColumn("top-5"), new TextColumn("train loss", "train\nloss"),
-            new TextColumn("W-B angle", "W-B\nangle"), new TextColumn("error angle", "error\nangle"), new TextColumn("images/s"), new TextColumn("seconds"));
+            new TextColumn("W-B angle", "W-B\nangle"), new TextColumn("largest W-B angle", "largest\nW-B"),
+            new TextColumn("error angle", "error\nangle"), new TextColumn("largest error angle", "largest\nerror"), new TextColumn("images/s"), new TextColumn("seconds"));
         foreach (RunSummary run in runs)
         {
             table.Add(
-                run.Diverged is null ? run.Rule : run.Rule + Star, Percent(run.TestTop1), Percent(run.TestTop5), Number(run.FinalLoss, "F3"), Degrees(run.WeightAngle),
-                Degrees(run.DeltaAngle), Number(run.ImagesPerSecond, "F0"), Number(run.Seconds, "F0"));
+                run.Diverged is null ? run.Rule : run.Rule + Star, Percent(run.TestTop1), Percent(run.TestTop5), Number(run.FinalLoss, "F3"), Degrees(run.WeightAngle), Degrees(run.LargestWeightAngle),
+                Degrees(run.DeltaAngle), Degrees(run.LargestDeltaAngle), Number(run.ImagesPerSecond, "F0"), Number(run.Seconds, "F0"));
         }
 
         table.Write(terminal);

@@ -86,12 +86,16 @@ function angle(column) {
   };
 }
 
-// alignment.csv has no times: a measurement is made at the end of an epoch, or before the first.
+// alignment.csv has no times: within an epoch, the time is taken to pass evenly.
 function position(run, row) {
   if (axis !== 'seconds') return number(row[axis]);
-  if (row.epoch === '0') return 0;
-  const epoch = run.metrics.find(other => other.epoch === row.epoch);
-  return epoch ? number(epoch.seconds) : NaN;
+  const epoch = number(row.epoch), before = Math.floor(epoch), start = timeAt(run, before);
+  return epoch === before ? start : start + (epoch - before) * (timeAt(run, before + 1) - start);
+}
+
+function timeAt(run, epoch) {
+  const found = run.metrics.find(row => number(row.epoch) === epoch);
+  return epoch === 0 ? 0 : found ? number(found.seconds) : NaN;
 }
 
 const CHARTS = [

@@ -137,13 +137,18 @@ public static class HtmlReport
         new(name, [.. result.Alignment.Where(a => a.Layer == layer).Select(a => PointOf(result, a, value(a)))], ChartPage.Color(0));
 
     private static IEnumerable<RunPoint> MeanOverLayers(TrainingResult result, Func<LayerAlignment, double> value) =>
-        result.Alignment.Where(a => double.IsFinite(value(a))).GroupBy(a => a.Epoch).Select(g => PointOf(result, g.First(), g.Average(value)));
+        result.Alignment.Where(a => double.IsFinite(value(a))).GroupBy(a => a.Step).Select(g => PointOf(result, g.First(), g.Average(value)));
 
-    // The alignment is measured at the ends of epochs, and before the first.
-    private static RunPoint PointOf(TrainingResult result, LayerAlignment at, double value)
+    private static RunPoint PointOf(TrainingResult result, LayerAlignment at, double value) => new(at.Epoch, at.Step, SecondsAt(result, at.Epoch), value);
+
+    // A measurement of the alignment has no time of its own. Within an epoch, the time is taken to pass evenly.
+    private static double SecondsAt(TrainingResult result, double epoch)
     {
-        double seconds = at.Epoch == 0 ? 0 : result.Epochs.FirstOrDefault(e => e.Epoch == at.Epoch)?.Seconds ?? double.NaN;
-        return new RunPoint(at.Epoch, at.Step, seconds, value);
+        int before = (int)epoch;
+        double start = TimeOf(before);
+        return epoch == before ? start : start + (epoch - before) * (TimeOf(before + 1) - start);
+
+        double TimeOf(int end) => end == 0 ? 0 : result.Epochs.FirstOrDefault(e => e.Epoch == end)?.Seconds ?? double.NaN;
     }
 
     private static IEnumerable<LayerAlignment> LastAlignment(TrainingResult result)
@@ -154,12 +159,12 @@ public static class HtmlReport
 
     private static string SummaryTable(IReadOnlyList<RunSummary> runs)
     {
-        var html = new StringBuilder("<table><tr><th>rule</th><th>top-1</th><th>top-5</th><th>best top-1</th><th>train loss</th><th>test loss</th><th>W–B angle</th><th>error angle</th><th>images/s</th><th>seconds</th></tr>\n");
+        var html = new StringBuilder("<table><tr><th>rule</th><th>top-1</th><th>top-5</th><th>best top-1</th><th>train loss</th><th>test loss</th><th>W–B angle</th><th>largest W–B</th><th>error angle</th><th>largest error</th><th>images/s</th><th>seconds</th></tr>\n");
         foreach (RunSummary run in runs)
         {
             string diverged = run.Diverged is null ? "" : $"<br>diverged at {Text(run.Diverged)}";
             html.Append(CultureInfo.InvariantCulture, $"<tr><td>{Text(run.Rule)}{diverged}</td><td>{Percent(run.TestTop1)}</td><td>{Percent(run.TestTop5)}</td><td>{Percent(run.BestTestTop1)}</td>");
-            html.Append(CultureInfo.InvariantCulture, $"<td>{Number(run.FinalLoss, "F3")}</td><td>{Number(run.TestLoss, "F3")}</td><td>{Degrees(run.WeightAngle)}</td><td>{Degrees(run.DeltaAngle)}</td>");
+            html.Append(CultureInfo.InvariantCulture, $"<td>{Number(run.FinalLoss, "F3")}</td><td>{Number(run.TestLoss, "F3")}</td><td>{Degrees(run.WeightAngle)}</td><td>{Degrees(run.LargestWeightAngle)}</td><td>{Degrees(run.DeltaAngle)}</td><td>{Degrees(run.LargestDeltaAngle)}</td>");
             html.Append(CultureInfo.InvariantCulture, $"<td>{run.ImagesPerSecond:F0}</td><td>{run.Seconds:F0}</td></tr>\n");
         }
 

@@ -24,11 +24,14 @@ namespace FeedbackKernels.Reports;
 /// <param name="Cancelled">Whether the run was stopped before its end.</param>
 /// <param name="Diverged">Where a loss or a weight became NaN or infinite; null if none did. The other values, and the model, are
 /// those of the last epoch before that.</param>
+/// <param name="LargestWeightAngle">Largest angle between W and Bᵀ of any layer in any measurement after the first step, degrees: while the
+/// learning rate is high, B is further behind W than at the end.</param>
+/// <param name="LargestDeltaAngle">The same of the angle between the error signals.</param>
 /// <param name="NotFinite">Values that are null because JSON has no NaN and no infinity: what they are.</param>
 public sealed record RunSummary(
     string Model, string Rule, string Data, int Epochs, ulong Seed, string Backend, double? TestTop1, double? TestTop5,
     double? BestTestTop1, double? FinalLoss, double? TestLoss, double? WeightAngle, double? DeltaAngle, long Parameters,
-    double ImagesPerSecond, double Seconds, bool Cancelled, string? Diverged = null, IReadOnlyDictionary<string, string>? NotFinite = null)
+    double ImagesPerSecond, double Seconds, bool Cancelled, string? Diverged = null, double? LargestWeightAngle = null, double? LargestDeltaAngle = null, IReadOnlyDictionary<string, string>? NotFinite = null)
 {
     /// <summary>Summarises a run.</summary>
     /// <param name="rule">Name of the rule.</param>
@@ -53,6 +56,7 @@ public sealed record RunSummary(
             Mean(lastAlignment.Select(a => a.WeightAngle)), Mean(lastAlignment.Select(a => a.DeltaAngle)), model.ParameterCount,
             Finite("imagesPerSecond", result.ImagesPerSecond) ?? 0, result.Seconds, result.Cancelled,
             divergence is null ? null : $"step {divergence.Step} (epoch {divergence.Epoch}): {divergence.Place}",
+            Largest(result, a => a.WeightAngle), Largest(result, a => a.DeltaAngle),
             notFinite.Count == 0 ? null : notFinite);
 
         double? Finite(string name, double? value)
@@ -62,6 +66,9 @@ public sealed record RunSummary(
             return null;
         }
     }
+
+    private static double? Largest(TrainingResult result, Func<LayerAlignment, double> angle) =>
+        result.Alignment.Where(a => a.Step > 0 && double.IsFinite(angle(a))).Max(a => (double?)angle(a));
 
     private static double? Mean(IEnumerable<double> values)
     {

@@ -80,15 +80,8 @@ public sealed record RunPlan
     /// <summary>Time of the steps of all epochs. At another size of the images, a step takes time in proportion to their area.</summary>
     public double TrainSeconds => Enumerable.Range(1, Config.Training.Epochs).Sum(epoch => StepsPerEpoch * LongStepSeconds * AreaAt(epoch));
 
-    /// <summary>Measurements of the alignment in the run: before the first epoch, every so many epochs, and at the end.</summary>
-    public int Measurements
-    {
-        get
-        {
-            (int epochs, int every) = (Config.Training.Epochs, Config.Training.AlignEvery);
-            return every == 0 ? 0 : 1 + epochs / every + (epochs % every == 0 ? 0 : 1);
-        }
-    }
+    /// <summary>Measurements of the alignment in the run.</summary>
+    public long Measurements => new AlignmentSchedule(Config.Training.AlignEvery, Config.Training.Epochs, StepsPerEpoch).Count;
 
     /// <summary>Time of the whole run.</summary>
     public double TotalSeconds => StartSeconds + TrainSeconds + Config.Training.Epochs * TestSeconds + Measurements * AlignSeconds;

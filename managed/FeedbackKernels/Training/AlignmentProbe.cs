@@ -57,10 +57,10 @@ public sealed class AlignmentProbe : IDisposable
     }
 
     /// <summary>Measures all layers. The model's gradients are overwritten, and it is planned for the size of the probe's images.</summary>
-    /// <param name="epoch">Epochs done.</param>
+    /// <param name="epoch">Epochs done, with a fraction within an epoch.</param>
     /// <param name="step">Steps done.</param>
     /// <param name="observer">Is told the error of each layer; optional.</param>
-    public IReadOnlyList<LayerAlignment> Measure(int epoch, int step, ITrainingObserver? observer = null)
+    public IReadOnlyList<LayerAlignment> Measure(double epoch, int step, ITrainingObserver? observer = null)
     {
         _model.Resize(_twin.Spec.Input);
         _twin.CopyFrom(_model);

@@ -38,6 +38,10 @@ internal sealed class EpochTally(int parts = 1) : IState
     /// <param name="feed">What the feed has spent time on so far.</param>
     public void StartClock(in FeedTimes feed) => (_start, _startImages, _startTimes) = (Stopwatch.GetTimestamp(), _images, feed);
 
+    /// <summary>Takes time that was not spent on steps out of the measurement.</summary>
+    /// <param name="time">The time, which has just gone by.</param>
+    public void LeaveOut(TimeSpan time) => _start += (long)(time.TotalSeconds * Stopwatch.Frequency);
+
     /// <summary>Ends the measurement of <see cref="Waiting"/>.</summary>
     /// <param name="feed">What the feed has spent time on so far.</param>
     public void StopClock(in FeedTimes feed) =>

@@ -37,7 +37,7 @@ public sealed record EpochReport(
 
 /// <summary>How well one layer's feedback agrees with its weights, as in alignment.csv. Angles are in degrees; NaN where
 /// there is nothing to compare.</summary>
-/// <param name="Epoch">Epochs done.</param>
+/// <param name="Epoch">Epochs done, with a fraction within an epoch.</param>
 /// <param name="Step">Steps done.</param>
 /// <param name="Layer">The layer.</param>
 /// <param name="Rule">Its rule; empty for the first layer, which needs none.</param>
@@ -46,7 +46,7 @@ public sealed record EpochReport(
 /// <param name="DeltaAngle">Angle between the error signal that the layer learns from and the one that backprop would
 /// give.</param>
 public sealed record LayerAlignment(
-    int Epoch, int Step, string Layer, string Rule, double WeightAngle, double NormRatio, double DeltaAngle);
+    double Epoch, int Step, string Layer, string Rule, double WeightAngle, double NormRatio, double DeltaAngle);
 
 /// <summary>Loss and accuracy over a set of images.</summary>
 /// <param name="Loss">Mean loss.</param>

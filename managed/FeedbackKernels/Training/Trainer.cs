@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using FeedbackKernels.Data;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Layers;
@@ -20,6 +21,7 @@ public sealed class Trainer : IState, IDisposable
     private readonly Optimiser _optimiser;
     private readonly ImageFeed _feed;
     private readonly EpochTally _tally;
+    private readonly AlignmentSchedule _measurements;
     private readonly RunHistory _history = new();
     private readonly GradientSum? _gradients;
     private readonly WeightAverage? _average;
@@ -72,6 +74,7 @@ public sealed class Trainer : IState, IDisposable
         }
 
         _tally = new EpochTally(options.Accumulate);
+        _measurements = new AlignmentSchedule(options.AlignEvery, options.Epochs, StepsPerEpoch);
         _optimiser = new Sgd(model, options, StepsPerEpoch);
         if (options.Accumulate > 1) _gradients = new GradientSum(model, options.Accumulate);
         if (options.Ema > 0) _average = new WeightAverage(model, options.Ema);
@@ -145,7 +148,7 @@ public sealed class Trainer : IState, IDisposable
         walker.Scalar("trainer.prepared", ref _prepared);
         _history.Walk(walker);
         // A run of fewer epochs also measured the alignment at its end.
-        if (walker.Replaces) _history.KeepAlignment(layer => Measures(layer.Epoch));
+        if (walker.Replaces) _history.KeepAlignment(layer => _measurements.Includes(layer.Step));
         _tally.Walk(walker);
         _feed.Walk(walker);
         _optimiser.Walk(walker);
@@ -184,11 +187,11 @@ public sealed class Trainer : IState, IDisposable
     {
         bool resumed = _prepared != 0;
         if (!resumed && !Prepare(cancel)) return false;
-        using AlignmentProbe? probe = _options.AlignEvery > 0
+        using AlignmentProbe? probe = _measurements.IsOn
             ? new AlignmentProbe(_model, _data.Test, Preprocessing, _options.LabelSmoothing)
             : null;
         using var results = new StepResults(_model);
-        if (!resumed) Align(probe, 0, 0);
+        if (!resumed) Align(probe);
         IsBetweenSteps = true;
         while (_tally.Epoch <= _options.Epochs)
         {
@@ -223,7 +226,7 @@ public sealed class Trainer : IState, IDisposable
     {
         int epoch = (int)_tally.Epoch;
         // A run may go on from where all steps of the epoch are done, and its evaluation is not.
-        if (_feed.Epoch == epoch) RunSteps(epoch, results, cancel);
+        if (_feed.Epoch == epoch) RunSteps(epoch, results, probe, cancel);
         if (_tally.Steps < StepsPerEpoch) return false;
         // The last update has no loss after it that would show a weight which is not finite.
         if (_model.FirstTensorNotFinite() is { } tensor)
@@ -245,7 +248,7 @@ public sealed class Trainer : IState, IDisposable
             _history.Seconds, _tally.Waiting.Reading, _tally.Waiting.Decoding, _tally.Waiting.Resizing, _tally.Waiting.Uploading, waited - _waitedBefore);
         _waitedBefore = waited;
         _history.Add(report);
-        if (Measures(epoch)) Align(probe, epoch, _optimiser.Step);
+        if (_measurements.Includes(Step)) Align(probe);
         if (_observer is { } observer) WithAverage(() => Told(observer, report));
         Note(_tally.Waiting);
         return true;
@@ -272,7 +275,7 @@ public sealed class Trainer : IState, IDisposable
         _observer?.OnNote($"{_saidDamaged} images are damaged, and what could be decoded of them is used; the first: {_feed.Damaged.MinBy(d => d.Key).Value}");
     }
 
-    private void RunSteps(int epoch, StepResults results, CancellationToken cancel)
+    private void RunSteps(int epoch, StepResults results, AlignmentProbe? probe, CancellationToken cancel)
     {
         _model.Resize(_feed.ShapeAt(epoch));
         _tally.StartClock(_feed.Times);
@@ -281,6 +284,8 @@ public sealed class Trainer : IState, IDisposable
         {
             IsBetweenSteps = false;
             TrainOn(batch, results);
+            // At the end of an epoch, the report comes first.
+            if (_measurements.Includes(Step) && Step % StepsPerEpoch != 0) AlignWithinEpoch(epoch, results, probe);
             if (_checkpoints?.IsDue(Step) == true)
             {
                 Finish(results);
@@ -403,12 +408,20 @@ public sealed class Trainer : IState, IDisposable
         _tally.Add(loss, images, top1);
     }
 
-    private bool Measures(int epoch) => _options.AlignEvery > 0 && (epoch % _options.AlignEvery == 0 || epoch == _options.Epochs);
+    /// <summary>Measures between two steps; the speed of the epoch is that of the steps alone.</summary>
+    private void AlignWithinEpoch(int epoch, StepResults results, AlignmentProbe? probe)
+    {
+        Finish(results);
+        long start = Stopwatch.GetTimestamp();
+        Align(probe);
+        _model.Resize(_feed.ShapeAt(epoch));
+        _tally.LeaveOut(Stopwatch.GetElapsedTime(start));
+    }
 
-    private void Align(AlignmentProbe? probe, int epoch, int step)
+    private void Align(AlignmentProbe? probe)
     {
         if (probe is null) return;
-        IReadOnlyList<LayerAlignment> layers = probe.Measure(epoch, step, _observer);
+        IReadOnlyList<LayerAlignment> layers = probe.Measure((double)Step / StepsPerEpoch, Step, _observer);
         _history.Add(layers);
         _observer?.OnAlignment(layers);
     }

@@ -55,8 +55,8 @@ public sealed record TrainingOptions
     /// <summary>Seed of the random number generator: initial weights, feedback weights, order of images, noise.</summary>
     public ulong Seed { get; init; } = 1;
 
-    /// <summary>Epochs from one measurement of the alignment to the next; 0 for none.</summary>
-    public int AlignEvery { get; init; } = 1;
+    /// <summary>Epochs from one measurement of the alignment to the next, also a fraction of one; 0 for none.</summary>
+    public double AlignEvery { get; init; } = 1;
 
     /// <summary>Images that a model is planned for: those of a part of a step.</summary>
     [System.Text.Json.Serialization.JsonIgnore]
@@ -70,7 +70,7 @@ public sealed record TrainingOptions
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(Batch);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(Accumulate);
         if (Batch % Accumulate != 0) throw new ArgumentOutOfRangeException("accumulate", Accumulate, $"wanted a divisor of the batch, {Batch}");
-        ArgumentOutOfRangeException.ThrowIfNegative(AlignEvery);
+        RequireFinite(AlignEvery, "align every");
         ArgumentNullException.ThrowIfNull(Schedule);
         Schedule.Validate(Epochs);
         ArgumentNullException.ThrowIfNull(Images);
@@ -88,9 +88,9 @@ public sealed record TrainingOptions
             throw new ArgumentOutOfRangeException("normalisation", Normalisation, $"wanted one of {string.Join(", ", Enum.GetNames<NormalisationKind>())}");
     }
 
-    private static void RequireFinite(float value, string name)
+    private static void RequireFinite(double value, string name)
     {
-        if (!(value >= 0) || !float.IsFinite(value)) throw new ArgumentOutOfRangeException(name, value, "wanted a finite number, 0 or more");
+        if (!(value >= 0) || !double.IsFinite(value)) throw new ArgumentOutOfRangeException(name, value, "wanted a finite number, 0 or more");
     }
 
     private static void RequireBelowOne(float value, string name)

@@ -62,6 +62,7 @@ internal static class RunOptionCases
         new("--normalize unit", OtherModel, "training.normalisation", "unit"),
         new("--seed 5", ShowsSeed, "training.seed", "5"),
         new("--align-every 1", (without, with) => Assert.Equal((0, 2 * 5), (without.Alignment.Length, with.Alignment.Length)), "training.alignEvery", "1"),
+        new("--align-every 0.25", (_, with) => Assert.Equal(["0", "0.25", "0.5", "0.75", "1"], with.Alignment.Select(line => line[0]).Distinct()), "training.alignEvery", "0.25"),
         new("--rule-for conv2=ss", OtherModel, "ruleFor.0.rule.rule", "sign-symmetry"),
     ];
 

@@ -117,6 +117,9 @@ public sealed partial class ReportedNumberTests : IDisposable
         Assert.Equal(1.4, summary.TestLoss);
         Assert.Equal(60, summary.WeightAngle);
         Assert.Equal(39, summary.DeltaAngle);
+        Assert.Equal((60, 41), (summary.LargestWeightAngle, summary.LargestDeltaAngle));
+        RunSummary higher = Config.Summarise(model, Result with { Alignment = [.. Result.Alignment.Take(2), new LayerAlignment(1.5, 15, "fc1", "", double.NaN, double.NaN, 22), new LayerAlignment(1.5, 15, "fc2", "", 72, 1, 55), .. Result.Alignment.Skip(2)] });
+        Assert.Equal((72, 55, 60, 39), (higher.LargestWeightAngle, higher.LargestDeltaAngle, higher.WeightAngle, higher.DeltaAngle));
         Assert.Equal(12 * 3072 + 12 + 10 * 12 + 10, summary.Parameters);
         Assert.Equal((1002.5, 33.5), (summary.ImagesPerSecond, summary.Seconds));
         Assert.Contains("cpu", summary.Backend);
@@ -124,7 +127,7 @@ public sealed partial class ReportedNumberTests : IDisposable
 
         RunSummary empty = Config.Summarise(model, Result with { Epochs = [], Alignment = [] });
         Assert.Equal(0, empty.Epochs);
-        Assert.All((double?[])[empty.TestTop1, empty.TestTop5, empty.BestTestTop1, empty.FinalLoss, empty.TestLoss, empty.WeightAngle, empty.DeltaAngle], v => Assert.Null(v));
+        Assert.All((double?[])[empty.TestTop1, empty.TestTop5, empty.BestTestTop1, empty.FinalLoss, empty.TestLoss, empty.WeightAngle, empty.DeltaAngle, empty.LargestWeightAngle, empty.LargestDeltaAngle], v => Assert.Null(v));
     }
 
     [Fact]
@@ -147,8 +150,8 @@ public sealed partial class ReportedNumberTests : IDisposable
     public void Each_cell_of_a_report_stands_under_its_heading()
     {
         RunSummary summary = new(
-            "mlp", "feedback-alignment", "synthetic", 3, 6, "cpu: test", 0.32, 0.615, 0.43, 1.25, 1.4, 60.25, 39.5, 1000, 1002.5, 33.5, false);
-        RunSummary other = summary with { Rule = "backprop", TestTop1 = 0.33, TestTop5 = 0.625, BestTestTop1 = 0.44, FinalLoss = 1.125, TestLoss = 1.5, WeightAngle = null, DeltaAngle = 0.25, ImagesPerSecond = 905, Seconds = 44 };
+            "mlp", "feedback-alignment", "synthetic", 3, 6, "cpu: test", 0.32, 0.615, 0.43, 1.25, 1.4, 60.25, 39.5, 1000, 1002.5, 33.5, false, LargestWeightAngle: 71.5, LargestDeltaAngle: 52.25);
+        RunSummary other = summary with { Rule = "backprop", TestTop1 = 0.33, TestTop5 = 0.625, BestTestTop1 = 0.44, FinalLoss = 1.125, TestLoss = 1.5, WeightAngle = null, LargestWeightAngle = null, DeltaAngle = 0.25, LargestDeltaAngle = 7.5, ImagesPerSecond = 905, Seconds = 44 };
         Dictionary<string, string> row = Rows(HtmlReport.OfRun(Reported(summary))).Single();
         Check(summary, row);
         Dictionary<string, string>[] rows = [.. Rows(HtmlReport.OfComparison([Reported(summary), Reported(other)]))];
@@ -166,6 +169,8 @@ public sealed partial class ReportedNumberTests : IDisposable
             Same(run.TestLoss, row["test loss"]);
             Same(run.WeightAngle, row["W–B angle"], 0.06);
             Same(run.DeltaAngle, row["error angle"], 0.06);
+            Same(run.LargestWeightAngle, row["largest W–B"], 0.06);
+            Same(run.LargestDeltaAngle, row["largest error"], 0.06);
             Same(run.ImagesPerSecond, row["images/s"], 0.6);
             Same(run.Seconds, row["seconds"], 0.6);
         }

@@ -81,6 +81,8 @@ public sealed class SameStartTests : IDisposable
         Same("train loss", Number("finalLoss"), 0.0006);
         Same("W-B angle", Number("weightAngle"), 0.06);
         Same("error angle", Number("deltaAngle"), 0.06);
+        Same("largest W-B angle", Number("largestWeightAngle"), 0.06);
+        Same("largest error angle", Number("largestDeltaAngle"), 0.06);
 
         double Number(string name) => summary.GetProperty(name).GetDouble();
 

@@ -116,7 +116,7 @@ public sealed class CountingTests : IDisposable
     [InlineData(1, new[] { 0, 1, 2, 3, 4, 5 })]
     [InlineData(2, new[] { 0, 2, 4, 5 })]
     [InlineData(9, new[] { 0, 5 })]
-    public void Alignment_is_measured_before_training_every_n_epochs_and_at_the_end(int every, int[] measured)
+    public void Alignment_is_measured_before_training_every_n_epochs_and_at_the_end(double every, int[] measured)
     {
         using Model model = NewModel(Logits, batch: 2);
         var data = new DataSet("made", Images(3, 0), Images(3, 1), Augmentation.None);
@@ -124,7 +124,7 @@ public sealed class CountingTests : IDisposable
         TrainingResult result = new Trainer(model, data, options).Run(cancel: TestContext.Current.CancellationToken);
         foreach (string layer in (string[])["fc1", "fc2"])
         {
-            Assert.Equal(measured, result.Alignment.Where(a => a.Layer == layer).Select(a => a.Epoch));
+            Assert.Equal(measured, result.Alignment.Where(a => a.Layer == layer).Select(a => (int)a.Epoch));
             Assert.Equal(measured, result.Alignment.Where(a => a.Layer == layer).Select(a => a.Step));
         }
     }

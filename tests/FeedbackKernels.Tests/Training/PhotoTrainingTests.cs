@@ -155,7 +155,8 @@ public sealed class PhotoTrainingTests : IDisposable
     {
         Epochs = 3,
         Batch = Batch,
-        AlignEvery = 1,
+        // Within an epoch, the model is planned for the size of the epoch again afterwards.
+        AlignEvery = 0.5,
         Augmentation = Augmentation.CropFlip,
         Images = Sizes,
         Schedule = new LearningRateSchedule(ScheduleKind.Cosine, 0.05f),

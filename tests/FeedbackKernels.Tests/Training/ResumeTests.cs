@@ -107,7 +107,7 @@ public sealed class ResumeTests : IDisposable
         {
             using Backend backend = name == "cpu" ? new CpuBackend(2) : EmulatedDriver.CreateBackend();
             using var model = new Model(backend, ModelCatalog.Create("lenet", Data.Train.RequireShape(), 10), RulesOf("wm-partial"), 8, seed: 4);
-            using var trainer = new Trainer(model, few, Options() with { Batch = 8, Epochs = 2, AlignEvery = 1 });
+            using var trainer = new Trainer(model, few, Options() with { Batch = 8, Epochs = 2, AlignEvery = 1 / 3.0 });
             if (from.Length > 0) Checkpoint.Load(trainer, backend, Path.Combine(_folder, from));
             using var snapshot = new Snapshot(trainer, backend);
             trainer.Run(null, saves ? new SaveAlways(trainer, snapshot, Path.Combine(_folder, to)) : null, TestContext.Current.CancellationToken);
@@ -197,7 +197,7 @@ public sealed class ResumeTests : IDisposable
         ? RuleSet.Of(new WeightMirror(Samples: 5, WarmUpSteps: 3))
         : RuleCatalog.All.FirstOrDefault(entry => entry.Name == rule) is { } known ? RuleSet.Of(known.Create()) : TrainerTests.RulesOf(rule);
 
-    private static TrainingOptions Options() => TrainerTests.Options(Epochs) with { AlignEvery = 1, ClipNorm = 5, Augmentation = Augmentation.CropFlip, WeightDecay = 0.01f };
+    private static TrainingOptions Options() => TrainerTests.Options(Epochs) with { AlignEvery = 0.4, ClipNorm = 5, Augmentation = Augmentation.CropFlip, WeightDecay = 0.01f };
 
     private TrainingResult Train(string rule, string from, string to, int stopAfter) => Train(rule, from, to, stopAfter, _folder, threads: 2);
 

@@ -18,7 +18,7 @@ internal sealed class AlignmentTable(string path) : IRunSink
     public void Dispose() => _table.Dispose();
 
     private static FormattableString Line(LayerAlignment a) =>
-        $"{a.Epoch},{a.Step},{a.Layer},{a.Rule},{Number(a.WeightAngle)},{Number(a.NormRatio)},{Number(a.DeltaAngle)}";
+        $"{a.Epoch.ToString("G6", CultureInfo.InvariantCulture)},{a.Step},{a.Layer},{a.Rule},{Number(a.WeightAngle)},{Number(a.NormRatio)},{Number(a.DeltaAngle)}";
 
     /// <summary>An empty cell where there is nothing to compare.</summary>
     private static string Number(double value) =>
