@@ -59,6 +59,7 @@ internal static class RunOptionCases
         new("--test-flip", ShowsOtherTest, "training.testFlip", "True"),
         new("--clip-norm 0.125", OtherModel, "training.clipNorm", "0.125"),
         new("--augment flip", OtherModel, "training.augmentation", "flip"),
+        new("--shuffle false", OtherModel, "training.shuffle", "False"),
         new("--normalize unit", OtherModel, "training.normalisation", "unit"),
         new("--seed 5", ShowsSeed, "training.seed", "5"),
         new("--align-every 1", (without, with) => Assert.Equal((0, 2 * 5), (without.Alignment.Length, with.Alignment.Length)), "training.alignEvery", "1"),
