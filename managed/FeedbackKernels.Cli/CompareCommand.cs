@@ -17,7 +17,8 @@ internal static class CompareCommand
         Training = new TrainingOptions { Epochs = 4, Batch = 16, Schedule = new LearningRateSchedule(ScheduleKind.OneCycle, 0.05f) },
     };
 
-    private static readonly FeedbackRule[] StandardRules =
+    /// <summary>The rules that are compared if none are given.</summary>
+    internal static IReadOnlyList<FeedbackRule> StandardRules { get; } =
         [new Backprop(), new WeightMirror(), new KolenPollack(), new SignSymmetry(), new FeedbackAlignment()];
 
     public static Command Create()
@@ -38,7 +39,7 @@ internal static class CompareCommand
         command.SetAction(parsed =>
         {
             RunConfig config = options.Read(parsed);
-            RunConfig[] runs = [.. Settings.Given(parsed, names, StandardRules).Select(rule => rules.Apply(parsed, rule, config))];
+            RunConfig[] runs = [.. Settings.Given(parsed, names, [.. StandardRules]).Select(rule => rules.Apply(parsed, rule, config))];
             UnusedOptions.Refuse(parsed, runs);
             RunPlace place = output.Choose(parsed, $"{config.Model}-compare");
             DataSet data = config.OpenData();

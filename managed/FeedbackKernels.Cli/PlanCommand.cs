@@ -68,7 +68,8 @@ internal static class PlanCommand
         _ => Text($"{flops / 1e6:F2} MFLOP"),
     };
 
-    private static string Time(double seconds) => seconds switch
+    /// <summary>A time in the unit that suits it.</summary>
+    internal static string Time(double seconds) => seconds switch
     {
         >= 2 * 86400 => Text($"{seconds / 86400:F1} days"),
         >= 2 * 3600 => Text($"{seconds / 3600:F1} hours"),

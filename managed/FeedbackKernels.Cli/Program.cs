@@ -9,7 +9,10 @@ namespace FeedbackKernels.Cli;
 /// <summary>The command line <c>feedback</c>.</summary>
 internal static partial class Program
 {
-    private const int Failure = 1, Usage = 2;
+    /// <summary>Exit code of an error.</summary>
+    internal const int Failure = 1;
+
+    private const int Usage = 2;
 
     public static int Main(string[] arguments)
     {
@@ -53,7 +56,7 @@ internal static partial class Program
     internal static RootCommand CreateRoot() =>
         new("Trains convolutional networks without weight transport: weight mirror, Kolen-Pollack and their baselines.")
         {
-            TrainCommand.Create(), ResumeCommand.Create(), RecipesCommand.Create(), CompareCommand.Create(), EvaluateCommand.Create(), InfoCommand.Create(), WatchCommand.Create(), PlanCommand.Create(),
+            TrainCommand.Create(), ResumeCommand.Create(), RecipesCommand.Create(), CompareCommand.Create(), StudyCommand.Create(), EvaluateCommand.Create(), InfoCommand.Create(), WatchCommand.Create(), PlanCommand.Create(),
             PredictCommand.Create(), ExportCommand.Create(), ImportCommand.Create(), PackCommand.Create(), InspectCommand.Create(), VerifyCommand.Create(),
             new Setting<bool>(Verbose, Use.Always) { Description = "Print the stack trace of an error. Use it for bug reports.", Recursive = true },
         };
@@ -61,7 +64,7 @@ internal static partial class Program
     private const string Verbose = "--verbose";
 
     /// <summary>Errors whose message is enough for a user. Any other error is a bug, and its stack trace is shown.</summary>
-    private static bool IsExpected(Exception e) =>
+    internal static bool IsExpected(Exception e) =>
         e is StoppedRunException { InnerException: { } cause } ? IsExpected(cause) : e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException or PlatformNotSupportedException
             or NonFiniteLossException or CudaException or InvalidDataException or OutOfMemoryException;
 

@@ -238,6 +238,9 @@ internal sealed class RunOptions
         };
         AddTraining(augment, (t, v) => t with { Augmentation = v });
         AddTraining(
+            Names.Switch("--shuffle", Use.Always, _standard.Training.Shuffle, "Take the training images in another random order in each epoch; --shuffle false takes them in the order of the data set."),
+            (t, v) => t with { Shuffle = v });
+        AddTraining(
             Names.Choice("--normalize", Use.Always, _standard.Training.Normalisation, "Pixel scale: standard for mean 0 and variance 1 in each channel, unit for the range 0 to 1."),
             (t, v) => t with { Normalisation = v });
         return augment;

@@ -9,9 +9,6 @@ namespace FeedbackKernels.Cli;
 /// <summary><c>feedback train</c>: one model, one rule.</summary>
 internal static class TrainCommand
 {
-    // More differences than that are another experiment, not a slip.
-    private const int MostDifferences = 4;
-
     public static Command Create()
     {
         var options = new RunOptions(new RunConfig());
@@ -36,7 +33,7 @@ internal static class TrainCommand
             config = options.Complete(parsed, config, data);
             if (stopped is not null)
             {
-                RequireSame(config.For(data), stopped);
+                stopped.RequireSame(config.For(data));
                 if (ResumeCommand.SaysFinished(stopped, config) is { } code) return code;
             }
 
@@ -69,14 +66,5 @@ internal static class TrainCommand
         Console.WriteLine(run.Checkpoint is { } step
             ? $"stopped after step {step}; `feedback resume {run.Folder}` goes on from there"
             : $"stopped without a checkpoint; `feedback resume {run.Folder}` starts from the beginning");
-    }
-
-    private static void RequireSame(RunConfig config, StoppedRun stopped)
-    {
-        IReadOnlyList<string> differences = config.DifferencesFrom(stopped.Config);
-        if (differences.Count == 0) return;
-        string others = differences.Count > MostDifferences ? $"; and {differences.Count - MostDifferences} more" : "";
-        throw new IOException(
-            $"folder '{stopped.Folder}' holds a run of another configuration: {string.Join("; ", differences.Take(MostDifferences))}{others}; give another folder with --out");
     }
 }

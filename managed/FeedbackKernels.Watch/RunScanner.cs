@@ -7,14 +7,14 @@ namespace FeedbackKernels.Watch;
 /// <param name="Folder">Its folder.</param>
 internal sealed record FoundRun(string Name, string Folder);
 
-/// <summary>Finds the runs of a folder: itself if it is a run, and those up to three levels below.</summary>
+/// <summary>Finds the runs of a folder: itself if it is a run, and those up to four levels below: of a study, its rule, its value and its seed.</summary>
 /// <param name="folder">The watched folder.</param>
 internal sealed class RunScanner(string folder)
 {
     /// <summary>More runs than this are not shown; the newest are.</summary>
     public const int MostRuns = 200;
 
-    private const int MostLevels = 3;
+    private const int MostLevels = 4;
 
     /// <summary>The watched folder, as an absolute path without links.</summary>
     public string Folder { get; } = Resolve(folder);

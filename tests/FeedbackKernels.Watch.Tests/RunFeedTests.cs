@@ -98,13 +98,15 @@ public sealed partial class RunFeedTests : IDisposable
         Assert.Equal(["hello", "runs"], Poll().Select(Kind));
         _ = new WrittenRun(Path.Combine(_folder, "compare", "backprop"), "backprop");
         _ = new WrittenRun(Path.Combine(_folder, "x y", "b", "c"));
-        _ = new WrittenRun(Path.Combine(_folder, "too", "deep", "to", "be"));
+        // The runs of a study among other runs.
+        _ = new WrittenRun(Path.Combine(_folder, "study", "kolen-pollack", "lr-0.1", "seed-1"));
+        _ = new WrittenRun(Path.Combine(_folder, "much", "too", "deep", "to", "be"));
         Directory.CreateDirectory(Path.Combine(_folder, "no run"));
-        Assert.Equal(["compare/backprop", "x y/b/c"], Names(Poll()));
+        Assert.Equal(["compare/backprop", "study/kolen-pollack/lr-0.1/seed-1", "x y/b/c"], Names(Poll()));
         _ = new WrittenRun(_folder);
-        Assert.Equal([".", "compare/backprop", "x y/b/c"], Names(Poll()));
+        Assert.Equal([".", "compare/backprop", "study/kolen-pollack/lr-0.1/seed-1", "x y/b/c"], Names(Poll()));
         Directory.Delete(Path.Combine(_folder, "compare"), recursive: true);
-        Assert.Equal([".", "x y/b/c"], Names(Poll()));
+        Assert.Equal([".", "study/kolen-pollack/lr-0.1/seed-1", "x y/b/c"], Names(Poll()));
         // A run that comes back is a new one.
         _ = new WrittenRun(Path.Combine(_folder, "compare", "backprop"), "backprop");
         Assert.Contains(Poll(), m => Kind(m) == "metrics" && Text(m, "run") == "compare/backprop" && m.GetProperty("anew").GetBoolean());

@@ -10,7 +10,31 @@ namespace FeedbackKernels.Reports;
 /// <param name="Name">Name in the legend; empty for none.</param>
 /// <param name="Points">Its points; those that are not finite are left out.</param>
 /// <param name="Color">Its colour.</param>
-internal sealed record Curve(string Name, IEnumerable<(double X, double Y)> Points, OxyColor Color);
+internal sealed record Curve(string Name, IEnumerable<(double X, double Y)> Points, OxyColor Color)
+{
+    /// <summary>An interval at each of some points; those that are not finite are left out.</summary>
+    public IReadOnlyList<(double X, double Low, double High)> Intervals { get; init; } = [];
+
+    /// <summary>Whether the intervals are drawn as bars; otherwise as a band.</summary>
+    public bool HasBars { get; init; }
+
+    /// <summary>Whether the curve is dashed.</summary>
+    public bool IsDashed { get; init; }
+}
+
+/// <summary>A horizontal axis.</summary>
+/// <param name="Title">Its title.</param>
+internal sealed record ChartAxis(string Title)
+{
+    /// <summary>Whether numbers on it are whole.</summary>
+    public bool IsWhole { get; init; }
+
+    /// <summary>Whether it is logarithmic.</summary>
+    public bool IsLogarithmic { get; init; }
+
+    /// <summary>Names of the points 0, 1, 2, ... if they are no numbers.</summary>
+    public IReadOnlyList<string> Names { get; init; } = [];
+}
 
 /// <summary>A curve over a run.</summary>
 /// <param name="Name">Name in the legend; empty for none.</param>
@@ -38,11 +62,18 @@ internal sealed class ChartPage
     /// <summary>A colour for layer i of n: from dark (near the image) to light (near the loss).</summary>
     public static OxyColor Depth(int i, int n) => OxyPalettes.Viridis(Math.Max(2, n)).Colors[i];
 
+    /// <summary>Whether colour number i of the palette has been used before, so that a curve is dashed to be told apart.</summary>
+    public static bool IsRepeated(int i) => i / Colors.Length % 2 == 1;
+
     /// <summary>A chart; an axis bound that is null follows the data.</summary>
-    public string Figure(string title, string xTitle, string yTitle, IReadOnlyList<Curve> curves, double? lowest = null, double? highest = null)
+    public string Figure(string title, string xTitle, string yTitle, IReadOnlyList<Curve> curves, double? lowest = null, double? highest = null) =>
+        Figure(title, new ChartAxis(xTitle) { IsWhole = true }, yTitle, curves, lowest, highest);
+
+    /// <inheritdoc cref="Figure(string, string, string, IReadOnlyList{Curve}, double?, double?)"/>
+    public string Figure(string title, ChartAxis x, string yTitle, IReadOnlyList<Curve> curves, double? lowest = null, double? highest = null)
     {
-        string svg = Draw(Large, title, curves, Bottom(Large, xTitle, wholeNumbers: true), Side(Large, AxisPosition.Left, yTitle, lowest, highest));
-        return $"<figure>{svg}{Legend(curves.Select(c => (c.Name, c.Color)))}</figure>\n";
+        string svg = Draw(Large, title, curves, Bottom(Large, x), Side(Large, AxisPosition.Left, yTitle, lowest, highest));
+        return $"<figure>{svg}<figcaption>{string.Concat(curves.Where(c => c.Name.Length > 0).Select(c => LegendEntry(c.Name, c.Color, c.IsDashed)))}</figcaption></figure>\n";
     }
 
     /// <summary>A chart of curves over a run, once for each <see cref="RunAxis"/>.</summary>
@@ -65,12 +96,12 @@ internal sealed class ChartPage
         return string.Concat(RunAxis.For(seconds).Select((axis, i) =>
         {
             Curve[] drawn = [.. curves.Select(c => new Curve(c.Name, c.Points.Select(p => (axis.Of(p), p.Value)), c.Color))];
-            string svg = Draw(size, title, drawn, Bottom(size, size == Small ? "" : axis.Title, wholeNumbers: i < 2), Side(size, AxisPosition.Left, yTitle, lowest, highest));
+            string svg = Draw(size, title, drawn, Bottom(size, new ChartAxis(size == Small ? "" : axis.Title) { IsWhole = i < 2 }), Side(size, AxisPosition.Left, yTitle, lowest, highest));
             return $"<div class=\"by-{axis.Name}\">{svg}</div>";
         }));
     }
 
-    private string Draw(Size size, string title, IReadOnlyList<Curve> curves, LinearAxis bottom, LinearAxis left)
+    private string Draw(Size size, string title, IReadOnlyList<Curve> curves, Axis bottom, Axis left)
     {
         var model = new PlotModel
         {
@@ -83,9 +114,12 @@ internal sealed class ChartPage
         model.Axes.Add(bottom);
         model.Axes.Add(left);
         if (bottom.Title.Length == 0) (bottom.AxisTitleDistance, model.Padding) = (0, new OxyThickness(2, 4, 8, 2));
+        // Bands lie below all curves.
+        foreach (Curve curve in curves.Where(c => !c.HasBars)) AddBand(model, curve);
         foreach (Curve curve in curves)
         {
-            var series = new LineSeries { Color = curve.Color, StrokeThickness = 1.8 };
+            if (curve.HasBars) AddBars(model, curve);
+            var series = new LineSeries { Color = curve.Color, StrokeThickness = 1.8, LineStyle = curve.IsDashed ? LineStyle.Dash : LineStyle.Solid };
             series.Points.AddRange(curve.Points.Where(p => double.IsFinite(p.X) && double.IsFinite(p.Y)).Select(p => new DataPoint(p.X, p.Y)));
             if (series.Points.Count < size.MostMarked) (series.MarkerType, series.MarkerSize, series.MarkerFill) = (MarkerType.Circle, 2.5, curve.Color);
             model.Series.Add(series);
@@ -97,35 +131,69 @@ internal sealed class ChartPage
         return svg.Replace("\"clipPath", $"\"{prefix}", StringComparison.Ordinal).Replace("#clipPath", $"#{prefix}", StringComparison.Ordinal);
     }
 
+    private static void AddBand(PlotModel model, Curve curve)
+    {
+        var band = new AreaSeries { Color = OxyColors.Transparent, Color2 = OxyColors.Transparent, StrokeThickness = 0, Fill = OxyColor.FromAColor(40, curve.Color) };
+        foreach ((double x, double low, double high) in FiniteIntervals(curve))
+        {
+            band.Points.Add(new DataPoint(x, low));
+            band.Points2.Add(new DataPoint(x, high));
+        }
+
+        if (band.Points.Count > 1) model.Series.Add(band);
+        // A band of one point would not be seen.
+        else AddBars(model, curve);
+    }
+
+    private static void AddBars(PlotModel model, Curve curve)
+    {
+        foreach ((double x, double low, double high) in FiniteIntervals(curve))
+        {
+            var bar = new LineSeries { Color = curve.Color, StrokeThickness = 1.2 };
+            bar.Points.AddRange([new DataPoint(x, low), new DataPoint(x, high)]);
+            model.Series.Add(bar);
+        }
+    }
+
+    private static IEnumerable<(double X, double Low, double High)> FiniteIntervals(Curve curve) =>
+        curve.Intervals.Where(i => double.IsFinite(i.X) && double.IsFinite(i.Low) && double.IsFinite(i.High));
+
     // The legend is the page's: the SVG exporter guesses how wide a browser's font runs, and would cut names off.
     private static string Legend(IEnumerable<(string Name, OxyColor Color)> curves) =>
         $"<figcaption>{string.Concat(curves.Where(c => c.Name.Length > 0).Select(c => LegendEntry(c.Name, c.Color)))}</figcaption>";
 
-    private static string LegendEntry(string name, OxyColor color) =>
-        $"<span><i style=\"background:#{color.R:x2}{color.G:x2}{color.B:x2}\"></i>{WebUtility.HtmlEncode(name)}</span> ";
-
-    private static LinearAxis Bottom(Size size, string title, bool wholeNumbers)
+    private static string LegendEntry(string name, OxyColor color, bool dashed = false)
     {
-        LinearAxis axis = Side(size, AxisPosition.Bottom, title, null, null);
-        if (wholeNumbers) (axis.MinimumMajorStep, axis.MinimumMinorStep) = (1, 1);
+        string rgb = $"#{color.R:x2}{color.G:x2}{color.B:x2}", style = dashed ? $"class=\"dashed\" style=\"border-color:{rgb}\"" : $"style=\"background:{rgb}\"";
+        return $"<span><i {style}></i>{WebUtility.HtmlEncode(name)}</span> ";
+    }
+
+    private static Axis Bottom(Size size, ChartAxis described)
+    {
+        if (described.Names.Count > 0)
+        {
+            var names = new CategoryAxis { GapWidth = 0.2, IsTickCentered = true };
+            names.Labels.AddRange(described.Names);
+            return Style(names, size, AxisPosition.Bottom, described.Title);
+        }
+
+        if (described.IsLogarithmic) return Style(new LogarithmicAxis { MinimumPadding = 0.05, MaximumPadding = 0.05 }, size, AxisPosition.Bottom, described.Title);
+        LinearAxis axis = Side(size, AxisPosition.Bottom, described.Title, null, null);
+        if (described.IsWhole) (axis.MinimumMajorStep, axis.MinimumMinorStep) = (1, 1);
         return axis;
     }
 
-    private static LinearAxis Side(Size size, AxisPosition position, string title, double? lowest, double? highest) => new()
+    private static LinearAxis Side(Size size, AxisPosition position, string title, double? lowest, double? highest) =>
+        Style(new LinearAxis { Minimum = lowest ?? double.NaN, Maximum = highest ?? double.NaN }, size, position, title);
+
+    private static TAxis Style<TAxis>(TAxis axis, Size size, AxisPosition position, string title) where TAxis : Axis
     {
-        Position = position,
-        Title = title,
-        Minimum = lowest ?? double.NaN,
-        Maximum = highest ?? double.NaN,
-        MajorGridlineStyle = LineStyle.Solid,
-        MajorGridlineColor = OxyColor.FromRgb(235, 235, 235),
-        TicklineColor = OxyColors.LightGray,
-        MinorTickSize = 0,
-        IntervalLength = size.TickDistance,
-        FontSize = size.Title - 3,
-        TitleFontSize = size.Title - 2,
-        AxisTitleDistance = size.Title,
-    };
+        (axis.Position, axis.Title) = (position, title);
+        (axis.MajorGridlineStyle, axis.MajorGridlineColor) = (LineStyle.Solid, OxyColor.FromRgb(235, 235, 235));
+        (axis.TicklineColor, axis.MinorTickSize, axis.IntervalLength) = (OxyColors.LightGray, 0, size.TickDistance);
+        (axis.FontSize, axis.TitleFontSize, axis.AxisTitleDistance) = (size.Title - 3, size.Title - 2, size.Title);
+        return axis;
+    }
 
     /// <param name="Width">Of the chart, in pixels.</param>
     /// <param name="Height">Of the chart, in pixels.</param>

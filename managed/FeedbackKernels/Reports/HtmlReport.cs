@@ -16,9 +16,11 @@ public static class HtmlReport
         .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(480px, 1fr)); gap: 1rem; }
         figure { margin: 0; border: 1px solid #e4e4e4; border-radius: 6px; padding: .3rem .6rem .6rem; } figure svg { width: 100%; height: auto; }
         figcaption { text-align: center; font-size: 13px; } figcaption span { margin: 0 .5rem; white-space: nowrap; }
+        figcaption i.dashed { background: none !important; border-top: 2px dashed; height: 0 !important; }
         figcaption i { display: inline-block; width: 1.1em; height: .25em; margin-right: .4em; vertical-align: middle; }
         table { border-collapse: collapse; margin: 1rem 0; } th, td { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #e4e4e4; }
         th:first-child, td:first-child { text-align: left; } th { font-weight: 600; background: #f6f6f6; }
+        .study td { white-space: nowrap; }
         .multiples { display: grid; grid-template-columns: repeat(auto-fill, minmax(210px, 1fr)); gap: .5rem; }
         .multiples figure { padding: .2rem; } .legend span { margin-right: 1rem; } .legend i { display: inline-block; width: 1.1em; height: .25em; margin-right: .4em; vertical-align: middle; }
         label { margin-right: 1rem; cursor: pointer; } .charts > figure > div, .multiples div { display: none; }
@@ -169,12 +171,17 @@ public static class HtmlReport
         return html.Append("</table>\n").ToString();
     }
 
-    private static string Charts(IEnumerable<string> charts) => $"<div class=\"charts\">{string.Concat(charts)}</div>\n";
+    /// <summary>Charts side by side.</summary>
+    internal static string Charts(IEnumerable<string> charts) => $"<div class=\"charts\">{string.Concat(charts)}</div>\n";
 
     private static string Configuration(ReportedRun run) =>
         $"<h2>Configuration: {Text(run.Summary.Rule)}</h2>\n<pre>{Text(run.Configuration)}</pre>\n";
 
-    private static string Page(string title, string subtitle, string body) =>
+    /// <summary>A page in the look of all reports.</summary>
+    /// <param name="title">Its title.</param>
+    /// <param name="subtitle">The line below it.</param>
+    /// <param name="body">The rest, as HTML.</param>
+    internal static string Page(string title, string subtitle, string body) =>
         $"""
         <!doctype html>
         <html lang="en">
@@ -190,11 +197,15 @@ public static class HtmlReport
 
         """;
 
-    private static string Text(string text) => WebUtility.HtmlEncode(text);
+    /// <summary>A text as HTML.</summary>
+    internal static string Text(string text) => WebUtility.HtmlEncode(text);
 
-    private static string Percent(double? share) => share is { } s ? (100 * s).ToString("F2", CultureInfo.InvariantCulture) + " %" : "–";
+    /// <summary>A fraction as a percentage.</summary>
+    internal static string Percent(double? share) => share is { } s ? (100 * s).ToString("F2", CultureInfo.InvariantCulture) + " %" : "–";
 
-    private static string Degrees(double? angle) => angle is { } a ? a.ToString("F1", CultureInfo.InvariantCulture) + "°" : "–";
+    /// <summary>An angle.</summary>
+    internal static string Degrees(double? angle) => angle is { } a ? a.ToString("F1", CultureInfo.InvariantCulture) + "°" : "–";
 
-    private static string Number(double? value, string format) => value?.ToString(format, CultureInfo.InvariantCulture) ?? "–";
+    /// <summary>A number; a dash for none.</summary>
+    internal static string Number(double? value, string format) => value?.ToString(format, CultureInfo.InvariantCulture) ?? "–";
 }

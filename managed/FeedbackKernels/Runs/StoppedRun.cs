@@ -7,6 +7,9 @@ namespace FeedbackKernels.Runs;
 /// <summary>A run that was stopped, claimed by this process so that it can go on.</summary>
 public sealed class StoppedRun : IDisposable
 {
+    // More differences than that are another experiment, not a slip.
+    private const int MostDifferences = 4;
+
     private readonly string _folder;
     private ClaimedFolder? _claim;
 
@@ -59,6 +62,17 @@ public sealed class StoppedRun : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => _claim?.Dispose();
+
+    /// <summary>Checks that the run is of a configuration.</summary>
+    /// <exception cref="IOException">It is not; the message names the folder and the differences.</exception>
+    internal void RequireSame(RunConfig config)
+    {
+        IReadOnlyList<string> differences = config.DifferencesFrom(Config);
+        if (differences.Count == 0) return;
+        string others = differences.Count > MostDifferences ? $"; and {differences.Count - MostDifferences} more" : "";
+        throw new IOException(
+            $"folder '{_folder}' holds a run of another configuration: {string.Join("; ", differences.Take(MostDifferences))}{others}; give another folder with --out");
+    }
 
     /// <summary>Gives the claim to the caller.</summary>
     internal ClaimedFolder TakeClaim()

@@ -28,6 +28,9 @@ public sealed record FeedOptions
     /// ending the feed.</summary>
     internal bool KeepsUnreadable { get; init; }
 
+    /// <summary>Whether a feed for training takes the images in the order of the source in each epoch, instead of a random order.</summary>
+    internal bool KeepsOrder { get; init; }
+
     /// <summary>Whether encoded images become grey, as Pillow converts them (mode L: luma of ITU-R 601-2): for models of one channel.</summary>
     internal bool Grey { get; init; }
 

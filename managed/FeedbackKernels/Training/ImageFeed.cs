@@ -259,7 +259,8 @@ public sealed class ImageFeed : IState, IDisposable
         _batches.Stop();
         if (_order is not null && _orderEpoch != _epoch)
         {
-            Shuffle(_order, new RandomKey(_seed, RandomPurpose.SampleOrder, 0, (uint)_epoch));
+            for (int i = 0; i < _order.Length; i++) _order[i] = i;
+            if (!_options.KeepsOrder) Shuffle(_order, new RandomKey(_seed, RandomPurpose.SampleOrder, 0, (uint)_epoch));
             _orderEpoch = _epoch;
         }
 
@@ -347,7 +348,6 @@ public sealed class ImageFeed : IState, IDisposable
 
     private static void Shuffle(int[] order, RandomKey key)
     {
-        for (int i = 0; i < order.Length; i++) order[i] = i;
         var random = new RandomSequence(key);
         for (int i = order.Length - 1; i > 0; i--)
         {

@@ -59,7 +59,7 @@ public sealed class Trainer : IState, IDisposable
             throw new ArgumentException($"{options.Epochs} epochs are {steps} steps, the largest number of steps is {int.MaxValue}", nameof(options));
         (_model, _data, _options) = (model, data, options);
         Preprocessing = Preprocessing.Of(data, options.Normalisation, images);
-        _feedOptions = options.Feed with { Images = images };
+        _feedOptions = options.Feed with { Images = images, KeepsOrder = !options.Shuffle };
         _evaluator = new Evaluator(model, options.TestFlip);
         _feed = ImageFeed.Train(
             model.Backend, data.Train, Preprocessing.CreateNormalisation(), options.Augmentation, options.PartBatch, options.Seed, _feedOptions);

@@ -51,6 +51,9 @@ public sealed record TrainingOptions
     /// <summary>What is done to training images.</summary>
     public Augmentation Augmentation { get; init; }
 
+    /// <summary>Whether each epoch takes the training images in a random order; otherwise in that of their source.</summary>
+    public bool Shuffle { get; init; } = true;
+
     /// <summary>How pixels become numbers.</summary>
     public NormalisationKind Normalisation { get; init; }
 

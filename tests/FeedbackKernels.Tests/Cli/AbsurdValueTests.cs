@@ -22,8 +22,8 @@ public sealed class AbsurdValueTests : IDisposable
         var data = new TheoryData<string, string>();
         foreach (Command command in FeedbackProgram.Commands)
         {
-            // plan reads the other options as train does.
-            foreach (Option option in FeedbackProgram.OptionsOf(command).Where(o => IsNumber(o.ValueType) && (command.Name != "plan" || o.Name == "--measure"))) data.Add(command.Name, option.Name);
+            // plan and study read the other options as train does.
+            foreach (Option option in FeedbackProgram.OptionsOf(command).Where(o => IsNumber(o.ValueType) && (command.Name is not ("plan" or "study") || o.Name is "--measure" or "--seeds" or "--parallel"))) data.Add(command.Name, option.Name);
         }
 
         return data;
@@ -102,6 +102,7 @@ public sealed class AbsurdValueTests : IDisposable
         if (command == "info") return [command, .. option == "--hidden" ? ["--model", "mlp"] : Array.Empty<string>(), option, value];
         if (command == "evaluate") return [command, Trained(), option, value];
         if (command == "compare") options = [.. options.Select(o => o == "--rule" ? "--rules" : o), .. options.Contains("--rule") ? [] : (string[])["--rules", "bp"]];
+        if (command == "study") options = ["--rules", "bp", .. option == "--seeds" ? Array.Empty<string>() : ["--seeds", "1-2"]];
         Dictionary<string, string> usual = new()
         {
             ["--model"] = "lenet",

@@ -12,7 +12,7 @@ namespace FeedbackKernels.Tests.Cli;
 /// <summary>What is in a catalogue can be chosen on the command line, and its help names it.</summary>
 public sealed class CatalogueTests
 {
-    private static readonly string[] Trainers = ["train", "compare"];
+    private static readonly string[] Trainers = ["train", "compare", "study"];
 
     [Fact]
     public void Every_model_can_be_chosen()
@@ -75,7 +75,7 @@ public sealed class CatalogueTests
     {
         Option described = FeedbackProgram.OptionsOf(FeedbackProgram.Commands.Single(c => c.Name == command)).Single(o => o.Name == option);
         Assert.All(help, text => Assert.Contains(text, described.Description));
-        string[] line = command == "evaluate" ? [command, "run", option, argument] : [command, option, argument];
+        string[] line = command switch { "evaluate" => [command, "run", option, argument], "study" => [command, option, argument, "--out", "study"], _ => [command, option, argument] };
         Assert.Null(Complaint.Of(Program.CreateRoot().Parse(line)));
     }
 }

@@ -104,6 +104,13 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         ["compare --recipe"] = nameof(RecipeTests.A_recipe_is_for_both_commands),
         ["train --lr-per-256"] = nameof(RecipeTests.The_rate_is_scaled_with_the_batch),
         ["compare --lr-per-256"] = nameof(RecipeTests.The_rate_is_scaled_with_the_batch),
+        ["study --rules"] = nameof(StudyCommandTests.A_rule_may_have_options_of_the_run_for_itself),
+        ["study --seeds"] = nameof(StudyCommandTests.A_run_of_a_study_is_the_run_of_train_that_it_names),
+        ["study --sweep"] = nameof(StudyCommandTests.Tables_and_page_say_what_the_files_of_the_runs_say),
+        ["study --parallel"] = nameof(StudyCommandTests.Runs_side_by_side_end_as_those_one_after_another),
+        ["study --dry-run"] = nameof(StudyCommandTests.A_dry_run_lists_the_runs_and_writes_nothing),
+        ["study --out"] = nameof(StudyCommandTests.Longer_lists_extend_a_study),
+        ["study --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
         ["recipes --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
         ["train --resume-if-there"] = nameof(ResumeCommandTests.Resume_if_there_starts_then_goes_on_then_says_that_it_is_finished),
         ["resume --epochs"] = nameof(ResumeCommandTests.More_epochs_end_as_if_they_had_been_asked_for_at_once),
@@ -166,8 +173,11 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         {
             string[] options = [.. FeedbackProgram.OptionsOf(command).Where(o => o is not System.CommandLine.Help.HelpOption).Select(o => o.Name)];
             foreach (string option in options)
-                // The options of plan are read as those of train, which has cases for them.
-                Assert.True(Elsewhere.ContainsKey($"{(command.Name == "plan" && option != "--measure" ? "train" : command.Name)} {option}") || (command.Name == "plan" && CasesOf("train").Any(c => c.Option == option)) || CasesOf(command.Name).Any(c => c.Option == option), $"{command.Name} {option}: no case");
+                // The options of plan and study are read as those of train, which has cases for them.
+                Assert.True(
+                    Elsewhere.ContainsKey($"{command.Name} {option}") || CasesOf(command.Name).Any(c => c.Option == option)
+                    || (command.Name is "plan" or "study" && (Elsewhere.ContainsKey($"train {option}") || CasesOf("train").Any(c => c.Option == option))),
+                    $"{command.Name} {option}: no case");
             Assert.All(CasesOf(command.Name), c => Assert.Contains(c.Option, options));
         }
     }
@@ -190,10 +200,12 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
     }
 
     [Fact]
-    public void Plan_takes_the_options_of_train_but_those_of_its_folder()
+    public void Plan_and_study_take_the_options_of_train_but_those_of_its_folder()
     {
         string[] Names(string command) => [.. FeedbackProgram.OptionsOf(FeedbackProgram.Commands.Single(c => c.Name == command)).Select(o => o.Name).Order()];
         Assert.Equal(Names("train").Except(["--out", "--overwrite", "--resume-if-there"]).Append("--measure").Order(), Names("plan"));
+        string[] study = ["--rules", "--seeds", "--sweep", "--parallel", "--dry-run"];
+        Assert.Equal(Names("train").Except(["--rule", "--seed", "--overwrite", "--resume-if-there"]).Concat(study).Order(), Names("study"));
         // They have their effect: other rules need other states, other models other numbers.
         string[] usual = ["plan", "--measure", "0", "--limit-train", "64", "--limit-test", "32", "--batch", "16", "--epochs", "2"];
         string[] plain = FeedbackProgram.Run([.. usual, "--model", "lenet"]).Output.Split('\n'), other = FeedbackProgram.Run([.. usual, "--model", "mlp", "--hidden", "16", "--rule", "kp", "--align-every", "0"]).Output.Split('\n');
@@ -363,6 +375,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
     [InlineData("resume /not/there")]
     [InlineData("train --data nowhere")]
     [InlineData("compare --data nowhere")]
+    [InlineData("study --data nowhere --out none")]
     [InlineData("evaluate /not/there")]
     [InlineData("info --backend nothing")]
     [InlineData("watch /not/there")]
@@ -398,7 +411,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         "inspect" => InspectCases,
         "predict" => PredictCases,
         "verify" => VerifyCases,
-        "resume" or "recipes" or "watch" or "plan" or "export" or "import" => [],
+        "resume" or "recipes" or "watch" or "plan" or "study" or "export" or "import" => [],
         _ => RunOptionCases.All,
     };
 

@@ -63,6 +63,7 @@ internal static class RunOptionCases
         new("--update-noise 0.25", OtherModel, "training.updateNoise", "0.25"),
         new("--update-noise-on feedback", OtherModel, "training.updateNoiseOn", "feedback", "--update-noise 0.25 --rule kp"),
         new("--augment flip", OtherModel, "training.augmentation", "flip"),
+        new("--shuffle false", OtherModel, "training.shuffle", "False"),
         new("--normalize unit", OtherModel, "training.normalisation", "unit"),
         new("--seed 5", ShowsSeed, "training.seed", "5"),
         new("--align-every 1", (without, with) => Assert.Equal((0, 2 * 5), (without.Alignment.Length, with.Alignment.Length)), "training.alignEvery", "1"),

@@ -105,7 +105,7 @@ public sealed class UnusedOptionTests : IDisposable
         {
             string[] rest = command switch
             {
-                "compare" => [.. without.Select(w => w == "--rule" ? "--rules" : w), .. without.Contains("--rule") ? [] : (string[])["--rules", "bp"], .. Small],
+                "compare" or "study" => [.. without.Select(w => w == "--rule" ? "--rules" : w), .. without.Contains("--rule") ? [] : (string[])["--rules", "bp"], .. Small, .. command == "study" ? (string[])["--seeds", "1", "--out", "study"] : []],
                 "train" or "plan" => [.. without, .. Small],
                 "evaluate" or "resume" => [.. without, MakeRun()],
                 "predict" => [.. without, MakeRun(), "picture.png"],

@@ -68,6 +68,7 @@ public sealed class CudaCommandLineTests : IDisposable
     [Theory]
     [InlineData("cuda", "train", "--limit-train", "200")]
     [InlineData("cuda", "compare", "--limit-train", "200")]
+    [InlineData("cuda", "study", "--limit-train", "200", "--rules", "bp", "--out", "none")]
     [InlineData("cuda", "evaluate", ".")]
     [InlineData("cuda", "info")]
     [InlineData("auto", "info")]
@@ -137,6 +138,7 @@ public sealed class CudaCommandLineTests : IDisposable
     [Theory]
     [InlineData("train")]
     [InlineData("compare")]
+    [InlineData("study")]
     [InlineData("evaluate")]
     public void Without_a_driver_auto_says_so_in_one_short_line(string command)
     {
@@ -147,6 +149,7 @@ public sealed class CudaCommandLineTests : IDisposable
         string[] Arguments(string folder) => command switch
         {
             "compare" => [.. small, "--rules", "bp", "--out", folder],
+            "study" => [.. small, "--rules", "bp", "--seeds", "1", "--out", folder],
             "train" => [.. small, "--out", folder],
             _ => [run],
         };

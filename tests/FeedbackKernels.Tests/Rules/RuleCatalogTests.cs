@@ -147,6 +147,7 @@ public sealed class RuleCatalogTests : IDisposable
     [Theory]
     [InlineData("train", "--rule <name>")]
     [InlineData("compare", "--rules <names>")]
+    [InlineData("study", "--rules <names>")]
     public void Help_lists_every_rule_and_every_option(string command, string ruleOption)
     {
         string help = FeedbackProgram.Run(command, "--help").Output;

@@ -1,4 +1,6 @@
 using FeedbackKernels.Data;
+using FeedbackKernels.Interop;
+using FeedbackKernels.Models;
 using FeedbackKernels.Runs;
 using FeedbackKernels.Tests.Cli;
 using FeedbackKernels.Training;
@@ -19,8 +21,8 @@ public sealed class RecipeTests : IDisposable
     public void The_settings_that_people_ask_for_are_there() => Assert.Superset(
         new HashSet<string>
         {
-            "cifar10-resnet20", "cifar10-resnet20-fast", "imagenet-resnet18-16", "imagenet-resnet18-40", "imagenet-resnet18-90", "imagenet-resnet18-paper",
-            "imagenet-resnet50-16", "imagenet-resnet50-40", "imagenet-resnet50-90", "imagenette-resnet18", "tiny-imagenet-resnet18",
+            "cifar10-mlp-authors", "cifar10-resnet20", "cifar10-resnet20-fast", "imagenet-resnet18-16", "imagenet-resnet18-40", "imagenet-resnet18-90", "imagenet-resnet18-paper",
+            "imagenet-resnet50-16", "imagenet-resnet50-40", "imagenet-resnet50-90", "imagenette-resnet18", "mnist-mlp-authors", "tiny-imagenet-resnet18",
         },
         Recipe.All.Select(recipe => recipe.Name).ToHashSet());
 
@@ -30,7 +32,8 @@ public sealed class RecipeTests : IDisposable
         Recipe recipe = Recipe.Find(name)!;
         recipe.Config.Validate();
         Assert.NotEqual(new RunConfig(), recipe.Config);
-        Assert.NotEqual(Augmentation.None, recipe.Config.Training.Augmentation);
+        // A recipe says its augmentation: without one it is for nets that were trained without.
+        Assert.Equal(recipe.Config.Model == "mlp", recipe.Config.Training.Augmentation == Augmentation.None);
         _ = SourceCatalog.KindOf(recipe.Data.Split(' ')[0]);
         (int code, string output, string error) = FeedbackProgram.Run("recipes");
         Assert.Equal((0, ""), (code, error));
@@ -54,6 +57,23 @@ public sealed class RecipeTests : IDisposable
         Assert.Equal((0.9f, 1e-4f, 128, false), (training.Momentum, training.WeightDecay, training.Batch, training.Nesterov));
     }
 
+    // 784 * 500 + 500 + 500 * 10 + 10, and 3072 * 1000 + 1000 + 1000 * 10 + 10.
+    [Theory]
+    [InlineData("mnist-mlp-authors", 28, 1, 397_510)]
+    [InlineData("cifar10-mlp-authors", 32, 3, 3_083_010)]
+    public void The_recipes_of_the_weight_mirror_paper_are_those_of_its_public_code(string name, int size, int channels, long parameters)
+    {
+        RunConfig config = Recipe.Find(name)!.Config;
+        ModelSpec spec = config.Describe(new MapShape(size, size, channels), 10);
+        using var backend = new CpuBackend(1);
+        using var model = new Model(backend, spec, config.Rules, 1, config.Training.Seed);
+        Assert.Equal((parameters, LossKind.SigmoidCrossEntropy), (model.ParameterCount, spec.Loss));
+        TrainingOptions training = config.Training;
+        Assert.Equal((400, 128, 0f, 0f, 1111ul, false), (training.Epochs, training.Batch, training.Momentum, training.WeightDecay, training.Seed, training.Shuffle));
+        Assert.Equal((NormalisationKind.Unit, Augmentation.None), (training.Normalisation, training.Augmentation));
+        Assert.All((int[])[0, 1000, 400 * 468 - 1], step => Assert.Equal(0.2f, training.Schedule.At(step, 468, 400)));
+    }
+
     [Fact]
     public void A_recipe_gives_the_settings_and_options_override_them()
     {
@@ -69,7 +89,7 @@ public sealed class RecipeTests : IDisposable
 
     [Theory]
     [InlineData("--recipe cifar10-resnet20", "--recipe cifar10-resnet20 needs --data, as cifar10:DIR")]
-    [InlineData("--recipe cifar10", "unknown recipe 'cifar10'; recipes: cifar10-resnet20")]
+    [InlineData("--recipe cifar10", "unknown recipe 'cifar10'; recipes: cifar10-mlp-authors, cifar10-resnet20")]
     [InlineData("--recipe cifar10-resnet20 --data synthetic --config x.json", "--recipe and --config both give all settings")]
     [InlineData("--lr 0.1 --lr-per-256 0.1", "--lr and --lr-per-256 both set the peak")]
     public void Wrong_combinations_are_refused(string options, string message)

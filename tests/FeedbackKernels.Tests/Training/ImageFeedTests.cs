@@ -36,6 +36,19 @@ public sealed class ImageFeedTests : IDisposable
     }
 
     [Fact]
+    public void Without_shuffling_each_epoch_has_the_order_of_the_source()
+    {
+        using ImageFeed feed = ImageFeed.Train(_backend, Images, Unit, Augmentation.None, BatchSize, seed: 3, new FeedOptions { KeepsOrder = true });
+        for (int epoch = 1; epoch <= 2; epoch++)
+        {
+            var seen = new List<int>();
+            while (feed.Next() is { } batch) seen.AddRange(Enumerable.Range(0, batch.Count).Select(i => (int)batch.Pixels[i * 60]));
+            // Whole batches only, as with shuffling.
+            Assert.Equal(Enumerable.Range(0, Count / BatchSize * BatchSize), seen);
+        }
+    }
+
+    [Fact]
     public void Threads_do_not_change_a_batch()
     {
         foreach (Augmentation augmentation in (Augmentation[])[Augmentation.None, Augmentation.CropFlip])
