@@ -93,9 +93,9 @@ function position(run, row) {
   return epoch === before ? start : start + (epoch - before) * (timeAt(run, before + 1) - start);
 }
 
-function timeAt(run, epoch) {
-  const found = run.metrics.find(row => number(row.epoch) === epoch);
-  return epoch === 0 ? 0 : found ? number(found.seconds) : NaN;
+function timeAt(run, end) {
+  const row = run.metrics.find(other => number(other.epoch) === end);
+  return end === 0 ? 0 : row ? number(row.seconds) : NaN;
 }
 
 const CHARTS = [
