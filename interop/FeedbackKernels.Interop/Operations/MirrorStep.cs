@@ -80,9 +80,6 @@ public readonly record struct MirrorStep(
     internal ConvShape ResponseShape =>
         Form == MirrorForm.Patch ? ConvShape.Linear(Samples, Layer.FanIn, Layer.K) : Layer.WithBatch(Samples);
 
-    /// <summary>The layer with C and K exchanged: of its shape, B is what W is of the layer's, and W is the B.</summary>
-    internal ConvShape Transposed => new(1, Layer.R, Layer.S, Layer.K, Layer.C, Layer.R, Layer.S, 1, 0);
-
     /// <inheritdoc/>
     public override string ToString() => $"{Samples} samples of {Noise.Length} numbers from {FirstSample} on, {Form}, through {Layer}";
 }

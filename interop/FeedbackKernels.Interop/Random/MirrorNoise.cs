@@ -9,7 +9,8 @@ public enum NoiseKind
     /// <summary>
     /// Rows of a Hadamard matrix with random column signs, times σ. One sample looks like independent ±σ; over a cycle of
     /// 2^m samples (the next power of two from the sample length) the samples' second moment is exactly σ² times the
-    /// identity, so the variance of a correlation with them cancels. Row order, columns and signs are redrawn each cycle; a mirror that corrects B takes one cycle again and again.
+    /// identity, so the variance of a correlation with them cancels. Row order, columns and signs are redrawn each cycle; a mirror that
+    /// corrects B takes one cycle again and again.
     /// </summary>
     Balanced,
 

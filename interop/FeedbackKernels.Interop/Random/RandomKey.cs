@@ -36,8 +36,8 @@ public enum RandomPurpose : uint
     /// <summary>Order of the image data of packed files, and which images are stored raw.</summary>
     PackedFiles = 12,
 
-    /// <summary>Images of noise before training, one stream for each batch.</summary>
-    NoiseImages = 17,
+    /// <summary>Where adversarial attacks start, one stream for each image.</summary>
+    AdversarialStart = 13,
 
     /// <summary>Their labels, one stream for each batch.</summary>
     NoiseLabels = 14,
@@ -48,8 +48,8 @@ public enum RandomPurpose : uint
     /// <summary>Noise on the updates of feedback weights, one stream for each step.</summary>
     FeedbackUpdateNoise = 16,
 
-    /// <summary>Where adversarial attacks start, one stream for each image.</summary>
-    AdversarialStart = 13,
+    /// <summary>Images of noise before training, one stream for each batch.</summary>
+    NoiseImages = 17,
 
     /// <summary>Free for programs and tests.</summary>
     User = 10,

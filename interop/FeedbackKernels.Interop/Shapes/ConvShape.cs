@@ -107,6 +107,10 @@ public readonly record struct ConvShape
     /// <param name="n">Images.</param>
     public ConvShape WithBatch(int n) => n == N ? this : new ConvShape(n, H, W, C, K, R, S, Stride, Padding);
 
+    /// <summary>A layer with C and K exchanged, whose W has the layout of this layer's B, and whose B that of its W: for
+    /// <see cref="Backend.TransposedCombine"/> from B to W. Its maps are of one pixel.</summary>
+    public ConvShape Transposed => new(1, R, S, K, C, R, S, 1, 0);
+
     /// <inheritdoc/>
     public override string ToString() =>
         $"N{N} {H}x{W}x{C} -> {P}x{Q}x{K}, {R}x{S} stride {Stride} padding {Padding}";

@@ -241,8 +241,7 @@ public sealed class Model : IState, IDisposable
     public void Backward(int images, IErrorObserver? observer = null)
     {
         CheckImages(images);
-        var pass = new BackwardPass(images, RequireTraining(), observer);
-        for (int i = _blocks.Count - 1; i >= 0; i--) _blocks[i].Backward(pass);
+        RunBackward(new BackwardPass(images, RequireTraining(), observer));
     }
 
     /// <summary>Computes the gradient of the mean loss by the images, after a forward pass with running statistics and
@@ -252,8 +251,7 @@ public sealed class Model : IState, IDisposable
     {
         CheckImages(images);
         _ = InputError;
-        var pass = new BackwardPass(images, RequireTraining(), Observer: null, Training: false);
-        for (int i = _blocks.Count - 1; i >= 0; i--) _blocks[i].Backward(pass);
+        RunBackward(new BackwardPass(images, RequireTraining(), Observer: null, Training: false));
     }
 
     /// <summary>Copies weights, norms and running statistics from a model of the same kind.</summary>
@@ -315,6 +313,11 @@ public sealed class Model : IState, IDisposable
         _weights?.Dispose();
         _feedback?.Dispose();
         _arena.Dispose();
+    }
+
+    private void RunBackward(in BackwardPass pass)
+    {
+        for (int i = _blocks.Count - 1; i >= 0; i--) _blocks[i].Backward(pass);
     }
 
     private void Build()

@@ -53,10 +53,6 @@ public sealed record ActivationAlignment(
         private readonly Parameter _difference = new(
             layer.Backend, $"{layer.Name} difference of responses", [.. layer.Weight.Sizes], decays: false, multiplies: true);
 
-        // Sizes under which B has the place of W, so that a transposition brings it to W's layout.
-        private readonly ConvShape _transposed = new(
-            1, layer.Shape().R, layer.Shape().S, layer.Shape().K, layer.Shape().C, layer.Shape().R, layer.Shape().S, 1, 0);
-
         public override string RuleName => ActivationAlignment.RuleName;
 
         public override Parameter OwnWeights { get; } = NewFeedbackWeights(layer);
@@ -76,7 +72,7 @@ public sealed record ActivationAlignment(
             Backend backend = Layer.Backend;
             ConvShape shape = Layer.Shape(activity.Images);
             backend.TransposedCombine(
-                _transposed, 2 * rule.Alpha, OwnWeights.Value, -rule.Beta, Layer.Weight.Value, _difference.Value, _difference.Copy);
+                shape.Transposed, 2 * rule.Alpha, OwnWeights.Value, -rule.Beta, Layer.Weight.Value, _difference.Value, _difference.Copy);
             backend.ConvForward(shape, activity.Input, _difference.Operand, Scratch[0]);
             backend.ConvWeightGradient(shape, activity.Input, Scratch[0], _difference.Value);
             backend.TransposedCombine(shape, ShareOfSample(shape, rule.SumsPixels), _difference.Value, 0, default, OwnWeights.Gradient);

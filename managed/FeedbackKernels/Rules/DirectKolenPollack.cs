@@ -12,8 +12,8 @@ namespace FeedbackKernels.Rules;
 /// <remarks>
 /// For the last hidden layer dB is the gradient of the classifier's W: their difference decays as under Kolen-Pollack. For the layers
 /// below it is the update that a classifier on their output would get: on the mean of a map over its pixels, so that the size of maps does
-/// not matter (the published sum makes B grow with the number of pixels, by thousands in the first layers). The authors gave B an optimiser of its own (Adam with a
-/// decaying rate); here B follows the optimiser of W.
+/// not matter (the published sum makes B grow with the number of pixels, by thousands in the first layers). The authors gave B an
+/// optimiser of its own (Adam with a decaying rate); here B follows the optimiser of W.
 /// </remarks>
 /// <param name="Target">What the weights connect the classes to. For channels, the unit's output is averaged over its pixels.</param>
 /// <param name="Decay">Weight decay of W and B; null for the run's own.</param>
@@ -55,9 +55,8 @@ public sealed record DirectKolenPollack(DirectTarget Target = DirectTarget.Eleme
         private readonly DirectKolenPollack _rule;
         private readonly int _classes;
 
-        // Factor on the gradient, and what multiplies the output error by it: a factor and a summand for each class.
-        private readonly float _factor;
-        private readonly DeviceBuffer? _factors, _summands;
+        // On the output error, and so on the gradient; null for 1.
+        private readonly MapFactor? _factor;
 
         public Following(ConvLayer layer, DirectKolenPollack rule, in LayerPlace place)
             : base(layer, DirectKolenPollack.RuleName, rule.Target, rule.Scale, place)
@@ -65,10 +64,8 @@ public sealed record DirectKolenPollack(DirectTarget Target = DirectTarget.Eleme
             (_rule, _classes) = (rule, place.Classes);
             float pixels = (float)layer.Shape().P * layer.Shape().Q;
             // Channels already have the mean over pixels.
-            _factor = rule.SumsPixels == Spreads ? rule.SumsPixels ? pixels : 1 / pixels : 1;
-            if (_factor == 1) return;
-            _factors = layer.Backend.Allocate(_classes, $"{layer.Name} factors of the output error");
-            _summands = layer.Backend.Allocate(_classes, $"{layer.Name} summands of the output error");
+            float factor = rule.SumsPixels == Spreads ? rule.SumsPixels ? pixels : 1 / pixels : 1;
+            if (factor != 1) _factor = new MapFactor(layer.Backend, _classes, factor, $"the output error for {layer.Name}");
         }
 
         public override FeedbackUpdate Update => FeedbackUpdate.ByGradient;
@@ -85,14 +82,6 @@ public sealed record DirectKolenPollack(DirectTarget Target = DirectTarget.Eleme
 
         public override UpdateTerms AdjustLearned(UpdateTerms terms, int step) => _rule.WithDecay(terms);
 
-        public override void Initialise()
-        {
-            base.Initialise();
-            if (_factors is null) return;
-            Layer.Backend.Fill(_factors, _factor);
-            Layer.Backend.Fill(_summands, 0);
-        }
-
         public override void LearnFromActivity(in LayerActivity activity)
         {
             BufferView output = activity.Output, error = activity.OutputError;
@@ -103,9 +92,9 @@ public sealed record DirectKolenPollack(DirectTarget Target = DirectTarget.Eleme
                 output = Scratch[1];
             }
 
-            if (_factors is not null)
+            if (_factor is not null)
             {
-                Layer.Backend.ChannelAffine(activity.Images, _classes, error, _factors, _summands, default, Activation.None, Scratch[0]);
+                _factor.Apply((long)activity.Images * _classes, error, Scratch[0]);
                 error = Scratch[0];
             }
 
@@ -114,8 +103,7 @@ public sealed record DirectKolenPollack(DirectTarget Target = DirectTarget.Eleme
 
         protected override void Dispose(bool disposing)
         {
-            _factors?.Dispose();
-            _summands?.Dispose();
+            _factor?.Dispose();
             base.Dispose(disposing);
         }
     }

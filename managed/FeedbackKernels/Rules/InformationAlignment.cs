@@ -57,15 +57,16 @@ public sealed record InformationAlignment(
         private readonly InformationAlignment _rule;
         private readonly ulong _seed;
 
-        // The factors and summands of -a / (2 b) * x, one for each channel; W's layout for the correlation.
-        private readonly DeviceBuffer _factors, _summands, _correlation;
+        // -a / (2 b).
+        private readonly MapFactor _balance;
+
+        // W's layout.
+        private readonly DeviceBuffer _correlation;
 
         public Reconstruction(ConvLayer layer, InformationAlignment rule, ulong seed) : base(layer)
         {
             (_rule, _seed) = (rule, seed);
-            int channels = layer.Shape().C;
-            _factors = layer.Backend.Allocate(channels, $"{layer.Name} factors of the input");
-            _summands = layer.Backend.Allocate(channels, $"{layer.Name} summands of the input");
+            _balance = new MapFactor(layer.Backend, layer.Shape().C, -rule.Alpha / (2 * rule.Beta), $"the input of {layer.Name}");
             _correlation = layer.Backend.Allocate(layer.Weight.Length, $"{layer.Name} correlation of reconstruction and response");
             OwnWeights = NewFeedbackWeights(layer);
         }
@@ -89,12 +90,7 @@ public sealed record InformationAlignment(
             }
         }
 
-        public override void Initialise()
-        {
-            Layer.Backend.Fill(_factors, -_rule.Alpha / (2 * _rule.Beta));
-            Layer.Backend.Fill(_summands, 0);
-            Draw(OwnWeights, Layer, _seed, _rule.Init, _rule.Scale);
-        }
+        public override void Initialise() => Draw(OwnWeights, Layer, _seed, _rule.Init, _rule.Scale);
 
         public override void LearnFromActivity(in LayerActivity activity)
         {
@@ -102,8 +98,7 @@ public sealed record InformationAlignment(
             ConvShape shape = Layer.Shape(activity.Images);
             BufferView response = ResponseOf(shape, activity), mismatch = Scratch[0];
             // yB - a / (2 b) x, whose correlation with y is the gradient of both terms over 2 b.
-            backend.ChannelAffine(
-                shape.InputLength / shape.C, shape.C, activity.Input, _factors, _summands, default, Activation.None, mismatch);
+            _balance.Apply(shape.InputLength, activity.Input, mismatch);
             backend.ConvFeedback(shape, response, OwnWeights.Operand, FeedbackLayout.Feedback, mismatch, accumulate: true);
             backend.ConvWeightGradient(shape, mismatch, response, _correlation);
             backend.TransposedCombine(
@@ -112,8 +107,7 @@ public sealed record InformationAlignment(
 
         protected override void Dispose(bool disposing)
         {
-            _factors.Dispose();
-            _summands.Dispose();
+            _balance.Dispose();
             _correlation.Dispose();
             base.Dispose(disposing);
         }

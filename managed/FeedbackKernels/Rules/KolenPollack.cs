@@ -148,39 +148,32 @@ public sealed record KolenPollack(
         public override FeedbackUpdate Update => FeedbackUpdate.LikeWeights;
     }
 
-    private sealed class ClosedForm(ConvLayer layer, KolenPollack rule, LayerPlace place) : Common(layer, rule, place)
+    private sealed class ClosedForm : Common
     {
-        private readonly DeviceBuffer _difference = layer.Backend.Allocate(layer.Weight.Length, $"{layer.Name} initial mismatch");
-        private double _factor = 1, _velocity;
+        private readonly InitialMismatch _mismatch;
+
+        public ClosedForm(ConvLayer layer, KolenPollack rule, LayerPlace place) : base(layer, rule, place) =>
+            _mismatch = new InitialMismatch(layer, OwnWeights);
 
         public override bool SupposesEqualUpdates => true;
 
         public override void BeforeTraining(CancellationToken cancel = default)
         {
             base.BeforeTraining(cancel);
-            // R = B_0 - W_0^T.
-            Layer.Backend.TransposedCombine(Layer.Shape(), -1, Layer.Weight.Value, 1, OwnWeights.Value, _difference);
-            (_factor, _velocity) = (1, 0);
+            _mismatch.Start(Layer.Weight.Value);
         }
 
-        public override void AfterUpdate(WeightUpdate update, int step)
-        {
-            _factor = update.ApplyTo(_factor, ref _velocity);
-            Layer.Backend.TransposedCombine(
-                Layer.Shape(), 1, Layer.Weight.Value, (float)_factor, _difference, OwnWeights.Value, OwnWeights.Copy);
-        }
+        public override void AfterUpdate(WeightUpdate update, int step) => _mismatch.Follow(update, Layer.Weight.Value);
 
         public override void Walk(IStateWalker walker)
         {
             base.Walk(walker);
-            walker.Tensor($"{OwnWeights.Name}.initial_mismatch", OwnWeights.Sizes, _difference);
-            walker.Scalar($"{OwnWeights.Name}.mismatch_factor", ref _factor);
-            walker.Scalar($"{OwnWeights.Name}.mismatch_velocity", ref _velocity);
+            _mismatch.Walk(walker);
         }
 
         protected override void Dispose(bool disposing)
         {
-            _difference.Dispose();
+            _mismatch.Dispose();
             base.Dispose(disposing);
         }
     }

@@ -51,13 +51,14 @@ public sealed record ProductFeedbackAlignment(float Expansion = 8, float? Decay 
         private readonly ProductFeedbackAlignment _rule;
         private readonly ulong _seed;
 
-        // B Bᵀ, [K][K], and B (R_0 - Bᵀ W_0) in feedback layout.
+        // B Bᵀ, [K][K].
         private readonly Parameter _square;
-        private readonly DeviceBuffer _mismatch;
+
+        // Of the feedback weights and B Bᵀ W.
+        private readonly InitialMismatch _mismatch;
 
         // B Bᵀ W in W's layout.
         private readonly DeviceBuffer _product;
-        private double _factor = 1, _velocity;
 
         public Product(ConvLayer layer, ProductFeedbackAlignment rule, ulong seed) : base(layer)
         {
@@ -65,7 +66,7 @@ public sealed record ProductFeedbackAlignment(float Expansion = 8, float? Decay 
             int channels = layer.Shape().K;
             OwnWeights = NewFeedbackWeights(layer);
             _square = new Parameter(layer.Backend, $"{layer.Name}.feedback_square", [channels, channels], decays: false, multiplies: true);
-            _mismatch = layer.Backend.Allocate(layer.Weight.Length, $"{layer.Name} initial mismatch");
+            _mismatch = new InitialMismatch(layer, OwnWeights);
             _product = layer.Backend.Allocate(layer.Weight.Length, $"{layer.Name} product of B Bᵀ and W");
         }
 
@@ -101,23 +102,19 @@ public sealed record ProductFeedbackAlignment(float Expansion = 8, float? Decay 
         public override void BeforeTraining(CancellationToken cancel = default)
         {
             MultiplyWeights();
-            Layer.Backend.TransposedCombine(Layer.Shape(), -1, _product, 1, OwnWeights.Value, _mismatch);
-            (_factor, _velocity) = (1, 0);
+            _mismatch.Start(_product);
         }
 
         public override void AfterUpdate(WeightUpdate update, int step)
         {
-            _factor = update.ApplyTo(_factor, ref _velocity);
             MultiplyWeights();
-            Layer.Backend.TransposedCombine(Layer.Shape(), 1, _product, (float)_factor, _mismatch, OwnWeights.Value, OwnWeights.Copy);
+            _mismatch.Follow(update, _product);
         }
 
         public override void Walk(IStateWalker walker)
         {
             base.Walk(walker);
-            walker.Tensor($"{OwnWeights.Name}.initial_mismatch", OwnWeights.Sizes, _mismatch);
-            walker.Scalar($"{OwnWeights.Name}.mismatch_factor", ref _factor);
-            walker.Scalar($"{OwnWeights.Name}.mismatch_velocity", ref _velocity);
+            _mismatch.Walk(walker);
         }
 
         protected override void Dispose(bool disposing)

@@ -20,8 +20,8 @@ public enum AttackKind
 /// <param name="Kind">The method.</param>
 /// <param name="Epsilon">Largest change of a number of the image; the range of pixels, 0 to 255, is 0 to 1 here.</param>
 /// <param name="Steps">Steps of PGD.</param>
-/// <param name="StepSize">Change in a step of PGD; null for 2.5 epsilon / steps (Madry et al., code of the CIFAR-10 challenge: 2 for
-/// epsilon 8 and about 7 steps or more), so that a path can reach every image that is allowed.</param>
+/// <param name="StepSize">Change in a step of PGD; null for 2.5 epsilon / steps, with which PGD can cross the whole range of
+/// allowed images from any start.</param>
 /// <param name="Seed">Seed of the random starts of PGD.</param>
 public sealed record Attack(AttackKind Kind = AttackKind.Fgsm, double Epsilon = 8 / 255.0, int Steps = 10, double? StepSize = null, ulong Seed = 1)
 {

@@ -39,7 +39,7 @@ public sealed class AttackEvaluator
         using ImageFeed feed = Evaluator.OpenFeed(_model, images, preprocessing, options, backward: true);
         using var results = new StepResults(_model);
         var range = new PixelRange(preprocessing.CreateNormalisation(), _attack);
-        Tally clean = new(), attacked = new();
+        EvaluationTally clean = new(results), attacked = new(results);
         while (feed.Next() is { } batch)
         {
             cancel.ThrowIfCancellationRequested();
@@ -47,17 +47,19 @@ public sealed class AttackEvaluator
             var original = new float[batch.Count * _model.Spec.Input.Length];
             _model.Backend.DownloadFloats(_model.Input, original);
             Evaluate(batch, gradient: true);
-            clean.Add(results, batch);
+            results.Queue(batch);
+            clean.Add();
             ReadOnlySpan<float> found = Search(batch, original, range, cancel);
             _model.Backend.UploadFloats(found, _model.Input);
             Evaluate(batch, gradient: false);
-            attacked.Add(results, batch);
+            results.Queue(batch);
+            attacked.Add();
         }
 
         return new AttackResult(clean.Over(images.Count), attacked.Over(images.Count));
     }
 
-    /// <summary>The images that the attack ends at. The gradient at the original images has its place in the model's memory already.</summary>
+    /// <summary>The images that the attack ends at. The model has computed the loss of the original ones: FGSM goes back from there.</summary>
     private float[] Search(Batch batch, float[] original, PixelRange range, CancellationToken cancel)
     {
         float[] found = [.. original], gradient = new float[original.Length];
@@ -83,22 +85,6 @@ public sealed class AttackEvaluator
     {
         _model.Forward(Pass.Evaluate(batch.Count));
         _model.Loss(batch.Count, smoothing: 0, gradient);
-    }
-
-    /// <summary>Sums over batches.</summary>
-    private sealed class Tally
-    {
-        private double _loss;
-        private int _top1, _top5;
-
-        public void Add(StepResults results, Batch batch)
-        {
-            results.Queue(batch);
-            (double loss, int first, int five) = results.Read();
-            (_loss, _top1, _top5) = (_loss + loss, _top1 + first, _top5 + five);
-        }
-
-        public Evaluation Over(int images) => new(_loss / images, (double)_top1 / images, (double)_top5 / images, images);
     }
 
     /// <summary>What the attack may do to a normalised number of each channel.</summary>

@@ -22,10 +22,9 @@ public sealed class Evaluator(Model model, bool flip = false)
     {
         ArgumentNullException.ThrowIfNull(images);
         ArgumentNullException.ThrowIfNull(preprocessing);
-        double loss = 0;
-        int top1 = 0, top5 = 0;
         using ImageFeed feed = OpenFeed(model, images, preprocessing, options, backward: false);
         using var results = new StepResults(model);
+        var tally = new EvaluationTally(results);
         while (feed.Next() is { } batch)
         {
             cancel.ThrowIfCancellationRequested();
@@ -39,19 +38,12 @@ public sealed class Evaluator(Model model, bool flip = false)
             }
 
             // Reads the results of the previous batch while the device computes this one.
-            Add();
+            tally.Add();
             results.Queue(batch);
         }
 
-        Add();
-        return new Evaluation(loss / images.Count, (double)top1 / images.Count, (double)top5 / images.Count, images.Count);
-
-        void Add()
-        {
-            if (results.Images == 0) return;
-            (double sum, int first, int five) = results.Read();
-            (loss, top1, top5) = (loss + sum, top1 + first, top5 + five);
-        }
+        tally.Add();
+        return tally.Over(images.Count);
     }
 
     /// <summary>Replaces the logits of the images by the mean of these and those of the mirror images.</summary>

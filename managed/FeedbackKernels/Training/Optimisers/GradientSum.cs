@@ -5,8 +5,8 @@ using FeedbackKernels.Models;
 namespace FeedbackKernels.Training;
 
 /// <summary>
-/// Gradient accumulation: the mean of the gradients of the parts of a step, also of B where it learns from activity. It takes the place of the gradient of the last part, so the
-/// optimiser, and rules that look at gradients, see one step.
+/// Gradient accumulation: the mean of the gradients of the parts of a step, also of B where it learns from activity. It takes the place of
+/// the gradient of the last part, so the optimiser, and rules that look at gradients, see one step.
 /// </summary>
 internal sealed class GradientSum : IDisposable
 {
