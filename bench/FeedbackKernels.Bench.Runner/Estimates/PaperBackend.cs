@@ -79,7 +79,7 @@ internal sealed class PaperBackend(Func<ConvShape, string> name, ElementType sto
     {
         // As the backends do it: the difference of W and Bᵀ, its response and the correlation, and the update of B.
         BufferView difference = BufferView.FromPointer(w.Address, step.Layer.WeightLength, storage);
-        TransposedCombineCore(step.Layer.Transposed, -1, b, 1, w, w, storage == ElementType.Float32 ? default : difference);
+        TransposedCombineCore(step.Layer.Transpose(), -1, b, 1, w, w, storage == ElementType.Float32 ? default : difference);
         MirrorCorrelateCore(step, difference, w, accumulate: false);
         TransposedCombineCore(step.Layer, factor, w, 1, b, b, copy);
     }

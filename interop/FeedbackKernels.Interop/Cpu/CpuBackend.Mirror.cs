@@ -34,7 +34,7 @@ public sealed unsafe partial class CpuBackend
         ConvShape layer = step.Layer;
         BufferView difference = BufferView.FromPointer(_scratch.Floats(ScratchUse.MirrorDifference, layer.WeightLength), layer.WeightLength);
         BufferView correlation = BufferView.FromPointer(_scratch.Floats(ScratchUse.MirrorCorrelation, layer.WeightLength), layer.WeightLength);
-        TransposedCombineCore(layer.Transposed, -1, b, 1, w, difference, default);
+        TransposedCombineCore(layer.Transpose(), -1, b, 1, w, difference, default);
         MirrorCorrelateCore(step, difference, correlation, accumulate: false);
         TransposedCombineCore(layer, factor, correlation, 1, b, b, copy);
     }

@@ -69,7 +69,7 @@ public sealed unsafe partial class CudaBackend
         BufferView difference = MirrorWeights(ScratchPurpose.MirrorDifference, ElementType.Float32), operand = difference;
         BufferView correlation = MirrorWeights(ScratchPurpose.MirrorCorrelation, ElementType.Float32), rounded = default;
         if (ActivationType != ElementType.Float32) operand = rounded = MirrorWeights(ScratchPurpose.MirrorOperand, ActivationType);
-        TransposedCombineCore(layer.Transposed, -1, b, 1, w, difference, rounded);
+        TransposedCombineCore(layer.Transpose(), -1, b, 1, w, difference, rounded);
         MirrorCorrelateCore(step, operand, correlation, accumulate: false);
         TransposedCombineCore(layer, factor, correlation, 1, b, b, copy);
 

@@ -109,7 +109,7 @@ public readonly record struct ConvShape
 
     /// <summary>A layer with C and K exchanged, whose W has the layout of this layer's B, and whose B that of its W: for
     /// <see cref="Backend.TransposedCombine"/> from B to W. Its maps are of one pixel.</summary>
-    public ConvShape Transposed => new(1, R, S, K, C, R, S, 1, 0);
+    public ConvShape Transpose() => new(1, R, S, K, C, R, S, 1, 0);
 
     /// <inheritdoc/>
     public override string ToString() =>

@@ -72,7 +72,7 @@ public sealed record ActivationAlignment(
             Backend backend = Layer.Backend;
             ConvShape shape = Layer.Shape(activity.Images);
             backend.TransposedCombine(
-                shape.Transposed, 2 * rule.Alpha, OwnWeights.Value, -rule.Beta, Layer.Weight.Value, _difference.Value, _difference.Copy);
+                shape.Transpose(), 2 * rule.Alpha, OwnWeights.Value, -rule.Beta, Layer.Weight.Value, _difference.Value, _difference.Copy);
             backend.ConvForward(shape, activity.Input, _difference.Operand, Scratch[0]);
             backend.ConvWeightGradient(shape, activity.Input, Scratch[0], _difference.Value);
             backend.TransposedCombine(shape, ShareOfSample(shape, rule.SumsPixels), _difference.Value, 0, default, OwnWeights.Gradient);
