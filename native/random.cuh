@@ -65,13 +65,79 @@ enum NoiseKind
     NoiseSign = 2
 };
 
+// HadamardMatrix in C#: the Kronecker product of a matrix of Paley's, or a single 1, and Sylvester's.
+struct HadamardMatrix
+{
+    int prime;          // q of Paley's matrix of 2 (q + 1) rows: 5, 13 or 17; 0 for a single 1
+    int sylvesterBits;  // log2 of the order of Sylvester's
+
+    __device__ __forceinline__ unsigned order() const { return paley_rows() << sylvesterBits; }
+
+    // The lowest bit says whether the entry is -1. The other bits have no meaning.
+    __device__ __forceinline__ unsigned is_negative(unsigned row, unsigned column) const
+    {
+        // Sylvester's: the parity of the bits that both indices have.
+        unsigned sign = static_cast<unsigned>(__popc(row & column & sylvester_mask()));
+        if (prime != 0)
+        {
+            // Paley's consists of (1 1; 1 -1) and its negative, and of (1 -1; -1 -1) on the diagonal.
+            row >>= sylvesterBits;
+            column >>= sylvesterBits;
+            const unsigned i = row >> 1, j = column >> 1;
+            if (i == j) sign ^= row | column;
+            else
+            {
+                sign ^= row & column;
+                // A bit for each square modulo q; the rest of the differences make a negative block.
+                const unsigned squares = prime == 5 ? 0x12u : prime == 13 ? 0x161Au : 0x1A316u;
+                if (i != 0 && j != 0) sign ^= ~squares >> (i > j ? i - j : j - i);
+            }
+        }
+
+        return sign;
+    }
+
+    // A keyed permutation of the indices, computed instead of stored.
+    __device__ __forceinline__ unsigned permute(unsigned index, unsigned key0, unsigned key1) const
+    {
+        unsigned paley = index >> sylvesterBits;
+        const unsigned sylvester = permute_bits(index & sylvester_mask(), key0 + paley * 0x9E3779B9u, key1);
+        if (prime == 0) return sylvester;
+        unsigned turn = (sylvester ^ key0) * 0x9E3779B1u;
+        turn = (turn ^ turn >> 16) * 0x85EBCA6Bu;
+        paley += static_cast<unsigned>(static_cast<unsigned long long>(turn) * paley_rows() >> 32);
+        if (paley >= paley_rows()) paley -= paley_rows();
+        return paley << sylvesterBits | sylvester;
+    }
+
+private:
+    __device__ __forceinline__ unsigned paley_rows() const { return prime == 0 ? 1 : 2 * (prime + 1); }
+
+    __device__ __forceinline__ unsigned sylvester_mask() const { return (1u << sylvesterBits) - 1; }
+
+    __device__ static __forceinline__ unsigned rotate_left(unsigned x, int by) { return x << by | x >> (32 - by); }
+
+    __device__ __forceinline__ unsigned permute_bits(unsigned x, unsigned key0, unsigned key1) const
+    {
+        const unsigned mask = sylvester_mask();
+        const int half = (sylvesterBits + 1) / 2;
+        x = (x * (key0 | 1) + key1) & mask;
+        x ^= x >> half;
+        x = (x * (rotate_left(key1, 7) | 1) + rotate_left(key0, 13)) & mask;
+        x ^= x >> half;
+        x = (x * 0x9E3779B1u + (key0 ^ key1)) & mask;
+        x ^= x >> half;
+        return x & mask;
+    }
+};
+
 // The noise of a weight mirror; MirrorNoise in C#. Sample g is a vector that depends on seed, layer and g only.
 struct MirrorNoise
 {
     unsigned long long seed;
     unsigned layer;
     int kind;
-    int cycleBits;  // for balanced noise: log2 of the size of the Hadamard matrix
+    HadamardMatrix matrix;  // for balanced noise, whose cycles have one sample for each row
     float standardDeviation;
 
     // What all numbers of a sample share.
@@ -85,12 +151,13 @@ struct MirrorNoise
         Sample sample = {static_cast<unsigned>(index), 0, 0, 0, 0};
         if (kind == NoiseBalanced)
         {
-            sample.cycle = static_cast<unsigned>(index >> cycleBits);
-            const RandomBlock order = RandomKey{seed, MirrorOrder, layer, sample.cycle}.block(0);
-            const unsigned place = static_cast<unsigned>(index & ((1ll << cycleBits) - 1));
-            sample.row = permute(place, order.word[0], order.word[1]);
-            sample.columnKey0 = order.word[2];
-            sample.columnKey1 = order.word[3];
+            // Indices are below 2^32.
+            const unsigned order = matrix.order();
+            sample.cycle = static_cast<unsigned>(index) / order;
+            const RandomBlock keys = RandomKey{seed, MirrorOrder, layer, sample.cycle}.block(0);
+            sample.row = matrix.permute(static_cast<unsigned>(index) - sample.cycle * order, keys.word[0], keys.word[1]);
+            sample.columnKey0 = keys.word[2];
+            sample.columnKey1 = keys.word[3];
         }
 
         return sample;
@@ -135,8 +202,7 @@ struct MirrorNoise
             for (int j = 0; j < Width; j++)
             {
                 unsigned sign = signs >> ((i + j) % 32);
-                // Sylvester's Hadamard matrix: entry (a, b) is the parity of a AND b.
-                if (balanced) sign ^= static_cast<unsigned>(__popc(sample.row & permute(i + j, sample.columnKey0, sample.columnKey1)));
+                if (balanced) sign ^= matrix.is_negative(sample.row, matrix.permute(i + j, sample.columnKey0, sample.columnKey1));
                 result.at[j] = bits_as<float>(bits_as<unsigned>(standardDeviation) | sign << 31);
             }
         }
@@ -146,20 +212,4 @@ struct MirrorNoise
 
 private:
     static constexpr unsigned MirrorNumbers = 3, MirrorOrder = 4, MirrorSigns = 5;
-
-    __device__ static __forceinline__ unsigned rotate_left(unsigned x, int by) { return x << by | x >> (32 - by); }
-
-    // A keyed permutation of [0, 2^cycleBits), computed instead of stored.
-    __device__ __forceinline__ unsigned permute(unsigned x, unsigned key0, unsigned key1) const
-    {
-        const unsigned mask = static_cast<unsigned>((1ull << cycleBits) - 1);
-        const int half = (cycleBits + 1) / 2;
-        x = (x * (key0 | 1) + key1) & mask;
-        x ^= x >> half;
-        x = (x * (rotate_left(key1, 7) | 1) + rotate_left(key0, 13)) & mask;
-        x ^= x >> half;
-        x = (x * 0x9E3779B1u + (key0 ^ key1)) & mask;
-        x ^= x >> half;
-        return x & mask;
-    }
 };

@@ -63,7 +63,7 @@ public sealed unsafe partial class CpuBackend
         var fill = new MirrorNoiseJob { Noise = step.Noise };
         if (step.Noise.Kind == NoiseKind.Balanced)
         {
-            fill.Columns = (uint*)_scratch.Ints(ScratchUse.NoiseColumns, length);
+            fill.Columns = (uint*)_scratch.Ints(ScratchUse.NoiseColumns, 2L * length);
             fill.Magnitudes = _scratch.Floats(ScratchUse.NoiseMagnitudes, length);
         }
 
@@ -90,7 +90,8 @@ public sealed unsafe partial class CpuBackend
         public MirrorNoise Noise;
         public long FirstSample;
 
-        /// <summary>The description of a cycle of balanced noise; null for the other kinds.</summary>
+        /// <summary>The description of a cycle of balanced noise: the lower halves of the columns' codes, then the upper ones; null for
+        /// the other kinds.</summary>
         public uint* Columns;
         public float* Magnitudes;
         public float* Output;
@@ -100,7 +101,7 @@ public sealed unsafe partial class CpuBackend
             int length = Noise.Length;
             var values = new Span<float>(Output + (long)item * length, length);
             if (Columns == null) Noise.Fill(values, FirstSample + item);
-            else Noise.FillBalanced(FirstSample + item, new ReadOnlySpan<uint>(Columns, length), new ReadOnlySpan<float>(Magnitudes, length), values);
+            else Noise.FillBalanced(FirstSample + item, new Span<uint>(Columns, length), new Span<uint>(Columns + length, length), new Span<float>(Magnitudes, length), values);
         }
     }
 
@@ -114,7 +115,8 @@ public sealed unsafe partial class CpuBackend
         public readonly void Run(int item, int worker)
         {
             int first = item * MirrorNoise.BlockSigns, count = Math.Min(MirrorNoise.BlockSigns, Noise.Length - first);
-            Noise.DescribeCycle(Cycle, first, new Span<uint>(Columns + first, count), new Span<float>(Magnitudes + first, count));
+            Noise.DescribeCycle(
+                Cycle, first, new Span<uint>(Columns + first, count), new Span<uint>(Columns + Noise.Length + first, count), new Span<float>(Magnitudes + first, count));
         }
     }
 }

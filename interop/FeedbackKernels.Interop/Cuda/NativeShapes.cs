@@ -42,6 +42,6 @@ internal readonly struct NativeMirrorNoise(in MirrorNoise noise)
     public readonly ulong Seed = noise.Seed;
     public readonly uint Layer = noise.Layer;
     public readonly int Kind = (int)noise.Kind;
-    public readonly int CycleBits = System.Numerics.BitOperations.Log2((uint)noise.CycleLength);
+    public readonly int Prime = noise.Matrix.Prime, SylvesterBits = noise.Matrix.SylvesterBits;
     public readonly float StandardDeviation = noise.StandardDeviation;
 }

@@ -7,10 +7,10 @@ namespace FeedbackKernels.Interop;
 public enum NoiseKind
 {
     /// <summary>
-    /// Rows of a Hadamard matrix with random column signs, times σ. One sample looks like independent ±σ; over a cycle of
-    /// 2^m samples (the next power of two from the sample length) the samples' second moment is exactly σ² times the
-    /// identity, so the variance of a correlation with them cancels. Row order, columns and signs are redrawn each cycle; a mirror that
-    /// corrects B takes one cycle again and again.
+    /// Rows of a Hadamard matrix with random column signs, times σ. One sample looks like independent ±σ; over a cycle, which is as many
+    /// samples as the matrix has rows, the samples' second moment is exactly σ² times the identity, so the variance of a correlation with
+    /// them cancels. The rows are the smallest number of the form 2^m or, from 12 on, 3, 7 or 9 times 2^m, that is no less than the sample
+    /// length. Row order, columns and signs are redrawn each cycle; a mirror that corrects B takes one cycle again and again.
     /// </summary>
     Balanced,
 
@@ -68,6 +68,9 @@ public readonly record struct MirrorNoise
     /// <summary>Number of the layer in its model.</summary>
     public uint Layer { get; }
 
+    /// <summary>The matrix of balanced noise.</summary>
+    internal HadamardMatrix Matrix => new(Length);
+
     /// <summary>Samples after which balanced noise has an exactly white second moment; 1 for the other kinds.</summary>
     public int CycleLength => Cycle(Kind, Length);
 
@@ -83,7 +86,7 @@ public readonly record struct MirrorNoise
         return Cycle(kind, length);
     }
 
-    private static int Cycle(NoiseKind kind, int length) => kind == NoiseKind.Balanced ? (int)BitOperations.RoundUpToPowerOf2((uint)length) : 1;
+    private static int Cycle(NoiseKind kind, int length) => kind == NoiseKind.Balanced ? new HadamardMatrix(length).Order : 1;
 
     /// <summary>Writes sample <paramref name="sample"/>.</summary>
     /// <param name="values">Gets the sample.</param>
@@ -122,51 +125,54 @@ public readonly record struct MirrorNoise
 
     private void FillBalanced(Span<float> values, long sample)
     {
-        Span<uint> columns = stackalloc uint[BlockSigns];
+        Span<uint> codes = stackalloc uint[2 * BlockSigns];
         Span<float> magnitudes = stackalloc float[BlockSigns];
         for (int first = 0; first < values.Length; first += BlockSigns)
         {
             int count = Math.Min(BlockSigns, values.Length - first);
-            DescribeCycle(sample / CycleLength, first, columns[..count], magnitudes[..count]);
-            FillBalanced(sample, columns[..count], magnitudes[..count], values.Slice(first, count));
+            Span<uint> low = codes[..count], high = codes.Slice(BlockSigns, count);
+            DescribeCycle(sample / CycleLength, first, low, high, magnitudes[..count]);
+            FillBalanced(sample, low, high, magnitudes[..count], values.Slice(first, count));
         }
     }
 
     /// <summary>
-    /// The description of a cycle of balanced noise, common to all its samples: for each element its column of the Hadamard matrix, and σ
-    /// with the sign of the column.
+    /// The description of a cycle of balanced noise, common to all its samples: for each element the code of its column of the Hadamard
+    /// matrix, and σ with the sign of the column.
     /// </summary>
     /// <param name="cycle">Number of the cycle.</param>
     /// <param name="first">First element; a multiple of <see cref="BlockSigns"/>.</param>
-    /// <param name="columns">A column for each element.</param>
+    /// <param name="low">The lower half of the code for each element.</param>
+    /// <param name="high">The upper half.</param>
     /// <param name="magnitudes">±σ for each element.</param>
-    internal void DescribeCycle(long cycle, int first, Span<uint> columns, Span<float> magnitudes)
+    internal void DescribeCycle(long cycle, int first, Span<uint> low, Span<uint> high, Span<float> magnitudes)
     {
-        int bits = BitOperations.Log2((uint)CycleLength);
+        HadamardMatrix matrix = Matrix;
         PhiloxBlock order = new RandomKey(Seed, RandomPurpose.MirrorOrder, Layer, (uint)cycle).Block(0);
         var signs = new RandomKey(Seed, RandomPurpose.MirrorSigns, Layer, (uint)cycle);
         PhiloxBlock block = default;
-        for (int i = 0; i < columns.Length; i++)
+        for (int i = 0; i < low.Length; i++)
         {
             int element = first + i;
             if (element % BlockSigns == 0) block = signs.Block((uint)(element / BlockSigns));
-            columns[i] = Permute((uint)element, bits, order.Z, order.W);
+            ulong code = matrix.ColumnCode(matrix.Permute((uint)element, order.Z, order.W));
+            (low[i], high[i]) = ((uint)code, (uint)(code >> 32));
             magnitudes[i] = Signed(StandardDeviation, block[element / 32 % 4] >> (element % 32));
         }
     }
 
     /// <summary>Computes elements of a sample of balanced noise from the description of its cycle.</summary>
-    internal void FillBalanced(long sample, ReadOnlySpan<uint> columns, ReadOnlySpan<float> magnitudes, Span<float> values)
+    internal void FillBalanced(long sample, ReadOnlySpan<uint> low, ReadOnlySpan<uint> high, ReadOnlySpan<float> magnitudes, Span<float> values)
     {
-        int bits = BitOperations.Log2((uint)CycleLength);
-        PhiloxBlock order = new RandomKey(Seed, RandomPurpose.MirrorOrder, Layer, (uint)(sample / CycleLength)).Block(0);
-        uint row = Permute((uint)(sample % CycleLength), bits, order.X, order.Y);
-        var rows = new Vector<uint>(row);
+        HadamardMatrix matrix = Matrix;
+        PhiloxBlock order = new RandomKey(Seed, RandomPurpose.MirrorOrder, Layer, (uint)(sample / matrix.Order)).Block(0);
+        ulong row = matrix.RowCode(matrix.Permute((uint)(sample % matrix.Order), order.X, order.Y));
+        Vector<uint> rowLow = new((uint)row), rowHigh = new((uint)(row >> 32));
         int i = 0;
         for (; i + Vector<uint>.Count <= values.Length; i += Vector<uint>.Count)
         {
-            // Sylvester's Hadamard matrix: entry (a, b) is the parity of a AND b, here folded into the lowest bit.
-            Vector<uint> common = rows & new Vector<uint>(columns[i..]);
+            // The parity of the bits that both codes have, folded into the lowest bit.
+            Vector<uint> common = rowLow & new Vector<uint>(low[i..]) ^ rowHigh & new Vector<uint>(high[i..]);
             common ^= common >>> 16;
             common ^= common >>> 8;
             common ^= common >>> 4;
@@ -175,28 +181,14 @@ public readonly record struct MirrorNoise
             (Vector.AsVectorUInt32(new Vector<float>(magnitudes[i..])) ^ common << 31).As<uint, float>().CopyTo(values[i..]);
         }
 
-        for (; i < values.Length; i++) values[i] = Signed(magnitudes[i], (uint)BitOperations.PopCount(row & columns[i]));
+        for (; i < values.Length; i++)
+        {
+            uint common = (uint)row & low[i] ^ (uint)(row >> 32) & high[i];
+            values[i] = Signed(magnitudes[i], (uint)BitOperations.PopCount(common));
+        }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static float Signed(float magnitude, uint signBit) =>
         BitConverter.UInt32BitsToSingle(BitConverter.SingleToUInt32Bits(magnitude) ^ signBit << 31);
-
-    /// <summary>
-    /// A keyed bijection of [0, 2^bits), in place of a stored permutation. Each of its steps is invertible modulo a power of two: an odd
-    /// multiple plus a constant, and an exclusive or with the upper half of the bits.
-    /// </summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    internal static uint Permute(uint x, int bits, uint key0, uint key1)
-    {
-        uint mask = (uint)((1UL << bits) - 1);
-        int half = (bits + 1) / 2;
-        x = (x * (key0 | 1) + key1) & mask;
-        x ^= x >> half;
-        x = (x * (BitOperations.RotateLeft(key1, 7) | 1) + BitOperations.RotateLeft(key0, 13)) & mask;
-        x ^= x >> half;
-        x = (x * 0x9E3779B1 + (key0 ^ key1)) & mask;
-        x ^= x >> half;
-        return x & mask;
-    }
 }

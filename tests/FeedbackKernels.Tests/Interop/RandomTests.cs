@@ -47,8 +47,12 @@ public class RandomTests
     [InlineData(1)]
     [InlineData(2)]
     [InlineData(3)]
+    [InlineData(12)]
     [InlineData(27)]
+    [InlineData(36)]
+    [InlineData(56)]
     [InlineData(64)]
+    [InlineData(144)]
     public void A_cycle_of_balanced_noise_has_an_exactly_white_second_moment(int length)
     {
         var noise = new MirrorNoise(NoiseKind.Balanced, length, 1, 5, 1);
@@ -72,16 +76,40 @@ public class RandomTests
         }
     }
 
+    [Theory]
+    [InlineData(0, 1)]
+    [InlineData(1, 1)]
+    [InlineData(3, 4)]
+    [InlineData(9, 12)]
+    [InlineData(12, 12)]
+    [InlineData(13, 16)]
+    [InlineData(27, 28)]
+    [InlineData(33, 36)]
+    [InlineData(65, 72)]
+    [InlineData(144, 144)]
+    [InlineData(288, 288)]
+    [InlineData(500, 512)]
+    [InlineData(513, 576)]
+    [InlineData(784, 896)]
+    [InlineData(3072, 3072)]
+    [InlineData(4608, 4608)]
+    [InlineData((1 << 30) - 1, 1 << 30)]
+    [InlineData(1 << 30, 1 << 30)]
+    public void A_cycle_is_the_smallest_order_that_is_no_less_than_the_length(int length, int cycle) =>
+        Assert.Equal(cycle, MirrorNoise.CycleLengthOf(NoiseKind.Balanced, length));
+
     [Fact]
     public void Permutations_are_bijections_and_differ_by_key()
     {
-        for (int bits = 0; bits <= 12; bits++)
+        foreach (int order in (int[])[1, 2, 4, 8, 12, 16, 24, 28, 32, 36, 56, 64, 144, 576, 1024, 4608])
         {
-            uint[] first = [.. Enumerable.Range(0, 1 << bits).Select(i => MirrorNoise.Permute((uint)i, bits, 123, 456))];
-            Assert.Equal(1 << bits, first.Distinct().Count());
-            Assert.All(first, v => Assert.True(v < 1u << bits));
-            if (bits < 4) continue;
-            uint[] second = [.. Enumerable.Range(0, 1 << bits).Select(i => MirrorNoise.Permute((uint)i, bits, 124, 456))];
+            HadamardMatrix matrix = new(order);
+            Assert.Equal(order, matrix.Order);
+            uint[] first = [.. Enumerable.Range(0, order).Select(i => matrix.Permute((uint)i, 123, 456))];
+            Assert.Equal(order, first.Distinct().Count());
+            Assert.All(first, v => Assert.True(v < order));
+            if (order < 12) continue;
+            uint[] second = [.. Enumerable.Range(0, order).Select(i => matrix.Permute((uint)i, 124, 456))];
             Assert.NotEqual(first, second);
         }
     }

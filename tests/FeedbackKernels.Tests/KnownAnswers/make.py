@@ -82,7 +82,7 @@ def rotate(x, by):
     return (x << by | x >> (32 - by)) & MASK
 
 
-def permute(x, bits, key0, key1):
+def permute_bits(x, bits, key0, key1):
     mask, half = (1 << bits) - 1, (bits + 1) // 2
     x = (x * (key0 | 1) + key1) & mask
     x ^= x >> half
@@ -93,11 +93,45 @@ def permute(x, bits, key0, key1):
     return x & mask
 
 
-def hadamard(order):
+def permute(x, matrix, key0, key1):
+    """Both parts of an index into a Kronecker product."""
+    small, sylvester = (len(factor) for factor in matrix)
+    paley, x = divmod(x, sylvester)
+    x = permute_bits(x, sylvester.bit_length() - 1, (key0 + paley * 0x9E3779B9) & MASK, key1)
+    turn = (x ^ key0) * 0x9E3779B1 & MASK
+    turn = (turn ^ turn >> 16) * 0x85EBCA6B & MASK
+    return (paley + (turn * small >> 32)) % small * sylvester + x
+
+
+def sylvester(order):
     h = np.array([[1]])
     while len(h) < order:
         h = np.block([[h, h], [h, -h]])
     return h
+
+
+def paley(q):
+    """Paley's second construction (J. Math. and Phys. 12, 1933), for a prime q = 1 mod 4: 2 (q + 1) rows."""
+    squares = {x * x % q for x in range(1, q)}
+    s = np.ones((q + 1, q + 1), dtype=int)
+    for i in range(q + 1):
+        for j in range(q + 1):
+            if i == j: s[i, j] = 0
+            elif i > 0 and j > 0: s[i, j] = 1 if (i - j) % q in squares else -1
+    return np.kron(s, [[1, 1], [1, -1]]) + np.kron(np.eye(q + 1, dtype=int), [[1, -1], [-1, -1]])
+
+
+def hadamard(length):
+    """The smallest of at least so many rows, as the factors of a Kronecker product."""
+    factors = []
+    for small in [np.array([[1]]), paley(5), paley(13), paley(17)]:
+        order = 1
+        while len(small) * order < length: order *= 2
+        factors.append((small, sylvester(order)))
+    small, large = min(factors, key=lambda f: len(f[0]) * len(f[1]))
+    h = np.kron(small, large)
+    assert (h @ h.T == len(h) * np.eye(len(h))).all()
+    return small, large
 
 
 def sign_bits(seed, purpose, layer, step, count):
@@ -110,13 +144,13 @@ def sign_noise(length, deviation, seed, layer, sample):
 
 
 def balanced_noise(length, deviation, seed, layer, sample):
-    cycle_length = 1 << (length - 1).bit_length() if length > 1 else 1
-    bits = cycle_length.bit_length() - 1
-    cycle, place = divmod(sample, cycle_length)
+    matrix = hadamard(length)
+    h = np.kron(*matrix)
+    cycle, place = divmod(sample, len(h))
     order = philox([0, MIRROR_ORDER, layer, cycle], seed)
-    row = permute(place, bits, order[0], order[1])
-    columns = [permute(i, bits, order[2], order[3]) for i in range(length)]
-    return deviation * sign_bits(seed, MIRROR_SIGNS, layer, cycle, length) * hadamard(cycle_length)[row, columns]
+    row = permute(place, matrix, order[0], order[1])
+    columns = [permute(i, matrix, order[2], order[3]) for i in range(length)]
+    return deviation * sign_bits(seed, MIRROR_SIGNS, layer, cycle, length) * h[row, columns]
 
 
 def shuffled(count, seed, epoch):
@@ -140,7 +174,7 @@ def random_answers():
     seed = 0x0123456789ABCDEF
     noise = [
         {"kind": kind, "length": length, "deviation": 0.5, "seed": seed, "layer": layer, "sample": sample, "values": make(length, 0.5, seed, layer, sample)}
-        for length, layer, sample in [(1, 0, 0), (2, 1, 3), (3, 2, 1), (27, 3, 0), (27, 3, 31), (27, 3, 32), (144, 4, 700), (200, 5, 1000)]
+        for length, layer, sample in [(1, 0, 0), (2, 1, 3), (3, 2, 1), (8, 6, 5), (12, 7, 13), (27, 3, 0), (27, 3, 27), (27, 3, 28), (144, 4, 700), (200, 5, 1000), (250, 8, 300)]
         for kind, make in [
             ("sign", sign_noise), ("balanced", balanced_noise),
             ("gaussian", lambda n, d, s, l, g: gaussian(s, MIRROR_NOISE, l, g, n, d))]

@@ -60,8 +60,8 @@ public class WeightMirrorTests
     [Fact]
     public void By_default_B_equals_W_before_training_however_long_a_cycle_is()
     {
-        // A fan-in of 4608 has cycles of 8192 samples: more than 100 steps of 64.
-        var shape = new ConvShape(1, 7, 7, 512, 8, 3, 3, 1, 1);
+        // A fan-in of 9216: more than 100 steps of 64 in a cycle.
+        var shape = new ConvShape(1, 7, 7, 1024, 8, 3, 3, 1, 1);
         using var backend = new CpuBackend();
         using var layer = new ConvLayer(backend, "layer", 1, shape, bias: false, WeightInit.He);
         layer.Initialise(1);
@@ -102,7 +102,8 @@ public class WeightMirrorTests
     }
 
     [Theory]
-    [InlineData(288, 2)]
+    [InlineData(300, 2)]
+    [InlineData(288, 1)]
     [InlineData(256, 1)]
     public void Corrections_bring_any_B_to_W_cycle_by_cycle(int fanIn, int cycles)
     {
@@ -144,14 +145,14 @@ public class WeightMirrorTests
     [Fact]
     public void Corrections_lag_less_than_averages_over_a_cycle()
     {
-        // The simulation behind the default: W moves as SGD with momentum moves it where gradients are noise. 14.0 and 27.0 degrees there.
+        // W moves as SGD with momentum moves it where gradients are noise. A simulation in NumPy gives 10.2 and 17.0 degrees.
         double corrected = MeanAngle(new WeightMirror(Samples: 32)), averaged = MeanAngle(new WeightMirror(Samples: 32, Update: MirrorUpdate.Average));
-        Assert.InRange(corrected, 5, 25);
-        Assert.True(averaged > 1.4 * corrected, $"average {averaged:F1}, correction {corrected:F1} degrees");
+        Assert.Equal(10.2, corrected, 1.0);
+        Assert.Equal(17.0, averaged, 1.7);
 
         static double MeanAngle(WeightMirror rule)
         {
-            const int cycles = 12, steps = 512 / 32;
+            const int cycles = 12, steps = 288 / 32;
             using var mirror = new MovingLayer(288, rule);
             double sum = 0;
             for (int step = 0; step < cycles * steps; step++)

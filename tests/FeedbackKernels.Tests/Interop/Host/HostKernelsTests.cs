@@ -225,13 +225,13 @@ public sealed unsafe class HostKernelsTests
     {
         var layer = new ConvShape(1, 5, 5, 5, 7, 3, 3, 1, 1);
         var noise = new MirrorNoise(NoiseKind.Balanced, layer.FanIn, 2, 5, 2);
-        // 45 inputs of an output: a cycle of 64 samples.
-        Assert.Equal(64, noise.CycleLength);
+        // 45 inputs of an output: a cycle of 48 samples.
+        Assert.Equal(48, noise.CycleLength);
         float[] w = Values.Normal(layer.WeightLength, 1), once = new float[w.Length], parts = new float[w.Length], correlation = new float[w.Length];
-        var cycle = new MirrorStep(layer, noise, 0, 64);
+        var cycle = new MirrorStep(layer, noise, 0, 48);
         using var kernels = new HostKernels(HostKernels.WorkspaceBytes(cycle));
         kernels.MirrorStep(cycle, w, 1, correlation, once);
-        for (int first = 0; first < 64; first += 16) kernels.MirrorCorrelate(cycle with { FirstSample = first, Samples = 16 }, w, correlation, first > 0);
+        for (int first = 0; first < 48; first += 16) kernels.MirrorCorrelate(cycle with { FirstSample = first, Samples = 16 }, w, correlation, first > 0);
         kernels.MirrorMove(cycle, correlation, 1, parts);
         float[] transposed = Transposed(layer, w);
         for (int i = 0; i < w.Length; i++)
