@@ -78,7 +78,7 @@ public sealed record WeightMirror(
             nameof(Samples),
             new OptionalNumberOption<int>(
                 "--mirror-samples", new Bounds(1, 1_000_000), "noise samples in a mirror step. More give a better angle and take longer.",
-                whenOmitted: "--batch; for patches at least 64 or twice --batch, whichever is less, and a whole cycle of balanced noise for small layers"),
+                whenOmitted: "--batch; for patches at least 64 or four times --batch, whichever is less, and a whole cycle of balanced noise where that takes less than 4 % of the layer's time"),
             rule => rule.Samples, (rule, value) => rule with { Samples = value })
         .Setting(
             nameof(Noise), new ChoiceOption<NoiseKind>("--mirror-noise", "distribution of the noise."),
@@ -148,23 +148,31 @@ public sealed record WeightMirror(
     }
 
     /// <summary>
-    /// Noise samples of a mirror step: <see cref="Samples"/> if it is set, otherwise one per image, and of patches at least 64 or
-    /// two per image, whichever is less. (With 32 samples at batch 32, B of ResNet-18 lagged W by 20 degrees at the peak of the
-    /// learning rate, with 64 by 8.) A small layer, where it costs next to nothing, takes a whole cycle in each step: the W of a
-    /// classifier turns fast.
+    /// Noise samples of a mirror step: <see cref="Samples"/> if it is set, otherwise one per image, and of patches at least 64 or four per
+    /// image, whichever is less. All layers take the same number, because B lags by about sqrt(d / n) and a step costs n d K: for one sum
+    /// of costs the sum of the squared lags is least where n goes with 1 / sqrt(K), and that differs little. A layer in which it costs
+    /// next to nothing takes a whole cycle in each step.
     /// </summary>
     /// <param name="shape">The layer, at the batch of a training step.</param>
     public int SamplesFor(in ConvShape shape)
     {
-        // For comparison: a mirror step of 128 samples takes 35 million in all layers of a ResNet-20 together.
-        const long smallProducts = 4_000_000;
         const int usuallyEnough = 64;
         if (Samples is { } given) return given;
         if (Form != MirrorForm.Patch) return shape.N;
-        int samples = Math.Max(shape.N, Math.Min(2 * shape.N, usuallyEnough));
+        int samples = Math.Max(shape.N, (int)Math.Min(4L * shape.N, usuallyEnough));
         if (!ReadsInCycles) return samples;
         int cycle = MirrorNoise.CycleLengthOf(Noise, shape.FanIn);
-        return cycle * shape.WeightLength <= smallProducts ? Math.Max(samples, cycle) : samples;
+        return WholeCycleIsCheap(shape, cycle) ? Math.Max(samples, cycle) : samples;
+    }
+
+    private static bool WholeCycleIsCheap(in ConvShape shape, int cycle)
+    {
+        // For comparison: a mirror step of 128 samples takes 35 million in all layers of a ResNet-20 together.
+        const long smallProducts = 4_000_000;
+        if (cycle * shape.WeightLength > smallProducts) return false;
+        // Two products of the mirror, each over the cycle, beside the layer's three, each over all positions: 4 % of them. Those of a
+        // classifier are small in any case, and its W turns fast.
+        return shape.P * shape.Q == 1 || cycle <= (long)shape.N * shape.P * shape.Q / 16;
     }
 
     /// <inheritdoc/>

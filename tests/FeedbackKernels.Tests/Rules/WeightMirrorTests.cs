@@ -73,7 +73,8 @@ public class WeightMirrorTests
     }
 
     [Theory]
-    [InlineData(8, 16)]
+    [InlineData(4, 16)]
+    [InlineData(16, 64)]
     [InlineData(32, 64)]
     [InlineData(48, 64)]
     [InlineData(128, 128)]
@@ -89,6 +90,12 @@ public class WeightMirrorTests
         Assert.Equal(32, new WeightMirror(Form: MirrorForm.FullMap).SamplesFor(classifier));
         Assert.Equal(7, new WeightMirror(Samples: 7).SamplesFor(classifier));
     }
+
+    [Theory]
+    [InlineData(16, 64)]
+    [InlineData(18, 288)]
+    public void A_layer_takes_a_cycle_each_step_where_that_is_a_sixteenth_of_its_positions(int batch, int samples) =>
+        Assert.Equal(samples, new WeightMirror().SamplesFor(new ConvShape(batch, 16, 16, 32, 32, 3, 3, 1, 1)));
 
     [Fact]
     public void A_mirror_step_touches_nothing_but_B()
