@@ -78,7 +78,7 @@ public sealed record WeightMirror(
             nameof(Samples),
             new OptionalNumberOption<int>(
                 "--mirror-samples", new Bounds(1, 1_000_000), "noise samples in a mirror step. More give a better angle and take longer.",
-                whenOmitted: "--batch; for patches at least 64 or four times --batch, whichever is less, and a whole cycle of balanced noise where that takes less than 4 % of the layer's time"),
+                whenOmitted: "--batch; for patches at least 64 or four times --batch, whichever is less, and a whole cycle of balanced noise where that is less than half a percent of the layer's work"),
             rule => rule.Samples, (rule, value) => rule with { Samples = value })
         .Setting(
             nameof(Noise), new ChoiceOption<NoiseKind>("--mirror-noise", "distribution of the noise."),
@@ -170,9 +170,9 @@ public sealed record WeightMirror(
         // For comparison: a mirror step of 128 samples takes 35 million in all layers of a ResNet-20 together.
         const long smallProducts = 4_000_000;
         if (cycle * shape.WeightLength > smallProducts) return false;
-        // Two products of the mirror, each over the cycle, beside the layer's three, each over all positions: 4 % of them. Those of a
+        // Two products of the mirror, each over the cycle, beside the layer's three, each over all positions: half a percent of them. Those of a
         // classifier are small in any case, and its W turns fast.
-        return shape.P * shape.Q == 1 || cycle <= (long)shape.N * shape.P * shape.Q / 16;
+        return shape.P * shape.Q == 1 || cycle <= (long)shape.N * shape.P * shape.Q / 128;
     }
 
     /// <inheritdoc/>
