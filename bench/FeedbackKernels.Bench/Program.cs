@@ -21,6 +21,7 @@ internal static class Program
     {
         RootCommand root = Runner.Commands(
             "Benchmarks of the kernels and of whole training steps. All other arguments go to BenchmarkDotNet; --list flat lists its benchmarks.");
+        root.Subcommands.Add(LawCommand.Create());
         root.Subcommands.Add(PeersCommand.Create());
         return root;
     }

@@ -51,6 +51,21 @@ public sealed class ComparisonTests : IDisposable
     }
 
     [Fact]
+    public void The_mirror_keeps_its_law()
+    {
+        string[] lines = Bench("law", "--model", "resnet20", "--filter", "32", "--rate", "0.1", "--samples", "16", "--out", _folder);
+        Assert.Equal(LayerShapes.Of("resnet20", 1).Skip(1).Count(layer => layer.Name.Contains("32", StringComparison.Ordinal)), lines.Length - 1);
+        // 16 (2 - 0.1) / 0.1 = 304 samples: atan sqrt(145 / 304) = 34.63 degrees for 144 inputs, atan sqrt(17 / 304) = 13.30 for 16.
+        Assert.Contains(lines, line => line.Contains(",144,304,34.63,", StringComparison.Ordinal));
+        Assert.Contains(lines, line => line.Contains(",16,304,13.30,", StringComparison.Ordinal));
+        // A small layer is some degrees off by chance; the law at twice the samples would be ten off.
+        Assert.All(lines, line => Assert.InRange(double.Parse(line.Split(',')[7], CultureInfo.InvariantCulture), -4, 4));
+        Assert.StartsWith("law,feedback-kernels,largest,", lines[^1]);
+        Assert.Contains("</svg>", File.ReadAllText(Path.Combine(_folder, "mirror-law.svg")));
+        Assert.True(new FileInfo(Path.Combine(_folder, "mirror-law.png")).Length > 10_000);
+    }
+
+    [Fact]
     public void Lines_of_every_kind_are_read()
     {
         Assert.Equal(

@@ -1,8 +1,6 @@
 using System.Globalization;
 using FeedbackKernels.Interop;
 using ScottPlot;
-using ScottPlot.TickGenerators;
-using SkiaSharp;
 
 namespace FeedbackKernels.Bench.Peers;
 
@@ -23,22 +21,12 @@ internal sealed record RooflinePoint(string Layer, string Pass, double Intensity
 /// machine set for a direct convolution.</summary>
 internal static class Roofline
 {
-    private const int Width = 1600, Height = 900;
-
-    /// <summary>An installed sans-serif font; without its own fonts, the library would choose one with serifs.</summary>
-    private static readonly string Family =
-        ((string[])["Open Sans", "DejaVu Sans", "Liberation Sans", "Arial", "Helvetica"])
-        .FirstOrDefault(SKFontManager.Default.FontFamilies.Contains) ?? Fonts.Default;
-
     private static readonly (string Pass, string Label, MarkerShape Ours, MarkerShape Theirs)[] Markers =
     [
         ("fwd", "forward", MarkerShape.FilledCircle, MarkerShape.OpenCircle),
         ("bwd_data", "feedback", MarkerShape.FilledSquare, MarkerShape.OpenSquare),
         ("bwd_weights", "weight gradient", MarkerShape.FilledTriangleUp, MarkerShape.OpenTriangleUp),
     ];
-
-    // Blue and vermilion of Okabe and Ito, which colour-blind readers can tell apart.
-    private static readonly Color OurColor = Color.FromHex("#0072B2"), TheirColor = Color.FromHex("#D55E00"), RoofColor = Color.FromHex("#444444");
 
     /// <summary>Writes <c>roofline.png</c> and <c>roofline.svg</c>.</summary>
     /// <param name="points">The measured points.</param>
@@ -49,8 +37,7 @@ internal static class Roofline
     {
         if (points.Count == 0) throw new ArgumentException("no points", nameof(points));
         using Plot plot = Draw(points, peak, bandwidth);
-        plot.SavePng(Path.Combine(folder, "roofline.png"), Width, Height);
-        plot.SaveSvg(Path.Combine(folder, "roofline.svg"), Width, Height);
+        PlotStyle.Save(plot, folder, "roofline");
     }
 
     private static Plot Draw(IReadOnlyList<RooflinePoint> points, double peak, double bandwidth)
@@ -64,22 +51,20 @@ internal static class Roofline
         AddLegendText(plot, "(Winograd computes less than is counted,");
         AddLegendText(plot, "and may lie above the roof)");
         AddNames(plot, points);
-        plot.Axes.SetLimits(Math.Log10(left), Math.Log10(right), Math.Log10(bottom), Math.Log10(top));
-        Style(plot, left, right, bottom, top);
+        PlotStyle.Frame(
+            plot, "Convolutions: GFLOP/s over arithmetic intensity",
+            ("FLOP of the direct convolution per byte of operands", left, right), ("GFLOP/s, direct count", bottom, top));
         return plot;
     }
-
-    /// <summary>Axes are logarithmic: the plot gets logarithms, and the tick labels show the numbers.</summary>
-    private static Coordinates At(double intensity, double rate) => new(Math.Log10(intensity), Math.Log10(rate));
 
     private static void AddRoof(Plot plot, double peak, double bandwidth, double left, double right, double bottom)
     {
         double ridge = peak / bandwidth;
         double from = Math.Max(left, bottom / bandwidth);
         Coordinates[] corners = from < ridge
-            ? [At(from, bandwidth * from), At(ridge, peak), At(Math.Max(right, ridge), peak)]
-            : [At(left, peak), At(right, peak)];
-        var roof = plot.Add.Scatter(corners, RoofColor);
+            ? [PlotStyle.At(from, bandwidth * from), PlotStyle.At(ridge, peak), PlotStyle.At(Math.Max(right, ridge), peak)]
+            : [PlotStyle.At(left, peak), PlotStyle.At(right, peak)];
+        var roof = plot.Add.Scatter(corners, PlotStyle.Grey);
         roof.LegendText = string.Create(CultureInfo.InvariantCulture, $"roof: {peak:F0} GFLOP/s FMA, {bandwidth:F0} GB/s");
         roof.LineWidth = 2.5f;
         roof.MarkerSize = 0;
@@ -91,8 +76,8 @@ internal static class Roofline
         {
             RooflinePoint[] ofPass = [.. points.Where(p => p.Pass == pass)];
             // Peers first: if the two coincide, our mark lies inside the peer's ring.
-            Add([.. ofPass.Where(p => double.IsFinite(p.Theirs)).Select(p => At(p.Intensity, p.Theirs))], theirs, 14, TheirColor, $"best peer, {label}");
-            Add([.. ofPass.Select(p => At(p.Intensity, p.Ours))], ours, 9, OurColor, $"ours, {label}");
+            Add([.. ofPass.Where(p => double.IsFinite(p.Theirs)).Select(p => PlotStyle.At(p.Intensity, p.Theirs))], theirs, 14, PlotStyle.Vermilion, $"best peer, {label}");
+            Add([.. ofPass.Select(p => PlotStyle.At(p.Intensity, p.Ours))], ours, 9, PlotStyle.Blue, $"ours, {label}");
         }
 
         void Add(Coordinates[] places, MarkerShape shape, float size, Color color, string label)
@@ -118,8 +103,8 @@ internal static class Roofline
         // Two models may share a layer, with points in the same place: mark it once.
         foreach (RooflinePoint p in extremes.OfType<RooflinePoint>().DistinctBy(p => (p.Pass, p.Intensity, Math.Round(Math.Log10(p.Ours), 1))))
         {
-            var text = plot.Add.Text(letter.ToString(), At(p.Intensity, p.Ours));
-            (text.LabelFontName, text.LabelFontSize, text.LabelFontColor, text.LabelBold) = (Family, 16, OurColor, true);
+            var text = plot.Add.Text(letter.ToString(), PlotStyle.At(p.Intensity, p.Ours));
+            (text.LabelFontName, text.LabelFontSize, text.LabelFontColor, text.LabelBold) = (PlotStyle.Family, 16, PlotStyle.Blue, true);
             (text.LabelAlignment, text.OffsetX) = (Alignment.MiddleLeft, 8);
             string pass = Markers.First(m => m.Pass == p.Pass).Label;
             string ratio = double.IsFinite(p.Theirs) ? string.Create(CultureInfo.InvariantCulture, $", {p.Ours / p.Theirs:F2} x best peer") : "";
@@ -130,38 +115,4 @@ internal static class Roofline
 
     private static void AddLegendText(Plot plot, string text) =>
         plot.Legend.ManualItems.Add(new LegendItem { LabelText = text });
-
-    private static void Style(Plot plot, double left, double right, double bottom, double top)
-    {
-        plot.Font.Set(Family);
-        plot.Title("Convolutions: GFLOP/s over arithmetic intensity", size: 22);
-        plot.XLabel("FLOP of the direct convolution per byte of operands", size: 18);
-        plot.YLabel("GFLOP/s, direct count", size: 18);
-        plot.Axes.Bottom.TickGenerator = Ticks(left, right);
-        plot.Axes.Left.TickGenerator = Ticks(bottom, top);
-        plot.Axes.Bottom.TickLabelStyle.FontSize = plot.Axes.Left.TickLabelStyle.FontSize = 16;
-        plot.Grid.MajorLineColor = Colors.Black.WithAlpha(.1);
-        plot.Legend.FontSize = 15;
-        plot.Legend.ShadowColor = Colors.Transparent;
-        plot.Legend.OutlineColor = Colors.Transparent;
-        plot.Legend.FontName = Family;
-        plot.Legend.Padding = new PixelPadding(10);
-        plot.ShowLegend(Edge.Right);
-    }
-
-    /// <summary>Ticks at 1, 2 and 5 times the powers of ten.</summary>
-    private static NumericManual Ticks(double from, double to)
-    {
-        var ticks = new NumericManual();
-        for (int power = (int)Math.Floor(Math.Log10(from)); power <= Math.Log10(to); power++)
-        {
-            foreach (int digit in (int[])[1, 2, 5])
-            {
-                double value = digit * Math.Pow(10, power);
-                if (value >= from && value <= to) ticks.AddMajor(Math.Log10(value), value.ToString("0.###", CultureInfo.InvariantCulture));
-            }
-        }
-
-        return ticks;
-    }
 }
