@@ -9,7 +9,7 @@ internal sealed class AttackOptions
 {
     private static readonly Attack Standard = new();
 
-    private readonly Setting<AttackKind?> _kind = Names.OptionalChoice<AttackKind>(
+    private readonly Setting<AttackKind[]> _kinds = Names.Choices<AttackKind>(
         "--attack", Use.Always, "Also compute the accuracy on adversarial images, made by the exact gradient of the loss by the image.", whenOmitted: "none");
 
     private readonly Setting<double> _epsilon;
@@ -19,17 +19,19 @@ internal sealed class AttackOptions
 
     public AttackOptions()
     {
-        Use any = Use.With(_kind), pgd = new("--attack pgd", (parsed, _) => parsed.GetValue(_kind) == AttackKind.Pgd);
+        Use any = Use.With(_kinds), pgd = new("--attack pgd", (parsed, _) => parsed.GetValue(_kinds)!.Contains(AttackKind.Pgd));
         _epsilon = Names.Number("--attack-epsilon", any, Standard.Epsilon, Bounds.PositiveShare, "Largest change of a pixel; black is 0 and white is 1. The default is 8/255.");
         _steps = Names.Number("--attack-steps", pgd, Standard.Steps, new Bounds(1, 10_000), "Steps of the attack. Each takes a forward and a backward pass.");
         _stepSize = Names.OptionalNumber<double>("--attack-step-size", pgd, Bounds.PositiveShare, "Change of a pixel in a step. [default: 2.5 epsilon / steps]");
         _seed = Names.Number("--attack-seed", pgd, Standard.Seed, Bounds.AtLeast(0), "Seed of the random starts of the attack.");
     }
 
-    public IReadOnlyList<Option> All => [_kind, _epsilon, _steps, _stepSize, _seed];
+    public IReadOnlyList<Option> All => [_kinds, _epsilon, _steps, _stepSize, _seed];
 
-    /// <summary>The attack; null if none was asked for.</summary>
-    public Attack? Of(ParseResult parsed) => parsed.GetValue(_kind) is { } kind
-        ? new Attack(kind, parsed.GetValue(_epsilon), parsed.GetValue(_steps), parsed.GetValue(_stepSize), parsed.GetValue(_seed))
-        : null;
+    /// <summary>The attacks that were asked for.</summary>
+    public IReadOnlyList<Attack> Of(ParseResult parsed) =>
+    [
+        .. parsed.GetValue(_kinds)!.Select(kind =>
+            new Attack(kind, parsed.GetValue(_epsilon), parsed.GetValue(_steps), parsed.GetValue(_stepSize), parsed.GetValue(_seed))),
+    ];
 }

@@ -32,32 +32,28 @@ internal static class EvaluateCommand
             string config = Path.Combine(parsed.GetValue(folder)!.FullName, RunFiles.Config);
             RunConfig trained = File.Exists(config) ? RunConfig.Read(config) : new RunConfig();
             if (parsed.GetValue(data) is null) StoredRun.RequireData(trained);
-            Attack? attack = attackOptions.Of(parsed);
-            if (attack is not null && parsed.GetValue(flip)) throw new UsageException("--test-flip and --attack exclude each other: an attack is on one image");
+            IReadOnlyList<Attack> attacks = attackOptions.Of(parsed);
+            if (attacks.Count > 0 && parsed.GetValue(flip)) throw new UsageException("--test-flip and --attack exclude each other: an attack is on one image");
             RunConfig chosen = choice.Apply(parsed, new RunConfig { Data = parsed.GetValue(data) ?? trained.Data });
             using Backend backend = BackendOptions.Open(parsed, chosen);
             using StoredRun run = StoredRun.Open(parsed.GetValue(folder)!.FullName);
             TestSet test = run.OpenTest(parsed.GetValue(data), parsed.GetValue(limit));
-            using Model model = attack is null
+            using Model model = attacks.Count == 0
                 ? Model.ForEvaluation(backend, run.Describe(), parsed.GetValue(batch))
                 : Model.ForAttack(backend, run.Describe(), parsed.GetValue(batch));
             run.Model.LoadInto(model);
             Preprocessing preprocessing = run.Preprocessing.WithSize(parsed.GetValue(size), parsed.GetValue(resize));
             using var interrupt = new Interrupt();
-            AttackResult? attacked = attack is null ? null : new AttackEvaluator(model, attack).Run(test.Images, preprocessing, cancel: interrupt.Token);
-            Evaluation result = attacked?.Clean ?? new Evaluator(model, parsed.GetValue(flip)).Run(test.Images, preprocessing, cancel: interrupt.Token);
+            AttackResult[] attacked = [.. attacks.Select(attack => new AttackEvaluator(model, attack).Run(test.Images, preprocessing, cancel: interrupt.Token))];
+            Evaluation result = attacked.Length > 0 ? attacked[0].Clean : new Evaluator(model, parsed.GetValue(flip)).Run(test.Images, preprocessing, cancel: interrupt.Token);
             Tables.PrintBackend(chosen.Backend, backend);
             Tables.PrintNotes(test.Notes);
             Console.WriteLine($"{run.Config.Model} trained by {run.Config.Rule.Name}, {result.Images} test images of {test.Name}: {Text(result)}");
-            if (attacked is { } found) Console.WriteLine($"{Text(attack!)}: {Text(found.Attacked)}");
+            foreach ((Attack attack, AttackResult found) in attacks.Zip(attacked)) Console.WriteLine($"{attack.Describe()}: {Text(found.Attacked)}");
         });
         return command;
     }
 
     private static string Text(in Evaluation result) =>
         string.Create(CultureInfo.InvariantCulture, $"top-1 {100 * result.Top1:F2} %, top-5 {100 * result.Top5:F2} %, loss {result.Loss:F4}");
-
-    private static string Text(Attack attack) => string.Create(
-        CultureInfo.InvariantCulture,
-        $"under {KebabCase.Of(attack.Kind)}, epsilon {255 * attack.Epsilon:G4}/255{(attack.Kind == AttackKind.Pgd ? $", {attack.Steps} steps of {255 * attack.UsedStepSize:G4}/255" : "")}");
 }

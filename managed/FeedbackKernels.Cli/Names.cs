@@ -25,6 +25,20 @@ internal static class Names
         CustomParser = result => Parse<TEnum>(result),
     };
 
+    /// <summary>An option whose arguments are names of values of an enumeration, separated by commas; none if it is not given.</summary>
+    public static Setting<TEnum[]> Choices<TEnum>(string name, Use use, string description, string whenOmitted) where TEnum : struct, Enum => new(name, use)
+    {
+        Description = $"{description} {KebabCase.All<TEnum>()}; several are separated by commas. [default: {whenOmitted}]",
+        HelpName = "names",
+        DefaultValueFactory = _ => [],
+        CustomParser = result =>
+        {
+            TEnum[] values = [.. result.Tokens.Single().Value.Split(',').Select(text => Parse<TEnum>(result, text))];
+            if (values.GroupBy(value => value).FirstOrDefault(g => g.Count() > 1) is { } twice) result.AddError($"{name}: {KebabCase.Of(twice.Key)} is given twice");
+            return values;
+        },
+    };
+
     /// <summary>An option whose argument is the name of an entry of a catalogue.</summary>
     /// <param name="name">Name of the option.</param>
     /// <param name="all">The entries.</param>
@@ -127,9 +141,10 @@ internal static class Names
         return number ? $"a number up to {float.MaxValue.ToString("G2", CultureInfo.InvariantCulture)}" : "a number";
     }
 
-    private static TEnum Parse<TEnum>(ArgumentResult result) where TEnum : struct, Enum
+    private static TEnum Parse<TEnum>(ArgumentResult result) where TEnum : struct, Enum => Parse<TEnum>(result, result.Tokens.Single().Value);
+
+    private static TEnum Parse<TEnum>(ArgumentResult result, string text) where TEnum : struct, Enum
     {
-        string text = result.Tokens.Single().Value;
         foreach (TEnum value in Enum.GetValues<TEnum>())
         {
             if (KebabCase.Of(value) == text) return value;

@@ -6,6 +6,7 @@ using FeedbackKernels.Reports;
 using FeedbackKernels.Rules;
 using FeedbackKernels.Runs;
 using FeedbackKernels.Settings;
+using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Cli;
 
@@ -19,6 +20,7 @@ internal static class StudyCommand
     {
         var options = new RunOptions(new RunConfig());
         var rules = new RuleOptions();
+        var attackOptions = new AttackOptions();
         HashSet<string> sweepable = [.. options.All.Concat(rules.All).Select(option => option.Name)];
         var names = new Setting<StudyRule[]>("--rules", Use.Always)
         {
@@ -50,19 +52,20 @@ internal static class StudyCommand
             Required = true,
         };
         var command = new Command("study", "Trains under several learning rules, each with several seeds and, with --sweep, several values of an option. Writes a folder for each run, tables (study.csv, summary.csv), and a page (study.html) with means, 95 % intervals and differences from backprop. Takes the options of `feedback train`.");
-        foreach (Option option in (Option[])[names, seeds, sweep, parallel, output, dry]) command.Options.Add(option);
+        foreach (Option option in (Option[])[names, seeds, sweep, .. attackOptions.All, parallel, output, dry]) command.Options.Add(option);
         foreach (Option option in options.All.Where(option => option.Name != "--seed").Concat(rules.All)) command.Options.Add(option);
         command.SetAction(parsed =>
         {
             StudyRule[] all = Settings.Given(parsed, names, [.. CompareCommand.StandardRules.Select(StudyRule.Of)]);
             ulong[] numbers = Settings.Given(parsed, seeds, [1, 2, 3]);
             StudySweep? swept = parsed.GetValue(sweep);
+            IReadOnlyList<Attack> attacks = attackOptions.Of(parsed);
             string folder = parsed.GetValue(output)!;
             var cells = new StudyCells(parsed, all, swept);
             Study.CheckFolder(folder);
             var data = new StudyData { OnNotes = Tables.PrintNotes };
             IReadOnlyList<StudyCell> runs = cells.Check(numbers, data, (asked, backend) => Tables.PrintBackend(asked, backend));
-            StudyOutline outline = Outline(parsed, all, numbers, swept, runs);
+            StudyOutline outline = Outline(parsed, all, numbers, swept, runs) with { Attacks = attacks };
             var study = new Study(folder, outline, runs, data);
             study.ReadFolder();
             Console.WriteLine(Summary(outline, study));
@@ -103,7 +106,7 @@ internal static class StudyCommand
         HashSet<StudyCell> remaining = [.. study.Remaining];
         foreach (StudyCell cell in runs) Console.WriteLine($"{(remaining.Contains(cell) ? "" : "has ended: ")}{cell.Command} --out {TrainLine.Text([study.PathOf(cell)])}");
         double seconds = 0;
-        foreach (IGrouping<(string, string?), StudyCell> kind in study.Remaining.GroupBy(cell => (cell.Label, cell.Value)))
+        foreach (IGrouping<(string, string?), StudyCell> kind in study.Untrained.GroupBy(cell => (cell.Label, cell.Value)))
         {
             StudyCell first = kind.First();
             using Backend backend = first.Config.CreateBackend();
@@ -112,6 +115,7 @@ internal static class StudyCommand
             seconds += one * kind.Count();
         }
 
+        if (study.Outline.Attacks.Count > 0) Console.WriteLine(Text($"attacks on {study.Remaining.Count} models, which have not been measured"));
         string together = parallel > 1 ? " one after another; the speed of several at once has not been measured" : "";
         Console.WriteLine($"in all: about {PlanCommand.Time(seconds)}{together}");
         return 0;
@@ -140,7 +144,7 @@ internal static class StudyCommand
         var table = new TextTable(
         [
             new TextColumn("rule", Left: true), .. swept ? [new TextColumn(results.Outline.Option!)] : (TextColumn[])[], new TextColumn("n"), new TextColumn("top-1, %"),
-            new TextColumn("difference"), new TextColumn("train loss", "train\nloss"), new TextColumn("difference "), new TextColumn("W-B angle, largest", "W-B\nangle"), new TextColumn("seconds"),
+            new TextColumn("difference"), .. results.Outline.Attacks.Select(attack => new TextColumn($"{KebabCase.Of(attack.Kind)}, %")), new TextColumn("train loss", "train\nloss"), new TextColumn("difference "), new TextColumn("W-B angle, largest", "W-B\nangle"), new TextColumn("seconds"),
         ]);
         foreach (StudyGroup group in results.Groups)
         {
@@ -148,6 +152,7 @@ internal static class StudyCommand
             [
                 group.Label, .. swept ? [group.Value ?? "-"] : (string[])[], group.Finished.Count().ToString(CultureInfo.InvariantCulture),
                 Cell(group.Of(StudyMeasure.TestTop1), 100, "F2"), Cell(group.DifferenceOf(StudyMeasure.TestTop1), 100, "F2"),
+                .. results.Outline.Attacks.Select(attack => Cell(group.Of(StudyMeasure.Under(attack.Kind)), 100, "F2")),
                 Cell(group.Of(StudyMeasure.TrainLoss), 1, "F4"), Cell(group.DifferenceOf(StudyMeasure.TrainLoss), 1, "F4"),
                 Cell(group.Of(StudyMeasure.LargestWeightAngle), 1, "F1"), group.Of(StudyMeasure.Seconds) is { Count: > 0 } time ? time.Mean.ToString("F0", CultureInfo.InvariantCulture) : "-",
             ]);

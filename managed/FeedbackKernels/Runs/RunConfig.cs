@@ -355,6 +355,9 @@ internal sealed class RunJson
     /// <summary>summary.json of a comparison.</summary>
     public JsonTypeInfo<IReadOnlyList<RunSummary>> IReadOnlyListRunSummary => (JsonTypeInfo<IReadOnlyList<RunSummary>>)GetTypeInfo(typeof(IReadOnlyList<RunSummary>));
 
+    /// <summary>attacks.json of a run.</summary>
+    public JsonTypeInfo<StoredAttack[]> StoredAttacks => (JsonTypeInfo<StoredAttack[]>)GetTypeInfo(typeof(StoredAttack[]));
+
     /// <summary>JSON of a type that one of these files contains.</summary>
     public JsonTypeInfo GetTypeInfo(Type type) => _options.GetTypeInfo(type);
 }
@@ -367,10 +370,11 @@ internal sealed class RunJson
     RespectNullableAnnotations = true,
     AllowDuplicateProperties = false,
     Converters = [typeof(KebabCase<NormOrder>), typeof(KebabCase<SimdLevel>), typeof(KebabCase<CudaPrecision>), typeof(KebabCase<TensorBoardContent>), typeof(ScheduleKindJson), typeof(KebabCase<Augmentation>),
-        typeof(KebabCase<NormalisationKind>), typeof(KebabCase<NoisyUpdates>), typeof(CheckpointIntervalJson)])]
+        typeof(KebabCase<NormalisationKind>), typeof(KebabCase<NoisyUpdates>), typeof(CheckpointIntervalJson), typeof(KebabCase<AttackKind>)])]
 [JsonSerializable(typeof(RunConfig))]
 [JsonSerializable(typeof(RunSummary))]
 [JsonSerializable(typeof(IReadOnlyList<RunSummary>))]
+[JsonSerializable(typeof(StoredAttack[]))]
 internal sealed partial class RunJsonContext : JsonSerializerContext;
 
 /// <summary>A schedule is written as its name.</summary>

@@ -23,6 +23,9 @@ public static class RunFiles
     /// <summary>The <see cref="RunSummary"/>.</summary>
     public const string Summary = "summary.json";
 
+    /// <summary>Accuracies under attacks, which <c>feedback study</c> computes.</summary>
+    internal const string Attacks = "attacks.json";
+
     /// <summary>The report.</summary>
     public const string Report = "report.html";
 
@@ -31,5 +34,5 @@ public static class RunFiles
 
     /// <summary>All files but those for TensorBoard, in the order of deletion: if a deletion is interrupted, what is left is either a run that can be read or
     /// no run.</summary>
-    internal static IReadOnlyList<string> All { get; } = [Report, Summary, Model, Metrics, Alignment, Log, Config];
+    internal static IReadOnlyList<string> All { get; } = [Report, Attacks, Summary, Model, Metrics, Alignment, Log, Config];
 }

@@ -1,3 +1,7 @@
+using System.Globalization;
+using System.Text.Json.Serialization;
+using FeedbackKernels.Settings;
+
 namespace FeedbackKernels.Training;
 
 /// <summary>How an adversarial image is made from an image.</summary>
@@ -26,10 +30,17 @@ public enum AttackKind
 public sealed record Attack(AttackKind Kind = AttackKind.Fgsm, double Epsilon = 8 / 255.0, int Steps = 10, double? StepSize = null, ulong Seed = 1)
 {
     /// <summary>Steps that are taken: one under FGSM.</summary>
+    [JsonIgnore]
     public int UsedSteps => Kind == AttackKind.Fgsm ? 1 : Steps;
 
     /// <summary>The change in a step.</summary>
+    [JsonIgnore]
     public double UsedStepSize => Kind == AttackKind.Fgsm ? Epsilon : StepSize ?? 2.5 * Epsilon / Steps;
+
+    /// <summary>The attack in words, as <c>under pgd, epsilon 8/255, 10 steps of 2/255</c>.</summary>
+    internal string Describe() => string.Create(
+        CultureInfo.InvariantCulture,
+        $"under {KebabCase.Of(Kind)}, epsilon {255 * Epsilon:G4}/255{(Kind == AttackKind.Pgd ? $", {Steps} steps of {255 * UsedStepSize:G4}/255" : "")}");
 
     /// <summary>Checks the settings.</summary>
     /// <exception cref="ArgumentOutOfRangeException">One of them is out of range.</exception>

@@ -22,6 +22,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         new("--limit-test 16", (_, with) => Assert.Contains(", 16 test images", with.Output), With: "{run}"),
         new("--test-flip", (without, with) => Assert.NotEqual(without.Output, with.Output), With: "{run}"),
         new("--attack fgsm", (_, with) => Assert.Contains("\nunder fgsm, epsilon 8/255: top-1 ", with.Output), With: "{run}"),
+        new("--attack fgsm,pgd", (_, with) => Assert.Matches("\nunder fgsm, .*\nunder pgd, ", with.Output), With: "{run}"),
         new("--attack-epsilon 0.1", (_, with) => Assert.Contains("\nunder fgsm, epsilon 25.5/255: top-1 ", with.Output), With: "{run} --attack fgsm"),
         new("--attack-steps 3", (_, with) => Assert.Contains(", 3 steps of 6.667/255: ", with.Output), With: "{run} --attack pgd"),
         new("--attack-step-size 0.02", (_, with) => Assert.Contains(", 10 steps of 5.1/255: ", with.Output), With: "{run} --attack pgd"),
@@ -107,6 +108,11 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         ["study --rules"] = nameof(StudyCommandTests.A_rule_may_have_options_of_the_run_for_itself),
         ["study --seeds"] = nameof(StudyCommandTests.A_run_of_a_study_is_the_run_of_train_that_it_names),
         ["study --sweep"] = nameof(StudyCommandTests.Tables_and_page_say_what_the_files_of_the_runs_say),
+        ["study --attack"] = nameof(StudyCommandTests.Attacks_are_made_on_each_model_as_by_evaluate),
+        ["study --attack-epsilon"] = nameof(StudyCommandTests.Attacks_are_made_on_each_model_as_by_evaluate),
+        ["study --attack-steps"] = nameof(StudyCommandTests.Attacks_are_made_on_each_model_as_by_evaluate),
+        ["study --attack-step-size"] = nameof(StudyCommandTests.Attacks_are_made_on_each_model_as_by_evaluate),
+        ["study --attack-seed"] = nameof(StudyCommandTests.Attacks_are_made_on_each_model_as_by_evaluate),
         ["study --parallel"] = nameof(StudyCommandTests.Runs_side_by_side_end_as_those_one_after_another),
         ["study --dry-run"] = nameof(StudyCommandTests.A_dry_run_lists_the_runs_and_writes_nothing),
         ["study --out"] = nameof(StudyCommandTests.Longer_lists_extend_a_study),
@@ -204,7 +210,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
     {
         string[] Names(string command) => [.. FeedbackProgram.OptionsOf(FeedbackProgram.Commands.Single(c => c.Name == command)).Select(o => o.Name).Order()];
         Assert.Equal(Names("train").Except(["--out", "--overwrite", "--resume-if-there"]).Append("--measure").Order(), Names("plan"));
-        string[] study = ["--rules", "--seeds", "--sweep", "--parallel", "--dry-run"];
+        string[] study = ["--rules", "--seeds", "--sweep", "--parallel", "--dry-run", "--attack", "--attack-epsilon", "--attack-steps", "--attack-step-size", "--attack-seed"];
         Assert.Equal(Names("train").Except(["--rule", "--seed", "--overwrite", "--resume-if-there"]).Concat(study).Order(), Names("study"));
         // They have their effect: other rules need other states, other models other numbers.
         string[] usual = ["plan", "--measure", "0", "--limit-train", "64", "--limit-test", "32", "--batch", "16", "--epochs", "2"];

@@ -189,6 +189,54 @@ public sealed class StudyCommandTests : IDisposable
     }
 
     [Fact]
+    public void Attacks_are_made_on_each_model_as_by_evaluate()
+    {
+        // A study without attacks gets them later, without training again.
+        Study("study", $"{Small} --rules bp,fa --seeds 1-2");
+        byte[] trained = File.ReadAllBytes(At("study/backprop/seed-2/model.safetensors"));
+        string[] attacks = ["--attack fgsm,pgd --attack-epsilon 0.02", "--attack pgd --attack-epsilon 0.02 --attack-steps 3 --attack-step-size 0.004 --attack-seed 9"];
+        foreach (string attack in attacks)
+        {
+            string output = Study("study", $"{Small} --rules bp,fa --seeds 1-2 {attack}");
+            Assert.Contains("pgd, %", output);
+            Dictionary<string, string>[] runs = Table("study/study.csv"), summary = Table("study/summary.csv");
+            var all = new Dictionary<string, List<double>>();
+            foreach (Dictionary<string, string> run in runs)
+            {
+                (int code, string text, _) = FeedbackProgram.Run(["evaluate", At($"study/{run["folder"]}"), .. attack.Split(' ')]);
+                Assert.Equal(0, code);
+                foreach (string kind in (string[])["fgsm", "pgd"])
+                {
+                    Match found = Regex.Match(text, $"\nunder {kind}, .*: top-1 ([0-9.]+) %");
+                    Assert.Equal(attack.Contains(kind, StringComparison.Ordinal), found.Success);
+                    Assert.Equal(found.Success ? Number(found.Groups[1].Value) / 100 : double.NaN, run[$"{kind}Top1"] is { Length: > 0 } cell ? Number(cell) : double.NaN, 1e-9);
+                    if (found.Success) all[$"{run["label"]} {kind}Top1"] = [.. all.GetValueOrDefault($"{run["label"]} {kind}Top1", []), Number(found.Groups[1].Value) / 100];
+                }
+            }
+
+            foreach ((string name, List<double> values) in all)
+                Assert.Equal(values.Average(), Number(summary.Single(row => $"{row["label"]} {row["measure"]}" == name)["mean"]), 1e-9);
+            string page = File.ReadAllText(At("study/study.html"));
+            Assert.Contains(FormattableString.Invariant($"<td>{100 * all["backprop pgdTop1"].Average():F2} ±"), page);
+            Assert.Contains("top-1 under pgd", page);
+            // What has been done is not done again.
+            byte[] before = File.ReadAllBytes(At("study/backprop/seed-1/attacks.json"));
+            Assert.Contains("; all have ended", Study("study", $"{Small} --rules bp,fa --seeds 1-2 {attack}"));
+            Assert.Equal(before, File.ReadAllBytes(At("study/backprop/seed-1/attacks.json")));
+        }
+
+        Assert.Equal(trained, File.ReadAllBytes(At("study/backprop/seed-2/model.safetensors")));
+        // The attacks of before are still there; those on a model that has trained on since are made again.
+        Assert.Contains("; all have ended", Study("study", $"{Small} --rules bp,fa --seeds 1-2 {attacks[0]}"));
+        File.WriteAllText(At("study/backprop/seed-1/attacks.json"), File.ReadAllText(At("study/backprop/seed-1/attacks.json")).Replace("\"epochs\": 2", "\"epochs\": 1", StringComparison.Ordinal));
+        Assert.Contains("3 have ended", Study("study", $"{Small} --rules bp,fa --seeds 1-2 {attacks[0]}"));
+        File.WriteAllText(At("study/backprop/seed-1/attacks.json"), "[{");
+        (int failed, _, string error) = FeedbackProgram.Run(["study", .. $"{Small} --rules bp,fa --seeds 1-2 {attacks[0]}".Split(' '), "--out", At("study")]);
+        Assert.Equal(1, failed);
+        Assert.Contains($"{At("study/backprop/seed-1/attacks.json")}: not a list of attacks", error);
+    }
+
+    [Fact]
     public void A_run_of_another_configuration_is_refused_and_nothing_is_written()
     {
         Study("study", $"{Small} --rules bp,fa --seeds 1");

@@ -1,3 +1,5 @@
+using FeedbackKernels.Training;
+
 namespace FeedbackKernels.Reports;
 
 /// <summary>How a run of a study ended.</summary>
@@ -46,6 +48,9 @@ internal sealed record StudiedRun(
     string Label, string Rule, string Settings, string? Value, ulong Seed, string Folder, RunStatus Status, string? Failure,
     RunSummary? Summary, IReadOnlyList<StudiedEpoch> Epochs, IReadOnlyList<StudiedAngles> Angles)
 {
+    /// <summary>Top-1 accuracy under each attack of the study that has been made on the trained model, 0 to 1.</summary>
+    public IReadOnlyDictionary<AttackKind, double> Attacked { get; init; } = new Dictionary<AttackKind, double>();
+
     /// <summary>Largest angle between W and Bᵀ of all layers and measurements after the first step; null if there is none.</summary>
     public double? LargestWeightAngle => Largest(InTraining.Select(a => a.LargestWeightAngle));
 

@@ -1,3 +1,6 @@
+using FeedbackKernels.Settings;
+using FeedbackKernels.Training;
+
 namespace FeedbackKernels.Reports;
 
 /// <summary>A result that a study averages over seeds.</summary>
@@ -32,6 +35,9 @@ internal sealed record StudyMeasure(string Name, Func<StudiedRun, double?> Of)
     /// <summary>Mean over layers of the norm of B over the norm of W, at the end.</summary>
     public static StudyMeasure NormRatio { get; } = new("normRatio", run => Finite(run.LastAngles?.NormRatio));
 
+    private static IReadOnlyDictionary<AttackKind, StudyMeasure> UnderAttack { get; } = Enum.GetValues<AttackKind>().ToDictionary(
+        kind => kind, kind => new StudyMeasure($"{KebabCase.Of(kind)}Top1", run => run.Attacked.TryGetValue(kind, out double top1) ? top1 : null));
+
     /// <summary>Duration.</summary>
     public static StudyMeasure Seconds { get; } = new("seconds", run => run.Summary?.Seconds);
 
@@ -40,10 +46,13 @@ internal sealed record StudyMeasure(string Name, Func<StudiedRun, double?> Of)
 
     /// <summary>Those that a seed determines: all but times.</summary>
     public static IReadOnlyList<StudyMeasure> Determined { get; } =
-        [TestTop1, BestTestTop1, TrainLoss, TestLoss, LargestWeightAngle, LastWeightAngle, LargestDeltaAngle, LastDeltaAngle, NormRatio];
+        [TestTop1, BestTestTop1, TrainLoss, TestLoss, LargestWeightAngle, LastWeightAngle, LargestDeltaAngle, LastDeltaAngle, NormRatio, .. UnderAttack.Values];
 
     /// <summary>All, in the order of study.csv.</summary>
     public static IReadOnlyList<StudyMeasure> All { get; } = [.. Determined, Seconds, ImagesPerSecond];
+
+    /// <summary>Top-1 accuracy of the trained model under an attack.</summary>
+    public static StudyMeasure Under(AttackKind kind) => UnderAttack[kind];
 
     private static double? Finite(double? value) => value is { } found && double.IsFinite(found) ? found : null;
 }

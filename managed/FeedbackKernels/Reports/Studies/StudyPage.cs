@@ -1,5 +1,7 @@
 using System.Globalization;
 using System.Text;
+using FeedbackKernels.Settings;
+using FeedbackKernels.Training;
 using OxyPlot;
 
 namespace FeedbackKernels.Reports;
@@ -53,6 +55,8 @@ internal static class StudyPage
         if (results.Outline.Baseline is { } baseline)
             text.Append(CultureInfo.InvariantCulture, $"Differences are from {HtmlReport.Text(baseline)}, seed by seed: each seed gives all rules the same initial weights and the same images. ");
         if (results.Runs.Any(run => run.Status is RunStatus.Diverged or RunStatus.Failed)) text.Append("Means leave out runs that diverged or failed. ");
+        if (results.Outline.Attacks.Count > 0)
+            text.Append(CultureInfo.InvariantCulture, $"Attacks follow the exact gradient by the image: {HtmlReport.Text(string.Join("; ", results.Outline.Attacks.Select(attack => attack.Describe())))}. ");
         return text.Append("Angles are the largest of all layers.</p>\n").ToString();
     }
 
@@ -63,6 +67,7 @@ internal static class StudyPage
         [
             ("n", NumberOfRuns), ("top-1", g => Cell(g.Of(StudyMeasure.TestTop1), 100, "F2", " %")),
             .. compared ? [("difference, points", g => Cell(g.DifferenceOf(StudyMeasure.TestTop1), 100, "+0.00;-0.00;0.00", ""))] : ((string, Func<StudyGroup, string>)[])[],
+            .. results.Outline.Attacks.SelectMany(attack => UnderAttack(attack.Kind, compared)),
             ("best top-1", g => Cell(g.Of(StudyMeasure.BestTestTop1), 100, "F2", " %")), ("train loss", g => Cell(g.Of(StudyMeasure.TrainLoss), 1, "F4", "")),
             .. compared ? [("difference", g => Cell(g.DifferenceOf(StudyMeasure.TrainLoss), 1, "+0.0000;-0.0000;0.0000", ""))] : ((string, Func<StudyGroup, string>)[])[],
         ];
@@ -74,6 +79,13 @@ internal static class StudyPage
             ("images/s", g => Plain(g.Of(StudyMeasure.ImagesPerSecond).Mean, "F0")), ("seconds", g => Plain(g.Of(StudyMeasure.Seconds).Mean, "F0")),
         ];
         return Table(results, accuracy) + Table(results, others);
+    }
+
+    private static IEnumerable<(string, Func<StudyGroup, string>)> UnderAttack(AttackKind kind, bool compared)
+    {
+        StudyMeasure measure = StudyMeasure.Under(kind);
+        yield return ($"top-1 under {KebabCase.Of(kind)}", g => Cell(g.Of(measure), 100, "F2", " %"));
+        if (compared) yield return ("difference, points", g => Cell(g.DifferenceOf(measure), 100, "+0.00;-0.00;0.00", ""));
     }
 
     private static string Table(StudyResults results, (string Title, Func<StudyGroup, string> Of)[] columns)
@@ -121,6 +133,8 @@ internal static class StudyPage
         string[] charts =
         [
             page.Figure($"Test accuracy over {Name(outline.Option!)}", axis, "top-1, %", OverValues(results, StudyMeasure.TestTop1, 100, PlaceOf)),
+            .. outline.Attacks.Select(attack => page.Figure(
+                $"Test accuracy under {KebabCase.Of(attack.Kind)} over {Name(outline.Option!)}", axis, "top-1, %", OverValues(results, StudyMeasure.Under(attack.Kind), 100, PlaceOf))),
             page.Figure($"Training loss over {Name(outline.Option!)}", axis, "loss", OverValues(results, StudyMeasure.TrainLoss, 1, PlaceOf)),
             page.Figure($"Largest angle between W and Bᵀ over {Name(outline.Option!)}", axis, "degrees", OverValues(results, StudyMeasure.LargestWeightAngle, 1, PlaceOf), 0),
             page.Figure($"Largest angle between the error and backprop's over {Name(outline.Option!)}", axis, "degrees", OverValues(results, StudyMeasure.LargestDeltaAngle, 1, PlaceOf), 0),

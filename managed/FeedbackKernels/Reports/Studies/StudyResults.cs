@@ -1,4 +1,5 @@
 using System.Globalization;
+using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Reports;
 
@@ -16,6 +17,9 @@ internal sealed record StudyOutline(
     string Title, IReadOnlyList<string> Labels, string? Baseline, string? Option, IReadOnlyList<string> Values, IReadOnlyList<ulong> Seeds,
     int Runs, string Command, string Configuration)
 {
+    /// <summary>Attacks on the trained models.</summary>
+    public IReadOnlyList<Attack> Attacks { get; init; } = [];
+
     /// <summary>The values as the charts order them: numbers by size, models by their depth, others as given.</summary>
     public IReadOnlyList<string> OrderedValues { get; } =
         Values.All(value => NumberOf(value) is not null) ? [.. Values.OrderBy(value => NumberOf(value))]

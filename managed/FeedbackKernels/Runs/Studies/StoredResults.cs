@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
 using FeedbackKernels.Reports;
+using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Runs;
 
@@ -10,9 +11,10 @@ internal static class StoredResults
     /// <summary>The results of a run of a study; null if nothing of it is in the folder.</summary>
     /// <param name="cell">The run.</param>
     /// <param name="folder">Its folder.</param>
+    /// <param name="attacks">The attacks whose results are wanted.</param>
     /// <param name="failure">What ended it, if an error did.</param>
     /// <exception cref="InvalidDataException">A file is damaged; the message names it.</exception>
-    public static StudiedRun? Read(StudyCell cell, string folder, string? failure = null)
+    public static StudiedRun? Read(StudyCell cell, string folder, IReadOnlyList<Attack> attacks, string? failure = null)
     {
         if (!StoppedRun.IsIn(folder)) return failure is null ? null : cell.Told(RunStatus.Failed, failure, null, [], []);
         RunSummary? summary = ReadSummary(Path.Combine(folder, RunFiles.Summary));
@@ -20,7 +22,10 @@ internal static class StoredResults
             : summary is { Diverged: not null } ? RunStatus.Diverged
             : summary is { Cancelled: false } && summary.Epochs >= cell.Config.Training.Epochs ? RunStatus.Finished
             : RunStatus.Stopped;
-        return cell.Told(status, failure ?? (summary?.Diverged is { } place ? $"at {place}" : null), summary, ReadEpochs(folder), ReadAngles(folder));
+        return cell.Told(status, failure ?? (summary?.Diverged is { } place ? $"at {place}" : null), summary, ReadEpochs(folder), ReadAngles(folder)) with
+        {
+            Attacked = StoredAttack.ReadAll(folder, summary?.Epochs ?? 0).Where(entry => attacks.Contains(entry.Attack)).ToDictionary(entry => entry.Attack.Kind, entry => entry.Top1),
+        };
     }
 
     private static RunSummary? ReadSummary(string path)

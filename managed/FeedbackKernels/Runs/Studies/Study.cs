@@ -2,6 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using FeedbackKernels.Data;
 using FeedbackKernels.Interop;
+using FeedbackKernels.Models;
 using FeedbackKernels.Reports;
 using FeedbackKernels.Storage;
 using FeedbackKernels.Training;
@@ -19,6 +20,9 @@ namespace FeedbackKernels.Runs;
 /// <param name="data">Opens their data.</param>
 internal sealed class Study(string folder, StudyOutline outline, IReadOnlyList<StudyCell> cells, StudyData data)
 {
+    // Images at a time under an attack: as many as `feedback evaluate` takes.
+    private const int AttackBatch = 128;
+
     // By folder; and the folders of the runs that are still to be done.
     private readonly Dictionary<string, StudiedRun> _ended = [];
     private readonly HashSet<string> _waiting = [];
@@ -33,8 +37,14 @@ internal sealed class Study(string folder, StudyOutline outline, IReadOnlyList<S
         }
     }
 
-    /// <summary>The runs that have not ended, in their order.</summary>
+    /// <summary>What it compares.</summary>
+    public StudyOutline Outline => outline;
+
+    /// <summary>The runs that have not ended or that not all attacks have been made on, in their order.</summary>
     public IReadOnlyList<StudyCell> Remaining => [.. cells.Where(cell => !IsDone(cell))];
+
+    /// <summary>The runs that have not ended, in their order.</summary>
+    public IReadOnlyList<StudyCell> Untrained => [.. cells.Where(cell => !IsTrained(cell))];
 
     /// <summary>Folder of a run.</summary>
     public string PathOf(StudyCell cell) => Path.Combine(folder, cell.Folder);
@@ -60,7 +70,7 @@ internal sealed class Study(string folder, StudyOutline outline, IReadOnlyList<S
             string path = PathOf(cell);
             if (!StoppedRun.IsIn(path)) continue;
             using (StoppedRun there = StoppedRun.Open(path)) there.RequireSame(cell.Config);
-            if (StoredResults.Read(cell, path) is { } run) _ended[cell.Folder] = run;
+            if (StoredResults.Read(cell, path, outline.Attacks) is { } run) _ended[cell.Folder] = run;
         }
     }
 
@@ -121,10 +131,8 @@ internal sealed class Study(string folder, StudyOutline outline, IReadOnlyList<S
         {
             DataSet images = data.Open(cell.Config);
             using Backend backend = OnThreads(cell, parallel).CreateBackend();
-            using StoppedRun? stopped = StoppedRun.IsIn(path) ? StoppedRun.Open(path) : null;
-            // Files without a configuration are none of a run.
-            if (stopped is null) Experiment.Train(cell.Config, images, backend, new RunPlace(path, Overwrite: true), follower, cancel);
-            else Experiment.Resume(stopped, cell.Config, images, backend, follower, cancel);
+            if (!IsTrained(cell)) Train(cell, path, images, backend, follower, cancel);
+            AttackModel(cell, path, images, backend, cancel);
         }
         catch (OperationCanceledException) when (cancel.IsCancellationRequested)
         {
@@ -133,10 +141,34 @@ internal sealed class Study(string folder, StudyOutline outline, IReadOnlyList<S
         catch (Exception e)
         {
             observer.OnError(cell, e);
-            return StoredResults.Read(cell, path, e.Message.ReplaceLineEndings(" "))!;
+            return StoredResults.Read(cell, path, outline.Attacks, e.Message.ReplaceLineEndings(" "))!;
         }
 
-        return StoredResults.Read(cell, path) ?? cell.Told(RunStatus.Stopped, null, null, [], []);
+        return StoredResults.Read(cell, path, outline.Attacks) ?? cell.Told(RunStatus.Stopped, null, null, [], []);
+    }
+
+    private static void Train(StudyCell cell, string path, DataSet images, Backend backend, ITrainingObserver? follower, CancellationToken cancel)
+    {
+        using StoppedRun? stopped = StoppedRun.IsIn(path) ? StoppedRun.Open(path) : null;
+        // Files without a configuration are none of a run.
+        if (stopped is null) Experiment.Train(cell.Config, images, backend, new RunPlace(path, Overwrite: true), follower, cancel);
+        else Experiment.Resume(stopped, cell.Config, images, backend, follower, cancel);
+    }
+
+    /// <summary>Makes the attacks that have not been made on the model of a run that has finished.</summary>
+    private void AttackModel(StudyCell cell, string path, DataSet images, Backend backend, CancellationToken cancel)
+    {
+        if (StoredResults.Read(cell, path, outline.Attacks) is not { Status: RunStatus.Finished, Summary: { } summary } trained) return;
+        Attack[] missing = [.. outline.Attacks.Where(attack => !trained.Attacked.ContainsKey(attack.Kind))];
+        if (missing.Length == 0) return;
+        using StoredRun run = StoredRun.Open(path);
+        using Model model = Model.ForAttack(backend, run.Describe(), AttackBatch);
+        run.Model.LoadInto(model);
+        foreach (Attack attack in missing)
+        {
+            (Evaluation clean, Evaluation found) = new AttackEvaluator(model, attack).Run(images.Test, run.Preprocessing, cancel: cancel);
+            new StoredAttack(attack, summary.Epochs, clean.Top1, found.Top1, found.Top5, found.Loss).AddTo(path);
+        }
     }
 
     /// <summary>The settings of the run's backend: where several share a CPU, each has its part of the threads. The run's results and its
@@ -148,7 +180,10 @@ internal sealed class Study(string folder, StudyOutline outline, IReadOnlyList<S
         return cell.Config with { Threads = Math.Max(1, all / parallel) };
     }
 
-    private bool IsDone(StudyCell cell) => _ended.GetValueOrDefault(cell.Folder) is { Status: RunStatus.Finished or RunStatus.Diverged };
+    private bool IsTrained(StudyCell cell) => _ended.GetValueOrDefault(cell.Folder) is { Status: RunStatus.Finished or RunStatus.Diverged };
+
+    private bool IsDone(StudyCell cell) => IsTrained(cell)
+        && (_ended[cell.Folder].Status == RunStatus.Diverged || outline.Attacks.All(attack => _ended[cell.Folder].Attacked.ContainsKey(attack.Kind)));
 
     // A run takes as long as those of its rule and value, otherwise of its value (which may be the model), otherwise of all.
     private TimeSpan? TimeLeft(int parallel)
@@ -180,6 +215,7 @@ internal sealed class Study(string folder, StudyOutline outline, IReadOnlyList<S
             ["baseline"] = outline.Baseline,
             ["seeds"] = new JsonArray([.. outline.Seeds.Select(seed => (JsonNode)seed)]),
             ["option"] = outline.Option,
+            ["attacks"] = new JsonArray([.. outline.Attacks.Select(attack => (JsonNode)attack.Describe())]),
             ["values"] = new JsonArray([.. outline.Values.Select(value => (JsonNode)value)]),
             ["runs"] = new JsonArray([.. cells.Select(DescribeRun)]),
         };
