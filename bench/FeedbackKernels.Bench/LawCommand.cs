@@ -62,7 +62,7 @@ internal static class LawCommand
 
     private static LawPoint Measure(Backend backend, LayerShape layer, WeightMirror rule)
     {
-        // The average is then as over infinitely many steps, up to the share (1 - λ)^(8/λ) = e^-8 of what came before.
+        // The first 1/λ steps are a plain average, of which e^-7 is left then: the average is as over infinitely many steps.
         int steps = (int)Math.Ceiling(8 / rule.Rate!.Value);
         using var mirror = new LayerMirror(backend, layer.Shape, rule);
         for (int step = 0; step < steps; step++) mirror.Step();

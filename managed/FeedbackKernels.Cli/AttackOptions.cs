@@ -31,7 +31,8 @@ internal sealed class AttackOptions
     /// <summary>The attacks that were asked for.</summary>
     public IReadOnlyList<Attack> Of(ParseResult parsed) =>
     [
-        .. parsed.GetValue(_kinds)!.Select(kind =>
-            new Attack(kind, parsed.GetValue(_epsilon), parsed.GetValue(_steps), parsed.GetValue(_stepSize), parsed.GetValue(_seed))),
+        .. parsed.GetValue(_kinds)!.Select(kind => kind == AttackKind.Fgsm
+            ? new Attack(kind, parsed.GetValue(_epsilon))
+            : new Attack(kind, parsed.GetValue(_epsilon), parsed.GetValue(_steps), parsed.GetValue(_stepSize), parsed.GetValue(_seed))),
     ];
 }

@@ -49,7 +49,7 @@ internal static class EvaluateCommand
             Tables.PrintBackend(chosen.Backend, backend);
             Tables.PrintNotes(test.Notes);
             Console.WriteLine($"{run.Config.Model} trained by {run.Config.Rule.Name}, {result.Images} test images of {test.Name}: {Text(result)}");
-            foreach ((Attack attack, AttackResult found) in attacks.Zip(attacked)) Console.WriteLine($"{attack.Describe()}: {Text(found.Attacked)}");
+            foreach ((Attack attack, AttackResult found) in attacks.Zip(attacked)) Console.WriteLine($"under {attack.Describe()}: {Text(found.Attacked)}");
         });
         return command;
     }

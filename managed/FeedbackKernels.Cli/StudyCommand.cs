@@ -92,9 +92,11 @@ internal static class StudyCommand
     {
         StudiedRun[] diverged = [.. results.Runs.Where(run => run.Status == RunStatus.Diverged)], failed = [.. results.Runs.Where(run => run.Status == RunStatus.Failed)];
         if (interrupt.Token.IsCancellationRequested) Console.WriteLine("stopped; the same command goes on from there");
-        string[] complaints = [.. Text("diverged", diverged), .. Text("failed", failed)];
+        StudiedRun[] unattacked = [.. results.Runs.Where(run => run.Status == RunStatus.Finished && results.Outline.Attacks.Any(attack => !run.Attacked.ContainsKey(attack.Kind)))];
+        if (interrupt.Token.IsCancellationRequested) unattacked = [];
+        string[] complaints = [.. Text("diverged", diverged), .. Text("failed", failed), .. Text("could not be attacked", unattacked)];
         if (complaints.Length > 0) Console.Error.WriteLine($"feedback: {string.Join("; ", complaints)}");
-        return interrupt.Token.IsCancellationRequested ? interrupt.ExitCode : failed.Length > 0 ? Program.Failure : diverged.Length > 0 ? Outcome.Diverged : 0;
+        return interrupt.Token.IsCancellationRequested ? interrupt.ExitCode : failed.Length + unattacked.Length > 0 ? Program.Failure : diverged.Length > 0 ? Outcome.Diverged : 0;
 
         static IEnumerable<string> Text(string what, StudiedRun[] runs) =>
             runs.Length == 0 ? [] : [string.Create(CultureInfo.InvariantCulture, $"{runs.Length} {(runs.Length == 1 ? "run" : "runs")} {what}: {string.Join(", ", runs.Select(run => run.Folder))}")];
@@ -115,9 +117,9 @@ internal static class StudyCommand
             seconds += one * kind.Count();
         }
 
-        if (study.Outline.Attacks.Count > 0) Console.WriteLine(Text($"attacks on {study.Remaining.Count} models, which have not been measured"));
         string together = parallel > 1 ? " one after another; the speed of several at once has not been measured" : "";
         Console.WriteLine($"in all: about {PlanCommand.Time(seconds)}{together}");
+        if (study.Outline.Attacks.Count > 0 && study.Remaining.Count > 0) Console.WriteLine(Text($"the time of the attacks on {study.Remaining.Count} models is not included"));
         return 0;
     }
 
@@ -152,7 +154,7 @@ internal static class StudyCommand
             [
                 group.Label, .. swept ? [group.Value ?? "-"] : (string[])[], group.Finished.Count().ToString(CultureInfo.InvariantCulture),
                 Cell(group.Of(StudyMeasure.TestTop1), 100, "F2"), Cell(group.DifferenceOf(StudyMeasure.TestTop1), 100, "F2"),
-                .. results.Outline.Attacks.Select(attack => Cell(group.Of(StudyMeasure.Under(attack.Kind)), 100, "F2")),
+                .. results.Outline.Attacks.Select(attack => Cell(group.Of(StudyMeasure.Under(attack.Kind)), 100, "F2") + group.PartOf(StudyMeasure.Under(attack.Kind))),
                 Cell(group.Of(StudyMeasure.TrainLoss), 1, "F4"), Cell(group.DifferenceOf(StudyMeasure.TrainLoss), 1, "F4"),
                 Cell(group.Of(StudyMeasure.LargestWeightAngle), 1, "F1"), group.Of(StudyMeasure.Seconds) is { Count: > 0 } time ? time.Mean.ToString("F0", CultureInfo.InvariantCulture) : "-",
             ]);

@@ -83,8 +83,8 @@ public abstract class FeedbackLayer : nn.Module<Tensor, Tensor>
     /// <summary>The layer on its smallest map, for operations on weights.</summary>
     internal ConvShape LayerShape { get; }
 
-    /// <summary>Images of the last forward pass; 0 before.</summary>
-    internal int Batch { get; private set; }
+    /// <summary>The layer on the maps of the last forward pass; null before.</summary>
+    internal ConvShape? Forwarded { get; private set; }
 
     /// <summary>
     /// A mirror step: sends noise through W and B and corrects B by the correlation of the noise with the difference of the responses, or
@@ -123,7 +123,7 @@ public abstract class FeedbackLayer : nn.Module<Tensor, Tensor>
         weight.RequireFloat32("the weight of a feedback layer", input.device);
         bias?.RequireFloat32("the bias of a feedback layer", input.device);
         feedback?.weight.RequireFloat32("the feedback weight of a feedback layer", input.device);
-        Batch = batch;
+        Forwarded = shape.WithBatch(batch);
         if (is_grad_enabled() && input.requires_grad) _state?.BeforeUse();
         var call = new ConvCall(TensorBackend.For(input), shape, channelsLast, input.shape, outputSizes) { IsLinear = isLinear };
         return ConvFunction.Apply(call, input, weight, bias, feedback?.weight);

@@ -34,7 +34,7 @@ internal sealed class MirrorState(FeedbackLayer layer, WeightMirror rule) : Rule
         base.Dispose();
     }
 
-    private int Samples => rule.SamplesFor(Layer.LayerShape.WithBatch(Layer.Batch == 0 ? UsualBatch : Layer.Batch));
+    private int Samples => rule.SamplesFor(Layer.Forwarded ?? Layer.LayerShape.WithBatch(UsualBatch));
 
     private void Step(bool measures = false)
     {

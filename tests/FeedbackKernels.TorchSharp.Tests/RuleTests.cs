@@ -73,9 +73,9 @@ public sealed class RuleTests
     public void A_cycle_may_take_several_steps()
     {
         manual_seed(5);
-        using var layer = new FeedbackConv2d(16, 8, 3, new WeightMirror(Samples: 100, Update: MirrorUpdate.Average));
+        using var layer = new FeedbackConv2d(15, 8, 3, new WeightMirror(Samples: 60, Update: MirrorUpdate.Average));
         Tensor before = layer.feedback!.weight.clone();
-        // Fan-in 144, so a cycle has 256 samples.
+        // Fan-in 135, so a cycle has 144 samples.
         layer.MirrorStep();
         layer.MirrorStep();
         Check.Same(before, layer.feedback.weight);
@@ -87,16 +87,16 @@ public sealed class RuleTests
     public void Corrections_follow_a_W_that_moves()
     {
         manual_seed(5);
-        using var layer = new FeedbackConv2d(16, 8, 3, new WeightMirror(Samples: 32));
+        using var layer = new FeedbackConv2d(15, 8, 3, new WeightMirror(Samples: 32));
         layer.BeforeTraining();
         Check.Close(layer.weight.detach(), layer.feedback!.weight, 1e-4);
         using (no_grad()) layer.weight.add_(randn(layer.weight.shape) * 0.1);
         double last = layer.Align().AngleDegrees;
         Assert.InRange(last, 20, 80);
-        // Fan-in 144: cycles of 256 samples, 8 steps. Each step corrects, and each cycle leaves about a fifth.
-        for (int cycle = 0; cycle < 3; cycle++)
+        // Fan-in 135: cycles of 144 samples, 5 steps. Each step corrects, and each cycle leaves a part.
+        for (int cycle = 0; cycle < 2; cycle++)
         {
-            for (int step = 0; step < 8; step++)
+            for (int step = 0; step < 5; step++)
             {
                 Tensor before = layer.feedback.weight.clone();
                 layer.MirrorStep();

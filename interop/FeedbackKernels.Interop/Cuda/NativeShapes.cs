@@ -44,4 +44,5 @@ internal readonly struct NativeMirrorNoise(in MirrorNoise noise)
     public readonly int Kind = (int)noise.Kind;
     public readonly int Prime = noise.Matrix.Prime, SylvesterBits = noise.Matrix.SylvesterBits;
     public readonly float StandardDeviation = noise.StandardDeviation;
+    public readonly int Hole = 0;
 }

@@ -5,8 +5,8 @@ namespace FeedbackKernels.Interop;
 
 /// <summary>
 /// A Hadamard matrix: entries ±1, any two rows orthogonal, and any two columns. It is the Kronecker product of a matrix of Paley's, of 12,
-/// 28 or 36 rows or of a single 1, and Sylvester's matrix of 2^m rows, so that its order is 2^m or, from 12 on, 3, 7 or 9 times a power of
-/// two: the fan-in of a 3x3 layer is 9 times its channels.
+/// 28 or 36 rows or of a single 1, and Sylvester's matrix of 2^m rows, so that its order is 2^m, or 12, 28 or 36 times 2^m. The
+/// fan-in of a 3x3 layer is 9 times its channels: of 36 or more, if their number is a power of two.
 /// </summary>
 internal readonly struct HadamardMatrix
 {

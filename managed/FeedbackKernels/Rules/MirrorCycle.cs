@@ -79,7 +79,7 @@ internal sealed class MirrorCycle(WeightMirror rule, MirrorNoise noise)
     /// <param name="name">Name of B.</param>
     public void Walk(IStateWalker walker, string name)
     {
-        walker.Scalar($"{name}.mirror_sample", ref _sample);
+        walker.Scalar($"{name}.mirror_position", ref _sample);
         walker.Scalar($"{name}.mirror_collected", ref _collected);
         walker.Scalar($"{name}.mirror_moves", ref _moves);
     }

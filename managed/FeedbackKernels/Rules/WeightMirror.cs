@@ -45,7 +45,7 @@ public enum MirrorUpdate
 /// speed (B waits for the next cycle).</para>
 /// </remarks>
 /// <param name="Samples">Noise samples n in a mirror step; null for the number that <see cref="SamplesFor"/> returns, about 1 %
-/// of the work of a training step in any net.</param>
+/// of the work of a training step, somewhat more at batches below 64.</param>
 /// <param name="Noise">Distribution of the noise.</param>
 /// <param name="NoiseDeviation">Its standard deviation σ. It cancels where the response is linear.</param>
 /// <param name="Rate">λ; null for 1 where a cycle measures W exactly (balanced noise, patches, linear response) and
@@ -78,7 +78,7 @@ public sealed record WeightMirror(
             nameof(Samples),
             new OptionalNumberOption<int>(
                 "--mirror-samples", new Bounds(1, 1_000_000), "noise samples in a mirror step. More give a better angle and take longer.",
-                whenOmitted: "--batch; for patches at least 64 or four times --batch, whichever is less, and a whole cycle of balanced noise where that is less than half a percent of the layer's work"),
+                whenOmitted: "--batch; for patches at least 64 or four times --batch, whichever is less, and a whole cycle of balanced noise in small layers where that is less than half a percent of the layer's work, and in small linear layers"),
             rule => rule.Samples, (rule, value) => rule with { Samples = value })
         .Setting(
             nameof(Noise), new ChoiceOption<NoiseKind>("--mirror-noise", "distribution of the noise."),
@@ -149,9 +149,9 @@ public sealed record WeightMirror(
 
     /// <summary>
     /// Noise samples of a mirror step: <see cref="Samples"/> if it is set, otherwise one per image, and of patches at least 64 or four per
-    /// image, whichever is less. All layers take the same number, because B lags by about sqrt(d / n) and a step costs n d K: for one sum
-    /// of costs the sum of the squared lags is least where n goes with 1 / sqrt(K), and that differs little. A layer in which it costs
-    /// next to nothing takes a whole cycle in each step.
+    /// image, whichever is less. All layers take the same number, because the angle of B grows as sqrt(d / n) and a step costs n d K: at a
+    /// fixed total cost the squared angles are smallest for n in proportion to 1 / sqrt(K), which differs little between layers. A small
+    /// layer takes a whole cycle in each step where that costs next to nothing.
     /// </summary>
     /// <param name="shape">The layer, at the batch of a training step.</param>
     public int SamplesFor(in ConvShape shape)

@@ -37,10 +37,10 @@ public sealed record Attack(AttackKind Kind = AttackKind.Fgsm, double Epsilon = 
     [JsonIgnore]
     public double UsedStepSize => Kind == AttackKind.Fgsm ? Epsilon : StepSize ?? 2.5 * Epsilon / Steps;
 
-    /// <summary>The attack in words, as <c>under pgd, epsilon 8/255, 10 steps of 2/255</c>.</summary>
+    /// <summary>The attack in words, as <c>pgd, epsilon 8/255, 10 steps of 2/255, seed 1</c>.</summary>
     internal string Describe() => string.Create(
         CultureInfo.InvariantCulture,
-        $"under {KebabCase.Of(Kind)}, epsilon {255 * Epsilon:G4}/255{(Kind == AttackKind.Pgd ? $", {Steps} steps of {255 * UsedStepSize:G4}/255" : "")}");
+        $"{KebabCase.Of(Kind)}, epsilon {255 * Epsilon:G4}/255{(Kind == AttackKind.Pgd ? $", {Steps} steps of {255 * UsedStepSize:G4}/255, seed {Seed}" : "")}");
 
     /// <summary>Checks the settings.</summary>
     /// <exception cref="ArgumentOutOfRangeException">One of them is out of range.</exception>

@@ -237,6 +237,28 @@ public sealed class StudyCommandTests : IDisposable
     }
 
     [Fact]
+    public void A_model_that_cannot_be_attacked_keeps_its_results()
+    {
+        Study("study", $"{Small} --rules bp --seeds 1-2");
+        string model = At("study/backprop/seed-1/model.safetensors"), accuracy = Table("study/study.csv")[0]["testTop1"];
+        byte[] whole = File.ReadAllBytes(model);
+        File.WriteAllBytes(model, whole[..^7]);
+        string[] line = ["study", .. $"{Small} --rules bp --seeds 1-2 --attack fgsm".Split(' '), "--out", At("study")];
+        (int code, string output, string error) = FeedbackProgram.Run(line);
+        Assert.Equal(1, code);
+        Assert.Contains("1 run could not be attacked: backprop/seed-1", error);
+        Assert.Contains("(1 of 2)", output);
+        Dictionary<string, string>[] runs = Table("study/study.csv");
+        Assert.Equal(("finished", accuracy, ""), (runs[0]["status"], runs[0]["testTop1"], runs[0]["fgsmTop1"]));
+        Assert.NotEqual("", runs[1]["fgsmTop1"]);
+        Assert.Equal("2", Table("study/summary.csv").Single(row => row["measure"] == "testTop1")["n"]);
+        File.WriteAllBytes(model, whole);
+        (code, _, error) = FeedbackProgram.Run(line);
+        Assert.Equal((0, ""), (code, error));
+        Assert.NotEqual("", Table("study/study.csv")[0]["fgsmTop1"]);
+    }
+
+    [Fact]
     public void A_run_of_another_configuration_is_refused_and_nothing_is_written()
     {
         Study("study", $"{Small} --rules bp,fa --seeds 1");

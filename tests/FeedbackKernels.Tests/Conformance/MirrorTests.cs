@@ -117,18 +117,20 @@ public class MirrorTests
     }
 
     [Theory, ClassData(typeof(Candidates))]
-    public void Where_a_cycle_is_as_long_as_a_fan_in_of_3x3_it_corrects_any_B_to_the_weights(string candidate)
+    public void Where_a_cycle_is_as_long_as_a_fan_in_that_is_no_power_of_two_it_corrects_any_B_to_the_weights(string candidate)
     {
         using Backend backend = Candidates.Create(candidate);
-        foreach (int channels in (int[])[4, 8, 16])
+        // Fan-ins 36, 72 and 144 of 3x3 layers, 28 and 56 of 2x2 layers, 12 and 24 of 1x1 layers: all of Paley's matrices.
+        foreach ((int channels, int size) in ((int, int)[])[(4, 3), (8, 3), (16, 3), (7, 2), (14, 2), (12, 1), (24, 1)])
         {
-            var layer = new ConvShape(1, 6, 6, channels, 19, 3, 3, 1, 0);
+            var layer = new ConvShape(1, 6, 6, channels, 19, size, size, 1, 0);
             using var bench = new Workbench(backend);
             DeviceBuffer w = bench.Put(Values.Normal(layer.WeightLength, 1)), b = bench.Put(Values.Normal(layer.WeightLength, 2));
             DeviceBuffer expected = bench.Output(layer.WeightLength);
             backend.TransposedCombine(layer, 1, w, 0, default, expected);
             var noise = new MirrorNoise(NoiseKind.Balanced, layer.FanIn, 0.5f, 1, 1);
-            for (int first = 0; first < layer.FanIn; first += 9) backend.MirrorCorrect(new MirrorStep(layer, noise, first, 9), w, 1, b);
+            Assert.Equal(layer.FanIn, noise.CycleLength);
+            for (int first = 0; first < layer.FanIn; first += 4) backend.MirrorCorrect(new MirrorStep(layer, noise, first, 4), w, 1, b);
             if (backend.ActivationType == ElementType.BFloat16) Values.AssertCloseInBf16(bench.Get(expected), bench.Get(b));
             else Values.AssertClose(bench.Get(expected), bench.Get(b), 4 * layer.FanIn);
         }

@@ -56,7 +56,7 @@ internal static class StudyPage
             text.Append(CultureInfo.InvariantCulture, $"Differences are from {HtmlReport.Text(baseline)}, seed by seed: each seed gives all rules the same initial weights and the same images. ");
         if (results.Runs.Any(run => run.Status is RunStatus.Diverged or RunStatus.Failed)) text.Append("Means leave out runs that diverged or failed. ");
         if (results.Outline.Attacks.Count > 0)
-            text.Append(CultureInfo.InvariantCulture, $"Attacks follow the exact gradient by the image: {HtmlReport.Text(string.Join("; ", results.Outline.Attacks.Select(attack => attack.Describe())))}. ");
+            text.Append(CultureInfo.InvariantCulture, $"Attacks (on each test image itself, without its mirror image): {HtmlReport.Text(string.Join("; ", results.Outline.Attacks.Select(attack => attack.Describe())))}. ");
         return text.Append("Angles are the largest of all layers.</p>\n").ToString();
     }
 
@@ -84,7 +84,7 @@ internal static class StudyPage
     private static IEnumerable<(string, Func<StudyGroup, string>)> UnderAttack(AttackKind kind, bool compared)
     {
         StudyMeasure measure = StudyMeasure.Under(kind);
-        yield return ($"top-1 under {KebabCase.Of(kind)}", g => Cell(g.Of(measure), 100, "F2", " %"));
+        yield return ($"top-1 under {KebabCase.Of(kind)}", g => Cell(g.Of(measure), 100, "F2", " %") + g.PartOf(measure));
         if (compared) yield return ("difference, points", g => Cell(g.DifferenceOf(measure), 100, "+0.00;-0.00;0.00", ""));
     }
 

@@ -51,6 +51,10 @@ internal sealed record StudyGroup(string Label, string? Value, IReadOnlyList<Stu
     /// <summary>Mean over seeds.</summary>
     public Interval Of(StudyMeasure measure) => Interval.Of([.. Finished.Select(measure.Of).OfType<double>()]);
 
+    /// <summary>How many runs a mean is of, in words, where it is not all that have finished; otherwise empty.</summary>
+    public string PartOf(StudyMeasure measure) =>
+        Of(measure) is { Count: > 0 } mean && mean.Count < Finished.Count() ? string.Create(CultureInfo.InvariantCulture, $" ({mean.Count} of {Finished.Count()})") : "";
+
     /// <summary>Mean over seeds of the difference from the baseline's run of the same seed.</summary>
     public Interval DifferenceOf(StudyMeasure measure)
     {

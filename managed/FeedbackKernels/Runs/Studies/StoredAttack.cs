@@ -4,14 +4,14 @@ using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Runs;
 
-/// <summary>What an attack made of a run's model: an entry of attacks.json.</summary>
+/// <summary>The accuracy of a run's model under an attack: an entry of attacks.json.</summary>
 /// <param name="Attack">The attack.</param>
 /// <param name="Epochs">Epochs that the model had been trained for; a run that has gone on has another model.</param>
 /// <param name="CleanTop1">Top-1 accuracy on the images as they are, 0 to 1.</param>
 /// <param name="Top1">Top-1 accuracy on the adversarial images.</param>
 /// <param name="Top5">Top-5 accuracy on them.</param>
-/// <param name="Loss">Loss on them.</param>
-internal sealed record StoredAttack(Attack Attack, int Epochs, double CleanTop1, double Top1, double Top5, double Loss)
+/// <param name="Loss">Loss on them; null if it is not finite.</param>
+internal sealed record StoredAttack(Attack Attack, int Epochs, double CleanTop1, double Top1, double Top5, double? Loss)
 {
     /// <summary>The entries in a run's folder that are of its model.</summary>
     /// <param name="folder">The folder.</param>
@@ -23,11 +23,12 @@ internal sealed record StoredAttack(Attack Attack, int Epochs, double CleanTop1,
         if (!File.Exists(path)) return [];
         try
         {
-            return [.. (JsonSerializer.Deserialize(File.ReadAllText(path), RunJson.Default.StoredAttacks) ?? []).Where(entry => entry.Epochs == epochs)];
+            StoredAttack?[] all = JsonSerializer.Deserialize(File.ReadAllText(path), RunJson.Default.StoredAttacks) ?? [];
+            return [.. all.OfType<StoredAttack>().Where(entry => entry.Epochs == epochs).DistinctBy(entry => entry.Attack)];
         }
         catch (JsonException e)
         {
-            throw new InvalidDataException($"{path}: not a list of attacks: {e.Message}", e);
+            throw new InvalidDataException($"{path}: not a list of attacks: {e.Message} Delete it to make the attacks again", e);
         }
     }
 

@@ -24,7 +24,7 @@ internal static class StoredResults
             : RunStatus.Stopped;
         return cell.Told(status, failure ?? (summary?.Diverged is { } place ? $"at {place}" : null), summary, ReadEpochs(folder), ReadAngles(folder)) with
         {
-            Attacked = StoredAttack.ReadAll(folder, summary?.Epochs ?? 0).Where(entry => attacks.Contains(entry.Attack)).ToDictionary(entry => entry.Attack.Kind, entry => entry.Top1),
+            Attacked = attacks.Count == 0 ? new Dictionary<AttackKind, double>() : StoredAttack.ReadAll(folder, summary?.Epochs ?? 0).Where(entry => attacks.Contains(entry.Attack)).ToDictionary(entry => entry.Attack.Kind, entry => entry.Top1),
         };
     }
 

@@ -20,9 +20,6 @@ namespace FeedbackKernels.Runs;
 /// <param name="data">Opens their data.</param>
 internal sealed class Study(string folder, StudyOutline outline, IReadOnlyList<StudyCell> cells, StudyData data)
 {
-    // Images at a time under an attack: as many as `feedback evaluate` takes.
-    private const int AttackBatch = 128;
-
     // By folder; and the folders of the runs that are still to be done.
     private readonly Dictionary<string, StudiedRun> _ended = [];
     private readonly HashSet<string> _waiting = [];
@@ -40,11 +37,23 @@ internal sealed class Study(string folder, StudyOutline outline, IReadOnlyList<S
     /// <summary>What it compares.</summary>
     public StudyOutline Outline => outline;
 
-    /// <summary>The runs that have not ended or that not all attacks have been made on, in their order.</summary>
-    public IReadOnlyList<StudyCell> Remaining => [.. cells.Where(cell => !IsDone(cell))];
+    /// <summary>The runs that have not ended or that lack an attack, in their order.</summary>
+    public IReadOnlyList<StudyCell> Remaining
+    {
+        get
+        {
+            lock (_gate) return [.. cells.Where(cell => !IsDone(cell))];
+        }
+    }
 
     /// <summary>The runs that have not ended, in their order.</summary>
-    public IReadOnlyList<StudyCell> Untrained => [.. cells.Where(cell => !IsTrained(cell))];
+    public IReadOnlyList<StudyCell> Untrained
+    {
+        get
+        {
+            lock (_gate) return [.. cells.Where(cell => !IsTrained(cell))];
+        }
+    }
 
     /// <summary>Folder of a run.</summary>
     public string PathOf(StudyCell cell) => Path.Combine(folder, cell.Folder);
@@ -127,21 +136,25 @@ internal sealed class Study(string folder, StudyOutline outline, IReadOnlyList<S
     private StudiedRun RunOne(StudyCell cell, int parallel, IStudyObserver observer, ITrainingObserver? follower, CancellationToken cancel)
     {
         string path = PathOf(cell);
+        bool trained;
+        lock (_gate) trained = IsTrained(cell);
         try
         {
             DataSet images = data.Open(cell.Config);
             using Backend backend = OnThreads(cell, parallel).CreateBackend();
-            if (!IsTrained(cell)) Train(cell, path, images, backend, follower, cancel);
+            if (!trained) Train(cell, path, images, backend, follower, cancel);
+            trained = true;
             AttackModel(cell, path, images, backend, cancel);
         }
         catch (OperationCanceledException) when (cancel.IsCancellationRequested)
         {
-            // Stopped before anything was written.
+            // What has been written is whole.
         }
         catch (Exception e)
         {
             observer.OnError(cell, e);
-            return StoredResults.Read(cell, path, outline.Attacks, e.Message.ReplaceLineEndings(" "))!;
+            // A model that no attack could be made on has been trained all the same.
+            if (!trained) return StoredResults.Read(cell, path, outline.Attacks, e.Message.ReplaceLineEndings(" "))!;
         }
 
         return StoredResults.Read(cell, path, outline.Attacks) ?? cell.Told(RunStatus.Stopped, null, null, [], []);
@@ -162,12 +175,13 @@ internal sealed class Study(string folder, StudyOutline outline, IReadOnlyList<S
         Attack[] missing = [.. outline.Attacks.Where(attack => !trained.Attacked.ContainsKey(attack.Kind))];
         if (missing.Length == 0) return;
         using StoredRun run = StoredRun.Open(path);
-        using Model model = Model.ForAttack(backend, run.Describe(), AttackBatch);
+        // No more images at a time than training took, so that memory suffices.
+        using Model model = Model.ForAttack(backend, run.Describe(), cell.Config.Training.PartBatch);
         run.Model.LoadInto(model);
         foreach (Attack attack in missing)
         {
             (Evaluation clean, Evaluation found) = new AttackEvaluator(model, attack).Run(images.Test, run.Preprocessing, cancel: cancel);
-            new StoredAttack(attack, summary.Epochs, clean.Top1, found.Top1, found.Top5, found.Loss).AddTo(path);
+            new StoredAttack(attack, summary.Epochs, clean.Top1, found.Top1, found.Top5, double.IsFinite(found.Loss) ? found.Loss : null).AddTo(path);
         }
     }
 
@@ -190,7 +204,7 @@ internal sealed class Study(string folder, StudyOutline outline, IReadOnlyList<S
     {
         StudiedRun[] timed = [.. _ended.Values.Where(run => run is { Status: RunStatus.Finished, Summary: not null })];
         if (timed.Length == 0) return null;
-        double seconds = cells.Where(cell => _waiting.Contains(cell.Folder)).Sum(cell =>
+        double seconds = cells.Where(cell => _waiting.Contains(cell.Folder) && !IsTrained(cell)).Sum(cell =>
             MeanOf(run => run.Label == cell.Label && run.Value == cell.Value) ?? MeanOf(run => run.Value == cell.Value) ?? MeanOf(_ => true)!.Value);
         return TimeSpan.FromSeconds(seconds / parallel);
 
