@@ -65,7 +65,7 @@ public readonly record struct PoolShape
     /// <summary>Elements of y: N*P*Q*C.</summary>
     public long OutputLength { get; }
 
-    /// <summary>One window over the whole map.</summary>
+    /// <summary>One window over the whole map: global pooling (Lin, Chen and Yan 2014, section 3.2).</summary>
     /// <param name="n">Images.</param>
     /// <param name="h">Rows.</param>
     /// <param name="w">Columns.</param>
