@@ -24,7 +24,8 @@ public abstract partial class Backend
 
     /// <summary>
     /// Folds a batch norm with known statistics into an affine map: scale = gamma / sqrt(variance + epsilon), bias = beta - mean * scale
-    /// (Ioffe and Szegedy 2015, algorithm 2). For training (batch statistics) and evaluation (running statistics). Every buffer has one Float32 number for each channel.
+    /// (Ioffe and Szegedy 2015, algorithm 2). For training (batch statistics) and evaluation (running statistics). Every buffer has one
+    /// Float32 number for each channel.
     /// </summary>
     /// <param name="channels">K.</param>
     /// <param name="gamma">Scale parameters of the norm.</param>

@@ -136,7 +136,8 @@ public sealed unsafe partial class HostKernels
 
     /// <summary>
     /// Kolen-Pollack beside any optimiser (Kolen and Pollack 1994; Akrout et al. 2019, eqs. 16-17): gives B the adjustment that W has got,
-    /// and the same decay: <c>B = (1 - decay) B + Δᵀ</c>, where <c>Δ = W after - (1 - decay) W before</c> is the optimiser's own part of the change.
+    /// and the same decay: <c>B = (1 - decay) B + Δᵀ</c>, where <c>Δ = W after - (1 - decay) W before</c> is the optimiser's own part of
+    /// the change.
     /// </summary>
     /// <param name="shape">Sizes of the layer; its N is not used.</param>
     /// <param name="adjustment">Δ, [R][S][C][K].</param>
