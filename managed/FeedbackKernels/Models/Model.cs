@@ -192,8 +192,8 @@ public sealed class Model : IState, IDisposable
 
     /// <summary>Computes the logits of the images in <see cref="Input"/>.</summary>
     /// <param name="pass">Number of images, and whether batch norms use the statistics of the batch.</param>
-    /// <exception cref="ArgumentException">There are more images than the model is planned for, or a batch norm would see a single value a
-    /// channel in training.</exception>
+    /// <exception cref="ArgumentException">There are no images or more than the model is planned for, or a batch norm would see a single
+    /// value a channel in training.</exception>
     public void Forward(in Pass pass)
     {
         CheckImages(pass.Images);
@@ -203,11 +203,14 @@ public sealed class Model : IState, IDisposable
 
     /// <summary>
     /// Computes the loss of each image, for <see cref="ReadLosses"/>, and, where asked, the gradient of their mean by the
-    /// logits, from which <see cref="Backward"/> starts.
+    /// logits, from which <see cref="Backward"/> starts: <see cref="Backend.CrossEntropy"/>.
     /// </summary>
     /// <param name="images">N of the last forward pass.</param>
-    /// <param name="smoothing">Label smoothing.</param>
+    /// <param name="smoothing">Label smoothing (Szegedy et al. 2016, section 7), 0 to below 1.</param>
     /// <param name="gradient">Whether a backward pass follows.</param>
+    /// <exception cref="ArgumentOutOfRangeException">There are no images or more than the model is planned for, the smoothing is out of
+    /// range, or the host can read the labels and one is not a class.</exception>
+    /// <exception cref="InvalidOperationException">A gradient is wanted, and no backward pass is planned.</exception>
     public void Loss(int images, float smoothing, bool gradient)
     {
         CheckImages(images);
@@ -237,6 +240,7 @@ public sealed class Model : IState, IDisposable
     /// <summary>Computes all gradients, each layer's error under its rule.</summary>
     /// <param name="images">N of the last forward pass.</param>
     /// <param name="observer">Is shown the error of each layer; optional.</param>
+    /// <exception cref="ArgumentOutOfRangeException">There are no images or more than the model is planned for.</exception>
     /// <exception cref="InvalidOperationException">The model has no rules, or no backward pass is planned.</exception>
     public void Backward(int images, IErrorObserver? observer = null)
     {

@@ -76,7 +76,8 @@ public sealed record LinearSpec(string Name, int K, Activation Activation, Weigh
     public override IEnumerable<WeightedLayer> Layers(MapShape input) => [new(Name, K, input.C, input.H, input.W, IsLinear: true, Norm: null)];
 }
 
-/// <summary>A residual block: a sequence of convolutions whose output is added to the input or to a projection of it.</summary>
+/// <summary>A residual block: a sequence of convolutions whose output is added to the input or to a projection of it (He et al. 2016, eqs. 1
+/// and 2).</summary>
 /// <param name="Name">Name of the block.</param>
 /// <param name="Main">The main path.</param>
 /// <param name="Shortcut">The projection; null for the identity.</param>
@@ -114,7 +115,7 @@ public sealed record ResidualSpec(string Name, IReadOnlyList<ConvSpec> Main, Con
 /// <summary>A pooling.</summary>
 /// <param name="Name">Name of the block.</param>
 /// <param name="Kind">Maximum or mean.</param>
-/// <param name="Window">Rows and columns of the window; 0 for the whole map.</param>
+/// <param name="Window">Rows and columns of the window; 0 for the whole map (global pooling: Lin, Chen and Yan 2014).</param>
 /// <param name="Stride">Stride.</param>
 /// <param name="Padding">Padding.</param>
 public sealed record PoolSpec(string Name, PoolKind Kind, int Window, int Stride = 1, int Padding = 0) : BlockSpec(Name)
