@@ -12,7 +12,8 @@ namespace FeedbackKernels.TorchSharp;
 /// </summary>
 public sealed class FeedbackConv2d : FeedbackLayer
 {
-    /// <summary>Creates a layer with random weights, distributed as those of Conv2d.</summary>
+    /// <summary>Creates a layer with random weights, distributed as those of Conv2d: uniform in ±1/sqrt(in_channels * kernel_size²) (Glorot
+    /// and Bengio 2010, eq. 1).</summary>
     /// <param name="in_channels">Input channels.</param>
     /// <param name="out_channels">Output channels.</param>
     /// <param name="kernel_size">Filter rows and columns.</param>

@@ -8,7 +8,8 @@ namespace FeedbackKernels.TorchSharp;
 /// <summary>A linear layer whose error goes back through feedback weights: <c>torch.nn.Linear</c>.</summary>
 public sealed class FeedbackLinear : FeedbackLayer
 {
-    /// <summary>Creates a layer with random weights, distributed as those of Linear.</summary>
+    /// <summary>Creates a layer with random weights, distributed as those of Linear: uniform in ±1/sqrt(in_features) (Glorot and Bengio 2010,
+    /// eq. 1).</summary>
     /// <param name="in_features">Inputs.</param>
     /// <param name="out_features">Outputs.</param>
     /// <param name="rule">Learning rule: backprop, feedback alignment, sign symmetry, weight mirror or Kolen-Pollack.</param>
