@@ -27,12 +27,12 @@ public enum MirrorUpdate
 /// </summary>
 /// <remarks>
 /// <para><see cref="MirrorUpdate.Average"/>: <c>B = (1 - λ) B + λ / (gain σ² n) ηᵀξ</c> with the response η of W (eq. 7, with a decay).
-/// With gaussian noise, rate λ and n samples per step, B averages n_eff = n(2-λ)/λ samples of a W that does not move, and stays at an angle of tan² = (d+1)/n_eff for
-/// fan-in d (derived for this library). When W moves, B also lags by 1/λ steps: a smaller rate averages more and lags more. With balanced
-/// noise, the second moment of a cycle of samples (d of them in ResNets, else a few more: see <see cref="NoiseKind.Balanced"/>) is exactly
-/// white, so a whole cycle measures W without error. Each training step takes n samples of it, and B moves when the cycle is complete;
-/// cycles need no averaging, so the rate is 1 and B lags by half a cycle to one and a half. The first moves of B use the rates 1, 1/2, 1/3,
-/// ... down to λ. This is the plain average, in which the initial B has no weight.</para>
+/// With gaussian noise, rate λ and n samples per step, B averages n_eff = n(2-λ)/λ samples of a W that does not move, and stays at an angle
+/// of tan² = (d+1)/n_eff for fan-in d (derived for this library). When W moves, B also lags by 1/λ steps: a smaller rate averages more and
+/// lags more. With balanced noise, the second moment of a cycle of samples (d of them in ResNets, else a few more: see <see
+/// cref="NoiseKind.Balanced"/>) is exactly white, so a whole cycle measures W without error. Each training step takes n samples of it, and B
+/// moves when the cycle is complete; cycles need no averaging, so the rate is 1 and B lags by half a cycle to one and a half. The first
+/// moves of B use the rates 1, 1/2, 1/3, ... down to λ. This is the plain average, in which the initial B has no weight.</para>
 /// <para><see cref="MirrorUpdate.Correct"/>: <c>B += λ f ((η - ξBᵀ)ᵀξ)</c>, the response less B's own to the same noise
 /// (<see cref="Backend.MirrorCorrect"/>). Nothing is averaged, so B follows W with about half that lag, at the same number of samples.
 /// Before training, a cycle measures W, as in an average; so B then equals Wᵀ, and the initial B has no weight. What rounding adds to an
