@@ -230,11 +230,14 @@ public sealed class Model : IState, IDisposable
     }
 
     /// <summary>Copies the losses that were computed last, of as many images as the span has places.</summary>
-    /// <param name="losses">Gets the losses.</param>
+    /// <param name="losses">Gets the losses, in nats.</param>
+    /// <exception cref="ArgumentException">The span is longer than the largest batch.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A label was not a class, and the host could not read it before.</exception>
     public void ReadLosses(Span<float> losses) => Backend.Download(Losses, losses);
 
     /// <summary>Copies the logits of the last forward pass, [N][classes].</summary>
     /// <param name="logits">Gets the logits; its length says of how many images.</param>
+    /// <exception cref="ArgumentException">The span is longer than the logits of the largest batch.</exception>
     public void ReadLogits(Span<float> logits) => Backend.DownloadFloats(Logits, logits);
 
     /// <summary>Computes all gradients, each layer's error under its rule.</summary>

@@ -42,6 +42,7 @@ public sealed record ConvSpec(
     /// <summary>The convolution on an input.</summary>
     /// <param name="input">Size of the input.</param>
     /// <param name="images">N.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A size is not positive, or the filter is larger than the padded input.</exception>
     public ConvShape On(MapShape input, int images = 1) => new(images, input.H, input.W, input.C, K, Filter, Filter, Stride, Padding);
 
     /// <inheritdoc/>
@@ -64,6 +65,7 @@ public sealed record LinearSpec(string Name, int K, Activation Activation, Weigh
     /// <summary>The layer on an input, whose whole map is one row of features.</summary>
     /// <param name="input">Size of the input.</param>
     /// <param name="images">N.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A size is not positive, or the map has more than 2^31 - 1 features.</exception>
     public ConvShape On(MapShape input, int images = 1) => ConvShape.Linear(images, input.Length, K);
 
     /// <inheritdoc/>
@@ -122,6 +124,8 @@ public sealed record PoolSpec(string Name, PoolKind Kind, int Window, int Stride
 {
     /// <summary>The pooling on an input.</summary>
     /// <param name="input">Size of the input.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A size is not positive, the window does not fit, or it could lie wholly on the
+    /// padding.</exception>
     public PoolShape On(MapShape input) => Window == 0
         ? PoolShape.Global(1, input.H, input.W, input.C)
         : new PoolShape(1, input.H, input.W, input.C, Window, Window, Stride, Padding);
