@@ -2,7 +2,8 @@ namespace FeedbackKernels.Interop;
 
 /// <summary>
 /// What a forward convolution does to a tile of outputs while it is still in cache:
-/// <c>y = activation(scale[k] * conv + bias[k] + residual)</c>, and the statistics of that y. Every part is optional.
+/// <c>y = activation(scale[k] * conv + bias[k] + residual)</c>, and the statistics of that y. Every part is optional. For a batch norm with
+/// known statistics, scale and bias are those of <see cref="Backend.BatchNormFold"/>.
 /// </summary>
 /// <param name="Scale">K factors.</param>
 /// <param name="Bias">K biases.</param>
