@@ -54,7 +54,7 @@ public sealed record TrainingOptions
     /// <summary>What is done to training images.</summary>
     public Augmentation Augmentation { get; init; }
 
-    /// <summary>Whether each epoch takes the training images in a random order; otherwise in that of their source.</summary>
+    /// <summary>Whether each epoch takes the training images in a random order (Durstenfeld 1964); otherwise in that of their source.</summary>
     public bool Shuffle { get; init; } = true;
 
     /// <summary>How pixels become numbers.</summary>
