@@ -75,9 +75,10 @@ public sealed unsafe partial class HostKernels
     /// <summary>
     /// One step of the weight mirror that corrects B by what it does not know yet: <c>B += rate * f * (ξᵀ(ξW - ξBᵀ))ᵀ</c>, the
     /// delta rule (Widrow and Hoff 1960); see <see cref="Backend.MirrorCorrect"/>. B moves at each step, however few samples it takes, and
-    /// keeps up with a W that moves better than an average does. With balanced noise, give each step samples of the same cycle in turn: <c>FirstSample = position</c>, with
-    /// the position going from 0 to <see cref="MirrorNoise.CycleLength"/> and back to 0. To start with a B that equals Wᵀ, measure W by
-    /// one cycle in <see cref="MirrorStep(in MirrorStep, ReadOnlySpan{float}, float, Span{float}, Span{float})"/>.
+    /// keeps up with a W that moves better than an average does. With balanced noise, give each step samples of the same cycle in turn:
+    /// <c>FirstSample = position</c>, with the position going from 0 to <see cref="MirrorNoise.CycleLength"/> and back to 0. To start
+    /// with a B that equals Wᵀ, measure W by one cycle in
+    /// <see cref="MirrorStep(in MirrorStep, ReadOnlySpan{float}, float, Span{float}, Span{float})"/>.
     /// </summary>
     /// <param name="step">Layer, noise and samples: patches, linear response.</param>
     /// <param name="w">Forward weights, [R][S][C][K].</param>
