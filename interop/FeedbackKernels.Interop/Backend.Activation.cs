@@ -2,7 +2,7 @@ namespace FeedbackKernels.Interop;
 
 public abstract partial class Backend
 {
-    /// <summary>y = activation(x); y may be x.</summary>
+    /// <summary>y = activation(x), see <see cref="Activation"/>; y may be x.</summary>
     /// <param name="activation">The function.</param>
     /// <param name="length">Number of elements.</param>
     /// <param name="x">Input.</param>
@@ -20,7 +20,8 @@ public abstract partial class Backend
 
     internal abstract void ActivationForwardCore(Activation activation, long length, BufferView x, BufferView y);
 
-    /// <summary>dx = dy * activation'(x), from the activation's output y; dx may be y or dy.</summary>
+    /// <summary>dx = dy * activation'(x), from the activation's output y; dx may be y or dy (the chain rule of backpropagation: Rumelhart,
+    /// Hinton and Williams 1986).</summary>
     /// <param name="activation">The function of the forward pass.</param>
     /// <param name="length">Number of elements.</param>
     /// <param name="y">Output of the forward pass.</param>

@@ -3,8 +3,8 @@ namespace FeedbackKernels.Interop;
 public abstract partial class Backend
 {
     /// <summary>
-    /// Mean and variance of each channel over rows, and the running statistics. The variance is computed from deviations, so a mean far
-    /// from zero costs no accuracy.
+    /// Mean and variance of each channel over rows, and the running statistics (Ioffe and Szegedy 2015, algorithm 1 and section 3.1). The
+    /// variance is computed from deviations, so a mean far from zero costs no accuracy.
     /// </summary>
     /// <param name="rows">N*P*Q.</param>
     /// <param name="channels">K.</param>
@@ -23,8 +23,9 @@ public abstract partial class Backend
     internal abstract void BatchNormStatisticsCore(long rows, int channels, BufferView x, in BatchStatistics statistics);
 
     /// <summary>
-    /// Folds a batch norm with known statistics into an affine map: scale = gamma / sqrt(variance + epsilon), bias = beta - mean * scale.
-    /// For training (batch statistics) and evaluation (running statistics). Every buffer has one Float32 number for each channel.
+    /// Folds a batch norm with known statistics into an affine map: scale = gamma / sqrt(variance + epsilon), bias = beta - mean * scale
+    /// (Ioffe and Szegedy 2015, algorithm 2). For training (batch statistics) and evaluation (running statistics). Every buffer has one
+    /// Float32 number for each channel.
     /// </summary>
     /// <param name="channels">K.</param>
     /// <param name="gamma">Scale parameters of the norm.</param>
@@ -54,8 +55,8 @@ public abstract partial class Backend
         int channels, BufferView gamma, BufferView beta, BufferView mean, BufferView variance, float epsilon, BufferView scale, BufferView bias);
 
     /// <summary>
-    /// y = activation(x * scale[channel] + bias[channel] + residual): the batch norm, the residual join and the ReLU in one
-    /// pass.
+    /// y = activation(x * scale[channel] + bias[channel] + residual): the batch norm (<see cref="BatchNormFold"/>), the residual join (He et
+    /// al. 2016, eq. 1) and the ReLU in one pass.
     /// </summary>
     /// <param name="rows">N*P*Q.</param>
     /// <param name="channels">K.</param>
@@ -89,18 +90,18 @@ public abstract partial class Backend
     /// <summary>
     /// Backward pass of a batch norm in training, with the ReLU after it (and the residual join) or before it. With dz = dy, masked where
     /// the ReLU after the norm was off: dBeta = sum dz, dGamma = sum dz * xhat, dx = scale * (dz - dBeta / rows - xhat * dGamma / rows),
-    /// masked where the ReLU before the norm was off.
+    /// masked where the ReLU before the norm was off (Ioffe and Szegedy 2015, the chain rule in section 3, simplified).
     /// </summary>
     /// <param name="rows">N*P*Q.</param>
     /// <param name="channels">K.</param>
-    /// <param name="x">Input of the batch norm.</param>
+    /// <param name="x">Input of the batch norm, [rows][channels], as are y, dy, dx and dResidual.</param>
     /// <param name="state">From its forward pass.</param>
     /// <param name="relu">Where the ReLU is.</param>
     /// <param name="y">Output after the ReLU. Required if a residual was added before the ReLU, otherwise recomputed from x.</param>
     /// <param name="dy">Error at the output.</param>
     /// <param name="dx">Error at the input; may be x, y or dy.</param>
-    /// <param name="dGamma">K sums.</param>
-    /// <param name="dBeta">K sums.</param>
+    /// <param name="dGamma">K sums, Float32.</param>
+    /// <param name="dBeta">K sums, Float32.</param>
     /// <param name="dResidual">Optional: dz, the error of the residual branch; may be dy.</param>
     public void BatchNormBackward(
         long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy,
@@ -132,7 +133,8 @@ public abstract partial class Backend
         long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy,
         BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual);
 
-    /// <summary>db[k] = sum over rows of dy[row][k].</summary>
+    /// <summary>db[k] = sum over rows of dy[row][k]: the gradient of a bias under backpropagation (Rumelhart, Hinton and Williams
+    /// 1986).</summary>
     /// <param name="rows">N*P*Q.</param>
     /// <param name="channels">K.</param>
     /// <param name="dy">[rows][channels].</param>

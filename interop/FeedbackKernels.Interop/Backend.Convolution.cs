@@ -31,7 +31,8 @@ public abstract partial class Backend
     internal abstract ConvExplanation ExplainCore(in ConvRequest request);
 
     /// <summary>
-    /// Forward convolution with its epilogue: y[n,p,q,k] = sum over r,s,c of x[n, p*u-z+r, q*u-z+s, c] * W[r,s,c,k].
+    /// Forward convolution with its epilogue: y[n,p,q,k] = sum over r,s,c of x[n, p*u-z+r, q*u-z+s, c] * W[r,s,c,k] (LeCun et al. 1989). The
+    /// CPU backend computes some shapes by Winograd's minimal filtering (Lavin and Gray 2016); see <see cref="Explain(in ConvShape, ConvPass)"/>.
     /// </summary>
     /// <param name="shape">Sizes.</param>
     /// <param name="x">Input, NHWC.</param>
@@ -57,7 +58,9 @@ public abstract partial class Backend
     internal abstract void ConvForwardCore(in ConvShape shape, BufferView x, BufferView w, BufferView y, in ConvEpilogue epilogue);
 
     /// <summary>
-    /// Feedback convolution: dx[n,h,w,c] = sum over r,s,k of dy[n,p,q,k] * B[r,s,k,c] with h = p*u-z+r, w = q*u-z+s.
+    /// Feedback convolution: dx[n,h,w,c] = sum over r,s,k of dy[n,p,q,k] * B[r,s,k,c] with h = p*u-z+r, w = q*u-z+s. With a B of its own it
+    /// is the backward step of feedback alignment (Lillicrap et al. 2016), with W that of backpropagation (Rumelhart, Hinton and Williams
+    /// 1986).
     /// </summary>
     /// <param name="shape">Sizes of the forward convolution.</param>
     /// <param name="dy">Error at the output, NPQK.</param>
@@ -81,7 +84,8 @@ public abstract partial class Backend
     internal abstract void ConvFeedbackCore(
         in ConvShape shape, BufferView dy, BufferView weights, FeedbackLayout layout, BufferView dx, bool accumulate);
 
-    /// <summary>Weight gradient: dW[r,s,c,k] = sum over n,p,q of x[n, p*u-z+r, q*u-z+s, c] * dy[n,p,q,k].</summary>
+    /// <summary>Weight gradient: dW[r,s,c,k] = sum over n,p,q of x[n, p*u-z+r, q*u-z+s, c] * dy[n,p,q,k] (backpropagation with weights that
+    /// positions share: LeCun et al. 1989).</summary>
     /// <param name="shape">Sizes.</param>
     /// <param name="x">Input, NHWC.</param>
     /// <param name="dy">Error at the output, NPQK.</param>

@@ -4,7 +4,8 @@ public abstract partial class Backend
 {
     /// <summary>
     /// b = alpha * wᵀ + beta * r per tap, where w is [R][S][C][K] and b and r are [R][S][K][C]: a transposition (beta 0), the
-    /// weight mirror's blend of B with a correlation, or the closed form of Kolen-Pollack, B = Wᵀ + r_t * R.
+    /// weight mirror's blend of B with a correlation (Akrout et al. 2019, eq. 7), or the closed form of Kolen-Pollack, B = Wᵀ + r_t * R,
+    /// which follows from their eqs. 16-17: W and B get the same adjustment, so only the decay changes the difference R.
     /// </summary>
     /// <param name="shape">Sizes of the layer; its N is not used.</param>
     /// <param name="alpha">Factor on wᵀ; finite.</param>
@@ -33,7 +34,8 @@ public abstract partial class Backend
         in ConvShape shape, float alpha, BufferView w, float beta, BufferView r, BufferView b, BufferView copy);
 
     /// <summary>
-    /// Sign symmetry: b = scale * sign(wᵀ), or abs(magnitudes) * sign(wᵀ) * scale where magnitudes are given. sign(0) is 0.
+    /// Sign symmetry (Liao, Leibo, Poggio 2016; Xiao et al. 2019): b = scale * sign(wᵀ), or abs(magnitudes) * sign(wᵀ) * scale where
+    /// magnitudes are given. sign(0) is 0.
     /// </summary>
     /// <param name="shape">Sizes of the layer; its N is not used.</param>
     /// <param name="w">Forward layout, [R][S][C][K].</param>

@@ -14,7 +14,8 @@ public abstract partial class Backend
 
     internal abstract void FillCore(long length, BufferView values, float value);
 
-    /// <summary>Fills a buffer with normally distributed numbers from the stream of a key.</summary>
+    /// <summary>Fills a buffer with normally distributed numbers of mean 0 from the stream of a key (Philox4x32-10: Salmon et al. 2011; Box
+    /// and Muller 1958).</summary>
     /// <param name="values">Float32, up to 2^34 numbers, the length of a stream.</param>
     /// <param name="key">Key of the stream; all values are valid.</param>
     /// <param name="standardDeviation">Not negative, finite.</param>

@@ -4,7 +4,7 @@ public abstract partial class Backend
 {
     /// <summary>
     /// Makes activations from packed bytes: shifts and flips each image according to <see cref="ImageAugmentation.Draw"/>, and looks up
-    /// each byte in a table of its channel. Pixels from outside the image are 0.
+    /// each byte in a table of its channel (the augmentation of He et al. 2016, section 4.2). Pixels from outside the image are 0.
     /// </summary>
     /// <param name="augmentation">Sizes and augmentation.</param>
     /// <param name="images">N.</param>

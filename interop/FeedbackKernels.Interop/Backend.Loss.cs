@@ -3,8 +3,9 @@ namespace FeedbackKernels.Interop;
 public abstract partial class Backend
 {
     /// <summary>
-    /// Loss of each row and, optionally, the gradient of their mean. The target of the labelled class is 1 - smoothing + smoothing /
-    /// classes, that of every other class smoothing / classes.
+    /// Loss of each row and, optionally, the gradient of their mean; the sources are at <see cref="LossKind"/>. The target of the labelled
+    /// class is 1 - smoothing + smoothing / classes, that of every other class smoothing / classes (label smoothing: Szegedy et al. 2016,
+    /// section 7).
     /// </summary>
     /// <param name="kind">Softmax or sigmoid.</param>
     /// <param name="rows">N.</param>
@@ -13,7 +14,7 @@ public abstract partial class Backend
     /// <param name="labels">[N], Int32, each in [0, classes). If the host cannot read them, loss and gradient of a row with an invalid
     /// label are NaN, and the next download or <see cref="Readback.Read"/> throws.</param>
     /// <param name="smoothing">In [0, 1).</param>
-    /// <param name="losses">[N].</param>
+    /// <param name="losses">[N], Float32, in nats.</param>
     /// <param name="dLogits">Optional [N][K], <see cref="ActivationType"/>, divided by N; may be logits of that type.</param>
     /// <exception cref="ArgumentOutOfRangeException">The smoothing is out of range. Or the host can read the labels and one is not a
     /// class; the message names its row.</exception>

@@ -3,8 +3,8 @@ namespace FeedbackKernels.Interop;
 public abstract partial class Backend
 {
     /// <summary>
-    /// Weight mirror: sends noise through a layer and correlates the response with it; see <see cref="MirrorStep"/>. Only the correlation
-    /// is written; batch norm, bias and statistics are not involved.
+    /// Weight mirror (Akrout et al. 2019, eq. 7): sends noise through a layer and correlates the response with it; see
+    /// <see cref="MirrorStep"/>. Only the correlation is written; batch norm, bias and statistics are not involved.
     /// </summary>
     /// <param name="step">Layer and noise; noise and response are rounded to <see cref="ActivationType"/>.</param>
     /// <param name="w">Forward weights, [R][S][C][K]: the master or its copy.</param>
@@ -30,7 +30,7 @@ public abstract partial class Backend
     /// noise whose length is the fan-in it vanishes.
     /// </summary>
     /// <remarks>
-    /// The delta rule (Widrow and Hoff 1960), with several samples in a step; with orthogonal samples Kaczmarz's projections. The weight
+    /// The delta rule (Widrow and Hoff 1960), with several samples in a step; with orthogonal samples Kaczmarz's projections (1937). The weight
     /// mirror of Akrout et al. 2019, eq. 7 is this without ξBᵀ. Backends may compute the difference of the responses, which are linear,
     /// as the response of W - Bᵀ.
     /// </remarks>

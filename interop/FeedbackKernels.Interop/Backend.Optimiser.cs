@@ -2,8 +2,9 @@ namespace FeedbackKernels.Interop;
 
 public abstract partial class Backend
 {
-    /// <summary>One step of SGD in one pass over parameter, gradient and velocity; see <see cref="SgdStep"/>. The optional copy
-    /// is the parameter rounded to <see cref="ActivationType"/>, written in the same pass.</summary>
+    /// <summary>One step of SGD in one pass over parameter, gradient and velocity, all Float32; formula and sources are at
+    /// <see cref="SgdStep"/>. The optional copy is the parameter rounded to <see cref="ActivationType"/>, written in the same
+    /// pass.</summary>
     /// <param name="length">Number of elements.</param>
     /// <param name="parameter">The parameter, updated.</param>
     /// <param name="gradient">Its gradient.</param>
@@ -57,8 +58,8 @@ public abstract partial class Backend
         in ConvShape shape, BufferView b, BufferView dw, BufferView velocity, in SgdStep step, BufferView copy);
 
     /// <summary>
-    /// The same step on W and on B in one pass over dW: Kolen-Pollack. w, dw and velocity are
-    /// [R][S][C][K], b and bVelocity are [R][S][K][C]; the optional copies are w and b rounded to
+    /// The same step on W and on B in one pass over dW: Kolen-Pollack (Akrout et al. 2019, eqs. 16-17). w, dw and velocity are
+    /// [R][S][C][K], b and bVelocity are [R][S][K][C], all Float32; the optional copies are w and b rounded to
     /// <see cref="ActivationType"/>.
     /// </summary>
     /// <param name="shape">Sizes of the layer.</param>
@@ -179,8 +180,8 @@ public abstract partial class Backend
     }
 
     /// <summary>
-    /// Clipping of gradients: factor = min(1, most / norm), where the norm is that of all gradients together, for
-    /// <see cref="SgdStep.GradientFactor"/>. The factor stays in the backend's memory, so the host does not wait for it.
+    /// Clipping of gradients (Pascanu, Mikolov and Bengio 2013, algorithm 1): factor = min(1, most / norm), where the norm is that of all
+    /// gradients together, for <see cref="SgdStep.GradientFactor"/>. The factor stays in the backend's memory, so the host does not wait for it.
     /// </summary>
     /// <param name="gradients">Float32, of any lengths, each as a whole.</param>
     /// <param name="most">The norm that larger gradients are scaled down to; positive.</param>

@@ -3,7 +3,8 @@ namespace FeedbackKernels.Interop;
 public abstract partial class Backend
 {
     /// <summary>
-    /// Maximum of each window and its position, h*W+w within the image. Of equal values the first counts. A NaN in a window is its maximum.
+    /// Maximum of each window and its position, h*W+w within the image (max pooling: Scherer, Müller and Behnke 2010). Of equal values the
+    /// first counts. A NaN in a window is its maximum.
     /// </summary>
     /// <param name="shape">Sizes.</param>
     /// <param name="x">Input, NHWC.</param>
@@ -22,7 +23,8 @@ public abstract partial class Backend
 
     internal abstract void MaxPoolForwardCore(in PoolShape shape, BufferView x, BufferView y, BufferView positions);
 
-    /// <summary>dx = sum of the errors of the windows whose maximum was at that position.</summary>
+    /// <summary>dx = sum of the errors of the windows whose maximum was at that position: the derivative of
+    /// <see cref="MaxPoolForward"/>.</summary>
     /// <param name="shape">Sizes of the forward pass.</param>
     /// <param name="dy">Error at the output, NPQC.</param>
     /// <param name="positions">From the forward pass, NPQC, Int32, each in [0, H*W). If the host cannot read them, windows with an
@@ -43,7 +45,8 @@ public abstract partial class Backend
 
     internal abstract void MaxPoolBackwardCore(in PoolShape shape, BufferView dy, BufferView positions, BufferView dx);
 
-    /// <summary>Mean of each window over the pixels that are not padding.</summary>
+    /// <summary>Mean of each window over the pixels that are not padding: the subsampling of LeCun et al. 1998 without its coefficient, bias
+    /// and sigmoid; over the whole map, the global average pooling of Lin, Chen and Yan 2014, section 3.2.</summary>
     /// <param name="shape">Sizes.</param>
     /// <param name="x">Input, NHWC.</param>
     /// <param name="y">Means, NPQC.</param>
@@ -59,7 +62,8 @@ public abstract partial class Backend
 
     internal abstract void AveragePoolForwardCore(in PoolShape shape, BufferView x, BufferView y);
 
-    /// <summary>dx = sum over the windows that contain a pixel of dy / (pixels of the window).</summary>
+    /// <summary>dx = sum over the windows that contain a pixel of dy / (pixels of the window): the derivative of
+    /// <see cref="AveragePoolForward"/>.</summary>
     /// <param name="shape">Sizes of the forward pass.</param>
     /// <param name="dy">Error at the output, NPQC.</param>
     /// <param name="dx">Error at the input, NHWC.</param>

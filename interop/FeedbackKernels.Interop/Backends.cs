@@ -13,7 +13,7 @@ public static class Backends
     /// <param name="name">One of <see cref="Names"/>.</param>
     /// <param name="threads">Threads of the CPU backend; 0 for one per processor.</param>
     /// <param name="level">Vector width of the CPU backend; null for the widest.</param>
-    /// <param name="exact">Turns Winograd convolutions off on the CPU backend; the others have none.</param>
+    /// <param name="exact">Turns Winograd convolutions (Lavin and Gray 2016) off on the CPU backend; the others have none.</param>
     /// <param name="precision">Type of activations and products of the CUDA backend; the others compute in fp32.</param>
     /// <param name="device">Device of the CUDA backend, by the driver's numbering.</param>
     /// <param name="graphs">Whether the CUDA backend launches steps as graphs; the others have none.</param>

@@ -12,7 +12,8 @@ namespace FeedbackKernels.TorchSharp;
 /// </summary>
 public sealed class FeedbackConv2d : FeedbackLayer
 {
-    /// <summary>Creates a layer with random weights, distributed as those of Conv2d.</summary>
+    /// <summary>Creates a layer with random weights, distributed as those of Conv2d: uniform in ±1/sqrt(in_channels * kernel_size²) (Glorot
+    /// and Bengio 2010, eq. 1).</summary>
     /// <param name="in_channels">Input channels.</param>
     /// <param name="out_channels">Output channels.</param>
     /// <param name="kernel_size">Filter rows and columns.</param>
@@ -100,8 +101,8 @@ public sealed class FeedbackConv2d : FeedbackLayer
         }
 
         var shape = new ConvShape(
-            checked((int)sizes[0]), checked((int)sizes[2]), checked((int)sizes[3]), LayerShape.C, LayerShape.K, LayerShape.R, LayerShape.S,
-            checked((int)stride), checked((int)padding));
+            Int32Of(sizes[0]), Int32Of(sizes[2]), Int32Of(sizes[3]), LayerShape.C, LayerShape.K, LayerShape.R, LayerShape.S,
+            Int32Of(stride), Int32Of(padding));
         bool channelsLast = input.SuggestsChannelsLast() || weight.SuggestsChannelsLast();
         return Apply(input, shape, channelsLast, [shape.N, shape.K, shape.P, shape.Q], isLinear: false, shape.N);
     }
@@ -135,8 +136,8 @@ public sealed class FeedbackConv2d : FeedbackLayer
 
     private static ConvShape Smallest(Conv2d conv)
     {
-        int r = checked((int)conv.kernel_size[0]), s = checked((int)conv.kernel_size[1]);
-        return new ConvShape(1, r, s, checked((int)conv.in_channels), checked((int)conv.out_channels), r, s, 1, 0);
+        int r = Int32Of(conv.kernel_size[0]), s = Int32Of(conv.kernel_size[1]);
+        return new ConvShape(1, r, s, Int32Of(conv.in_channels), Int32Of(conv.out_channels), r, s, 1, 0);
     }
 
     private static Conv2d NewConv(
@@ -149,8 +150,8 @@ public sealed class FeedbackConv2d : FeedbackLayer
         ArgumentOutOfRangeException.ThrowIfGreaterThan(padding, int.MaxValue);
         // Checks the sizes before torch allocates anything.
         _ = new ConvShape(
-            1, checked((int)kernel.R), checked((int)kernel.S), checked((int)inChannels), checked((int)outChannels), checked((int)kernel.R),
-            checked((int)kernel.S), 1, 0);
+            1, Int32Of(kernel.R), Int32Of(kernel.S), Int32Of(inChannels), Int32Of(outChannels), Int32Of(kernel.R),
+            Int32Of(kernel.S), 1, 0);
         return nn.Conv2d(inChannels, outChannels, kernel, stride: (stride, stride), padding: (padding, padding), bias: bias, device: device, dtype: ScalarType.Float32);
     }
 }

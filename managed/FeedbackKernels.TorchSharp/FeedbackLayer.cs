@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Rules;
 using TorchSharp.Modules;
@@ -7,8 +8,9 @@ using static TorchSharp.torch;
 namespace FeedbackKernels.TorchSharp;
 
 /// <summary>
-/// A layer whose error goes back through feedback weights B. The forward pass, the gradients of W and bias, the names in the state
-/// dictionary and moves between devices are those of the TorchSharp layer of the same kind; B is a buffer <c>feedback.weight</c>.
+/// A layer whose error goes back through feedback weights B (Lillicrap et al. 2016). The forward pass, the gradients of W and bias, the
+/// names in the state dictionary and moves between devices are those of the TorchSharp layer of the same kind; B is a buffer
+/// <c>feedback.weight</c>.
 /// </summary>
 /// <remarks>
 /// Tensors are Float32, on the CPU or a CUDA device (not tested on a GPU yet). The output has the memory format of the input, as in
@@ -88,8 +90,9 @@ public abstract class FeedbackLayer : nn.Module<Tensor, Tensor>
 
     /// <summary>
     /// A mirror step: sends noise through W and B and corrects B by the correlation of the noise with the difference of the responses, or
-    /// moves it towards the correlation with the response of W (<see cref="WeightMirror"/>: Akrout et al. 2019, eq. 7). The noise is a function of <see cref="Seed"/>, <see cref="Layer"/> and the
-    /// number of the step. Call it once for each training step, after the optimiser's. Autograd records nothing.
+    /// moves it towards the correlation with the response of W (<see cref="WeightMirror"/>: Akrout et al. 2019, eq. 7). The noise is a function
+    /// of <see cref="Seed"/>, <see cref="Layer"/> and the number of the step. Call it once for each training step, after the optimiser's.
+    /// Autograd records nothing.
     /// </summary>
     /// <exception cref="InvalidOperationException">The layer's rule is not the weight mirror.</exception>
     public void MirrorStep()
@@ -106,7 +109,7 @@ public abstract class FeedbackLayer : nn.Module<Tensor, Tensor>
     /// </summary>
     public void BeforeTraining() => _state?.BeforeTraining();
 
-    /// <summary>Inner product and norms of W and B, and so the angle between them.</summary>
+    /// <summary>Inner product and norms of W and B, and so the angle between them (the matrix angle of Akrout et al. 2019).</summary>
     /// <exception cref="InvalidOperationException">The rule is backprop, which has no B.</exception>
     public WeightAlignment Align()
     {
@@ -115,6 +118,10 @@ public abstract class FeedbackLayer : nn.Module<Tensor, Tensor>
         Tensor w = weight.flatten().to(ScalarType.Float64), b = feedback.weight.flatten().to(ScalarType.Float64);
         return new WeightAlignment(w.dot(b).item<double>(), w.dot(w).item<double>(), b.dot(b).item<double>());
     }
+
+    /// <summary>A size of TorchSharp, which has 64 bits, as one of a layer.</summary>
+    private protected static int Int32Of(long size, [CallerArgumentExpression(nameof(size))] string? name = null) =>
+        size is >= int.MinValue and <= int.MaxValue ? (int)size : throw new ArgumentOutOfRangeException(name, size, $"wanted at most {int.MaxValue}");
 
     /// <summary>Applies the layer to a checked input.</summary>
     private protected Tensor Apply(Tensor input, ConvShape shape, bool channelsLast, long[] outputSizes, bool isLinear, int batch)

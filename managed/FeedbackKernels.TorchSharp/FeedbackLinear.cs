@@ -8,7 +8,8 @@ namespace FeedbackKernels.TorchSharp;
 /// <summary>A linear layer whose error goes back through feedback weights: <c>torch.nn.Linear</c>.</summary>
 public sealed class FeedbackLinear : FeedbackLayer
 {
-    /// <summary>Creates a layer with random weights, distributed as those of Linear.</summary>
+    /// <summary>Creates a layer with random weights, distributed as those of Linear: uniform in ±1/sqrt(in_features) (Glorot and Bengio 2010,
+    /// eq. 1).</summary>
     /// <param name="in_features">Inputs.</param>
     /// <param name="out_features">Outputs.</param>
     /// <param name="rule">Learning rule: backprop, feedback alignment, sign symmetry, weight mirror or Kolen-Pollack.</param>
@@ -47,8 +48,8 @@ public sealed class FeedbackLinear : FeedbackLayer
         long[] sizes = input.shape;
         if (sizes.Length == 0 || sizes[^1] != in_features)
             throw new ArgumentException($"has the sizes [{string.Join(", ", sizes)}], wanted [..., {in_features}]", nameof(input));
-        var shape = ConvShape.Linear(checked((int)(input.numel() / in_features)), LayerShape.C, LayerShape.K);
-        int batch = sizes.Length == 1 ? 1 : checked((int)sizes[0]);
+        var shape = ConvShape.Linear(Int32Of(input.numel() / in_features), LayerShape.C, LayerShape.K);
+        int batch = sizes.Length == 1 ? 1 : Int32Of(sizes[0]);
         return Apply(input, shape, channelsLast: false, [.. sizes[..^1], out_features], isLinear: true, batch);
     }
 
@@ -57,7 +58,7 @@ public sealed class FeedbackLinear : FeedbackLayer
         linear.weight.dtype == ScalarType.Float32 ? null : $"its weight has the type {linear.weight.dtype}, wanted Float32";
 
     private static ConvShape Smallest(long inFeatures, long outFeatures) =>
-        ConvShape.Linear(1, checked((int)inFeatures), checked((int)outFeatures));
+        ConvShape.Linear(1, Int32Of(inFeatures), Int32Of(outFeatures));
 
     private static Linear NewLinear(long inFeatures, long outFeatures, bool bias, FeedbackRule rule, Device? device)
     {

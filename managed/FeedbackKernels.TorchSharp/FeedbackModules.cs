@@ -84,7 +84,7 @@ public static class FeedbackModules
         if (!any) throw new InvalidOperationException($"no layer of the model has the rule {WeightMirror.RuleName}");
     }
 
-    /// <summary>How W and B of each layer with a B agree.</summary>
+    /// <summary>How W and B of each layer with a B agree; see <see cref="FeedbackLayer.Align"/>.</summary>
     public static IReadOnlyList<(string Name, WeightAlignment Alignment)> Align(this nn.Module model) =>
         [.. model.FeedbackLayers().Where(named => named.Layer.feedback is not null).Select(named => (named.Name, named.Layer.Align()))];
 }

@@ -19,7 +19,8 @@ public readonly struct BFloat16 : IEquatable<BFloat16>
     /// <param name="bits">Sign, 8 bits of exponent, 7 bits of fraction.</param>
     public static BFloat16 FromBits(ushort bits) => new(bits);
 
-    /// <summary>The nearest number, ties to even. Overflow gives infinity, and NaN stays NaN.</summary>
+    /// <summary>The nearest number, ties to even (roundTiesToEven of IEEE 754-2019, section 4.3.1). Overflow gives infinity, and NaN stays
+    /// NaN.</summary>
     public static explicit operator BFloat16(float value)
     {
         uint bits = BitConverter.SingleToUInt32Bits(value);

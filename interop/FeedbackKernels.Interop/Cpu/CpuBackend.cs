@@ -18,7 +18,8 @@ public sealed unsafe partial class CpuBackend : Backend
     /// <summary>Starts the threads.</summary>
     /// <param name="threads">Threads that compute, up to <see cref="MostThreads"/>; 0 for one per processor.</param>
     /// <param name="level">Vector width; null for the widest supported one.</param>
-    /// <param name="exact">Turns Winograd convolutions off. Their rounding errors are larger than those of direct sums.</param>
+    /// <param name="exact">Turns Winograd convolutions (Lavin and Gray 2016) off. Their rounding errors are larger than those of direct
+    /// sums.</param>
     /// <exception cref="ArgumentOutOfRangeException">The number of threads is negative, or more than
     /// <see cref="MostThreads"/>.</exception>
     /// <exception cref="InsufficientMemoryException">The system does not let this process start that many threads.</exception>
@@ -51,7 +52,7 @@ public sealed unsafe partial class CpuBackend : Backend
     /// <summary>The vector width of the kernels.</summary>
     public SimdLevel Level { get; }
 
-    /// <summary>Whether Winograd convolutions are off.</summary>
+    /// <summary>Whether Winograd convolutions (Lavin and Gray 2016) are off.</summary>
     public bool Exact { get; }
 
     /// <summary>Bytes of scratch memory. It grows to the needs of the largest operation so far.</summary>

@@ -2,7 +2,8 @@ namespace FeedbackKernels.Interop;
 
 public sealed unsafe partial class HostKernels
 {
-    /// <summary>Forward convolution: y[n,p,q,k] = sum over r,s,c of x[n, p*u-z+r, q*u-z+s, c] * W[r,s,c,k], and its epilogue.</summary>
+    /// <summary>Forward convolution: y[n,p,q,k] = sum over r,s,c of x[n, p*u-z+r, q*u-z+s, c] * W[r,s,c,k], and its epilogue (LeCun et al.
+    /// 1989; for some shapes by Winograd's minimal filtering, Lavin and Gray 2016).</summary>
     /// <param name="shape">Sizes.</param>
     /// <param name="x">Input, NHWC.</param>
     /// <param name="w">Forward weights, [R][S][C][K].</param>
@@ -24,7 +25,9 @@ public sealed unsafe partial class HostKernels
         }
     }
 
-    /// <summary>Feedback convolution: dx[n,h,w,c] = sum over r,s,k of dy[n,p,q,k] * B[r,s,k,c] with h = p*u-z+r, w = q*u-z+s.</summary>
+    /// <summary>Feedback convolution: dx[n,h,w,c] = sum over r,s,k of dy[n,p,q,k] * B[r,s,k,c] with h = p*u-z+r, w = q*u-z+s. With a B of its
+    /// own it is the backward step of feedback alignment (Lillicrap et al. 2016), with W that of backpropagation (Rumelhart, Hinton and
+    /// Williams 1986).</summary>
     /// <param name="shape">Sizes of the forward convolution.</param>
     /// <param name="dy">Error at the output, NPQK.</param>
     /// <param name="weights">B, [R][S][K][C]; or W, [R][S][C][K], which is read transposed, as backprop does.</param>
@@ -38,7 +41,8 @@ public sealed unsafe partial class HostKernels
             Backend.ConvFeedback(shape, Required(dys, dy.Length), Required(ws, weights.Length), layout, Required(dxs, dx.Length), accumulate);
     }
 
-    /// <summary>Weight gradient: dW[r,s,c,k] = sum over n,p,q of x[n, p*u-z+r, q*u-z+s, c] * dy[n,p,q,k].</summary>
+    /// <summary>Weight gradient: dW[r,s,c,k] = sum over n,p,q of x[n, p*u-z+r, q*u-z+s, c] * dy[n,p,q,k] (backpropagation with weights that
+    /// positions share: LeCun et al. 1989).</summary>
     /// <param name="shape">Sizes.</param>
     /// <param name="x">Input, NHWC.</param>
     /// <param name="dy">Error at the output, NPQK.</param>
@@ -69,11 +73,12 @@ public sealed unsafe partial class HostKernels
     }
 
     /// <summary>
-    /// One step of the weight mirror that corrects B by what it does not know yet: <c>B += rate * f * (ξᵀ(ξW - ξBᵀ))ᵀ</c>; see
-    /// <see cref="Backend.MirrorCorrect"/>. B moves at each step, however few samples it takes, and keeps up with a W that moves better
-    /// than an average does. With balanced noise, give each step samples of the same cycle in turn: <c>FirstSample = position</c>, with
-    /// the position going from 0 to <see cref="MirrorNoise.CycleLength"/> and back to 0. To start with a B that equals Wᵀ, measure W by
-    /// one cycle in <see cref="MirrorStep(in MirrorStep, ReadOnlySpan{float}, float, Span{float}, Span{float})"/>.
+    /// One step of the weight mirror that corrects B by what it does not know yet: <c>B += rate * f * (ξᵀ(ξW - ξBᵀ))ᵀ</c>, the
+    /// delta rule (Widrow and Hoff 1960); see <see cref="Backend.MirrorCorrect"/>. B moves at each step, however few samples it takes, and
+    /// keeps up with a W that moves better than an average does. With balanced noise, give each step samples of the same cycle in turn:
+    /// <c>FirstSample = position</c>, with the position going from 0 to <see cref="MirrorNoise.CycleLength"/> and back to 0. To start
+    /// with a B that equals Wᵀ, measure W by one cycle in
+    /// <see cref="MirrorStep(in MirrorStep, ReadOnlySpan{float}, float, Span{float}, Span{float})"/>.
     /// </summary>
     /// <param name="step">Layer, noise and samples: patches, linear response.</param>
     /// <param name="w">Forward weights, [R][S][C][K].</param>
@@ -85,7 +90,7 @@ public sealed unsafe partial class HostKernels
         fixed (float* ws = w, bs = b) Backend.MirrorCorrect(step, Required(ws, w.Length), rate, Required(bs, b.Length));
     }
 
-    /// <summary>Sends noise through a layer and sums ξᵀη, without moving B.</summary>
+    /// <summary>Sends noise through a layer and sums ξᵀη (Akrout et al. 2019, eq. 7), without moving B.</summary>
     /// <param name="step">Layer, noise and samples.</param>
     /// <param name="w">Forward weights, [R][S][C][K].</param>
     /// <param name="correlation">Sum of ξᵀη, in the layout of W.</param>
@@ -96,7 +101,8 @@ public sealed unsafe partial class HostKernels
             Backend.MirrorCorrelate(step, Required(ws, w.Length), Required(rs, correlation.Length), accumulate);
     }
 
-    /// <summary>Moves B towards a correlation: <c>B = (1 - rate) B + rate / (gain σ² n) correlationᵀ</c>.</summary>
+    /// <summary>Moves B towards a correlation: <c>B = (1 - rate) B + rate / (gain σ² n) correlationᵀ</c> (Akrout et al. 2019, eq. 7, with a
+    /// decay of B that is the rate).</summary>
     /// <param name="collected">Layer and noise, with the number of samples that the correlation sums.</param>
     /// <param name="correlation">From <see cref="MirrorCorrelate(in MirrorStep, ReadOnlySpan{float}, Span{float}, bool)"/>.</param>
     /// <param name="rate">Weight of the estimate in B, above 0 and up to 1.</param>
@@ -130,8 +136,9 @@ public sealed unsafe partial class HostKernels
     }
 
     /// <summary>
-    /// Kolen-Pollack beside any optimiser: gives B the adjustment that W has got, and the same decay: <c>B = (1 - decay) B + Δᵀ</c>, where
-    /// <c>Δ = W after - (1 - decay) W before</c> is the optimiser's own part of the change.
+    /// Kolen-Pollack beside any optimiser (Kolen and Pollack 1994; Akrout et al. 2019, eqs. 16-17): gives B the adjustment that W has got,
+    /// and the same decay: <c>B = (1 - decay) B + Δᵀ</c>, where <c>Δ = W after - (1 - decay) W before</c> is the optimiser's own part of
+    /// the change.
     /// </summary>
     /// <param name="shape">Sizes of the layer; its N is not used.</param>
     /// <param name="adjustment">Δ, [R][S][C][K].</param>
@@ -143,7 +150,8 @@ public sealed unsafe partial class HostKernels
         fixed (float* deltas = adjustment, bs = b) KolenPollackFollow(shape, Required(deltas, adjustment.Length), decay, Required(bs, b.Length));
     }
 
-    /// <summary>Sign symmetry: B = scale * sign(Wᵀ), or abs(magnitudes) * sign(Wᵀ) * scale where magnitudes are given. sign(0) is 0.</summary>
+    /// <summary>Sign symmetry (Liao, Leibo, Poggio 2016; Xiao et al. 2019): B = scale * sign(Wᵀ), or abs(magnitudes) * sign(Wᵀ) * scale where
+    /// magnitudes are given. sign(0) is 0.</summary>
     /// <param name="shape">Sizes of the layer; its N is not used.</param>
     /// <param name="w">Forward weights, [R][S][C][K].</param>
     /// <param name="scale">Finite.</param>

@@ -27,7 +27,8 @@ public sealed unsafe partial class HostKernels : IDisposable
     /// <param name="threads">Threads that compute, including the caller's, up to <see cref="CpuBackend.MostThreads"/>; 0 for one per
     /// processor.</param>
     /// <param name="level">Vector width; null for the widest supported one.</param>
-    /// <param name="exact">Turns Winograd convolutions off. Their rounding errors are larger than those of direct sums.</param>
+    /// <param name="exact">Turns Winograd convolutions (Lavin and Gray 2016) off. Their rounding errors are larger than those of direct
+    /// sums.</param>
     /// <exception cref="ArgumentOutOfRangeException">The number of bytes is negative, or that of threads out of range.</exception>
     /// <exception cref="InsufficientMemoryException">There is not enough memory, or the system does not start that many threads.</exception>
     /// <exception cref="PlatformNotSupportedException">This machine does not support the level.</exception>

@@ -2,7 +2,8 @@ namespace FeedbackKernels.Interop;
 
 /// <summary>
 /// What a forward convolution does to a tile of outputs while it is still in cache:
-/// <c>y = activation(scale[k] * conv + bias[k] + residual)</c>, and the statistics of that y. Every part is optional.
+/// <c>y = activation(scale[k] * conv + bias[k] + residual)</c>, and the statistics of that y. Every part is optional. For a batch norm with
+/// known statistics, scale and bias are those of <see cref="Backend.BatchNormFold"/>.
 /// </summary>
 /// <param name="Scale">K factors.</param>
 /// <param name="Bias">K biases.</param>
@@ -20,7 +21,8 @@ public readonly record struct ConvEpilogue(
         Scale.IsAbsent && Bias.IsAbsent && Residual.IsAbsent && Activation == Activation.None && Statistics.IsAbsent;
 }
 
-/// <summary>Buffers for the statistics of a batch, each with one element for each channel. None may overlap another operand.</summary>
+/// <summary>Buffers for the statistics of a batch (Ioffe and Szegedy 2015, algorithm 1; running ones: section 3.1), each with one element for
+/// each channel. None may overlap another operand.</summary>
 /// <param name="Mean">Mean of the batch.</param>
 /// <param name="Variance">Biased variance of the batch (divided by the number of rows), with which the batch is normalised.</param>
 /// <param name="RunningMean">Moves by <paramref name="Momentum"/> towards the mean; optional.</param>

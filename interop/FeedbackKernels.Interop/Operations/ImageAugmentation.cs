@@ -2,8 +2,8 @@ namespace FeedbackKernels.Interop;
 
 /// <summary>
 /// Augmentation of packed images: each image is shifted by up to <paramref name="Reach"/> rows and columns, padded with zeros, and
-/// flipped horizontally with probability 1/2. The augmentation is a function of the key and the number of the image, so it does not
-/// depend on the batch.
+/// flipped horizontally with probability 1/2 (He et al. 2016, section 4.2, with a reach of 4). The augmentation is a function of the key and
+/// the number of the image, so it does not depend on the batch.
 /// </summary>
 /// <param name="H">Rows.</param>
 /// <param name="W">Columns.</param>

@@ -9,7 +9,7 @@ public enum MirrorForm
     Patch,
 
     /// <summary>
-    /// Noise images through the layer's own convolution, as in the paper. Taps on the padding contribute less, so B converges to W with
+    /// Noise images through the layer's own convolution, as in Akrout et al. 2019. Taps on the padding contribute less, so B converges to W with
     /// damped outer taps: up to 6 degrees off on a 7x7 map.
     /// </summary>
     FullMap,
@@ -49,7 +49,8 @@ public readonly record struct MirrorStep(
     /// <exception cref="ArgumentOutOfRangeException">There are more than 2^40.</exception>
     public long Positions => Form == MirrorForm.Patch ? Samples : ElementCount.Of("N*P*Q", Samples, Layer.P, Layer.Q);
 
-    /// <summary>The divisor that makes the correlation an estimate of W.</summary>
+    /// <summary>The divisor that makes the correlation an estimate of W: gain * σ² * <see cref="Positions"/>, with the gain 1, or 1/2 behind a
+    /// ReLU (from the expectation of Akrout et al. 2019, eq. 7, over white noise).</summary>
     public double CorrelationGain =>
         (ReluResponse ? 0.5 : 1) * Noise.StandardDeviation * Noise.StandardDeviation * Positions;
 
@@ -57,7 +58,8 @@ public readonly record struct MirrorStep(
     /// The factor f of <see cref="Backend.MirrorCorrect"/> that leaves the least error of B after the step, if all errors of one size are
     /// as likely: with P = ξᵀξ the error E becomes (1 - f P) E, so f = E tr P / E tr P². For d numbers in a sample, c samples in a cycle
     /// and n in this step it is 1 / (σ² (d + (n - 1) (c - d) / (c - 1))): 1 / (σ² d) for one sample and 1 / (σ² c) for a whole cycle, which
-    /// leaves no error. The samples of balanced noise belong to one cycle.
+    /// leaves no error. The samples of balanced noise belong to one cycle. For one sample it is the step of Kaczmarz 1937; the general
+    /// formula is derived here.
     /// </summary>
     public double CorrectionFactor
     {

@@ -3,11 +3,12 @@ namespace FeedbackKernels.Interop;
 /// <summary>
 /// One step of stochastic gradient descent on a parameter w with gradient g and velocity v:
 /// <c>g' = GradientScale * GradientFactor * g + WeightDecay * w; v = Momentum * v + g';
-/// w = Shrink * (w - LearningRate * (Nesterov ? g' + Momentum * v : v))</c>.
+/// w = Shrink * (w - LearningRate * (Nesterov ? g' + Momentum * v : v))</c>. Momentum is the classical one (Polyak 1964), or Nesterov's
+/// (Sutskever et al. 2013), both in the form of PyTorch, where the learning rate is not part of the velocity.
 /// </summary>
 /// <param name="LearningRate">Learning rate; finite.</param>
 /// <param name="Momentum">Factor on the velocity, 0 to below 1.</param>
-/// <param name="WeightDecay">Coupled L2 decay; finite.</param>
+/// <param name="WeightDecay">Coupled L2 decay (Krogh and Hertz 1992); finite.</param>
 /// <param name="Nesterov">Nesterov momentum instead of the classical one.</param>
 /// <param name="GradientScale">Factor on the gradient; finite.</param>
 /// <param name="Shrink">Factor on the result: the early extra decay of Kolen-Pollack; 1 otherwise. Finite.</param>

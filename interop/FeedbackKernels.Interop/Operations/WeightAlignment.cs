@@ -6,7 +6,8 @@ namespace FeedbackKernels.Interop;
 /// <param name="OtherSquaredNorm">Squared norm of the second tensor.</param>
 public readonly record struct WeightAlignment(double Dot, double SquaredNorm, double OtherSquaredNorm)
 {
-    /// <summary>Angle between the two as vectors, 0 to 180 degrees; NaN if one of them is zero.</summary>
+    /// <summary>Angle between the two as vectors, 0 to 180 degrees; NaN if one of them is zero. Of weights it is the matrix angle of Akrout
+    /// et al. 2019, of errors their delta angle.</summary>
     public double AngleDegrees
     {
         get
@@ -16,6 +17,6 @@ public readonly record struct WeightAlignment(double Dot, double SquaredNorm, do
         }
     }
 
-    /// <summary>Norm of the second divided by the norm of the first.</summary>
+    /// <summary>Norm of the second divided by the norm of the first; not finite if the first is zero.</summary>
     public double NormRatio => Math.Sqrt(OtherSquaredNorm / SquaredNorm);
 }

@@ -7,13 +7,15 @@ namespace FeedbackKernels.Interop;
 public enum NoiseKind
 {
     /// <summary>
-    /// Rows of a Hadamard matrix with random column signs, times σ. One sample looks like independent ±σ; over a cycle, which is as many
-    /// samples as the matrix has rows, the samples' second moment is exactly σ² times the identity, so the variance of a correlation with
-    /// them cancels. The rows are the smallest number of the form 2^m, or 12, 28 or 36 times 2^m, that is no less than the sample length. Row order, columns and signs are redrawn each cycle; a mirror that corrects B takes one cycle again and again.
+    /// Rows of a Hadamard matrix (Sylvester 1867; Paley 1933) with random column signs, times σ. One sample looks like independent ±σ; over
+    /// a cycle, which is as many samples as the matrix has rows, the samples' second moment is exactly σ² times the identity, so the
+    /// variance of a correlation with them cancels. The rows are the smallest number of the form 2^m, or 12, 28 or 36 times 2^m, that is
+    /// no less than the sample length. Row order, columns and signs are redrawn each cycle; a mirror that corrects B takes one cycle again
+    /// and again.
     /// </summary>
     Balanced,
 
-    /// <summary>Independent normal numbers, as in the paper.</summary>
+    /// <summary>Independent normal numbers, as in Akrout et al. 2019.</summary>
     Gaussian,
 
     /// <summary>Independent ±σ.</summary>

@@ -39,7 +39,7 @@ public enum RandomPurpose : uint
     /// <summary>Where adversarial attacks start, one stream for each image.</summary>
     AdversarialStart = 13,
 
-    /// <summary>Their labels, one stream for each batch.</summary>
+    /// <summary>Labels of the images of noise before training, one stream for each batch.</summary>
     NoiseLabels = 14,
 
     /// <summary>Noise on the updates of a parameter, one stream for each step.</summary>
@@ -67,13 +67,15 @@ public readonly record struct RandomKey(ulong Seed, RandomPurpose Purpose, uint 
     /// <summary>Numbers of a stream: four for each block, with 32-bit block indices.</summary>
     internal const long MostNumbers = 4L << 32;
 
-    /// <summary>Block <paramref name="index"/> of the stream: four words.</summary>
+    /// <summary>Block <paramref name="index"/> of the stream: four words of <see cref="Philox"/>, whose counter is the index, the purpose, the
+    /// layer and the step, and whose key is the seed.</summary>
     /// <param name="index">Number of the block, from 0.</param>
     public PhiloxBlock Block(uint index) => Philox.Block(index, (uint)Purpose, Layer, Step, Seed);
 
-    /// <summary>Fills with normally distributed numbers of mean 0 (Box-Muller, two from two words), from a block of the stream on.</summary>
+    /// <summary>Fills with normally distributed numbers of mean 0 (Box and Muller 1958, two from two words), from a block of the stream
+    /// on.</summary>
     /// <param name="values">Overwritten.</param>
-    /// <param name="standardDeviation">σ.</param>
+    /// <param name="standardDeviation">σ; not checked.</param>
     /// <param name="firstBlock">Number of the first block of four words.</param>
     public void FillGaussian(Span<float> values, float standardDeviation, uint firstBlock = 0)
     {
@@ -127,8 +129,9 @@ public struct RandomSequence(RandomKey key)
     /// <summary>The next number, uniform in [0, 1).</summary>
     public float NextUnit() => RandomKey.Unit(NextWord());
 
-    /// <summary>The next integer, uniform in [0, bound). The bias is below bound / 2^32.</summary>
-    /// <param name="bound">Upper bound, excluded; at least 1.</param>
+    /// <summary>The next integer, uniform in [0, bound): the upper half of a product (Lemire 2019, without the rejection). The bias is below
+    /// bound / 2^32.</summary>
+    /// <param name="bound">Upper bound, excluded; at least 1, not checked.</param>
     public int NextInt(int bound) => (int)((ulong)NextWord() * (uint)bound >> 32);
 
     /// <summary>The next number, uniform in [low, high).</summary>

@@ -70,10 +70,10 @@ public readonly record struct ConvShape
     /// <summary>Filter columns.</summary>
     public int S { get; }
 
-    /// <summary>Output rows.</summary>
+    /// <summary>Output rows: (H + 2 * Padding - R) / Stride + 1, rounded down (Dumoulin and Visin 2016).</summary>
     public int P { get; }
 
-    /// <summary>Output columns.</summary>
+    /// <summary>Output columns: (W + 2 * Padding - S) / Stride + 1, rounded down.</summary>
     public int Q { get; }
 
     /// <summary>Input pixels from one output pixel to the next, in both directions (u).</summary>
@@ -101,10 +101,12 @@ public readonly record struct ConvShape
     /// <param name="n">Rows: images.</param>
     /// <param name="c">Inputs.</param>
     /// <param name="k">Outputs.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A number is not positive, or a tensor would have more than 2^40 elements.</exception>
     public static ConvShape Linear(int n, int c, int k) => new(n, 1, 1, c, k, 1, 1, 1, 0);
 
     /// <summary>The same layer for another number of images.</summary>
     /// <param name="n">Images.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The number is not positive, or a tensor would have more than 2^40 elements.</exception>
     public ConvShape WithBatch(int n) => n == N ? this : new ConvShape(n, H, W, C, K, R, S, Stride, Padding);
 
     /// <summary>A layer with C and K exchanged, whose W has the layout of this layer's B, and whose B that of its W: for

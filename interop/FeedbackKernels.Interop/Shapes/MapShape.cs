@@ -21,6 +21,7 @@ public readonly record struct MapShape(int H, int W, int C)
     }
 
     /// <summary>The same elements as one row of features, 1x1xLength.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">As for <see cref="Length"/>.</exception>
     public MapShape Flat => new(1, 1, Length);
 
     /// <inheritdoc/>

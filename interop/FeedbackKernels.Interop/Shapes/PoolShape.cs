@@ -47,10 +47,10 @@ public readonly record struct PoolShape
     /// <summary>Window columns.</summary>
     public int S { get; }
 
-    /// <summary>Output rows.</summary>
+    /// <summary>Output rows: (H + 2 * Padding - R) / Stride + 1, rounded down (Dumoulin and Visin 2016).</summary>
     public int P { get; }
 
-    /// <summary>Output columns.</summary>
+    /// <summary>Output columns: (W + 2 * Padding - S) / Stride + 1, rounded down.</summary>
     public int Q { get; }
 
     /// <summary>Input pixels from one window to the next.</summary>
@@ -65,14 +65,17 @@ public readonly record struct PoolShape
     /// <summary>Elements of y: N*P*Q*C.</summary>
     public long OutputLength { get; }
 
-    /// <summary>One window over the whole map.</summary>
+    /// <summary>One window over the whole map: global pooling (Lin, Chen and Yan 2014, section 3.2).</summary>
     /// <param name="n">Images.</param>
     /// <param name="h">Rows.</param>
     /// <param name="w">Columns.</param>
     /// <param name="c">Channels.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A size is not positive, an image has more than 2^31 - 1 pixels, or a tensor would have
+    /// more than 2^40 elements.</exception>
     public static PoolShape Global(int n, int h, int w, int c) => new(n, h, w, c, h, w, 1, 0);
 
     /// <summary>The same pooling for another number of images.</summary>
     /// <param name="n">Images.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The number is not positive, or a tensor would have more than 2^40 elements.</exception>
     public PoolShape WithBatch(int n) => n == N ? this : new PoolShape(n, H, W, C, R, S, Stride, Padding);
 }

@@ -7,7 +7,7 @@ public readonly record struct SizeChange(int Epoch, int Size);
 
 /// <summary>
 /// How images of several sizes become inputs of one size. Training takes a random part of each image and resizes it
-/// (random-resized crop, Szegedy et al. 2015); evaluation resizes the shorter side and takes the centre. Sources whose images
+/// (random-resized crop, Szegedy et al. 2015, section 6); evaluation resizes the shorter side and takes the centre. Sources whose images
 /// all have one size do not use these settings.
 /// </summary>
 public sealed record ImageOptions
@@ -66,12 +66,14 @@ public sealed record ImageOptions
         return this with { TrainSize = train, TestSize = test, TestResize = TestResize > 0 ? TestResize : UsualResize(test) };
     }
 
-    /// <summary>Usual length of the shorter side for a size of test images: 256 for 224.</summary>
+    /// <summary>Usual length of the shorter side for a size of test images: 8/7 of it, rounded, as 256 for 224 (torchvision's evaluation of
+    /// ImageNet).</summary>
     /// <param name="testSize">Rows and columns of the test images.</param>
     public static int UsualResize(int testSize) => (testSize * 8 + 3) / 7;
 
     /// <summary>Checks the settings.</summary>
     /// <exception cref="ArgumentOutOfRangeException">One of them is out of range.</exception>
+    /// <exception cref="ArgumentNullException">The schedule of sizes is null.</exception>
     public void Validate()
     {
         RequireSize(TrainSize, "training size");

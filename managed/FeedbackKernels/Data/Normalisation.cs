@@ -3,10 +3,10 @@ namespace FeedbackKernels.Data;
 /// <summary>How pixel bytes are turned into the numbers that a net sees.</summary>
 public enum NormalisationKind
 {
-    /// <summary>Mean 0 and variance 1 for each channel over the training set.</summary>
+    /// <summary>Mean 0 and variance 1 for each channel over the training set (LeCun, Bottou, Orr and Müller 1998, section 4.3).</summary>
     Standard,
 
-    /// <summary>The range 0 to 1, as for the MLPs of the weight-mirror paper.</summary>
+    /// <summary>The range 0 to 1, as for the MLPs in the public code of Akrout et al. 2019.</summary>
     Unit,
 }
 

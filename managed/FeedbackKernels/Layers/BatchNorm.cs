@@ -19,7 +19,7 @@ public sealed class BatchNorm : IDisposable
     /// <param name="backend">Where they live.</param>
     /// <param name="name">Name in the model.</param>
     /// <param name="channels">K.</param>
-    /// <param name="zeroGamma">Starts gamma at 0, so that a residual block starts as the identity (Goyal et al. 2017).</param>
+    /// <param name="zeroGamma">Starts gamma at 0, so that a residual block starts as the identity (Goyal et al. 2017, section 5.1).</param>
     public BatchNorm(Backend backend, string name, int channels, bool zeroGamma)
     {
         ArgumentNullException.ThrowIfNull(backend);

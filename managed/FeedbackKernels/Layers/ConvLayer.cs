@@ -66,6 +66,7 @@ public sealed class ConvLayer : IDisposable
 
     /// <summary>Sizes for a number of images.</summary>
     /// <param name="images">N.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The number is not positive, or a tensor would have more than 2^40 elements.</exception>
     public ConvShape Shape(int images = 1) => _shape.WithBatch(images);
 
     /// <summary>Sets the sizes of the maps; the weights stay.</summary>
@@ -81,7 +82,7 @@ public sealed class ConvLayer : IDisposable
         _shape = shape;
     }
 
-    /// <summary>Draws the initial weights; the bias starts at zero.</summary>
+    /// <summary>Draws the initial weights from <see cref="Init"/>; the bias starts at zero.</summary>
     /// <param name="seed">Seed of the run.</param>
     public void Initialise(ulong seed)
     {

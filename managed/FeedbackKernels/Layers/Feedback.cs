@@ -9,7 +9,7 @@ public enum FeedbackUpdate
     /// <summary>The rule itself moves B in <see cref="Feedback.AfterUpdate"/>, or nothing does.</summary>
     ByRule,
 
-    /// <summary>The optimiser gives B every adjustment and every decay of W, transposed: Kolen-Pollack.</summary>
+    /// <summary>The optimiser gives B every adjustment and every decay of W, transposed: Kolen-Pollack (Akrout et al. 2019, eqs. 16-17).</summary>
     LikeWeights,
 
     /// <summary>The optimiser follows a gradient of B, which <see cref="Feedback.LearnFromActivity"/> or
@@ -112,7 +112,7 @@ public abstract class Feedback(ConvLayer layer) : IState, IDisposable
     {
     }
 
-    /// <summary>Writes the layer's error at its output from the loss's gradient by the logits: direct feedback.</summary>
+    /// <summary>Writes the layer's error at its output from the loss's gradient by the logits: direct feedback (Nøkland 2016).</summary>
     /// <param name="images">N.</param>
     /// <param name="outputError">[N][classes].</param>
     /// <param name="error">[N][P][Q][K], overwritten.</param>
@@ -120,7 +120,8 @@ public abstract class Feedback(ConvLayer layer) : IState, IDisposable
     public virtual void ProjectOutputError(int images, BufferView outputError, BufferView error) =>
         throw new NotSupportedException($"{RuleName} has no direct path from the loss");
 
-    /// <summary>Sends the error at the layer's output to its input: a feedback convolution with <see cref="Weights"/>.</summary>
+    /// <summary>Sends the error at the layer's output to its input: a feedback convolution with <see cref="Weights"/> (Lillicrap et al.
+    /// 2016).</summary>
     /// <param name="images">N.</param>
     /// <param name="error">dy, NPQK.</param>
     /// <param name="inputError">dx, NHWC.</param>

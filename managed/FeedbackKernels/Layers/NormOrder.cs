@@ -3,7 +3,7 @@ namespace FeedbackKernels.Layers;
 /// <summary>The order of a convolution's batch norm and ReLU.</summary>
 public enum NormOrder
 {
-    /// <summary>conv, batch norm, ReLU: He et al. 2015. The last unit of a residual block has its ReLU after the join.</summary>
+    /// <summary>conv, batch norm, ReLU: He et al. 2016. The last unit of a residual block has its ReLU after the join.</summary>
     ConvBnRelu,
 
     /// <summary>

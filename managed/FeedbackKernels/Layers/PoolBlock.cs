@@ -5,10 +5,10 @@ namespace FeedbackKernels.Layers;
 /// <summary>What a pooling takes of its window.</summary>
 public enum PoolKind
 {
-    /// <summary>The largest element.</summary>
+    /// <summary>The largest element (Scherer, Müller and Behnke 2010).</summary>
     Max,
 
-    /// <summary>The mean.</summary>
+    /// <summary>The mean (LeCun et al. 1998).</summary>
     Average,
 }
 

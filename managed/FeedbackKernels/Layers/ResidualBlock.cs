@@ -3,8 +3,8 @@ using FeedbackKernels.Interop;
 namespace FeedbackKernels.Layers;
 
 /// <summary>
-/// Units one after another, joined at the end with the block's input or with a projection of it (He et al. 2015). The
-/// error of an identity shortcut needs no copy: the first unit adds its own to it.
+/// Units one after another, joined at the end with the block's input or with a projection of it (He et al. 2016, eqs. 1
+/// and 2). The error of an identity shortcut needs no copy: the first unit adds its own to it.
 /// </summary>
 public sealed class ResidualBlock : Block
 {

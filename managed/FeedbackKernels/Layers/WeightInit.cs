@@ -5,16 +5,17 @@ namespace FeedbackKernels.Layers;
 /// <summary>The distribution that weights are drawn from before training.</summary>
 public enum WeightInit
 {
-    /// <summary>Normal, variance 2 / (R*S*K): He et al. 2015 by fan-out, what ResNets are initialised with.</summary>
+    /// <summary>Normal, variance 2 / (R*S*K): He et al. 2015, eq. 14, by fan-out, what ResNets are initialised with.</summary>
     He,
 
-    /// <summary>Normal, variance 2 / (R*S*C + R*S*K): Glorot and Bengio 2010.</summary>
+    /// <summary>Normal, variance 2 / (R*S*C + R*S*K): Glorot and Bengio 2010, eq. 12.</summary>
     Xavier,
 
-    /// <summary>Uniform in ±1/sqrt(R*S*C): the usual default of linear layers.</summary>
+    /// <summary>Uniform in ±1/sqrt(R*S*C): the usual default of linear layers (Glorot and Bengio 2010, eq. 1).</summary>
     Uniform,
 
-    /// <summary>Normal, variance 1 / (R*S*C + R*S*K): the MLPs of the weight-mirror paper's public code.</summary>
+    /// <summary>Normal, variance 1 / (R*S*C + R*S*K): the MLPs in the public code of Akrout et al. 2019
+    /// (github.com/makrout/Deep-Learning-without-Weight-Transport).</summary>
     Paper,
 }
 
@@ -43,6 +44,7 @@ public static class WeightInits
     /// <param name="shape">Sizes of the layer.</param>
     /// <param name="key">Where the random numbers come from.</param>
     /// <param name="weights">R*S*C*K numbers, overwritten.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The distribution is unknown.</exception>
     public static void Fill(this WeightInit init, in ConvShape shape, in RandomKey key, Span<float> weights)
     {
         float standardDeviation = init.StandardDeviation(shape);

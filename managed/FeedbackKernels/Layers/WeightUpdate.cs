@@ -10,7 +10,7 @@ public abstract class WeightUpdate
 {
     /// <summary>
     /// Applies the same update to a number whose gradient is its weight decay alone. The difference of two tensors that get equal
-    /// gradients moves like this.
+    /// gradients moves like this (it follows from Akrout et al. 2019, eqs. 16-17).
     /// </summary>
     /// <param name="value">The number before the update.</param>
     /// <param name="velocity">Its velocity, which is replaced.</param>

@@ -15,6 +15,8 @@ public static class LayerShapes
     /// classifier is not among them.</summary>
     /// <param name="model">Name of the model.</param>
     /// <param name="batch">N.</param>
+    /// <exception cref="ArgumentException">No model has that name.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The batch is not positive.</exception>
     public static IReadOnlyList<LayerShape> Of(string model, int batch)
     {
         ArgumentNullException.ThrowIfNull(model);

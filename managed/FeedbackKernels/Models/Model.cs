@@ -192,8 +192,8 @@ public sealed class Model : IState, IDisposable
 
     /// <summary>Computes the logits of the images in <see cref="Input"/>.</summary>
     /// <param name="pass">Number of images, and whether batch norms use the statistics of the batch.</param>
-    /// <exception cref="ArgumentException">There are more images than the model is planned for, or a batch norm would see a single value a
-    /// channel in training.</exception>
+    /// <exception cref="ArgumentException">There are no images or more than the model is planned for, or a batch norm would see a single
+    /// value a channel in training.</exception>
     public void Forward(in Pass pass)
     {
         CheckImages(pass.Images);
@@ -203,11 +203,14 @@ public sealed class Model : IState, IDisposable
 
     /// <summary>
     /// Computes the loss of each image, for <see cref="ReadLosses"/>, and, where asked, the gradient of their mean by the
-    /// logits, from which <see cref="Backward"/> starts.
+    /// logits, from which <see cref="Backward"/> starts: <see cref="Backend.CrossEntropy"/>.
     /// </summary>
     /// <param name="images">N of the last forward pass.</param>
-    /// <param name="smoothing">Label smoothing.</param>
+    /// <param name="smoothing">Label smoothing (Szegedy et al. 2016, section 7), 0 to below 1.</param>
     /// <param name="gradient">Whether a backward pass follows.</param>
+    /// <exception cref="ArgumentOutOfRangeException">There are no images or more than the model is planned for, the smoothing is out of
+    /// range, or the host can read the labels and one is not a class.</exception>
+    /// <exception cref="InvalidOperationException">A gradient is wanted, and no backward pass is planned.</exception>
     public void Loss(int images, float smoothing, bool gradient)
     {
         CheckImages(images);
@@ -227,16 +230,20 @@ public sealed class Model : IState, IDisposable
     }
 
     /// <summary>Copies the losses that were computed last, of as many images as the span has places.</summary>
-    /// <param name="losses">Gets the losses.</param>
+    /// <param name="losses">Gets the losses, in nats.</param>
+    /// <exception cref="ArgumentException">The span is longer than the largest batch.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A label was not a class, and the host could not read it before.</exception>
     public void ReadLosses(Span<float> losses) => Backend.Download(Losses, losses);
 
     /// <summary>Copies the logits of the last forward pass, [N][classes].</summary>
     /// <param name="logits">Gets the logits; its length says of how many images.</param>
+    /// <exception cref="ArgumentException">The span is longer than the logits of the largest batch.</exception>
     public void ReadLogits(Span<float> logits) => Backend.DownloadFloats(Logits, logits);
 
     /// <summary>Computes all gradients, each layer's error under its rule.</summary>
     /// <param name="images">N of the last forward pass.</param>
     /// <param name="observer">Is shown the error of each layer; optional.</param>
+    /// <exception cref="ArgumentOutOfRangeException">There are no images or more than the model is planned for.</exception>
     /// <exception cref="InvalidOperationException">The model has no rules, or no backward pass is planned.</exception>
     public void Backward(int images, IErrorObserver? observer = null)
     {
@@ -256,12 +263,22 @@ public sealed class Model : IState, IDisposable
 
     /// <summary>Copies weights, norms and running statistics from a model of the same kind.</summary>
     /// <param name="other">A model of the same description, on any backend.</param>
+    /// <exception cref="ArgumentException">It has other tensors; the message names the first that differs.</exception>
     public void CopyFrom(Model other)
     {
         ArgumentNullException.ThrowIfNull(other);
+        string[] wanted = Describe(this), found = Describe(other);
+        if (!wanted.SequenceEqual(found))
+        {
+            string difference = wanted.Except(found).Select(tensor => $"it lacks {tensor}").Concat(found.Except(wanted).Select(tensor => $"it has {tensor}")).FirstOrDefault("the order differs");
+            throw new ArgumentException($"not a model of the same description: {difference}", nameof(other));
+        }
+
         foreach ((DeviceBuffer from, DeviceBuffer to) in other.Tensors().Zip(Tensors(), (a, b) => (a.Buffer, b.Buffer)))
             Backend.Upload<float>(other.Backend.Download(from), to);
         RefreshCopies();
+
+        static string[] Describe(Model model) => [.. model.Tensors().Select(tensor => $"{tensor.Name} [{string.Join(", ", tensor.Sizes)}]")];
     }
 
     /// <summary>Makes the copies of all weights that products read anew, after something wrote into the tensors.</summary>

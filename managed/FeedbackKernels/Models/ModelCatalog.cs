@@ -5,8 +5,9 @@ namespace FeedbackKernels.Models;
 
 /// <summary>Options of the named models.</summary>
 /// <param name="Order">Order of norm and activation.</param>
-/// <param name="ZeroGamma">Start the last batch norm of each residual block at 0.</param>
-/// <param name="Hidden">Hidden units of the MLP; 0 for the paper's: 500 for one input channel, 1000 for three.</param>
+/// <param name="ZeroGamma">Start the last batch norm of each residual block at 0 (Goyal et al. 2017, section 5.1).</param>
+/// <param name="Hidden">Hidden units of the MLP; 0 for those in the public code of Akrout et al. 2019: 500 for one input channel, otherwise
+/// 1000.</param>
 public readonly record struct ModelOptions(NormOrder Order = NormOrder.ConvBnRelu, bool ZeroGamma = false, int Hidden = 0);
 
 /// <summary>A named model, as an entry of <see cref="ModelCatalog"/>.</summary>
@@ -28,7 +29,8 @@ public sealed record ModelEntry(string Name, string Help, Func<MapShape, int, Mo
     public bool HasHiddenUnits { get; init; }
 }
 
-/// <summary>All named models. A new one is one function that lists its blocks, and one line here.</summary>
+/// <summary>All named models: ResNets (He et al. 2016), LeNet-5 (LeCun et al. 1998) and the MLPs in the public code of Akrout et al. 2019. A
+/// new one is one function that lists its blocks, and one line here.</summary>
 public static class ModelCatalog
 {
     /// <summary>The entries, in the order of the help texts.</summary>
@@ -63,10 +65,12 @@ public static class ModelCatalog
 
     /// <summary>Rows and columns of the usual images of a model.</summary>
     /// <param name="name">One of <see cref="Names"/>.</param>
+    /// <exception cref="ArgumentException">No model has that name.</exception>
     public static int UsualImageSize(string name) => Require(name).UsualImageSize;
 
     /// <summary>Usual number of classes of a model.</summary>
     /// <param name="name">One of <see cref="Names"/>.</param>
+    /// <exception cref="ArgumentException">No model has that name.</exception>
     public static int UsualClasses(string name) => Require(name).UsualClasses;
 
     /// <summary>Describes a model for a size of image and a number of classes.</summary>
@@ -87,11 +91,11 @@ public static class ModelCatalog
     private static ModelEntry Require(string name) =>
         Find(name) ?? throw new ArgumentException($"no model '{name}'; there are {string.Join(", ", Names)}", nameof(name));
 
-    /// <summary>A ResNet for small images with n blocks a stage: depth = 6 n + 2 (He et al. 2015, section 4.2).</summary>
+    /// <summary>A ResNet for small images with n blocks a stage: depth = 6 n + 2 (He et al. 2016, section 4.2).</summary>
     private static ModelEntry Small(string name, int blocks) =>
         new(name, "ResNets for images of 32x32", (_, classes, options) => SmallResNet(blocks, classes, options));
 
-    /// <summary>A ResNet for ImageNet with the blocks of each stage (He et al. 2015, table 1).</summary>
+    /// <summary>A ResNet for ImageNet with the blocks of each stage (He et al. 2016, table 1).</summary>
     private static ModelEntry Large(string name, int[] blocks, bool bottleneck) =>
         new(name, "ResNets for ImageNet", (_, classes, options) => LargeResNet(blocks, bottleneck, classes, options))
         {

@@ -42,6 +42,7 @@ public sealed record ConvSpec(
     /// <summary>The convolution on an input.</summary>
     /// <param name="input">Size of the input.</param>
     /// <param name="images">N.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A size is not positive, or the filter is larger than the padded input.</exception>
     public ConvShape On(MapShape input, int images = 1) => new(images, input.H, input.W, input.C, K, Filter, Filter, Stride, Padding);
 
     /// <inheritdoc/>
@@ -64,6 +65,7 @@ public sealed record LinearSpec(string Name, int K, Activation Activation, Weigh
     /// <summary>The layer on an input, whose whole map is one row of features.</summary>
     /// <param name="input">Size of the input.</param>
     /// <param name="images">N.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A size is not positive, or the map has more than 2^31 - 1 features.</exception>
     public ConvShape On(MapShape input, int images = 1) => ConvShape.Linear(images, input.Length, K);
 
     /// <inheritdoc/>
@@ -76,7 +78,8 @@ public sealed record LinearSpec(string Name, int K, Activation Activation, Weigh
     public override IEnumerable<WeightedLayer> Layers(MapShape input) => [new(Name, K, input.C, input.H, input.W, IsLinear: true, Norm: null)];
 }
 
-/// <summary>A residual block: a sequence of convolutions whose output is added to the input or to a projection of it.</summary>
+/// <summary>A residual block: a sequence of convolutions whose output is added to the input or to a projection of it (He et al. 2016, eqs. 1
+/// and 2).</summary>
 /// <param name="Name">Name of the block.</param>
 /// <param name="Main">The main path.</param>
 /// <param name="Shortcut">The projection; null for the identity.</param>
@@ -114,13 +117,15 @@ public sealed record ResidualSpec(string Name, IReadOnlyList<ConvSpec> Main, Con
 /// <summary>A pooling.</summary>
 /// <param name="Name">Name of the block.</param>
 /// <param name="Kind">Maximum or mean.</param>
-/// <param name="Window">Rows and columns of the window; 0 for the whole map.</param>
+/// <param name="Window">Rows and columns of the window; 0 for the whole map (global pooling: Lin, Chen and Yan 2014).</param>
 /// <param name="Stride">Stride.</param>
 /// <param name="Padding">Padding.</param>
 public sealed record PoolSpec(string Name, PoolKind Kind, int Window, int Stride = 1, int Padding = 0) : BlockSpec(Name)
 {
     /// <summary>The pooling on an input.</summary>
     /// <param name="input">Size of the input.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A size is not positive, the window does not fit, or it could lie wholly on the
+    /// padding.</exception>
     public PoolShape On(MapShape input) => Window == 0
         ? PoolShape.Global(1, input.H, input.W, input.C)
         : new PoolShape(1, input.H, input.W, input.C, Window, Window, Stride, Padding);

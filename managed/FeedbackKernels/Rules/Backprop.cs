@@ -3,7 +3,8 @@ using FeedbackKernels.Layers;
 
 namespace FeedbackKernels.Rules;
 
-/// <summary>Backpropagation: the error goes back through W itself, read transposed. There is no B.</summary>
+/// <summary>Backpropagation (Rumelhart, Hinton and Williams 1986): the error goes back through W itself, read transposed. There is no
+/// B.</summary>
 public sealed record Backprop() : FeedbackRule(RuleName)
 {
     /// <summary>Name on the command line, in config.json and in reports.</summary>

@@ -8,18 +8,18 @@ namespace FeedbackKernels.Rules;
 /// <summary>How Kolen-Pollack computes B.</summary>
 public enum KolenPollackForm
 {
-    /// <summary>B has its own velocity and gets the transposed gradient of W: the rule as published.</summary>
+    /// <summary>B has its own velocity and gets the transposed gradient of W: the rule as published (Akrout et al. 2019, eqs. 16-17).</summary>
     TwoWeight,
 
     /// <summary>
     /// B = Wᵀ + r_t * R, with fixed R = B_0 - W_0ᵀ and one scalar r_t per layer. W and B get the same gradient, so only the decay
-    /// changes their difference, by the same factor for every weight. Equal to the two-weight form but for rounding, without a
-    /// gradient and a velocity of B.
+    /// changes their difference, by the same factor for every weight (this follows from Akrout et al. 2019, eqs. 16-17). Equal to
+    /// the two-weight form but for rounding, without a gradient and a velocity of B.
     /// </summary>
     ClosedForm,
 }
 
-/// <summary>When the early extra decay of Kolen-Pollack takes place.</summary>
+/// <summary>When the early extra decay of Kolen-Pollack takes place. The decay is this library's; the papers have none.</summary>
 public enum EarlyDecay
 {
     /// <summary>

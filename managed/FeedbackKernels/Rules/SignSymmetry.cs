@@ -6,13 +6,13 @@ namespace FeedbackKernels.Rules;
 /// <summary>Absolute values of B.</summary>
 public enum SignMagnitude
 {
-    /// <summary>The same for all weights of a layer: the standard deviation of its initial distribution.</summary>
+    /// <summary>The same for all weights of a layer: the standard deviation of its initial distribution (uSF of Liao, Leibo, Poggio 2016).</summary>
     Uniform,
 
-    /// <summary>Absolute values of normal numbers, drawn again in each step.</summary>
+    /// <summary>Absolute values of normal numbers, drawn again in each step (brSF of Liao, Leibo, Poggio 2016).</summary>
     BatchRandom,
 
-    /// <summary>Absolute values of normal numbers, drawn once.</summary>
+    /// <summary>Absolute values of normal numbers, drawn once (frSF of Liao, Leibo, Poggio 2016).</summary>
     FixedRandom,
 }
 

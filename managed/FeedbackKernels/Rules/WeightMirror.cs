@@ -10,13 +10,13 @@ public enum MirrorUpdate
 {
     /// <summary>
     /// The noise goes through W and through Bᵀ, and B gets the correlation of the noise with the difference of the responses: the delta
-    /// rule. B moves at each mirror step, and only by what it does not know yet.
+    /// rule (Widrow and Hoff 1960). B moves at each mirror step, and only by what it does not know yet.
     /// </summary>
     Correct,
 
     /// <summary>
-    /// The noise goes through W alone, and B is a running average of the correlations of noise and response: the paper's rule. With
-    /// balanced noise in patches, B moves at the end of each cycle.
+    /// The noise goes through W alone, and B is a running average of the correlations of noise and response: the paper's rule
+    /// (Akrout et al. 2019, eq. 7). With balanced noise in patches, B moves at the end of each cycle.
     /// </summary>
     Average,
 }
@@ -26,14 +26,13 @@ public enum MirrorUpdate
 /// from the correlation of the response with the noise. Batch norm and bias take no part.
 /// </summary>
 /// <remarks>
-/// <para><see cref="MirrorUpdate.Average"/>: <c>B = (1 - λ) B + λ / (gain σ² n) ηᵀξ</c> with the response η of W. With gaussian noise, rate λ
-/// and n samples per step, B averages n_eff = n(2-λ)/λ samples of a W that does not move, and stays at an angle of tan² = (d+1)/n_eff for
-/// fan-in d. When W moves, B also lags by 1/λ steps: a smaller rate averages more and lags more. With balanced noise, the second moment of
-/// a cycle of samples (d of them in ResNets, else a few more: see <see cref="NoiseKind.Balanced"/>) is exactly white, so a whole cycle
-/// measures W without error. Each training step takes
-/// n samples of it, and B moves when the cycle is complete; cycles need no averaging, so the rate is 1 and B lags by half a cycle to one
-/// and a half. The first moves of B use the rates 1, 1/2, 1/3, ... down to λ. This is the plain average, in which the initial B has no
-/// weight.</para>
+/// <para><see cref="MirrorUpdate.Average"/>: <c>B = (1 - λ) B + λ / (gain σ² n) ηᵀξ</c> with the response η of W (eq. 7, with a decay).
+/// With gaussian noise, rate λ and n samples per step, B averages n_eff = n(2-λ)/λ samples of a W that does not move, and stays at an angle
+/// of tan² = (d+1)/n_eff for fan-in d (derived for this library). When W moves, B also lags by 1/λ steps: a smaller rate averages more and
+/// lags more. With balanced noise, the second moment of a cycle of samples (d of them in ResNets, else a few more: see <see
+/// cref="NoiseKind.Balanced"/>) is exactly white, so a whole cycle measures W without error. Each training step takes n samples of it, and B
+/// moves when the cycle is complete; cycles need no averaging, so the rate is 1 and B lags by half a cycle to one and a half. The first
+/// moves of B use the rates 1, 1/2, 1/3, ... down to λ. This is the plain average, in which the initial B has no weight.</para>
 /// <para><see cref="MirrorUpdate.Correct"/>: <c>B += λ f ((η - ξBᵀ)ᵀξ)</c>, the response less B's own to the same noise
 /// (<see cref="Backend.MirrorCorrect"/>). Nothing is averaged, so B follows W with about half that lag, at the same number of samples.
 /// Before training, a cycle measures W, as in an average; so B then equals Wᵀ, and the initial B has no weight. What rounding adds to an

@@ -8,8 +8,8 @@ namespace FeedbackKernels.Training;
 
 /// <summary>
 /// Measures how well feedback agrees with backprop: for each layer the angle between W and Bᵀ, their norm ratio, and the angle
-/// between the layer's error signal and backprop's. Backprop's comes from a twin of the model with the same weights and the same
-/// images. The running statistics of both stay as they are.
+/// between the layer's error signal and backprop's (the matrix and delta angles of Akrout et al. 2019). Backprop's comes from a twin of the
+/// model with the same weights and the same images. The running statistics of both stay as they are.
 /// </summary>
 public sealed class AlignmentProbe : IDisposable
 {

@@ -24,8 +24,8 @@ public enum AttackKind
 /// <param name="Kind">The method.</param>
 /// <param name="Epsilon">Largest change of a number of the image; the range of pixels, 0 to 255, is 0 to 1 here.</param>
 /// <param name="Steps">Steps of PGD.</param>
-/// <param name="StepSize">Change in a step of PGD; null for 2.5 epsilon / steps, with which PGD can cross the whole range of
-/// allowed images from any start.</param>
+/// <param name="StepSize">Change in a step of PGD; null for 2.5 epsilon / steps (Madry et al. 2018), with which PGD can cross the whole range
+/// of allowed images from any start.</param>
 /// <param name="Seed">Seed of the random starts of PGD.</param>
 public sealed record Attack(AttackKind Kind = AttackKind.Fgsm, double Epsilon = 8 / 255.0, int Steps = 10, double? StepSize = null, ulong Seed = 1)
 {

@@ -7,7 +7,8 @@ namespace FeedbackKernels.Training;
 
 /// <summary>Computes the loss and the accuracy of a model.</summary>
 /// <param name="model">The model; stays the caller's.</param>
-/// <param name="flip">Whether to take the mean of the logits of each image and of its mirror image.</param>
+/// <param name="flip">Whether to take the mean of the logits of each image and of its mirror image; see
+/// <see cref="TrainingOptions.TestFlip"/>.</param>
 public sealed class Evaluator(Model model, bool flip = false)
 {
     /// <summary>Evaluates with running statistics and without smoothing. The model is planned for the size of the images, without a

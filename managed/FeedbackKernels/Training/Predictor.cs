@@ -7,7 +7,7 @@ namespace FeedbackKernels.Training;
 
 /// <summary>A class with its probability.</summary>
 /// <param name="Class">Number of the class.</param>
-/// <param name="Probability">Softmax of the logits; for a model that is trained with sigmoids, the sigmoid of the logit.</param>
+/// <param name="Probability">Softmax of the logits (Bridle 1990); for a model that is trained with sigmoids, the sigmoid of the logit.</param>
 public readonly record struct ClassProbability(int Class, double Probability);
 
 /// <summary>What a model says about an image.</summary>
@@ -23,7 +23,7 @@ public sealed class Predictor(Model model, int count = 5)
 {
     /// <summary>Classifies the images of a source in their order, batch after batch, prepared as <see cref="Evaluator"/> does. Images of a model that was
     /// trained on one size are brought to it: the shorter side is resized, and the centre is taken. A model of one channel sees encoded images in
-    /// grey.</summary>
+    /// grey (the luma of ITU-R BT.601, with Pillow's rounding).</summary>
     /// <param name="images">Encoded images of several sizes, or images of the size of the preprocessing.</param>
     /// <param name="preprocessing">The one that the model was trained with.</param>
     /// <param name="options">Threads of the feed; the sizes are those of the preprocessing.</param>

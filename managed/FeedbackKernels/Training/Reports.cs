@@ -41,10 +41,10 @@ public sealed record EpochReport(
 /// <param name="Step">Steps done.</param>
 /// <param name="Layer">The layer.</param>
 /// <param name="Rule">Its rule; empty for the first layer, which needs none.</param>
-/// <param name="WeightAngle">Angle between W and Bᵀ.</param>
+/// <param name="WeightAngle">Angle between W and Bᵀ: the matrix angle of Akrout et al. 2019.</param>
 /// <param name="NormRatio">Norm of B over norm of W.</param>
 /// <param name="DeltaAngle">Angle between the error signal that the layer learns from and the one that backprop would
-/// give.</param>
+/// give: the delta angle of Akrout et al. 2019, which Lillicrap et al. 2016 measure too.</param>
 public sealed record LayerAlignment(
     double Epoch, int Step, string Layer, string Rule, double WeightAngle, double NormRatio, double DeltaAngle);
 

@@ -15,34 +15,37 @@ public sealed record TrainingOptions
     /// of the whole batch up to rounding, except that batch norm sees each part alone, and updates its running statistics with each.</summary>
     public int Accumulate { get; init; } = 1;
 
-    /// <summary>Decay of the average of the weights that is evaluated and saved in place of the weights themselves; 0 for none.</summary>
+    /// <summary>Decay of the average of the weights that is evaluated and saved in place of the weights themselves, 0 to below 1; 0 for none.
+    /// After step t, from 0, average = d * average + (1 - d) * weights, where d is the least of the decay and (1 + t) / (10 + t), as in
+    /// TensorFlow's ExponentialMovingAverage; the first step copies the weights (averaging: Polyak and Juditsky 1992).</summary>
     public float Ema { get; init; }
 
     /// <summary>The learning rate.</summary>
     public LearningRateSchedule Schedule { get; init; } = new(ScheduleKind.Cosine, 0.1f);
 
-    /// <summary>Momentum of SGD.</summary>
+    /// <summary>Momentum of SGD (Polyak 1964), 0 to below 1.</summary>
     public float Momentum { get; init; } = 0.9f;
 
-    /// <summary>Whether the momentum is Nesterov's.</summary>
+    /// <summary>Whether the momentum is Nesterov's (Sutskever et al. 2013).</summary>
     public bool Nesterov { get; init; } = true;
 
-    /// <summary>L2 decay of weights; biases and batch norms do not decay.</summary>
+    /// <summary>L2 decay of weights (Krogh and Hertz 1992), 0 or more; biases and batch norms do not decay.</summary>
     public float WeightDecay { get; init; } = 5e-4f;
 
-    /// <summary>Label smoothing.</summary>
+    /// <summary>Label smoothing (Szegedy et al. 2016, section 7), 0 to below 1.</summary>
     public float LabelSmoothing { get; init; }
 
-    /// <summary>Largest norm of all gradients together; 0 for no limit.</summary>
+    /// <summary>Largest norm of all gradients together (Pascanu, Mikolov and Bengio 2013, algorithm 1); 0 for no limit.</summary>
     public float ClipNorm { get; init; }
 
-    /// <summary>Standard deviation of normal noise that is added to each update, times the learning rate; 0 for none.</summary>
+    /// <summary>Standard deviation of normal noise that is added to each update, times the learning rate (Kunin et al. 2020, section 5); 0 for
+    /// none.</summary>
     public float UpdateNoise { get; init; }
 
     /// <summary>Which updates get that noise.</summary>
     public NoisyUpdates UpdateNoiseOn { get; init; }
 
-    /// <summary>Steps of training on noise, with random labels, before the training on data; 0 for none.</summary>
+    /// <summary>Steps of training on noise, with random labels, before the training on data (Cheon, Lee and Paik 2024); 0 for none.</summary>
     public int NoisePretraining { get; init; }
 
     /// <summary>Learning rate of those steps; null for the peak of the schedule.</summary>
@@ -51,13 +54,14 @@ public sealed record TrainingOptions
     /// <summary>What is done to training images.</summary>
     public Augmentation Augmentation { get; init; }
 
-    /// <summary>Whether each epoch takes the training images in a random order; otherwise in that of their source.</summary>
+    /// <summary>Whether each epoch takes the training images in a random order (Durstenfeld 1964); otherwise in that of their source.</summary>
     public bool Shuffle { get; init; } = true;
 
     /// <summary>How pixels become numbers.</summary>
     public NormalisationKind Normalisation { get; init; }
 
-    /// <summary>Whether the test takes the mean of the logits of each image and of its mirror image.</summary>
+    /// <summary>Whether the test takes the mean of the logits of each image and of its mirror image (as Krizhevsky, Sutskever and Hinton 2012,
+    /// section 4.1, who take that of the softmax, over crops too).</summary>
     public bool TestFlip { get; init; }
 
     /// <summary>Sizes and crops of the images, if they come in several sizes.</summary>
@@ -79,6 +83,7 @@ public sealed record TrainingOptions
 
     /// <summary>Checks the settings.</summary>
     /// <exception cref="ArgumentOutOfRangeException">One of them is out of range.</exception>
+    /// <exception cref="ArgumentNullException">The schedule, the sizes of images or the settings of the feed are null.</exception>
     public void Validate()
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(Epochs);

@@ -24,6 +24,6 @@ public class ScheduleAnswerTests
             cases++;
         }
 
-        Assert.Equal(8, cases);
+        Assert.Equal(10, cases);
     }
 }

@@ -347,7 +347,7 @@ def rate(kind, step, steps_per_epoch, epochs, peak, warm_up, milestones, gamma):
             return start + (peak - start) * 0.5 * (1 - math.cos(math.pi * t / rise))
         return peak * 0.5 * (1 + math.cos(math.pi * (t - rise) / (1 - rise)))
     if step < warm:
-        return peak * (step + 1) / warm
+        return peak * min(1, (step + 1) / warm)
     if kind == "constant":
         return peak
     if kind == "cosine":
@@ -357,7 +357,7 @@ def rate(kind, step, steps_per_epoch, epochs, peak, warm_up, milestones, gamma):
 
 def schedule_answers():
     steps, epochs = 10, 8
-    cases = [("constant", 0, None, 0.1), ("constant", 1, None, 0.1), ("cosine", 0, None, 0.1), ("cosine", 2, None, 0.1), ("one-cycle", 0, None, 0.1),
+    cases = [("constant", 0, None, 0.1), ("constant", 1, None, 0.1), ("constant", 0.05, None, 0.1), ("cosine", 0.25, None, 0.1), ("cosine", 0, None, 0.1), ("cosine", 2, None, 0.1), ("one-cycle", 0, None, 0.1),
              ("multi-step", 0, None, 0.1), ("multi-step", 1, [0.25, 0.5, 0.875], 0.5), ("multi-step", 0, [1, 3, 6.5], 0.5)]
     return [
         {"kind": kind, "peak": 0.4, "warmUp": warm_up, "milestones": milestones, "gamma": gamma, "stepsPerEpoch": steps, "epochs": epochs,

@@ -93,6 +93,22 @@ public class GradientTests
     }
 
     [Fact]
+    public void The_tensors_of_another_model_are_refused_before_any_is_copied()
+    {
+        using var backend = new CpuBackend(1);
+        using Model small = NewModel("resnet8", 10);
+        float[] before = TestNets.Weights(small);
+        foreach ((string name, int classes, string difference) in ((string, int, string)[])[("resnet14", 10, "it has "), ("resnet8", 11, "it lacks fc.weight [")])
+        {
+            using Model other = NewModel(name, classes);
+            Assert.Contains(difference, Assert.Throws<ArgumentException>(() => small.CopyFrom(other)).Message);
+            Assert.Equal(before, TestNets.Weights(small));
+        }
+
+        Model NewModel(string name, int classes) => new(backend, ModelCatalog.Create(name, new MapShape(32, 32, 3), classes), RuleSet.Of(new Backprop()), 4, seed: (ulong)classes);
+    }
+
+    [Fact]
     public void Evaluation_uses_running_statistics_in_the_same_or_less_memory()
     {
         using var backend = new CpuBackend(2);

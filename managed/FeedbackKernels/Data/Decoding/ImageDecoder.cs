@@ -8,8 +8,9 @@ namespace FeedbackKernels.Data;
 /// (<see cref="ImageFormat"/>) are told apart by their first bytes.
 /// </summary>
 /// <remarks>
-/// <para>The resize is Pillow's BILINEAR with its antialiasing. Colour profiles (ICC) are ignored. Alpha is dropped: the colour of a transparent pixel
-/// is what is stored for it. Of 16 bits the upper 8 are used.</para>
+/// <para>The resize is Pillow's BILINEAR with its antialiasing (a triangle as wide as the reduction; Pillow, src/libImaging/Resample.c).
+/// Colour profiles (ICC) are ignored. Alpha is dropped: the colour of a transparent pixel is what is stored for it. Of 16 bits the upper 8
+/// are used.</para>
 /// <para>JPEG rows are decoded one after another, only those that are needed, so the memory does not grow with the number of rows. Images that must
 /// be held whole are refused beyond 2^26 pixels: progressive JPEG, interlaced PNG, and for <see cref="DecodeRows"/> images whose orientation
 /// exchanges rows or their order. Of other PNG and of WebP images the part that the crop needs is held, with the same limit.</para>

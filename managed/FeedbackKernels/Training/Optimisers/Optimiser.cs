@@ -19,6 +19,7 @@ public abstract class Optimiser : IState, IDisposable
     /// <param name="options">Settings of the run.</param>
     /// <param name="stepsPerEpoch">Steps in an epoch: the schedule's unit.</param>
     /// <exception cref="ArgumentException">The model is planned for evaluation.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The number of steps is not positive.</exception>
     protected Optimiser(Model model, TrainingOptions options, int stepsPerEpoch)
     {
         ArgumentNullException.ThrowIfNull(model);

@@ -6,8 +6,9 @@ using FeedbackKernels.State;
 namespace FeedbackKernels.Training;
 
 /// <summary>
-/// Stochastic gradient descent with momentum, Nesterov's or the classical one, coupled weight decay and clipping by the norm of all
-/// gradients: <see cref="SgdStep"/>. One operation updates all parameters.
+/// Stochastic gradient descent with momentum, Nesterov's (Sutskever et al. 2013) or the classical one (Polyak 1964), coupled weight decay
+/// (Krogh and Hertz 1992) and clipping by the norm of all gradients (Pascanu, Mikolov and Bengio 2013, algorithm 1):
+/// <see cref="SgdStep"/>. One operation updates all parameters.
 /// </summary>
 public sealed class Sgd : Optimiser
 {

@@ -3,16 +3,18 @@ using System.Globalization;
 namespace FeedbackKernels.Training;
 
 /// <summary>The learning rate at each step of a run.</summary>
-/// <param name="Kind">Its shape.</param>
+/// <param name="Kind">Its shape; the sources are at the properties of <see cref="ScheduleKind"/>.</param>
 /// <param name="Peak">Largest rate.</param>
-/// <param name="WarmUpEpochs">Epochs over which the rate rises from 0 in equal steps; one-cycle ignores it.</param>
+/// <param name="WarmUpEpochs">Epochs over which the rate rises from 0 in equal steps (Goyal et al. 2017, section 2.2, "gradual warmup");
+/// one-cycle ignores it.</param>
 /// <param name="Milestones">Where multi-step lowers the rate, in rising order: fractions of the run, all below 1, or epochs, all 1
 /// or more; null for <see cref="DefaultMilestones"/>.</param>
 /// <param name="Gamma">Factor at a milestone, positive.</param>
 public sealed record LearningRateSchedule(
     ScheduleKind Kind, float Peak, double WarmUpEpochs = 0, IReadOnlyList<double>? Milestones = null, float Gamma = 0.1f)
 {
-    /// <summary>The milestones of multi-step if none are given, as fractions of the run.</summary>
+    /// <summary>The milestones of multi-step if none are given, as fractions of the run (He et al. 2016, section 4.2: steps 32,000 and 48,000
+    /// of 64,000).</summary>
     public static IReadOnlyList<double> DefaultMilestones { get; } = [0.5, 0.75];
 
     /// <summary>Checks the settings for a run of some number of epochs.</summary>
@@ -27,14 +29,15 @@ public sealed record LearningRateSchedule(
         if (Milestones is not null) ValidateMilestones(Milestones, epochs);
     }
 
-    /// <summary>The rate of a step.</summary>
+    /// <summary>The rate of a step. No argument is checked.</summary>
     /// <param name="step">The step, from 0.</param>
     /// <param name="stepsPerEpoch">Steps in an epoch.</param>
     /// <param name="epochs">Epochs in the run.</param>
     public float At(int step, int stepsPerEpoch, int epochs)
     {
         double total = (double)stepsPerEpoch * epochs, warmUp = Kind.HasWarmUp ? WarmUpEpochs * stepsPerEpoch : 0;
-        if (step < warmUp) return (float)(Peak * (step + 1) / warmUp);
+        // A warm-up may end within a step, which then has the peak.
+        if (step < warmUp) return (float)(Peak * Math.Min(1, (step + 1) / warmUp));
         double progress = total > warmUp ? (step - warmUp) / (total - warmUp) : 1;
         return (float)Kind.Rate(this, new SchedulePosition(step, stepsPerEpoch, total, progress));
     }

@@ -8,13 +8,14 @@ public abstract class ScheduleKind(string name, string help)
     /// <summary>The peak rate throughout.</summary>
     public static ScheduleKind Constant { get; } = new ConstantSchedule();
 
-    /// <summary>Half a cosine from the peak to 0.</summary>
+    /// <summary>Half a cosine from the peak to 0 (Loshchilov and Hutter 2017, eq. 5, with a least rate of 0 and no restart).</summary>
     public static ScheduleKind Cosine { get; } = new CosineSchedule();
 
-    /// <summary>Half a cosine up to the peak and another down to 0.</summary>
+    /// <summary>Half a cosine from peak/25 up to the peak, over 30 % of the run, and another down to 0 (Smith and Topin 2019, with cosines for
+    /// their straight lines, and momentum left alone).</summary>
     public static ScheduleKind OneCycle { get; } = new OneCycleSchedule();
 
-    /// <summary>A factor at each milestone.</summary>
+    /// <summary>A factor at each milestone (He et al. 2016, section 4.2).</summary>
     public static ScheduleKind MultiStep { get; } = new MultiStepSchedule();
 
     /// <summary>Name on the command line and in config.json.</summary>
@@ -23,7 +24,7 @@ public abstract class ScheduleKind(string name, string help)
     /// <summary>How the rate changes, for help texts.</summary>
     public string Help => help;
 
-    /// <summary>Whether a linear warm-up can come before the schedule.</summary>
+    /// <summary>Whether a linear warm-up (Goyal et al. 2017, section 2.2) can come before the schedule.</summary>
     public virtual bool HasWarmUp => true;
 
     /// <summary>Whether the schedule uses milestones and their factor.</summary>
