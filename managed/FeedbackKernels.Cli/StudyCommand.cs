@@ -146,7 +146,7 @@ internal static class StudyCommand
         var table = new TextTable(
         [
             new TextColumn("rule", Left: true), .. swept ? [new TextColumn(results.Outline.Option!)] : (TextColumn[])[], new TextColumn("n"), new TextColumn("top-1, %"),
-            new TextColumn("difference"), .. results.Outline.Attacks.Select(attack => new TextColumn($"{KebabCase.Of(attack.Kind)}, %")), new TextColumn("train loss", "train\nloss"), new TextColumn("difference "), new TextColumn("W-B angle, largest", "W-B\nangle"), new TextColumn("seconds"),
+            new TextColumn("difference"), .. results.Outline.Attacks.Select(attack => new TextColumn($"{Attack.NameOf(attack.Kind)}, %")), new TextColumn("train loss", "train\nloss"), new TextColumn("difference "), new TextColumn("W-B angle, largest", "W-B\nangle"), new TextColumn("seconds"),
         ]);
         foreach (StudyGroup group in results.Groups)
         {

@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text.Json.Serialization;
-using FeedbackKernels.Settings;
 
 namespace FeedbackKernels.Training;
 
@@ -37,10 +36,13 @@ public sealed record Attack(AttackKind Kind = AttackKind.Fgsm, double Epsilon = 
     [JsonIgnore]
     public double UsedStepSize => Kind == AttackKind.Fgsm ? Epsilon : StepSize ?? 2.5 * Epsilon / Steps;
 
+    /// <summary>The name of a kind, as on the command line.</summary>
+    internal static string NameOf(AttackKind kind) => kind.ToString().ToLowerInvariant();
+
     /// <summary>The attack in words, as <c>pgd, epsilon 8/255, 10 steps of 2/255, seed 1</c>.</summary>
     internal string Describe() => string.Create(
         CultureInfo.InvariantCulture,
-        $"{KebabCase.Of(Kind)}, epsilon {255 * Epsilon:G4}/255{(Kind == AttackKind.Pgd ? $", {Steps} steps of {255 * UsedStepSize:G4}/255, seed {Seed}" : "")}");
+        $"{NameOf(Kind)}, epsilon {255 * Epsilon:G4}/255{(Kind == AttackKind.Pgd ? $", {Steps} steps of {255 * UsedStepSize:G4}/255, seed {Seed}" : "")}");
 
     /// <summary>Checks the settings.</summary>
     /// <exception cref="ArgumentOutOfRangeException">One of them is out of range.</exception>

@@ -1,4 +1,3 @@
-using FeedbackKernels.Settings;
 using FeedbackKernels.Training;
 
 namespace FeedbackKernels.Reports;
@@ -36,7 +35,7 @@ internal sealed record StudyMeasure(string Name, Func<StudiedRun, double?> Of)
     public static StudyMeasure NormRatio { get; } = new("normRatio", run => Finite(run.LastAngles?.NormRatio));
 
     private static IReadOnlyDictionary<AttackKind, StudyMeasure> UnderAttack { get; } = Enum.GetValues<AttackKind>().ToDictionary(
-        kind => kind, kind => new StudyMeasure($"{KebabCase.Of(kind)}Top1", run => run.Attacked.TryGetValue(kind, out double top1) ? top1 : null));
+        kind => kind, kind => new StudyMeasure($"{Attack.NameOf(kind)}Top1", run => run.Attacked.TryGetValue(kind, out double top1) ? top1 : null));
 
     /// <summary>Duration.</summary>
     public static StudyMeasure Seconds { get; } = new("seconds", run => run.Summary?.Seconds);

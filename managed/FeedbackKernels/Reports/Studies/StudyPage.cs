@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text;
-using FeedbackKernels.Settings;
 using FeedbackKernels.Training;
 using OxyPlot;
 
@@ -84,7 +83,7 @@ internal static class StudyPage
     private static IEnumerable<(string, Func<StudyGroup, string>)> UnderAttack(AttackKind kind, bool compared)
     {
         StudyMeasure measure = StudyMeasure.Under(kind);
-        yield return ($"top-1 under {KebabCase.Of(kind)}", g => Cell(g.Of(measure), 100, "F2", " %") + g.PartOf(measure));
+        yield return ($"top-1 under {Attack.NameOf(kind)}", g => Cell(g.Of(measure), 100, "F2", " %") + g.PartOf(measure));
         if (compared) yield return ("difference, points", g => Cell(g.DifferenceOf(measure), 100, "+0.00;-0.00;0.00", ""));
     }
 
@@ -134,7 +133,7 @@ internal static class StudyPage
         [
             page.Figure($"Test accuracy over {Name(outline.Option!)}", axis, "top-1, %", OverValues(results, StudyMeasure.TestTop1, 100, PlaceOf)),
             .. outline.Attacks.Select(attack => page.Figure(
-                $"Test accuracy under {KebabCase.Of(attack.Kind)} over {Name(outline.Option!)}", axis, "top-1, %", OverValues(results, StudyMeasure.Under(attack.Kind), 100, PlaceOf))),
+                $"Test accuracy under {Attack.NameOf(attack.Kind)} over {Name(outline.Option!)}", axis, "top-1, %", OverValues(results, StudyMeasure.Under(attack.Kind), 100, PlaceOf))),
             page.Figure($"Training loss over {Name(outline.Option!)}", axis, "loss", OverValues(results, StudyMeasure.TrainLoss, 1, PlaceOf)),
             page.Figure($"Largest angle between W and Bᵀ over {Name(outline.Option!)}", axis, "degrees", OverValues(results, StudyMeasure.LargestWeightAngle, 1, PlaceOf), 0),
             page.Figure($"Largest angle between the error and backprop's over {Name(outline.Option!)}", axis, "degrees", OverValues(results, StudyMeasure.LargestDeltaAngle, 1, PlaceOf), 0),
