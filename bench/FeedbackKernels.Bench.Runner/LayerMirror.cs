@@ -1,5 +1,6 @@
 using FeedbackKernels.Interop;
 using FeedbackKernels.Layers;
+using FeedbackKernels.Models;
 using FeedbackKernels.Rules;
 
 namespace FeedbackKernels.Bench;
@@ -16,6 +17,14 @@ internal sealed class LayerMirror : IDisposable
     private readonly Feedback _feedback;
     private readonly DeviceBuffer _noise, _velocity;
     private int _steps;
+
+    /// <summary>The convolutions of a model that have a mirror and a name with some text in it. The first one sends no error to its input and
+    /// has no B.</summary>
+    /// <param name="model">Name of the model.</param>
+    /// <param name="batch">Images.</param>
+    /// <param name="text">The text; empty for all.</param>
+    public static IEnumerable<LayerShape> LayersOf(string model, int batch, string text) =>
+        LayerShapes.Of(model, batch).Skip(1).Where(layer => layer.Name.Contains(text, StringComparison.Ordinal));
 
     /// <summary>Draws W and B.</summary>
     /// <param name="backend">Where they are allocated; not disposed with this object.</param>

@@ -37,10 +37,8 @@ internal static class MirrorCommand
             using Backend backend = choice.Create(parsed);
             var rule = new WeightMirror(parsed.GetValue(samples) is > 0 and var given ? given : null, parsed.GetValue(noise));
             var results = new List<Result>();
-            // The first layer sends no error to its input and has no B.
-            foreach (LayerShape layer in LayerShapes.Of(parsed.GetValue(model)!, images).Skip(1))
+            foreach (LayerShape layer in LayerMirror.LayersOf(parsed.GetValue(model)!, images, parsed.GetValue(filter)!))
             {
-                if (!layer.Name.Contains(parsed.GetValue(filter)!, StringComparison.Ordinal)) continue;
                 WeightMirror own = rule with { Samples = rule.SamplesFor(layer.Shape) };
                 results.Add(Measure(backend, layer, own, parsed.GetValue(steps), rate, parsed.GetValue(budget)));
                 Print(parsed, own, results[^1]);

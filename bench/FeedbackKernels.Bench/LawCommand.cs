@@ -31,10 +31,8 @@ internal static class LawCommand
             rule.Validate();
             using Backend backend = choice.Create(parsed);
             var points = new List<LawPoint>();
-            // The first layer sends no error to its input and has no B.
-            foreach (LayerShape layer in LayerShapes.Of(parsed.GetValue(model)!, batch: 1).Skip(1))
+            foreach (LayerShape layer in LayerMirror.LayersOf(parsed.GetValue(model)!, batch: 1, parsed.GetValue(filter)!))
             {
-                if (!layer.Name.Contains(parsed.GetValue(filter)!, StringComparison.Ordinal)) continue;
                 points.Add(Measure(backend, layer, rule));
                 Print(parsed, points[^1]);
             }

@@ -171,6 +171,8 @@ internal sealed class Study(string folder, StudyOutline outline, IReadOnlyList<S
     /// <summary>Makes the attacks that have not been made on the model of a run that has finished.</summary>
     private void AttackModel(StudyCell cell, string path, DataSet images, Backend backend, CancellationToken cancel)
     {
+        // Without attacks the tables of the run need not be read here.
+        if (outline.Attacks.Count == 0) return;
         if (StoredResults.Read(cell, path, outline.Attacks) is not { Status: RunStatus.Finished, Summary: { } summary } trained) return;
         Attack[] missing = [.. outline.Attacks.Where(attack => !trained.Attacked.ContainsKey(attack.Kind))];
         if (missing.Length == 0) return;
