@@ -75,6 +75,9 @@ internal static unsafe class CallsCommand
             ("NCHW-NHWC", "32x64x56x56", 32 * 64 * 56 * 56, (s, d) => TensorLayouts.NchwToNhwc(s, d, 32, 64, 56, 56)),
             ("NHWC-NCHW", "32x64x56x56", 32 * 64 * 56 * 56, (s, d) => TensorLayouts.NhwcToNchw(s, d, 32, 64, 56, 56)),
             ("NCHW-NHWC", "32x3x224x224", 32 * 3 * 224 * 224, (s, d) => TensorLayouts.NchwToNhwc(s, d, 32, 3, 224, 224)),
+            ("NHWC-NCHW", "32x3x224x224", 32 * 3 * 224 * 224, (s, d) => TensorLayouts.NhwcToNchw(s, d, 32, 3, 224, 224)),
+            ("NCHW-NHWC", "1x64x56x56", 64 * 56 * 56, (s, d) => TensorLayouts.NchwToNhwc(s, d, 1, 64, 56, 56)),
+            ("NHWC-NCHW", "1x64x56x56", 64 * 56 * 56, (s, d) => TensorLayouts.NhwcToNchw(s, d, 1, 64, 56, 56)),
             ("OIHW-forward", "512x512x3x3", 512 * 512 * 9, (s, d) => TensorLayouts.OihwToForward(s, d, 512, 512, 3, 3)),
             ("forward-OIHW", "512x512x3x3", 512 * 512 * 9, (s, d) => TensorLayouts.ForwardToOihw(s, d, 512, 512, 3, 3)),
             ("OIHW-feedback", "512x512x3x3", 512 * 512 * 9, (s, d) => TensorLayouts.OihwToFeedback(s, d, 512, 512, 3, 3)),
@@ -83,17 +86,25 @@ internal static unsafe class CallsCommand
         using var backend = new CpuBackend(1);
         foreach ((string name, string sizes, int length, Conversion run) in conversions)
         {
-            float[] source = new float[length], destination = new float[length];
+            Memory<float> source = FromStartOfLine(length), destination = FromStartOfLine(length);
             List<double> conversion = [], copy = [];
             for (int round = 0; round < Rounds; round++)
             {
-                conversion.Add(Timing.Of(backend, () => run(source, destination), budget / Rounds / 2).Median);
-                copy.Add(Timing.Of(backend, () => source.AsSpan().CopyTo(destination), budget / Rounds / 2).Median);
+                conversion.Add(Timing.Of(backend, () => run(source.Span, destination.Span), budget / Rounds / 2).Median);
+                copy.Add(Timing.Of(backend, () => source.Span.CopyTo(destination.Span), budget / Rounds / 2).Median);
             }
 
             double bytes = 2.0 * sizeof(float) * length, converted = bytes / Timing.OfSamples(conversion).Median / 1e9, copied = bytes / Timing.OfSamples(copy).Median / 1e9;
             output.WriteLine(string.Create(
                 CultureInfo.InvariantCulture, $"layout,feedback-kernels,{name},{sizes},{converted:F1},{copied:F1},{converted / copied:F2}"));
         }
+    }
+
+    /// <summary>As native tensors lie in memory; the conversions of large ones depend on it.</summary>
+    private static Memory<float> FromStartOfLine(int length)
+    {
+        const int line = 64;
+        float[] array = GC.AllocateArray<float>(length + line / sizeof(float), pinned: true);
+        fixed (float* start = array) return array.AsMemory((int)(-(nint)start & (line - 1)) / sizeof(float), length);
     }
 }

@@ -14,7 +14,7 @@ internal unsafe struct CpuKernels
     public delegate*<StripArguments*, void> CopyStrip;
 
     /// <summary>See <see cref="TransposeKernel{TVector, TOps}.Run"/>.</summary>
-    public delegate*<float*, nint, int, int, float*, nint, void> Transpose;
+    public delegate*<float*, nint, int, int, float*, nint, void> Transpose, TransposeNonTemporal;
     public delegate*<ChannelArguments*, long, long, void> Statistics, Affine, BackwardSums, BackwardApply;
     public delegate*<MapArguments*, long, void> Add, Copy, CopyNonTemporal, Fill, FillNonTemporal, ScaleTo, Combine, Sign, Sgd, Relu, ReluBackward, Sigmoid, SigmoidBackward;
     public delegate*<WinogradArguments*, void> WinogradWeights, WinogradGradient;
@@ -55,6 +55,7 @@ internal unsafe struct CpuKernels
             Level = level,
             Tiles = TileSet.For<TVector, TOps>(),
             Transpose = &TransposeKernel<TVector, TOps>.Run,
+            TransposeNonTemporal = &TransposeKernel<TVector, TOps>.RunNonTemporal,
             CopyStrip = &StripKernel<TVector, TOps>.Copy,
             Epilogue = &EpilogueKernel<TVector, TOps>.Run,
             Statistics = &ChannelKernel<TVector, TOps, ChannelPasses.Statistics>.Run,

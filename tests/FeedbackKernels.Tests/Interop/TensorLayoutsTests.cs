@@ -9,7 +9,7 @@ public sealed class TensorLayoutsTests
     public static TheoryData<int, int, int, int> Sizes() => new()
     {
         { 1, 1, 1, 1 }, { 2, 3, 5, 7 }, { 3, 3, 32, 32 }, { 1, 64, 7, 7 }, { 65, 17, 3, 3 }, { 16, 16, 1, 1 }, { 130, 66, 1, 1 },
-        { 64, 3, 7, 7 }, { 5, 129, 5, 5 }, { 1, 8, 33, 40 }, { 2, 1030, 1, 3 }, { 1, 2, 1031, 2 },
+        { 64, 3, 7, 7 }, { 5, 129, 5, 5 }, { 3, 4, 5, 5 }, { 2, 2, 3, 3 }, { 4, 1, 3, 5 }, { 1, 3, 1, 1 }, { 1, 8, 33, 40 }, { 2, 1030, 1, 3 }, { 1, 2, 1031, 2 },
     };
 
     [Theory, MemberData(nameof(Sizes))]
@@ -26,6 +26,45 @@ public sealed class TensorLayoutsTests
     public void Weights_move_to_the_feedback_layout(int k, int c, int r, int s) => Check(
         k * c * r * s, (a, b) => TensorLayouts.OihwToFeedback(a, b, k, c, r, s), (a, b) => TensorLayouts.FeedbackToOihw(a, b, k, c, r, s),
         Each(k, c, r, s, (output, input, row, column) => ((row * s + column) * k + output) * c + input));
+
+    // Of 8 MB on results are written past the caches if they are in whole lines: from the start of a line, and with 48 channels, or 176 x 256
+    // pixels, in each row; 49 channels are not. The offset puts an array of any address on both sides of that.
+    [Theory]
+    [InlineData(48, true)]
+    [InlineData(48, false)]
+    [InlineData(49, true)]
+    public unsafe void Large_images_move_to_channels_last_and_back(int c, bool startsLine)
+    {
+        const int h = 176, w = 256, slack = 32;
+        int length = c * h * w;
+        float[] foreign = Numbers(length), own = new float[length + slack], returned = new float[length + slack];
+        fixed (float* to = own, back = returned)
+        {
+            Span<float> nhwc = Placed(to, length, startsLine), nchw = Placed(back, length, startsLine);
+            TensorLayouts.NchwToNhwc(foreign, nhwc, 1, c, h, w);
+            for (int channel = 0; channel < c; channel++)
+            {
+                for (int pixel = 0; pixel < h * w; pixel++)
+                {
+                    if (nhwc[pixel * c + channel] != foreign[channel * h * w + pixel]) Assert.Fail($"pixel {pixel}, channel {channel}");
+                }
+            }
+
+            TensorLayouts.NhwcToNchw(nhwc, nchw, 1, c, h, w);
+            Assert.True(nchw.SequenceEqual(foreign));
+        }
+
+        // Elements before and behind the tensors.
+        Assert.Equal(slack, own.Count(number => number == 0));
+        Assert.Equal(slack, returned.Count(number => number == 0));
+    }
+
+    private static unsafe Span<float> Placed(float* memory, int length, bool startsLine)
+    {
+        const int line = 16;
+        int first = (int)(((nint)memory + 63 & ~63) - (nint)memory) / sizeof(float);
+        return new Span<float>(memory + first + (startsLine ? 0 : line / 4), length);
+    }
 
     [Theory]
     [InlineData(0, 1, 1, 1, "N*C*H*W")]

@@ -62,6 +62,30 @@ public sealed partial class InstalledPackageTests(PackedPackages packages)
         RequireTrained(await Dotnet.RunProgram(program, project, []), SimdLevel.Avx2);
     }
 
+    /// <summary>The example of the package's README, with a program around it and the way round an old libstdc++ that the README names.</summary>
+    [Fact]
+    public async Task TorchSharpModelTrains()
+    {
+        string[] others = ["TorchVision", "libtorch-cpu-linux-x64"];
+        Assert.SkipUnless(OperatingSystem.IsLinux() && RuntimeInformation.ProcessArchitecture == Architecture.X64, "the libtorch package is of Linux on x64");
+        await packages.Pack();
+        Assert.SkipUnless(others.All(PackedPackages.IsUnpacked), "libtorch has not been restored; tests/FeedbackKernels.TorchSharp.Tests restores it");
+        string project = packages.NewProject("FeedbackKernels.TorchSharp", "torch", others);
+        File.Copy(Path.Combine(PackedPackages.Root, "tests", "FeedbackKernels.TorchSharp.Tests", "LibTorch.cs"), Path.Combine(project, "LibTorch.cs"));
+        File.WriteAllText(
+            Path.Combine(project, "Main.cs"),
+            """
+            using static TorchSharp.torch;
+            manual_seed(1);
+            float loss = MyTrainer.Example.Train(randn(4, 3, 32, 32), arange(4), 12);
+            Console.WriteLine(FormattableString.Invariant($"loss {loss:F3}"));
+            """);
+        await PackedPackages.Sdk(project, "build", "-c", "Release", "-o", "out");
+        string output = await Dotnet.RunProgram(Path.Combine(project, "out", "torch"), project, []);
+        Assert.Matches(@"(?m)^layer4\.1\.conv2: \d+\.\d degrees$", output);
+        Assert.Matches(@"(?m)^loss 0\.\d+$", output);
+    }
+
     [Fact]
     public async Task ToolRuns()
     {

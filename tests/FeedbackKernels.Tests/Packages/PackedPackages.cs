@@ -64,8 +64,11 @@ public sealed partial class PackedPackages : IDisposable
     /// <summary>A new project with the program of a package's README, which references that package alone.</summary>
     /// <param name="id">The package.</param>
     /// <param name="name">Name of the project and of its folder.</param>
-    internal string NewProject(string id, string name)
+    /// <param name="others">Packages of others that the project also references, in the versions of this repository.</param>
+    internal string NewProject(string id, string name, params string[] others)
     {
+        // Native libraries of others are looked for where they lie in a portable program.
+        string runtime = others.Length > 0 ? "" : $"<RuntimeIdentifier>{System.Runtime.InteropServices.RuntimeInformation.RuntimeIdentifier}</RuntimeIdentifier>";
         string folder = Directory.CreateDirectory(Path.Combine(_folder, name)).FullName;
         File.WriteAllText(Path.Combine(folder, "Program.cs"), ProgramOf(id));
         File.WriteAllText(Path.Combine(folder, $"{name}.csproj"), $"""
@@ -73,7 +76,7 @@ public sealed partial class PackedPackages : IDisposable
               <PropertyGroup>
                 <OutputType>Exe</OutputType>
                 <TargetFramework>net10.0</TargetFramework>
-                <RuntimeIdentifier>{System.Runtime.InteropServices.RuntimeInformation.RuntimeIdentifier}</RuntimeIdentifier>
+                {runtime}
                 <ImplicitUsings>enable</ImplicitUsings>
                 <Nullable>enable</Nullable>
                 <InvariantGlobalization>true</InvariantGlobalization>
@@ -81,12 +84,22 @@ public sealed partial class PackedPackages : IDisposable
               </PropertyGroup>
               <ItemGroup>
                 <PackageReference Include="{id}" Version="{Version}" />
+                {string.Concat(others.Select(other => $"<PackageReference Include=\"{other}\" Version=\"{VersionOf(other)}\" />"))}
                 <TrimmerRootAssembly Condition="'$(KeepAll)' == 'true'" Include="FeedbackKernels;FeedbackKernels.Interop" />
               </ItemGroup>
             </Project>
             """);
         return folder;
     }
+
+    /// <summary>Whether a package of others has been unpacked on this machine.</summary>
+    internal static bool IsUnpacked(string id) => Directory.Exists(Path.Combine(Unpacked, id.ToLowerInvariant(), VersionOf(id)));
+
+    private static string VersionOf(string id) => XElement.Load(Path.Combine(Root, "Directory.Packages.props"))
+        .Descendants("PackageVersion").Single(package => package.Attribute("Include")!.Value == id).Attribute("Version")!.Value;
+
+    private static string Unpacked => Environment.GetEnvironmentVariable("NUGET_PACKAGES")
+        ?? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".nuget", "packages");
 
     /// <summary>Runs the SDK in a folder of <see cref="NewProject"/>.</summary>
     internal static Task<string> Sdk(string folder, params string[] arguments) => Dotnet.Run(folder, Installed, arguments);
@@ -112,12 +125,11 @@ public sealed partial class PackedPackages : IDisposable
         }
 
         // What the machine has unpacked already is used from there, if none of it is ours: that could be of an earlier build.
-        string others = Environment.GetEnvironmentVariable("NUGET_PACKAGES") ?? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".nuget", "packages");
-        bool useOthers = Directory.Exists(others) && Directory.GetDirectories(others, "feedbackkernels*").Length == 0;
+        bool useOthers = Directory.Exists(Unpacked) && Directory.GetDirectories(Unpacked, "feedbackkernels*").Length == 0;
         new XElement(
             "configuration",
             new XElement("packageSources", new XElement("add", new XAttribute("key", "packed"), new XAttribute("value", Folder))),
-            new XElement("fallbackPackageFolders", useOthers ? new XElement("add", new XAttribute("key", "others"), new XAttribute("value", others)) : null)).Save(Sources);
+            new XElement("fallbackPackageFolders", useOthers ? new XElement("add", new XAttribute("key", "others"), new XAttribute("value", Unpacked)) : null)).Save(Sources);
         return await Dotnet.Run(
             Root, packages: null, "pack", "Kernels.sln", "-c", "Release", "-o", Folder, $"-p:BuildCudaKernels={(CudaKernels.Exist ? "true" : "false")}");
     }

@@ -61,7 +61,7 @@ internal readonly unsafe struct Avx2Ops : IVectorOps<Vector256<float>>
             Vector256.AndNot(Vector256.Equals(bound, bound), Vector256.LessThanOrEqual(value, bound)), ifAbove, otherwise);
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Transpose(float* source, nint sourceStride, float* destination, nint destinationStride)
+    public static void Transpose(float* source, nint sourceStride, float* destination, nint destinationStride, bool nonTemporal)
     {
         // Four columns at a time: rows 0 to 3 in the lower halves, 4 to 7 in the upper ones.
         for (int half = 0; half < 8; half += 4, source += 4, destination += 4 * destinationStride)
@@ -70,11 +70,18 @@ internal readonly unsafe struct Avx2Ops : IVectorOps<Vector256<float>>
             Vector256<float> r2 = Halves(source + 2 * sourceStride, sourceStride), r3 = Halves(source + 3 * sourceStride, sourceStride);
             Vector256<double> low01 = Avx.UnpackLow(r0, r1).AsDouble(), high01 = Avx.UnpackHigh(r0, r1).AsDouble();
             Vector256<double> low23 = Avx.UnpackLow(r2, r3).AsDouble(), high23 = Avx.UnpackHigh(r2, r3).AsDouble();
-            Avx.UnpackLow(low01, low23).AsSingle().Store(destination);
-            Avx.UnpackHigh(low01, low23).AsSingle().Store(destination + destinationStride);
-            Avx.UnpackLow(high01, high23).AsSingle().Store(destination + 2 * destinationStride);
-            Avx.UnpackHigh(high01, high23).AsSingle().Store(destination + 3 * destinationStride);
+            Put(Avx.UnpackLow(low01, low23).AsSingle(), destination, nonTemporal);
+            Put(Avx.UnpackHigh(low01, low23).AsSingle(), destination + destinationStride, nonTemporal);
+            Put(Avx.UnpackLow(high01, high23).AsSingle(), destination + 2 * destinationStride, nonTemporal);
+            Put(Avx.UnpackHigh(high01, high23).AsSingle(), destination + 3 * destinationStride, nonTemporal);
         }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Put(Vector256<float> value, float* destination, bool nonTemporal)
+    {
+        if (nonTemporal) value.StoreAlignedNonTemporal(destination);
+        else value.Store(destination);
     }
 
     /// <summary>Four floats of a row, and four of the row four further on.</summary>

@@ -50,7 +50,7 @@ internal unsafe interface IVectorOps<T>
     static abstract T SelectIfAbove(T value, T bound, T ifAbove, T otherwise);
 
     /// <summary>Transposes a square block of <see cref="Count"/> rows by as many columns; strides in floats.</summary>
-    static abstract void Transpose(float* source, nint sourceStride, float* destination, nint destinationStride);
+    static abstract void Transpose(float* source, nint sourceStride, float* destination, nint destinationStride, bool nonTemporal);
 
     /// <summary>Sum over the lanes.</summary>
     static abstract float Sum(T value);

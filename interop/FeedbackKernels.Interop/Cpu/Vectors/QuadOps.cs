@@ -154,7 +154,7 @@ internal readonly unsafe struct QuadOps<TVector, TOps> : IVectorOps<Quad<TVector
         return q;
     }
 
-    public static void Transpose(float* source, nint sourceStride, float* destination, nint destinationStride)
+    public static void Transpose(float* source, nint sourceStride, float* destination, nint destinationStride, bool nonTemporal)
     {
         for (int i = 0; i < Count; i++)
         {

@@ -59,7 +59,7 @@ internal readonly unsafe struct ScalarOps : IVectorOps<float>
     public static float SelectIfAbove(float value, float bound, float ifAbove, float otherwise) =>
         value <= bound || float.IsNaN(bound) ? otherwise : ifAbove;
 
-    public static void Transpose(float* source, nint sourceStride, float* destination, nint destinationStride) =>
+    public static void Transpose(float* source, nint sourceStride, float* destination, nint destinationStride, bool nonTemporal) =>
         *destination = *source;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

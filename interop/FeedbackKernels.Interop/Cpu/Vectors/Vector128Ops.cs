@@ -61,7 +61,7 @@ internal readonly unsafe struct Vector128Ops : IVectorOps<Vector128<float>>
         Vector128.ConditionalSelect(
             Vector128.AndNot(Vector128.Equals(bound, bound), Vector128.LessThanOrEqual(value, bound)), ifAbove, otherwise);
 
-    public static void Transpose(float* source, nint sourceStride, float* destination, nint destinationStride)
+    public static void Transpose(float* source, nint sourceStride, float* destination, nint destinationStride, bool nonTemporal)
     {
         for (int i = 0; i < Count; i++)
         {
