@@ -35,7 +35,7 @@ public static unsafe class TensorLayouts
     public static void NchwToNhwc(ReadOnlySpan<float> source, Span<float> destination, int n, int c, int h, int w)
     {
         long length = RequireSizes(source, destination, "N*C*H*W", n, c, h, w), pixels = length / n / c;
-        bool nonTemporal = length * sizeof(float) >= NonTemporalBytes;
+        bool nonTemporal = IsLarge(length);
         fixed (float* from = source, to = destination)
         {
             for (long image = 0; image < n; image++)
@@ -53,7 +53,7 @@ public static unsafe class TensorLayouts
     public static void NhwcToNchw(ReadOnlySpan<float> source, Span<float> destination, int n, int c, int h, int w)
     {
         long length = RequireSizes(source, destination, "N*H*W*C", n, h, w, c), pixels = length / n / c;
-        bool nonTemporal = length * sizeof(float) >= NonTemporalBytes;
+        bool nonTemporal = IsLarge(length);
         fixed (float* from = source, to = destination)
         {
             for (long image = 0; image < n; image++)
@@ -125,8 +125,17 @@ public static unsafe class TensorLayouts
     /// another order, so squares go through a small buffer.</summary>
     private static void MoveForward(float* oihw, float* forward, int k, int c, long taps, bool toOihw)
     {
-        float* buffer = stackalloc float[Block * Block];
         long width = c * taps;
+        if (taps == 1)
+        {
+            if (toOihw) Transpose(forward, k, c, k, oihw, c, IsLarge(width * k));
+            else Transpose(oihw, c, k, c, forward, k, IsLarge(width * k));
+            return;
+        }
+
+        // From the start of a line: half of the vectors would be in two lines otherwise.
+        float* stack = stackalloc float[Block * Block + Caches.LineFloats];
+        float* buffer = stack + (-(nint)stack & (Caches.LineBytes - 1)) / sizeof(float);
         for (int firstK = 0; firstK < k; firstK += Block)
         {
             int rows = Math.Min(Block, k - firstK);
@@ -181,6 +190,8 @@ public static unsafe class TensorLayouts
         // Stores past the caches are not ordered before later ones, by which another thread may learn that the result is there.
         if (nonTemporal && Sse.IsSupported) Sse.StoreFence();
     }
+
+    private static bool IsLarge(long length) => length * sizeof(float) >= NonTemporalBytes;
 
     private static bool IsInWholeLines(float* destination, nint stride) => ((nuint)destination | (nuint)stride * sizeof(float)) % Caches.LineBytes == 0;
 

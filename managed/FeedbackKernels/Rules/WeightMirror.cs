@@ -77,7 +77,7 @@ public sealed record WeightMirror(
             nameof(Samples),
             new OptionalNumberOption<int>(
                 "--mirror-samples", new Bounds(1, 1_000_000), "noise samples in a mirror step. More give a better angle and take longer.",
-                whenOmitted: "--batch; for patches at least 64 or four times --batch, whichever is less, and a whole cycle of balanced noise in small layers where that is less than half a percent of the layer's work, and in small linear layers"),
+                whenOmitted: "--batch; for patches at least 64 or four times --batch, whichever is less, and a whole cycle of balanced noise in small layers where that is about 1 % of the layer's work or less, and in small linear layers"),
             rule => rule.Samples, (rule, value) => rule with { Samples = value })
         .Setting(
             nameof(Noise), new ChoiceOption<NoiseKind>("--mirror-noise", "distribution of the noise."),
@@ -169,9 +169,9 @@ public sealed record WeightMirror(
         // For comparison: a mirror step of 128 samples takes 35 million in all layers of a ResNet-20 together.
         const long smallProducts = 4_000_000;
         if (cycle * shape.WeightLength > smallProducts) return false;
-        // Two products of the mirror, each over the cycle, beside the layer's three, each over all positions: half a percent of them. Those of a
+        // Two products of the mirror, each over the cycle, beside the layer's three, each over all positions: 1 % of them. Those of a
         // classifier are small in any case, and its W turns fast.
-        return shape.P * shape.Q == 1 || cycle <= (long)shape.N * shape.P * shape.Q / 128;
+        return shape.P * shape.Q == 1 || cycle <= (long)shape.N * shape.P * shape.Q / 64;
     }
 
     /// <inheritdoc/>
