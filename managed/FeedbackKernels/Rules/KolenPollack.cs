@@ -105,12 +105,19 @@ public sealed record KolenPollack(
         return Form == KolenPollackForm.TwoWeight ? new TwoWeight(layer, this, place) : new ClosedForm(layer, this, place);
     }
 
+    /// <summary>Steps of the early decay.</summary>
+    internal int StepsOfDecay => EarlySteps ?? (Early == EarlyDecay.BeforeTraining ? 20 : 1);
+
+    /// <summary>What a step of the early decay leaves of W and B.</summary>
+    internal float ShrinkPerStep => MathF.Pow(EarlyShrink, 1f / StepsOfDecay);
+
+    /// <summary>Standard deviation of the noise that a step of the early decay before training subtracts from W and B: W keeps its variance
+    /// where shrink² + (noise / deviation)² = 1.</summary>
+    /// <param name="deviation">Standard deviation of the initial W.</param>
+    internal float NoisePerStep(float deviation) => MathF.Sqrt(1 - ShrinkPerStep * ShrinkPerStep) * deviation;
+
     private abstract class Common(ConvLayer layer, KolenPollack rule, LayerPlace place) : Feedback(layer)
     {
-        private readonly int _steps = rule.EarlySteps ?? (rule.Early == EarlyDecay.BeforeTraining ? 20 : 1);
-
-        private float ShrinkPerStep => MathF.Pow(rule.EarlyShrink, 1f / _steps);
-
         public override string RuleName => KolenPollack.RuleName;
 
         public override Parameter OwnWeights { get; } = NewFeedbackWeights(layer);
@@ -120,17 +127,16 @@ public sealed record KolenPollack(
         public override void Initialise() => Draw(OwnWeights, Layer, place.Seed, rule.Init, rule.Scale);
 
         public override UpdateTerms Adjust(UpdateTerms terms, int step) =>
-            new(rule.Decay ?? terms.WeightDecay, ShrinksAt(step) ? terms.Shrink * ShrinkPerStep : terms.Shrink);
+            new(rule.Decay ?? terms.WeightDecay, ShrinksAt(step) ? terms.Shrink * rule.ShrinkPerStep : terms.Shrink);
 
         public override void BeforeTraining(CancellationToken cancel = default)
         {
             if (rule.Early != EarlyDecay.BeforeTraining || rule.EarlyShrink == 1) return;
             Backend backend = Layer.Backend;
             Parameter w = Layer.Weight;
-            // W = shrink * W - size * noise keeps its variance where shrink² + (size / deviation)² = 1.
-            float shrink = ShrinkPerStep, size = MathF.Sqrt(1 - shrink * shrink) * Layer.Init.StandardDeviation(Layer.Shape());
+            float shrink = rule.ShrinkPerStep, size = rule.NoisePerStep(Layer.Init.StandardDeviation(Layer.Shape()));
             using DeviceBuffer noise = backend.Allocate(w.Length, $"{Layer.Name} noise"), velocity = backend.Allocate(w.Length, $"{Layer.Name} velocity of the noise");
-            for (int i = 0; i < _steps; i++)
+            for (int i = 0; i < rule.StepsOfDecay; i++)
             {
                 cancel.ThrowIfCancellationRequested();
                 backend.FillGaussian(noise, new RandomKey(place.Seed, RandomPurpose.KolenPollackNoise, Layer.Index, (uint)i), 1);
@@ -140,7 +146,7 @@ public sealed record KolenPollack(
         }
 
         private bool ShrinksAt(int step) =>
-            rule.Early == EarlyDecay.InTraining && step < _steps && (Layer.IsNormed || place.IsOutput);
+            rule.Early == EarlyDecay.InTraining && step < rule.StepsOfDecay && (Layer.IsNormed || place.IsOutput);
     }
 
     private sealed class TwoWeight(ConvLayer layer, KolenPollack rule, LayerPlace place) : Common(layer, rule, place)

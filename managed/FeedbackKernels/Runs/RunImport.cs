@@ -111,7 +111,7 @@ public sealed class RunImport : IDisposable
         {
             return SafeTensorsFile.Open(path);
         }
-        catch (InvalidDataException e) when (e.Message.Contains("zip archive", StringComparison.Ordinal))
+        catch (InvalidDataException e) when (FoundInstead.IsZip(path))
         {
             throw new InvalidDataException($"{path}: found a zip archive, as torch.save writes it; in Python, safetensors.torch.save_file(model.state_dict(), FILE) writes what import takes", e);
         }

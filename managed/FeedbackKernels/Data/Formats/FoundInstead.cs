@@ -40,6 +40,9 @@ internal static class FoundInstead
         return RecogniseFile(path) is { } found ? $"; it is {found}" : "; it is a file: give the folder that it is in";
     }
 
+    /// <summary>Whether a file is a zip archive.</summary>
+    public static bool IsZip(string path) => RecogniseFile(path) == Zip;
+
     private static readonly Finding
         Empty = new("an empty file", "download it again"),
         WebPage = new("a web page", "download the file itself, not the page about it"),
