@@ -17,7 +17,7 @@ __device__ __forceinline__ void conv_feedback(const ConvFeedbackArguments<typena
     const FeedbackClass pixels(shape);
     const Gather& gather = pixels.gather;
     const int firstRow = blockIdx.x * TileRows, firstColumn = blockIdx.y * TileColumns;
-    if (firstRow >= gather.pixels()) return;
+    if (firstRow >= gather.pixels() || changes_nothing(arguments, gather)) return;
     const Images images = {arguments.dy, static_cast<long long>(shape.P) * shape.Q * shape.K};
     Left left(images, gather, firstRow);
     Weights right(arguments.weights, gather, shape.C, firstColumn);

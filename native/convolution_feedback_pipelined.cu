@@ -17,7 +17,7 @@ __device__ __forceinline__ void conv_feedback_pipelined(const Bf16Arguments& arg
     const int C = shape.C, columnTiles = divide_up(C, Columns);
     // Neighbouring blocks share their pixels, which are then read from memory once; the weights stay in the cache.
     const int firstRow = blockIdx.x / columnTiles * Rows, firstColumn = blockIdx.x % columnTiles * Columns;
-    if (firstRow >= gather.pixels()) return;
+    if (firstRow >= gather.pixels() || changes_nothing(arguments, gather)) return;
     CopiedPixels<Rows> left(arguments.dy, gather, firstRow);
     Weights right(arguments.weights, gather, C, firstColumn);
     typename Tile::Sums sums;

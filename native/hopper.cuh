@@ -95,6 +95,15 @@ __device__ __forceinline__ void tma_load_box(void* shared, const TensorMap* map,
                  :: "r"(shared_address(shared)), "l"(map), "r"(shared_address(barrier)), "r"(i0), "r"(i1), "r"(i2), "r"(i3) : "memory");
 }
 
+// A value that is the same in all lanes of a warp, as the compiler can see: what follows from it is kept in uniform registers. All
+// lanes call it.
+__device__ __forceinline__ int warp_uniform(int value)
+{
+    int first;
+    asm volatile("shfl.sync.idx.b32 %0, %1, 0, 31, 0xFFFFFFFF;" : "=r"(first) : "r"(value));
+    return first;
+}
+
 // Needed before the first wgmma on registers that the threads have written.
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 

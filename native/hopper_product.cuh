@@ -111,7 +111,9 @@ __device__ __forceinline__ void multiply_stages(
 {
     constexpr int leftStage = sizeof(ring.left[0]) >> 4, rightStage = sizeof(ring.right[0]) >> 4;
     // A warpgroup has 64 rows of the left tile: rows of the product, or depths of 64 columns where the operand is MN-major.
-    const unsigned long long left = tile_descriptor(&ring.left[0].at[threadIdx.x / GroupThreads * GroupRows], LeftMnMajor ? BoxBytes : 16);
+    // A wgmma takes descriptors from uniform registers.
+    const int group = warp_uniform(static_cast<int>(threadIdx.x) / GroupThreads);
+    const unsigned long long left = tile_descriptor(&ring.left[0].at[group * GroupRows], LeftMnMajor ? BoxBytes : 16);
     const unsigned long long right = tile_descriptor(&ring.right[0], RightMnMajor ? BoxBytes : 16);
     const bool elected = threadIdx.x % 32 == 0;
     RingCursor<StagesOf<Columns>> cursor;

@@ -36,6 +36,8 @@ inline void tma_load_box(void* shared, const TensorMap* map, unsigned long long*
     emulated::tma_load_box(shared_address(shared), map, shared_address(barrier), place, sizeof...(indices));
 }
 
+inline int warp_uniform(int value) { return value; }
+
 inline void wgmma_fence() { emulated::wgmma_fence(); }
 inline void wgmma_commit_group() { emulated::wgmma_commit_group(); }
 

@@ -48,7 +48,7 @@ internal readonly record struct FewChannelsPlan(
         long tiles = DivideUp(shape.K, columns) * (forward ? 1 : DivideUp(shape.FanIn, rows));
         long bytes = forward ? ForwardBytes(shape, columns) : GradientBytes(shape, columns);
         if (bytes > MostSharedBytes) return new($"a block would take {bytes} bytes of shared memory, more than {MostSharedBytes}");
-        long each = DivideUp(boxes, Math.Clamp(DivideUp(WantedBlocks, tiles), 1, boxes));
+        long each = DivideUp(boxes, Math.Clamp(WantedBlocks / tiles, 1, boxes));
         return new(null, rows, columns, tiles, (int)bytes, boxes, SplitK.Of(boxes, each));
     }
 

@@ -81,7 +81,7 @@ internal readonly record struct HopperPlan(
         PixelBox box = PixelBox.Fit(flat.N, flat.P, flat.Q, BoxChannels, WgmmaDepth, whole: true);
         int columns = NarrowColumns(flat.K);
         long boxes = box.Covering(flat.N, flat.P, flat.Q), blocks = GradientRowTiles(flat) * DivideUp(flat.K, columns);
-        long splits = Math.Clamp(DivideUp(NominalDevice.ManyBlocks, blocks), 1, DivideUp(boxes, fewestBoxes));
+        long splits = Math.Clamp(NominalDevice.ManyBlocks / blocks, 1, DivideUp(boxes, fewestBoxes));
         return new(null, columns, box, boxes, SplitK.Of(boxes, DivideUp(boxes, splits)));
     }
 
@@ -168,7 +168,10 @@ internal sealed unsafe class HopperConvolution(CudaBackend backend, in ConvReque
         {
             for (int column = 0; column < ResidueClass.ColumnClasses(_flat); column++)
             {
-                var gather = new NativeGather(_flat, ResidueClass.OfRows(_flat, row), ResidueClass.OfColumns(_flat, column));
+                ResidueClass rows = ResidueClass.OfRows(_flat, row), columns = ResidueClass.OfColumns(_flat, column);
+                // Zeros would be added to pixels that no tap reaches: of a 1x1 convolution of stride 2, three quarters of dx.
+                if (accumulate && rows.Taps * columns.Taps == 0) continue;
+                var gather = new NativeGather(_flat, rows, columns);
                 arguments.Classes[classes++] = new GatherClass
                 {
                     Gather = gather,
@@ -179,6 +182,7 @@ internal sealed unsafe class HopperConvolution(CudaBackend backend, in ConvReque
             }
         }
 
+        if (classes == 0) return;
         arguments.Y = dx.Address;
         arguments.Addend = accumulate ? dx.Address : 0;
         LaunchGather(transposed, arguments, classes);

@@ -76,7 +76,7 @@ internal readonly record struct PipelinedPlan(
         long tiles = tile.Covering(rows, columns);
         if (tiles > int.MaxValue) return new("there are more tiles than a grid holds");
         if (pass != ConvPass.WeightGradient) return new(null, tile, tiles, reason);
-        long splits = Math.Clamp(DivideUp(NominalDevice.ManyBlocks, tiles), 1, times);
+        long splits = Math.Clamp(NominalDevice.ManyBlocks / tiles, 1, times);
         long each = DivideUp(DivideUp(pixels, splits), PipelinedTile.Depth) * PipelinedTile.Depth;
         return new(null, tile, tiles, reason, SplitK.Of(pixels, each));
     }

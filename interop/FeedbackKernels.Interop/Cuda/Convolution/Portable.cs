@@ -16,7 +16,7 @@ internal static class PortableTile
     {
         long pixels = (long)shape.N * shape.P * shape.Q;
         long tiles = DivideUp(shape.FanIn, Rows) * DivideUp(shape.K, Columns);
-        long wanted = Math.Clamp(DivideUp(NominalDevice.ManyBlocks, tiles), 1, DivideUp(pixels, FewestPixels));
+        long wanted = Math.Clamp(NominalDevice.ManyBlocks / tiles, 1, DivideUp(pixels, FewestPixels));
         return SplitK.Of(pixels, DivideUp(DivideUp(pixels, wanted), Depth) * Depth);
     }
 
