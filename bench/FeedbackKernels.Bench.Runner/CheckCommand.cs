@@ -29,9 +29,10 @@ internal static class CheckCommand
         };
         var precision = new Option<CudaPrecision>("--precision") { Description = "Number format of activations and products." };
         var device = new Option<int>("--device") { Description = "GPU, by its number in the driver's list, from 0." };
+        var traversal = new Option<bool>("--traversal-strides") { Description = "On Hopper, read pixels at stride 2 by one tensor map with element strides, in place of a map for each plane of every second pixel." };
         var command = new Command("check", "Compares the CUDA kernels that can compute a convolution with each other and with the CPU, element by element.")
         {
-            model, batch, filter, shape, precision, device,
+            model, batch, filter, shape, precision, device, traversal,
         };
         command.SetAction(parsed =>
         {
@@ -41,7 +42,7 @@ internal static class CheckCommand
             LayerShape[] layers =
                 [.. (given.Length > 0 ? given : LayerShapes.Of(parsed.GetValue(model)!, parsed.GetValue(batch))).Where(l => l.Name.Contains(text, StringComparison.Ordinal))];
             if (layers.Length == 0) throw new ArgumentException($"--filter '{text}' leaves no layer of {parsed.GetValue(model)}");
-            using var cuda = new CudaBackend(parsed.GetValue(device), precision: parsed.GetValue(precision));
+            using var cuda = new CudaBackend(parsed.GetValue(device), precision: parsed.GetValue(precision)) { TraversalStrides = parsed.GetValue(traversal) };
             using var cpu = new CpuBackend(exact: true);
             return Check(cuda, cpu, layers, parsed.InvocationConfiguration.Output);
         });
@@ -76,7 +77,7 @@ internal static class CheckCommand
             }
         }
 
-        output.WriteLine($"{compared} comparisons, {wrong} failed");
+        output.WriteLine($"{compared} comparisons{(cuda.TraversalStrides ? " with element strides" : "")}, {wrong} failed");
         return wrong == 0 ? 0 : Runner.Failure;
     }
 

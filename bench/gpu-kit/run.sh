@@ -121,7 +121,7 @@ left() { echo $((LIST_SECONDS - (SECONDS - list_start))); }
 
 # Runs a command as an entry of the list, for as many seconds as it is given and the list has left. What it writes goes to a file and to
 # the terminal at once. Kinds: of a `check` every failure is a fault, running out of time too (a kernel that hangs looks like that);
-# a `measure` may run out of time; what a `peer` does is no fault of ours.
+# a `measure` may run out of time; what a `peer` does is no fault of what is in use.
 entry() {
   local kind=$1 limit=$2 name=$3 file=list-$4 start=$SECONDS status found
   shift 4
@@ -191,8 +191,10 @@ run_list() {
     env FEEDBACK_CUDA_IMAGE=ptx CUDA_CACHE_DISABLE=1 FEEDBACK_CUDA_LOG="$folder/list-jit.log" "${info[@]}"
   note_serialised
   entry check 20 "compare: stride 2 with padding" strided.csv bench check --precision bf16 $(shapes "$LIST_STRIDED")
+  # The other way, which no public example has: what a card says of it is worth knowing, and no fault.
+  entry peer 15 "compare: stride 2 by element strides" traversal.csv bench check --precision bf16 --traversal-strides $(shapes "$LIST_STRIDED")
   entry check 20 "compare: 256 columns" wide.csv bench check --precision bf16 $(shapes "$LIST_WIDE")
-  entry check 60 "tests: Hopper" hopper.log "$tests" -noColor -class $class.HopperTests
+  entry check 45 "tests: Hopper" hopper.log "$tests" -noColor -class $class.HopperTests -class $class.HopperStrideTests
   entry check 70 "tests: pipelines and few channels" pipelined.log "$tests" -noColor -class $class.FewChannelsTests -class $class.PipelinedTests
   for model in $MODELS; do
     entry check 45 "compare: every layer of $model, bf16" "compare-$model-bf16.csv" \

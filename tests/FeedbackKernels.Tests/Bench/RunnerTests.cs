@@ -76,6 +76,16 @@ public sealed class RunnerTests
         Assert.Contains(lines, line => line.Contains(",ok,", StringComparison.Ordinal));
     }
 
+    [Fact]
+    public void Check_can_have_the_TMA_step_over_pixels()
+    {
+        EmulatedDriver.Require();
+        (int code, string output, string error) = RunWith(
+            [("FEEDBACK_EMULATED_CAPABILITY", "9.0")], "check", "--precision", "bf16", "--shape", "2,7,7,64,128,3,3,2,1", "--traversal-strides");
+        Assert.Equal((0, ""), (code, error));
+        Assert.Matches("\n24 comparisons with element strides, 0 failed\n$", output);
+    }
+
     [Theory]
     [InlineData("1,2,3", "--shape is '1,2,3', wanted are nine numbers")]
     [InlineData("1,2,3,4,5,6,7,8,x", "wanted are nine numbers")]
