@@ -97,33 +97,33 @@ internal sealed class CheckedConvolution : IDisposable
         switch (pass)
         {
             case CheckedPass.Forward:
-            {
-                using DeviceBuffer y = Output(_cuda, _shape.OutputLength, _type), mean = Output(_cuda, _shape.K), variance = Output(_cuda, _shape.K);
-                convolution.Forward(_x.Device, _w.Device, y, new ConvEpilogue(Statistics: new BatchStatistics(mean, variance)));
-                return [_cuda.Download(y), _cuda.Download(mean), _cuda.Download(variance)];
-            }
+                {
+                    using DeviceBuffer y = Output(_cuda, _shape.OutputLength, _type), mean = Output(_cuda, _shape.K), variance = Output(_cuda, _shape.K);
+                    convolution.Forward(_x.Device, _w.Device, y, new ConvEpilogue(Statistics: new BatchStatistics(mean, variance)));
+                    return [_cuda.Download(y), _cuda.Download(mean), _cuda.Download(variance)];
+                }
 
             case CheckedPass.Feedback:
-            {
-                using DeviceBuffer dx = Output(_cuda, _shape.InputLength, _type);
-                convolution.Feedback(_dy.Device, _b.Device, FeedbackLayout.Feedback, dx, accumulate: false);
-                return [_cuda.Download(dx)];
-            }
+                {
+                    using DeviceBuffer dx = Output(_cuda, _shape.InputLength, _type);
+                    convolution.Feedback(_dy.Device, _b.Device, FeedbackLayout.Feedback, dx, accumulate: false);
+                    return [_cuda.Download(dx)];
+                }
 
             case CheckedPass.FeedbackByW:
-            {
-                using DeviceBuffer dx = _cuda.Allocate(_shape.InputLength, "dx", _type);
-                _cuda.UploadFloats(_sum.Values, dx);
-                convolution.Feedback(_dy.Device, _w.Device, FeedbackLayout.Forward, dx, accumulate: true);
-                return [_cuda.Download(dx)];
-            }
+                {
+                    using DeviceBuffer dx = _cuda.Allocate(_shape.InputLength, "dx", _type);
+                    _cuda.UploadFloats(_sum.Values, dx);
+                    convolution.Feedback(_dy.Device, _w.Device, FeedbackLayout.Forward, dx, accumulate: true);
+                    return [_cuda.Download(dx)];
+                }
 
             default:
-            {
-                using DeviceBuffer dw = Output(_cuda, _shape.WeightLength);
-                convolution.WeightGradient(_x.Device, _dy.Device, dw);
-                return [_cuda.Download(dw)];
-            }
+                {
+                    using DeviceBuffer dw = Output(_cuda, _shape.WeightLength);
+                    convolution.WeightGradient(_x.Device, _dy.Device, dw);
+                    return [_cuda.Download(dw)];
+                }
         }
     }
 
@@ -132,37 +132,37 @@ internal sealed class CheckedConvolution : IDisposable
         switch (pass)
         {
             case CheckedPass.Forward:
-            {
-                using DeviceBuffer y = Output(_cpu, _shape.OutputLength), mean = Output(_cpu, _shape.K), variance = Output(_cpu, _shape.K);
-                _cpu.ConvForward(_shape, _x.Host, _w.Host, y);
-                // Statistics are those of the stored result.
-                float[] stored = Stored(_cpu.Download(y));
-                _cpu.UploadFloats(stored, y);
-                _cpu.BatchNormStatistics(_shape.OutputLength / _shape.K, _shape.K, y, new BatchStatistics(mean, variance));
-                return [stored, _cpu.Download(mean), _cpu.Download(variance)];
-            }
+                {
+                    using DeviceBuffer y = Output(_cpu, _shape.OutputLength), mean = Output(_cpu, _shape.K), variance = Output(_cpu, _shape.K);
+                    _cpu.ConvForward(_shape, _x.Host, _w.Host, y);
+                    // Statistics are those of the stored result.
+                    float[] stored = Stored(_cpu.Download(y));
+                    _cpu.UploadFloats(stored, y);
+                    _cpu.BatchNormStatistics(_shape.OutputLength / _shape.K, _shape.K, y, new BatchStatistics(mean, variance));
+                    return [stored, _cpu.Download(mean), _cpu.Download(variance)];
+                }
 
             case CheckedPass.Feedback:
-            {
-                using DeviceBuffer dx = Output(_cpu, _shape.InputLength);
-                _cpu.ConvFeedback(_shape, _dy.Host, _b.Host, FeedbackLayout.Feedback, dx);
-                return [Stored(_cpu.Download(dx))];
-            }
+                {
+                    using DeviceBuffer dx = Output(_cpu, _shape.InputLength);
+                    _cpu.ConvFeedback(_shape, _dy.Host, _b.Host, FeedbackLayout.Feedback, dx);
+                    return [Stored(_cpu.Download(dx))];
+                }
 
             case CheckedPass.FeedbackByW:
-            {
-                using DeviceBuffer dx = _cpu.Allocate(_shape.InputLength, "dx");
-                _cpu.UploadFloats(_sum.Values, dx);
-                _cpu.ConvFeedback(_shape, _dy.Host, _w.Host, FeedbackLayout.Forward, dx, accumulate: true);
-                return [Stored(_cpu.Download(dx))];
-            }
+                {
+                    using DeviceBuffer dx = _cpu.Allocate(_shape.InputLength, "dx");
+                    _cpu.UploadFloats(_sum.Values, dx);
+                    _cpu.ConvFeedback(_shape, _dy.Host, _w.Host, FeedbackLayout.Forward, dx, accumulate: true);
+                    return [Stored(_cpu.Download(dx))];
+                }
 
             default:
-            {
-                using DeviceBuffer dw = Output(_cpu, _shape.WeightLength);
-                _cpu.ConvWeightGradient(_shape, _x.Host, _dy.Host, dw);
-                return [_cpu.Download(dw)];
-            }
+                {
+                    using DeviceBuffer dw = Output(_cpu, _shape.WeightLength);
+                    _cpu.ConvWeightGradient(_shape, _x.Host, _dy.Host, dw);
+                    return [_cpu.Download(dw)];
+                }
         }
     }
 
