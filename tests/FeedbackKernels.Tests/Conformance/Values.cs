@@ -41,13 +41,17 @@ public static class Values
     /// Within the error of binary32 sums of <paramref name="terms"/> terms: eps * sqrt(terms), times a safety factor, times
     /// the largest result (rounding errors are random, so they grow with the root; a wrong term is far larger). Results that
     /// are stored as bf16 may besides fall on either side of the middle of two numbers, which few of them lie near.
+    /// <para>Tensor cores that truncate cut off each sum of 8 or 16 products to binary32 (tests/emulated-driver/tensor_core.h). That takes up
+    /// to 2^-23 of a sum away, always towards zero, so these errors add up: 2 eps for each 8 terms, a quarter of the terms times eps. What is
+    /// cut off the products has their signs: at most eps of the largest, sqrt(terms / 3) eps together, and part of the first bound.</para>
     /// </summary>
     public static void AssertClose(
-        float[] expected, float[] actual, double terms, double factor = 8, ElementType stored = ElementType.Float32)
+        float[] expected, float[] actual, double terms, double factor = 8, ElementType stored = ElementType.Float32, bool truncated = false)
     {
         Assert.Equal(expected.Length, actual.Length);
         double largest = expected.Max(v => Math.Abs((double)v));
-        double bound = factor * Math.Pow(2, -24) * Math.Sqrt(terms) * Math.Max(largest, 1e-30);
+        double bound = (factor * Math.Sqrt(terms) + (truncated ? terms / 4 : 0)) * Math.Pow(2, -24) * Math.Max(largest, 1e-30);
+        if (stored == ElementType.Float32) NoteMargin(expected, actual, bound);
         int besides = 0;
         for (int i = 0; i < expected.Length; i++)
         {
@@ -59,6 +63,7 @@ public static class Values
             besides++;
         }
 
+        if (stored == ElementType.BFloat16) NoteMargin("rounded the other way", besides / (2 + expected.Length / 16d));
         Assert.True(besides <= 2 + expected.Length / 16, $"{besides} of {expected.Length} results are rounded the other way: too many for chance");
     }
 
@@ -71,6 +76,7 @@ public static class Values
     {
         Assert.Equal(expected.Length, actual.Length);
         double sums = Math.Pow(2, -8) * expected.Max(v => Math.Abs((double)v));
+        if (stored == ElementType.Float32) NoteMargin(expected, actual, sums);
         for (int i = 0; i < expected.Length; i++)
         {
             double error = Math.Abs((double)expected[i] - actual[i]);
@@ -92,4 +98,17 @@ public static class Values
 
     public static void AssertSameBits(float[] expected, float[] actual) =>
         Assert.Equal(expected.Select(BitConverter.SingleToUInt32Bits), actual.Select(BitConverter.SingleToUInt32Bits));
+
+    private static readonly Lock MarginLock = new();
+
+    /// <summary>Appends to the file that the environment variable <c>FEEDBACK_MARGINS</c> names which part of a tolerance a test has
+    /// used.</summary>
+    private static void NoteMargin(string what, double used)
+    {
+        if (Environment.GetEnvironmentVariable("FEEDBACK_MARGINS") is not { Length: > 0 } file) return;
+        lock (MarginLock) File.AppendAllText(file, $"{used:F4} {what}, {TestContext.Current.Test?.TestDisplayName}\n");
+    }
+
+    private static void NoteMargin(float[] expected, float[] actual, double bound) =>
+        NoteMargin("error", expected.Zip(actual, (e, a) => Math.Abs((double)e - a)).Max() / bound);
 }
