@@ -22,13 +22,14 @@ constexpr int MostClasses = 4;
 
 struct ConvGatherArguments
 {
-    TensorMap inputs;   // [images][inputRows][inputColumns][channels], boxes of 64 channels
-    TensorMap weights;  // [taps][channels][columns], boxes of 64x64; or [taps][columns][channels], boxes of a tile's columns by 64
+    TensorMap inputs[InputPlanes];  // [images][inputRows][inputColumns][channels], or planes of it; boxes of 64 channels
+    TensorMap weights;              // [taps][channels][columns], boxes of 64x64; or [taps][columns][channels], boxes of a tile's columns by 64
     GatherClass classes[MostClasses];
     int boxImages, boxRows, boxColumns;
     int placeRows, placeColumns, placeStep;  // size of the output tensor, and the distance between neighbouring pixels of a class
     int columns, columnTiles;
     int activation;
+    int planes;          // 4, or 1 where inputs[0] is the whole tensor
     bf16* y;             // [images][placeRows][placeColumns][columns]
     const bf16* addend;  // of y's shape, or null; may be y
     const float* scale;  // [columns] or null
@@ -87,11 +88,12 @@ __device__ __forceinline__ BoxPlace box_of(const ConvGatherArguments& arguments,
 
 template <int Columns, bool WeightsMnMajor>
 __device__ __forceinline__ void produce(
-    GatherShared<Columns>& shared, const Gather& gather, const BoxPlace& box, const TensorMap* maps, int boxPixels, int firstColumn)
+    GatherShared<Columns>& shared, const Gather& gather, const BoxPlace& box, const TensorMap* maps, int planes, int boxPixels, int firstColumn)
 {
     const int bytes = (boxPixels + Columns) * BoxWidth * static_cast<int>(sizeof(bf16));
-    tensor_map_prefetch(&maps[0]);
-    tensor_map_prefetch(&maps[1]);
+    const TensorMap* const weightMap = &maps[InputPlanes];
+    for (int i = 0; i < planes; i++) tensor_map_prefetch(&maps[i]);
+    tensor_map_prefetch(weightMap);
     RingCursor<StagesOf<Columns>> cursor;
     for (int tapRow = 0; tapRow < gather.tapRows; tapRow++)
     {
@@ -99,22 +101,23 @@ __device__ __forceinline__ void produce(
         for (int tapColumn = 0; tapColumn < gather.tapColumns; tapColumn++)
         {
             const int inputColumn = box.column * gather.step + gather.originColumn + gather.direction * tapColumn;
+            const PlanePlace place = plane_of(planes, inputRow, inputColumn);
             const int tap = gather.firstTap + tapRow * gather.tapRowStep + tapColumn * gather.tapColumnStep;
             for (int channel = 0; channel < gather.channels; channel += BoxWidth)
             {
                 const int stage = claim_stage(shared.barriers, cursor, bytes);
                 SharedBarrier* full = &shared.barriers.full[stage];
-                tma_load_box(&shared.ring.left[stage], &maps[0], full, channel, inputColumn, inputRow, box.image);
+                tma_load_box(&shared.ring.left[stage], &maps[place.map], full, channel, place.column, place.row, box.image);
                 auto& weights = shared.ring.right[stage];
                 if constexpr (WeightsMnMajor)
                 {
 #pragma unroll
                     for (int column = 0; column < Columns; column += BoxWidth)
-                        tma_load_box(&weights.at[column], &maps[1], full, firstColumn + column, channel, tap);
+                        tma_load_box(&weights.at[column], weightMap, full, firstColumn + column, channel, tap);
                 }
                 else
                 {
-                    tma_load_box(&weights, &maps[1], full, channel, firstColumn, tap);
+                    tma_load_box(&weights, weightMap, full, channel, firstColumn, tap);
                 }
             }
         }
@@ -254,7 +257,8 @@ __device__ __forceinline__ void conv_gather(const ConvGatherArguments& arguments
     if (threadIdx.x >= ProductThreads)
     {
         const int boxPixels = arguments.boxImages * arguments.boxRows * arguments.boxColumns;
-        if (threadIdx.x == ProductThreads) produce<Columns, WeightsMnMajor>(shared, part.gather, box, maps, boxPixels, firstColumn);
+        if (threadIdx.x == ProductThreads)
+                produce<Columns, WeightsMnMajor>(shared, part.gather, box, maps, arguments.planes, boxPixels, firstColumn);
         return;
     }
 

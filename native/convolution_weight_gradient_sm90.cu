@@ -7,11 +7,12 @@
 
 struct ConvWeightGradientSm90Arguments
 {
-    TensorMap inputs;  // [N][H][W][C], boxes of 64 channels of every stride-th pixel
-    TensorMap errors;  // [N][P][Q][K], boxes of 64 channels
+    TensorMap inputs[InputPlanes];  // [N][H][W][C], or planes of it; boxes of 64 channels
+    TensorMap errors;               // [N][P][Q][K], boxes of 64 channels
     ConvShape shape;
     int boxImages, boxRows, boxColumns;  // a multiple of 16 pixels
     int boxes, boxesPerSplit;
+    int planes;  // 4, or 1 where inputs[0] is the whole tensor
     float* dw;  // [splits][R][S][C][K]
 };
 
@@ -49,8 +50,9 @@ __device__ __forceinline__ void produce(
     const int boxPixels = arguments.boxImages * arguments.boxRows * arguments.boxColumns;
     const int bytes = ((parts[1].exists ? Groups : 1) * BoxWidth + Columns) * boxPixels * static_cast<int>(sizeof(bf16));
     const int across = divide_up(shape.Q, arguments.boxColumns), down = divide_up(shape.P, arguments.boxRows);
-    tensor_map_prefetch(&maps[0]);
-    tensor_map_prefetch(&maps[1]);
+    const TensorMap* const errorMap = &maps[InputPlanes];
+    for (int i = 0; i < arguments.planes; i++) tensor_map_prefetch(&maps[i]);
+    tensor_map_prefetch(errorMap);
     RingCursor<StagesOf<Columns>> cursor;
     for (int box = firstBox; box < endBox; box++)
     {
@@ -63,14 +65,15 @@ __device__ __forceinline__ void produce(
         {
             const TapChannels& part = parts[group];
             if (!part.exists) continue;
+            const PlanePlace place = plane_of(
+                arguments.planes, p * shape.stride - shape.padding + part.row, q * shape.stride - shape.padding + part.column);
             tma_load_box(
-                &shared.ring.left[stage].at[group * GroupRows], &maps[0], full, part.channel, q * shape.stride - shape.padding + part.column,
-                p * shape.stride - shape.padding + part.row, image);
+                &shared.ring.left[stage].at[group * GroupRows], &maps[place.map], full, part.channel, place.column, place.row, image);
         }
 
 #pragma unroll
         for (int column = 0; column < Columns; column += BoxWidth)
-            tma_load_box(&shared.ring.right[stage].at[column], &maps[1], full, firstColumn + column, q, p, image);
+            tma_load_box(&shared.ring.right[stage].at[column], errorMap, full, firstColumn + column, q, p, image);
     }
 }
 

@@ -21,6 +21,23 @@ constexpr int HopperRows = Groups * GroupRows;  // rows of the tile of a block
 template <int Columns>
 constexpr int StagesOf = Columns == 128 ? 3 : 4;
 
+// Tensor maps of the input pixels. A convolution of stride 2 reads every second pixel of every second row under a tap. Each of the four
+// classes of such pixels is a tensor of its own, whose rows and pixels are two apart in memory, and in it the pixels of a box are
+// neighbours, as at stride 1. Padding lies outside of it on all sides.
+constexpr int InputPlanes = 4;
+
+struct PlanePlace
+{
+    int map, row, column;
+};
+
+// Where a pixel of the input is, which may lie in the padding: row -1 is the odd row before the first.
+__device__ __forceinline__ PlanePlace plane_of(int planes, int row, int column)
+{
+    if (planes == 1) return {0, row, column};
+    return {(row & 1) * 2 + (column & 1), row >> 1, column >> 1};
+}
+
 // Has to start on a multiple of 1024 bytes, the period of the swizzle.
 template <int Rows>
 struct SwizzledTile

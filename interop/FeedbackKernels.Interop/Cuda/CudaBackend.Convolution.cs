@@ -19,6 +19,10 @@ public sealed unsafe partial class CudaBackend
     /// <summary>The one tile that pipelined kernels use, which tests set; null for what <see cref="PipelinedPlan"/> chooses.</summary>
     internal PipelinedTile? OnlyTile { get; init; }
 
+    /// <summary>Whether the TMA steps over pixels in a convolution of stride 2 on Hopper (element strides of one tensor map), instead of reading
+    /// one of four planes of pixels. No public example of tiled maps has element strides together with padding.</summary>
+    internal bool TraversalStrides { get; init; }
+
     /// <summary>The architecture that the kernels in use are compiled for.</summary>
     internal string Architecture => _device.Architecture;
 

@@ -50,6 +50,7 @@ internal readonly record struct HopperPlan(
         if (depth * 2 < DivideUp(depth, BoxChannels) * BoxChannels) return new($"{depth} channels leave boxes of {BoxChannels} more than half empty");
         if (columns < LeastColumns) return new($"{columns} columns leave tiles of 64 more than half empty");
         if (shape.Stride > MostStride) return new($"stride {shape.Stride} is more than {MostStride}");
+        if (pass != ConvPass.Feedback && Math.Min(shape.H, shape.W) < shape.Stride) return new($"a map of {shape.H}x{shape.W} has no pixel in some planes of stride {shape.Stride}");
         HopperPlan plan = pass == ConvPass.WeightGradient ? OfGradient(Flattened(shape)) : OfGather(Flattened(shape), pass, depth, columns);
         return plan.Boxes * DivideUp(columns, plan.Columns) <= int.MaxValue ? plan : new("there are more tiles than a grid holds");
     }
@@ -100,7 +101,8 @@ internal sealed unsafe class HopperConvolution(CudaBackend backend, in ConvReque
     public static readonly CudaConvKernel Kernel = new(
         "hopper", Refusal, (backend, request) => new HopperConvolution(backend, request, HopperPlan.Choose(request.Shape, request.Pass)));
 
-    private const int MostClasses = 4;
+    // Of pixels of stride 2.
+    private const int MostClasses = 4, MostPlanes = 4;
 
     // By columns of the tile, and by whether the weights are read transposed.
     private static readonly CudaKernelTable<(int Columns, bool Transposed)> GatherTable = new(
@@ -127,21 +129,22 @@ internal sealed unsafe class HopperConvolution(CudaBackend backend, in ConvReque
     {
         string kernel = $"implicit GEMM {HopperPlan.Rows}x{_plan.Columns}x{HopperPlan.BoxChannels}, bf16 wgmma, {_plan.Stages} stages by TMA";
         long classes = ResidueClass.Classes(Shape);
+        string strided = Shape.Stride == 1 ? "" : Backend.TraversalStrides ? ", by element strides of 2" : $", from {MostPlanes} planes of pixels";
         return Pass switch
         {
-            ConvPass.Forward => new(kernel, $"{_plan.Boxes} boxes of {_plan.Box} pixels; epilogue and batch norm sums in the same pass"),
+            ConvPass.Forward => new(kernel, $"{_plan.Boxes} boxes of {_plan.Box} pixels{strided}; epilogue and batch norm sums in the same pass"),
             ConvPass.Feedback when classes > 1 => new(
                 $"{kernel}, by residue class", $"{classes} classes of input pixels, each with the taps that reach it, in boxes of {_plan.Box}"),
             ConvPass.Feedback => new(kernel, $"{_plan.Boxes} boxes of {_plan.Box} pixels, taps in reverse"),
             _ => new(
-                $"{kernel}, split-K {_plan.Split.Count}", $"reduced over {_plan.Boxes} boxes of {_plan.Box} pixels; partial sums are added in order"),
+                $"{kernel}, split-K {_plan.Split.Count}", $"reduced over {_plan.Boxes} boxes of {_plan.Box} pixels{strided}; partial sums are added in order"),
         };
     }
 
     public override void Forward(BufferView x, BufferView w, BufferView y, in ConvEpilogue epilogue)
     {
         ConvGatherArguments arguments = StartGather(_flat.P, _flat.Q, 1, _flat.K);
-        arguments.Inputs = PixelMap(x, _flat.N, _flat.H, _flat.W, _flat.C, _flat.Stride);
+        (arguments.Inputs, arguments.Planes) = PixelMaps(x, _flat.N, _flat.H, _flat.W, _flat.C, _flat.Stride);
         arguments.Weights = WeightMap(w, _flat.C, _flat.K, HopperPlan.BoxChannels);
         arguments.Classes[0] = new GatherClass { Gather = new NativeGather(_flat), Tiles = (int)_plan.Boxes };
         arguments.Activation = (int)epilogue.Activation;
@@ -159,7 +162,7 @@ internal sealed unsafe class HopperConvolution(CudaBackend backend, in ConvReque
     {
         bool transposed = layout == FeedbackLayout.Forward;
         ConvGatherArguments arguments = StartGather(_flat.H, _flat.W, _flat.Stride, _flat.C);
-        arguments.Inputs = PixelMap(dy, _flat.N, _flat.P, _flat.Q, _flat.K, 1);
+        (arguments.Inputs, arguments.Planes) = PixelMaps(dy, _flat.N, _flat.P, _flat.Q, _flat.K, 1);
         arguments.Weights = transposed
             ? WeightMap(weights, _flat.C, _flat.K, _plan.Columns)
             : WeightMap(weights, _flat.K, _flat.C, HopperPlan.BoxChannels);
@@ -190,10 +193,12 @@ internal sealed unsafe class HopperConvolution(CudaBackend backend, in ConvReque
 
     public override void WeightGradient(BufferView x, BufferView dy, BufferView dw)
     {
+        (PixelPlanes inputs, int planes) = PixelMaps(x, _flat.N, _flat.H, _flat.W, _flat.C, _flat.Stride);
         var arguments = new GradientArguments
         {
-            Inputs = PixelMap(x, _flat.N, _flat.H, _flat.W, _flat.C, _flat.Stride),
-            Errors = PixelMap(dy, _flat.N, _flat.P, _flat.Q, _flat.K, 1),
+            Inputs = inputs,
+            Planes = planes,
+            Errors = PixelMaps(dy, _flat.N, _flat.P, _flat.Q, _flat.K, 1).Maps[0],
             Shape = new NativeConvShape(_flat),
             BoxImages = _plan.Box.Images,
             BoxRows = _plan.Box.Rows,
@@ -233,13 +238,40 @@ internal sealed unsafe class HopperConvolution(CudaBackend backend, in ConvReque
         GatherTable[(_plan.Columns, transposed)], new(_plan.Boxes * arguments.ColumnTiles, 1, classes), HopperPlan.BlockThreads, arguments,
         _plan.SharedBytes);
 
-    /// <summary>The tensor map of pixels: boxes of 64 channels of every <paramref name="step"/>-th pixel.</summary>
-    private TensorMap PixelMap(BufferView pixels, int images, int rows, int columns, int channels, int step)
+    /// <summary>The tensor maps of pixels, and how many there are. With a step there is one for each plane, which has every step-th pixel of
+    /// every step-th row, or one that steps over the pixels between (<see cref="CudaBackend.TraversalStrides"/>).</summary>
+    private (PixelPlanes Maps, int Count) PixelMaps(BufferView pixels, int images, int rows, int columns, int channels, int step)
     {
-        ulong pixel = (ulong)channels * sizeof(ushort), row = pixel * (ulong)columns;
+        PixelPlanes maps = default;
+        if (step == 1 || Backend.TraversalStrides)
+        {
+            maps[0] = PixelMap(pixels, 0, (images, rows, columns), (rows * columns, columns, 1), channels, step);
+            return (maps, 1);
+        }
+
+        for (int row = 0; row < step; row++)
+        {
+            for (int column = 0; column < step; column++)
+            {
+                maps[row * step + column] = PixelMap(
+                    pixels, row * columns + column, (images, DivideUp32(rows - row, step), DivideUp32(columns - column, step)),
+                    (rows * columns, columns * step, step), channels, 1);
+            }
+        }
+
+        return (maps, step * step);
+    }
+
+    /// <summary>A tensor map of pixels from number <paramref name="first"/> on, with their distances in pixels: boxes of 64 channels of every
+    /// <paramref name="step"/>-th pixel.</summary>
+    private TensorMap PixelMap(
+        BufferView pixels, int first, (int Images, int Rows, int Columns) sizes, (int Image, int Row, int Pixel) distances, int channels, int step)
+    {
+        ulong pixel = (ulong)channels * sizeof(ushort);
         // The driver takes the extent of the box in the tensor, from which the element strides take the pixels of the box.
         return Backend.Map(
-            pixels.Address, [(ulong)channels, (ulong)columns, (ulong)rows, (ulong)images], [pixel, row, row * (ulong)rows],
+            pixels.Address + (nint)((ulong)first * pixel), [(ulong)channels, (ulong)sizes.Columns, (ulong)sizes.Rows, (ulong)sizes.Images],
+            [(ulong)distances.Pixel * pixel, (ulong)distances.Row * pixel, (ulong)distances.Image * pixel],
             [HopperPlan.BoxChannels, (uint)(_plan.Box.Columns * step), (uint)(_plan.Box.Rows * step), (uint)_plan.Box.Images],
             [1, (uint)step, (uint)step, 1], _mappingPixels);
     }
@@ -290,13 +322,19 @@ internal sealed unsafe class HopperConvolution(CudaBackend backend, in ConvReque
         private GatherClass _first;
     }
 
+    [InlineArray(MostPlanes)]
+    private struct PixelPlanes
+    {
+        private TensorMap _first;
+    }
+
     // In native/ both structs are aligned to 64 bytes, as their tensor maps are, and have a size that is a multiple of 64.
     private struct ConvGatherArguments
     {
-        public TensorMap Inputs, Weights;
+        public PixelPlanes Inputs;
+        public TensorMap Weights;
         public GatherClasses Classes;
-        public int BoxImages, BoxRows, BoxColumns, PlaceRows, PlaceColumns, PlaceStep, Columns, ColumnTiles, Activation;
-        public fixed byte Hole[4];
+        public int BoxImages, BoxRows, BoxColumns, PlaceRows, PlaceColumns, PlaceStep, Columns, ColumnTiles, Activation, Planes;
         public nint Y, Addend;
         public float* Scale, Bias, Partials;
         public int* Counts;
@@ -305,10 +343,12 @@ internal sealed unsafe class HopperConvolution(CudaBackend backend, in ConvReque
 
     private struct GradientArguments
     {
-        public TensorMap Inputs, Errors;
+        public PixelPlanes Inputs;
+        public TensorMap Errors;
         public NativeConvShape Shape;
-        public int BoxImages, BoxRows, BoxColumns, Boxes, BoxesPerSplit;
+        public int BoxImages, BoxRows, BoxColumns, Boxes, BoxesPerSplit, Planes;
+        public fixed byte Hole[4];
         public float* Dw;
-        public fixed byte End[56];
+        public fixed byte End[48];
     }
 }
