@@ -45,7 +45,7 @@ public static class Values
     /// What is cut off a product is less than eps of the largest number of its block of 8 and has the product's sign: at random
     /// sqrt(terms / 3) eps. The sum of a block is cut off towards zero by up to 2 eps of itself, and these errors add up: to terms / 4 eps at
     /// most, which the bound exceeds up to 1024 terms, and to about terms / 16 eps where a sum grows evenly from zero, which it exceeds
-    /// up to 16,000 terms. The tests use up to a tenth of it.</para>
+    /// up to 16,000 terms. The tests of tensor cores use about a tenth of it.</para>
     /// </summary>
     public static void AssertClose(
         float[] expected, float[] actual, double terms, double factor = 8, ElementType stored = ElementType.Float32)
