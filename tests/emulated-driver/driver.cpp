@@ -281,6 +281,9 @@ Settings::Settings()
     if (devices && std::sscanf(devices, "%lld", &deviceCount) != 1) refuse("FEEDBACK_EMULATED_DEVICES", devices, "a number");
     const char* warnings = std::getenv("FEEDBACK_EMULATED_WARNINGS");
     if (warnings && std::sscanf(warnings, "%lld", &moduleWarnings) != 1) refuse("FEEDBACK_EMULATED_WARNINGS", warnings, "1 or 2");
+    const char* truncation = std::getenv("FEEDBACK_EMULATED_TRUNCATES");
+    if (truncation && (std::sscanf(truncation, "%lld", &truncates) != 1 || truncates < 0 || truncates > 1))
+        refuse("FEEDBACK_EMULATED_TRUNCATES", truncation, "0 or 1");
 }
 
 bool is_initialised() { return initialised; }
@@ -314,6 +317,8 @@ EXPORT int emulatedSet(const char* name, long long value)
     else if (key == "deferred") settings.deferred = value;
     else if (key == "module-warnings") settings.moduleWarnings = value;
     else if (key == "cubins") settings.cubins = value;
+    else if (key == "truncates") settings.truncates = value;
+    else if (key == "lost-bits" && value >= 0 && value <= MostLostBits) settings.lostBits = value;
     else return InvalidValue;
     return Success;
 }
@@ -333,8 +338,19 @@ EXPORT long long emulatedGet(const char* name)
     if (key == "event-waits") return counters.eventWaits;
     if (key == "graph-launches") return counters.graphLaunches;
     if (key == "graph-updates") return counters.graphUpdates;
+    if (key == "truncates") return settings.truncates;
     if (key == "allocated-bytes") return static_cast<long long>(allocated_bytes());
     return -1;
+}
+
+// For tests: adds the products of 16 bf16, widened, as a tensor core of the device in the settings does.
+EXPORT float emulatedMultiply(float sum, const float* left, const float* right)
+{
+    // The column is the first of 8.
+    float sums[8] = {sum}, columns[InstructionDepth][8] = {};
+    for (std::size_t k = 0; k < InstructionDepth; k++) columns[k][0] = right[k];
+    multiply_accumulate(settings.sum_rule(), sums, left, columns[0], 1, 8);
+    return sums[0];
 }
 
 EXPORT int cuInit(unsigned)
