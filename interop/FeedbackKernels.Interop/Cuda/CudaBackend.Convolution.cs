@@ -19,6 +19,13 @@ public sealed unsafe partial class CudaBackend
     /// <summary>The one tile that pipelined kernels use, which tests set; null for what <see cref="PipelinedPlan"/> chooses.</summary>
     internal PipelinedTile? OnlyTile { get; init; }
 
+    /// <summary>The number of blocks from which a large tile is chosen, and over which reductions are split. Tests lower it, so that small
+    /// shapes reach the kernels of large ones.</summary>
+    internal long ManyBlocks { get; init; } = NominalDevice.ManyBlocks;
+
+    /// <summary>The kernel with which the list of convolution kernels starts. Tests set it to reach a kernel that stands behind others.</summary>
+    internal string FirstKernel { get; init; } = CudaConvKernels.List[0].Name;
+
     /// <summary>Whether the TMA steps over pixels in a convolution of stride 2 on Hopper (element strides of one tensor map), instead of reading
     /// one of four planes of pixels. No public example of tiled maps has element strides together with padding.</summary>
     internal bool TraversalStrides { get; init; }

@@ -46,7 +46,7 @@ public sealed unsafe partial class CudaBackend
             new Grid(DivideUp((long)shape.N * shape.P * shape.Q, PortableTile.Rows), DivideUp(shape.K, PortableTile.Columns)), PortableTile.Threads,
             respond, step.Layer);
 
-        SplitK split = PortableTile.Split(shape);
+        SplitK split = PortableTile.Split(shape, ManyBlocks);
         var correlate = new MirrorCorrelateArguments
         {
             Shape = respond.Shape,

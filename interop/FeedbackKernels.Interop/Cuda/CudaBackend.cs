@@ -243,6 +243,15 @@ public sealed unsafe partial class CudaBackend : Backend
         .. OptimiserKernels, .. FeedbackWeightsKernels, .. AlignmentKernels, .. AugmentImagesKernels.All, .. AllFillKernels,
     ];
 
+    /// <summary>What has been launched so far.</summary>
+    internal LaunchCounts Launched => _steps.Launched;
+
+    /// <summary>Graphs that are kept.</summary>
+    internal int KeptGraphs => _steps.Kept;
+
+    /// <summary>Blocks of device memory that have been allocated so far.</summary>
+    internal long Allocations => _heap.Allocations;
+
     /// <summary>Memory between the kernels of one operation.</summary>
     internal CudaScratch Scratch { get; }
 
@@ -273,7 +282,7 @@ public sealed unsafe partial class CudaBackend : Backend
         {
             fixed (TArguments* block = &arguments)
             {
-                result = CudaSteps.Launch(function, (grid.X, grid.Y, grid.Z), (uint)threads, (uint)sharedBytes, block, sizeof(TArguments), _stream);
+                result = _steps.Launch(function, (grid.X, grid.Y, grid.Z), (uint)threads, (uint)sharedBytes, block, sizeof(TArguments));
             }
         }
 

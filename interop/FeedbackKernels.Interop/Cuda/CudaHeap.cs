@@ -10,6 +10,10 @@ internal sealed unsafe class CudaHeap(CudaContext context, CudaDevice device, Cu
     private readonly Lock _gate = new();
     private readonly List<nint> _kept = [];
     private bool _keeping;
+    private long _allocations;
+
+    /// <summary>Blocks that have been allocated so far.</summary>
+    public long Allocations => Interlocked.Read(ref _allocations);
 
     /// <summary>The stream in whose order memory is allocated and freed; null for the order of the host.</summary>
     public CudaStream? Stream { get; } = device.HasMemoryPools ? stream : null;
@@ -50,6 +54,7 @@ internal sealed unsafe class CudaHeap(CudaContext context, CudaDevice device, Cu
         if (result == CudaResult.OutOfMemory)
             throw new CudaException(call, result, $"allocating {bytes} bytes ({bytes >> 20} MiB) for {purpose}{WhatThereIs()}");
         CudaException.ThrowIfFailed(result, call, $"allocating {bytes} bytes for {purpose}");
+        Interlocked.Increment(ref _allocations);
         return address;
     }
 

@@ -1,5 +1,11 @@
 namespace FeedbackKernels.Interop;
 
+/// <summary>What a backend has launched since it was opened.</summary>
+/// <param name="Kernels">Kernels, by themselves or in graphs.</param>
+/// <param name="Graphs">Launches of graphs.</param>
+/// <param name="Updates">Nodes of graphs that got new arguments.</param>
+internal readonly record struct LaunchCounts(long Kernels, long Graphs, long Updates);
+
 /// <summary>
 /// Steps as graphs. While a step is open its launches are recorded; when it ends, or is divided, they are made by one launch of a graph.
 /// Graphs are kept by their structure, which is the kernels and grids in order. Where the structure of a step is known, only arguments
@@ -24,8 +30,14 @@ internal sealed unsafe class CudaSteps(CudaContext context, CudaHeap heap, nint 
     private LaunchLog _log = new();
     private int _number;
 
+    /// <summary>Graphs that are kept.</summary>
+    public int Kept => _graphs.Count;
+
     /// <summary>Whether launches are recorded.</summary>
     public bool IsOpen { get; private set; }
+
+    /// <summary>What has been launched so far.</summary>
+    public LaunchCounts Launched { get; private set; }
 
     /// <summary>Where launches are recorded.</summary>
     public LaunchLog Log => _log;
@@ -85,13 +97,15 @@ internal sealed unsafe class CudaSteps(CudaContext context, CudaHeap heap, nint 
     }
 
     /// <summary>Queues one kernel by itself.</summary>
-    public static CudaResult Launch(
-        nint function, (uint X, uint Y, uint Z) grid, uint threads, uint sharedBytes, void* arguments, int argumentBytes, nint stream)
+    public CudaResult Launch(
+        nint function, (uint X, uint Y, uint Z) grid, uint threads, uint sharedBytes, void* arguments, int argumentBytes)
     {
         // CU_LAUNCH_PARAM_BUFFER_POINTER, _BUFFER_SIZE, _END: the arguments are one block in the layout of the kernel's struct.
         nuint bytes = (nuint)argumentBytes;
         void** extra = stackalloc void*[] { (void*)1, arguments, (void*)2, &bytes, null };
-        return DriverApi.LaunchKernel(function, grid.X, grid.Y, grid.Z, threads, 1, 1, sharedBytes, stream, null, extra);
+        CudaResult result = DriverApi.LaunchKernel(function, grid.X, grid.Y, grid.Z, threads, 1, 1, sharedBytes, stream, null, extra);
+        if (result == CudaResult.Success) Launched = Launched with { Kernels = Launched.Kernels + 1 };
+        return result;
     }
 
     private void LaunchEach()
@@ -100,7 +114,7 @@ internal sealed unsafe class CudaSteps(CudaContext context, CudaHeap heap, nint 
         {
             ref readonly LoggedLaunch launch = ref _log[i];
             CudaResult result = Launch(
-                launch.Function, launch.Grid, launch.Threads, launch.SharedBytes, _log.ArgumentsOf(launch), launch.ArgumentBytes, stream);
+                launch.Function, launch.Grid, launch.Threads, launch.SharedBytes, _log.ArgumentsOf(launch), launch.ArgumentBytes);
             if (result != CudaResult.Success) throw new CudaException("cuLaunchKernel", result, _log.Describe(i));
         }
     }
@@ -111,7 +125,8 @@ internal sealed unsafe class CudaSteps(CudaContext context, CudaHeap heap, nint 
         // Not in the list while it is updated: a graph whose update fails is disposed.
         try
         {
-            _log = graph.Set(_log);
+            (_log, int updates) = graph.Set(_log);
+            Launched = Launched with { Updates = Launched.Updates + updates };
         }
         catch
         {
@@ -127,6 +142,7 @@ internal sealed unsafe class CudaSteps(CudaContext context, CudaHeap heap, nint 
         }
 
         graph.Launch(stream);
+        Launched = Launched with { Kernels = Launched.Kernels + graph.Log.Count, Graphs = Launched.Graphs + 1 };
     }
 
     /// <summary>Removes the graph with the structure of the log from those that are kept; null where there is none.</summary>
@@ -154,13 +170,14 @@ internal sealed unsafe class CudaSteps(CudaContext context, CudaHeap heap, nint 
         public LaunchLog Log { get; private set; } = new();
 
         /// <summary>Gives the graph the launches of a log, which has the structure of the graph unless that is new. Returns the log that it
-        /// had.</summary>
-        public LaunchLog Set(LaunchLog log)
+        /// had, and how many nodes were updated.</summary>
+        public (LaunchLog Old, int Updates) Set(LaunchLog log)
         {
+            int updates = 0;
             if (_executable is null) Build(log);
-            else Update(log, _executable.DangerousGetHandle());
+            else updates = Update(log, _executable.DangerousGetHandle());
             (LaunchLog old, Log) = (Log, log);
-            return old;
+            return (old, updates);
         }
 
         public void Launch(nint stream)
@@ -193,8 +210,9 @@ internal sealed unsafe class CudaSteps(CudaContext context, CudaHeap heap, nint 
             _executable = new CudaGraphExecutable(context, _template, log.Count);
         }
 
-        private void Update(LaunchLog log, nint executable)
+        private int Update(LaunchLog log, nint executable)
         {
+            int updates = 0;
             for (int i = 0; i < _nodes.Length; i++)
             {
                 if (log.HasArgumentsOf(Log, i)) continue;
@@ -203,7 +221,10 @@ internal sealed unsafe class CudaSteps(CudaContext context, CudaHeap heap, nint 
                 KernelNodeParameters parameters = ParametersOf(launch, &arguments);
                 CudaResult result = DriverApi.GraphExecKernelNodeSetParameters(executable, _nodes[i], &parameters);
                 if (result != CudaResult.Success) throw new CudaException("cuGraphExecKernelNodeSetParams", result, log.Describe(i));
+                updates++;
             }
+
+            return updates;
         }
 
         private static KernelNodeParameters ParametersOf(in LoggedLaunch launch, void** arguments) => new()

@@ -6,7 +6,7 @@ namespace FeedbackKernels.Tests.Cli;
 /// <param name="Config">Path of the value in config.json; null for an option that is not kept there.</param>
 /// <param name="Value">The value at that path.</param>
 /// <param name="With">Further options of both runs.</param>
-/// <param name="Cuda">Whether both run on the emulated CUDA driver.</param>
+/// <param name="Cuda">Whether both run on the CUDA driver under test.</param>
 internal sealed record OptionCase(string Given, Action<Trial, Trial> Shows, string? Config = null, string? Value = null, string With = "", bool Cuda = false)
 {
     /// <summary>The option.</summary>

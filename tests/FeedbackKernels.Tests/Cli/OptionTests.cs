@@ -190,10 +190,11 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
     }
 
     [Theory, MemberData(nameof(Cases))]
+    [SeveralDevices("of --device")]
     public void An_option_is_kept_and_changes_what_runs(string command, string given, string with)
     {
         OptionCase option = CasesOf(command).First(c => c.Given == given && c.With == with);
-        if (option.Cuda) EmulatedDriver.Require();
+        if (option.Cuda) CudaUnderTest.RequireDevices(option.Option == "--device" ? 2 : 1);
         Trial[] without = bench.Run(command, option.With, "", option.Cuda), changed = bench.Run(command, option.With, option.Given, option.Cuda);
         Assert.Equal(without.Length, changed.Length);
         foreach ((Trial before, Trial after) in without.Zip(changed))
@@ -341,13 +342,14 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
     }
 
     [Fact]
+    [SeveralDevices("")]
     public void A_run_goes_on_on_another_device()
     {
-        EmulatedDriver.Require();
+        CudaUnderTest.RequireDevices(2);
         // All epochs but the last: a run with more of them goes on.
         Trial run = Assert.Single(bench.Run("train", "--model mlp --hidden 8 --epochs 1 --schedule constant --backend cuda", "", cuda: true));
         Assert.Contains(", device 0, ", run.Summary("backend"));
-        (int code, _, string error) = Bench.RunOnEmulator(["resume", run.Folder, "--epochs", "2", "--device", "1", "--no-cuda-graph"]);
+        (int code, _, string error) = Bench.RunOnCuda(["resume", run.Folder, "--epochs", "2", "--device", "1", "--no-cuda-graph"]);
         Assert.Equal((0, ""), (code, error));
         Assert.Contains(", device 1, ", run.Summary("backend"));
         Assert.Contains("no graphs", run.Summary("backend"));
@@ -501,7 +503,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
             string folder = Path.Combine(Folder, _done.Count.ToString());
             if (trains) arguments.AddRange("--out", folder);
             if (command == "pack") arguments.InsertRange(1, [$"imagefolder:{Pictures}", Path.Combine(Directory.CreateDirectory(folder).FullName, Trial.PackedFile)]);
-            (int code, string output, string error) = cuda ? RunOnEmulator([.. arguments]) : FeedbackProgram.Run([.. arguments]);
+            (int code, string output, string error) = cuda ? RunOnCuda([.. arguments]) : FeedbackProgram.Run([.. arguments]);
             Assert.Equal((0, ""), (code, error));
             string[] folders = command != "compare" ? [folder] : [.. Directory.GetDirectories(folder).Order()];
             if (oneRule) folders = [.. folders.Where(f => Path.GetFileName(f) != "backprop")];
@@ -527,14 +529,14 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
             return options;
         }
 
-        internal static (int Code, string Output, string Error) RunOnEmulator(string[] arguments)
+        internal static (int Code, string Output, string Error) RunOnCuda(string[] arguments)
         {
             var start = new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "feedback"), arguments)
             {
                 RedirectStandardOutput = true,
                 RedirectStandardError = true,
             };
-            start.Environment[CudaLibrary.EnvironmentVariable] = EmulatedDriver.Path;
+            start.Environment[CudaLibrary.EnvironmentVariable] = CudaUnderTest.Path;
             start.Environment["FEEDBACK_EMULATED_DEVICES"] = "2";
             using Process process = Process.Start(start)!;
             Task<string> error = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);

@@ -38,7 +38,7 @@ public sealed class Candidates : TheoryData<string>
     private static CudaBackend CreateTruncating()
     {
         using EmulatedDriver.Setting truncating = EmulatedDriver.Truncating();
-        return EmulatedDriver.CreateBackend(precision: CudaPrecision.Bf16);
+        return CudaUnderTest.CreateBackend(precision: CudaPrecision.Bf16);
     }
 
     /// <summary>The definition of what a backend computes: with activations of the same type.</summary>

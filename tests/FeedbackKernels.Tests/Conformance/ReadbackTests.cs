@@ -57,35 +57,34 @@ public class ReadbackTests
     [Fact]
     public void A_device_copies_while_the_host_goes_on()
     {
-        EmulatedDriver.Require();
-        EmulatedDriver.CreateBackend().Dispose();
-        using EmulatedDriver.Setting late = EmulatedDriver.Deferred();
-        long pinned = EmulatedDriver.Get("pinned"), events = EmulatedDriver.Get("events");
-        CudaBackend backend = EmulatedDriver.CreateBackend();
+        CudaUnderTest.CreateBackend().Dispose();
+        using EmulatedDriver.Setting? late = CudaUnderTest.Deferred();
+        CudaUnderTest.Counter pinned = CudaUnderTest.Count("pinned"), events = CudaUnderTest.Count("events");
+        CudaBackend backend = CudaUnderTest.CreateBackend();
         using DeviceBuffer x = backend.Allocate(100, "x");
         Readback first = backend.CreateReadback(100, "first"), dropped = backend.CreateReadback(100, "dropped");
-        long waits = Waits(), launches = EmulatedDriver.Get("launches");
+        CudaUnderTest.Counter waits = CudaUnderTest.Count("synchronizations", "event-waits"), launches = CudaUnderTest.Count("launches");
         backend.Fill(x, 3);
         first.Queue(x, 100);
         backend.Fill(x, 4);
         dropped.Queue(x, 100);
         backend.Fill(x, 5);
-        Assert.Equal((waits, launches), (Waits(), EmulatedDriver.Get("launches")));
+        waits.AssertGrewBy(0);
+        launches.AssertGrewBy(0);
         var read = new float[100];
         first.Read<float>(read);
         Assert.All(read, v => Assert.Equal(3, v));
         // No further than the copy that is read.
-        Assert.Equal(launches + 1, EmulatedDriver.Get("launches"));
+        launches.AssertGrewBy(1);
         // A copy that is under way ends before its memory goes.
         dropped.Dispose();
-        Assert.Equal(launches + 2, EmulatedDriver.Get("launches"));
+        launches.AssertGrewBy(2);
         backend.Dispose();
         first.Read<float>(read);
         Assert.Throws<ObjectDisposedException>(() => first.Queue(x, 1));
         Assert.Throws<ObjectDisposedException>(() => backend.CreateReadback(1, "late"));
         first.Dispose();
-        Assert.Equal((pinned, events), (EmulatedDriver.Get("pinned"), EmulatedDriver.Get("events")));
-
-        static long Waits() => EmulatedDriver.Get("synchronizations") + EmulatedDriver.Get("event-waits");
+        pinned.AssertGrewBy(0);
+        events.AssertGrewBy(0);
     }
 }

@@ -6,7 +6,7 @@ namespace FeedbackKernels.Tests.Conformance;
 /// <summary>
 /// Buffers of one backend, each between two guard zones. Reading the results checks that no guard was written: an
 /// operation that writes one element too far fails its test. The emulated CUDA driver has guards of its own, which catch
-/// reads as well and would not see them inside these.
+/// reads as well and would not see them inside these; any other driver has these.
 /// </summary>
 public sealed class Workbench(Backend backend) : IDisposable
 {

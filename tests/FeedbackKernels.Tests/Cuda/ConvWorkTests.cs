@@ -13,8 +13,7 @@ public sealed class ConvWorkTests
     [InlineData("hopper", CudaPrecision.Bf16, 64, 64)]
     public void Pixels_that_no_tap_reaches_keep_their_bits(string kernel, CudaPrecision precision, int c, int k)
     {
-        CudaUnderTest.Require();
-        using EmulatedDriver.Setting? machine = kernel == "hopper" ? EmulatedDriver.With("compute-major", 9, 8) : null;
+        using EmulatedDriver.Setting? machine = kernel == "hopper" ? CudaUnderTest.Hopper() : null;
         using var bench = new Workbench(CudaUnderTest.CreateBackend(precision: precision));
         Backend backend = bench.Backend;
         var shape = new ConvShape(2, 5, 6, c, k, 1, 1, 2, 0);
@@ -38,8 +37,7 @@ public sealed class ConvWorkTests
     [Fact]
     public void A_feedback_convolution_that_reaches_no_pixel_leaves_dx_as_it_is()
     {
-        CudaUnderTest.Require();
-        using EmulatedDriver.Setting machine = EmulatedDriver.With("compute-major", 9, 8);
+        using EmulatedDriver.Setting? machine = CudaUnderTest.Hopper();
         using var bench = new Workbench(CudaUnderTest.CreateBackend(precision: CudaPrecision.Bf16));
         // The only tap reads the padding.
         var shape = new ConvShape(2, 1, 1, 64, 64, 1, 1, 2, 1);

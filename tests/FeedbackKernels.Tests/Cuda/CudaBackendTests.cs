@@ -18,11 +18,11 @@ public class CudaBackendTests
     [InlineData("kp", CudaPrecision.Bf16)]
     public void The_order_of_threads_changes_no_bit(string rule, CudaPrecision precision)
     {
-        EmulatedDriver.Require();
+        CudaUnderTest.Require();
         float[][] results = [.. ((long[])[1, 2, 3]).Select(seed =>
         {
-            using EmulatedDriver.Setting order = EmulatedDriver.With("seed", seed, 1);
-            using CudaBackend backend = EmulatedDriver.CreateBackend(precision: precision);
+            using EmulatedDriver.Setting? order = CudaUnderTest.Set("seed", seed, 1);
+            using CudaBackend backend = CudaUnderTest.CreateBackend(precision: precision);
             using var model = new Model(backend, TestNets.Residual(), TrainerTests.RulesOf(rule), 6, seed: 7);
             var sgd = new Sgd(model, TrainerTests.Options(1) with { Batch = 6 });
             for (int step = 0; step < 3; step++)
@@ -44,15 +44,17 @@ public class CudaBackendTests
     [InlineData(CudaPrecision.Bf16)]
     public void A_step_allocates_nothing_once_it_has_run(CudaPrecision precision)
     {
-        EmulatedDriver.Require();
-        using CudaBackend backend = EmulatedDriver.CreateBackend(precision: precision);
+        CudaUnderTest.Require();
+        using CudaBackend backend = CudaUnderTest.CreateBackend(precision: precision);
         using var model = new Model(backend, TestNets.Residual(), TrainerTests.RulesOf("wm"), 6, seed: 7);
         var sgd = new Sgd(model, TrainerTests.Options(1) with { Batch = 6, ClipNorm = 1 });
         for (int step = 0; step < 2; step++) Step(step);
-        long allocations = EmulatedDriver.Get("allocations"), launches = EmulatedDriver.Get("launches");
+        long allocations = backend.Allocations, launches = backend.Launched.Kernels;
+        CudaUnderTest.Counter counted = CudaUnderTest.Count("allocations");
         for (int step = 2; step < 4; step++) Step(step);
-        Assert.Equal(allocations, EmulatedDriver.Get("allocations"));
-        Assert.True(EmulatedDriver.Get("launches") > launches + 100);
+        Assert.Equal(allocations, backend.Allocations);
+        counted.AssertGrewBy(0);
+        Assert.True(backend.Launched.Kernels > launches + 100);
 
         void Step(int step)
         {
@@ -161,42 +163,42 @@ public class CudaBackendTests
     [Fact]
     public void Buffers_may_outlive_their_backend()
     {
-        EmulatedDriver.Require();
-        CudaBackend backend = EmulatedDriver.CreateBackend();
+        CudaUnderTest.Require();
+        CudaBackend backend = CudaUnderTest.CreateBackend();
         DeviceBuffer buffer = backend.Allocate(1000, "late");
-        long releases = EmulatedDriver.Get("releases");
+        CudaUnderTest.Counter releases = CudaUnderTest.Count("releases");
         backend.Dispose();
         buffer.Dispose();
-        Assert.Equal(releases + 1, EmulatedDriver.Get("releases"));
+        releases.AssertGrewBy(1);
         Assert.Throws<ObjectDisposedException>(() => backend.Allocate(10, "too late"));
     }
 
     [Fact]
     public void A_disposed_backend_refuses_work_while_a_buffer_is_alive()
     {
-        EmulatedDriver.Require();
-        CudaBackend backend = EmulatedDriver.CreateBackend();
+        CudaUnderTest.Require();
+        CudaBackend backend = CudaUnderTest.CreateBackend();
         using DeviceBuffer x = backend.Allocate(64, "x"), y = backend.Allocate(8, "y");
         backend.Dispose();
-        long allocations = EmulatedDriver.Get("allocations");
+        CudaUnderTest.Counter allocations = CudaUnderTest.Count("allocations");
         Assert.Throws<ObjectDisposedException>(() => backend.Fill(x, 1));
         Assert.Throws<ObjectDisposedException>(() => backend.BiasGradient(8, 8, x, y));
         Assert.Throws<ObjectDisposedException>(() => backend.Upload<float>(new float[8], x));
         Assert.Throws<ObjectDisposedException>(() => backend.Download(x));
         Assert.Throws<ObjectDisposedException>(() => backend.Allocate(10, "too late"));
         Assert.Throws<ObjectDisposedException>(backend.Synchronize);
-        Assert.Equal(allocations, EmulatedDriver.Get("allocations"));
+        allocations.AssertGrewBy(0);
         backend.Dispose();
     }
 
     [Fact]
     public void Each_pass_says_which_kernel_serves_it()
     {
-        EmulatedDriver.Require();
-        using CudaBackend backend = EmulatedDriver.CreateBackend();
-        Assert.Contains("emulated device", backend.Description);
-        Assert.Contains("sm_80", backend.Description);
-        Assert.Contains("for CUDA 12.4", backend.Description);
+        CudaUnderTest.Require();
+        using CudaBackend backend = CudaUnderTest.CreateBackend();
+        if (CudaUnderTest.IsEmulated) Assert.StartsWith("emulated device, compute capability 8.0, 4 multiprocessors, ", backend.Description);
+        Assert.Matches($"compute capability [0-9.]+, .* device 0, kernels for {backend.Architecture}, products and activations in fp32, driver .* for CUDA 1[2-9]", backend.Description);
+        if (CudaUnderTest.IsEmulated) Assert.EndsWith("for CUDA 12.4", backend.Description);
         Assert.Contains("4 classes", backend.Explain(new ConvShape(2, 8, 8, 4, 4, 3, 3, 2, 1), ConvPass.Feedback).Reason);
         Assert.Contains("split-K", backend.Explain(new ConvShape(9, 32, 32, 4, 4, 3, 3, 1, 1), ConvPass.WeightGradient).Algorithm);
     }

@@ -10,6 +10,9 @@ public sealed class CudaCommandLineTests : IDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("feedback-cuda").FullName;
 
+    // How a backend is described, as far as it is known.
+    private static string Device => CudaUnderTest.IsEmulated ? "emulated device" : "";
+
     public void Dispose() => Directory.Delete(_folder, recursive: true);
 
     [Theory]
@@ -18,21 +21,21 @@ public sealed class CudaCommandLineTests : IDisposable
     [InlineData("kolen-pollack", "bf16", 0.03)]
     public void Train_reaches_the_loss_of_the_cpu(string rule, string precision, double tolerance)
     {
-        EmulatedDriver.Require();
+        CudaUnderTest.Require();
         string[] small =
         [
             "train", "--rule", rule, "--model", "lenet", "--limit-train", "128", "--limit-test", "64", "--batch", "32", "--epochs", "2",
             "--lr", "0.02",
         ];
         (int code, string output, string error) =
-            Feedback(EmulatedDriver.Path, [.. small, "--backend", "cuda", "--precision", precision, "--out", Path.Combine(_folder, "cuda")]);
+            Feedback(CudaUnderTest.Path, [.. small, "--backend", "cuda", "--precision", precision, "--out", Path.Combine(_folder, "cuda")]);
         Assert.Equal("", error);
         Assert.Equal(0, code);
-        Assert.Contains("backend cuda: emulated device", output);
+        Assert.Contains($"backend cuda: {Device}", output);
         Assert.Equal(0, Feedback(null, [.. small, "--backend", "cpu", "--out", Path.Combine(_folder, "cpu")]).Code);
         double cpu = Loss("cpu"), cuda = Loss("cuda");
         Assert.Equal(cpu, cuda, tolerance * cpu);
-        (code, output, error) = Feedback(EmulatedDriver.Path, "evaluate", Path.Combine(_folder, "cuda"), "--backend", "cuda", "--precision", precision);
+        (code, output, error) = Feedback(CudaUnderTest.Path, "evaluate", Path.Combine(_folder, "cuda"), "--backend", "cuda", "--precision", precision);
         Assert.Equal("", error);
         Assert.Equal(0, code);
         Assert.Contains($"activations in {precision}", output);
@@ -45,7 +48,7 @@ public sealed class CudaCommandLineTests : IDisposable
     [Fact]
     public void A_driver_that_is_not_there_is_named_with_the_variable_that_named_it()
     {
-        EmulatedDriver.Require();
+        CudaUnderTest.Require();
         string missing = Path.Combine(_folder, "libcuda.so.1");
         (int code, _, string error) = Feedback(missing, "train", "--backend", "cuda", "--limit-train", "200");
         Assert.Equal(1, code);
@@ -58,7 +61,7 @@ public sealed class CudaCommandLineTests : IDisposable
     [Fact]
     public void A_library_that_is_no_driver_is_said_to_be_none()
     {
-        EmulatedDriver.Require();
+        CudaUnderTest.Require();
         (int code, _, string error) = Feedback("libc.so.6", "info", "--backend", "cuda");
         Assert.Equal(1, code);
         Assert.Contains("'libc.so.6' is not what it seems", error);
@@ -74,46 +77,47 @@ public sealed class CudaCommandLineTests : IDisposable
     [InlineData("auto", "info")]
     public void A_device_that_is_not_there_is_one_line(string backend, params string[] command)
     {
-        EmulatedDriver.Require();
+        CudaUnderTest.Require();
         new RunConfig { LimitTrain = 200 }.Write(Path.Combine(_folder, "config.json"));
-        AssertNoDevice(7, [.. command, "--backend", backend, "--device", "7"]);
+        AssertNoDevice(1007, [.. command, "--backend", backend, "--device", "1007"]);
         Assert.Single(Directory.EnumerateFileSystemEntries(_folder));
     }
 
     [Fact]
     public void A_config_names_the_device_unless_the_command_line_does()
     {
-        EmulatedDriver.Require();
+        CudaUnderTest.Require();
         string config = Path.Combine(_folder, "config.json");
-        new RunConfig { Backend = "cuda", Device = 5, LimitTrain = 200 }.Write(config);
-        AssertNoDevice(5, "train", "--config", config);
-        AssertNoDevice(6, "train", "--config", config, "--device", "6");
+        new RunConfig { Backend = "cuda", Device = 1005, LimitTrain = 200 }.Write(config);
+        AssertNoDevice(1005, "train", "--config", config);
+        AssertNoDevice(1006, "train", "--config", config, "--device", "1006");
     }
 
     [Fact]
+    [SeveralDevices("")]
     public void The_device_that_computes_is_named_and_kept()
     {
-        EmulatedDriver.Require();
+        CudaUnderTest.RequireDevices(3);
         string run = Path.Combine(_folder, "run");
         string[] small = ["--model", "lenet", "--limit-train", "32", "--limit-test", "16", "--batch", "16", "--epochs", "1"];
-        AssertComputes("cuda: emulated device", 2, ["train", "--backend", "cuda", "--device", "2", "--out", run, .. small]);
+        AssertComputes($"cuda: {Device}", 2, ["train", "--backend", "cuda", "--device", "2", "--out", run, .. small]);
         Assert.Equal(2, RunConfig.Read(Path.Combine(run, "config.json")).Device);
-        AssertComputes("cuda: emulated device", 1, "evaluate", run, "--backend", "cuda", "--device", "1");
-        string output = AssertComputes("cuda (auto): emulated device", 1, "info", "--model", "lenet", "--device", "1");
+        AssertComputes($"cuda: {Device}", 1, "evaluate", run, "--backend", "cuda", "--device", "1");
+        string output = AssertComputes($"cuda (auto): {Device}", 1, "info", "--model", "lenet", "--device", "1");
         Assert.Contains("chosen because a device is given", output);
     }
 
     [Fact]
     public void Auto_says_what_it_chose_and_why()
     {
-        EmulatedDriver.Require();
-        (int code, string output, _) = Feedback(EmulatedDriver.Path, "info", "--model", "lenet");
+        CudaUnderTest.Require();
+        (int code, string output, _) = Feedback(CudaUnderTest.Path, "info", "--model", "lenet");
         Assert.Equal(0, code);
-        Assert.Contains("backend cuda (auto): emulated device", output);
+        Assert.Contains($"backend cuda (auto): {Device}", output);
         Assert.Contains("chosen because there is a GPU", output);
         Assert.Contains("(1) implicit GEMM", output);
 
-        (code, output, _) = Feedback(EmulatedDriver.Path, "info", "--model", "lenet", "--precision", "bf16");
+        (code, output, _) = Feedback(CudaUnderTest.Path, "info", "--model", "lenet", "--precision", "bf16");
         Assert.Equal(0, code);
         Assert.Contains("chosen because it alone computes in bf16", output);
 
@@ -126,9 +130,9 @@ public sealed class CudaCommandLineTests : IDisposable
     [Fact]
     public void Info_names_the_kernel_that_computes_the_logits()
     {
-        EmulatedDriver.Require();
+        using EmulatedDriver.Setting? machine = CudaUnderTest.Hopper();
         string[] info = ["info", "--model", "mlp", "--hidden", "64", "--classes", "64", "--backend", "cuda", "--precision", "bf16"];
-        (int code, string output, string error) = Feedback(EmulatedDriver.Path, "9.0", info);
+        (int code, string output, string error) = Feedback(CudaUnderTest.Path, "9.0", info);
         Assert.Equal((0, ""), (code, error));
         // Logits are fp32 and the kernels for Hopper write bf16: of the last layer they compute the other two passes.
         Assert.Contains("bf16 wgmma", output);
@@ -139,12 +143,12 @@ public sealed class CudaCommandLineTests : IDisposable
     [InlineData("0", "the driver's compiler has no word of serialized products or spilled registers")]
     [InlineData("1", "native/convolution_gather_sm90.cu: ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized")]
     [InlineData("2", "native/fill.cu: fill_")]
+    [EmulatedOnly("sets what the compiler of the driver says")]
     public void Info_loads_the_kernels_and_says_what_the_compiler_warns_of(string warnings, string expected)
     {
-        EmulatedDriver.Require();
         string log = Path.Combine(_folder, "jit.log");
         (int code, string output, string error) = Feedback(
-            EmulatedDriver.Path, "9.0", ["info", "--model", "mlp", "--backend", "cuda", "--load-kernels"],
+            CudaUnderTest.Path, "9.0", ["info", "--model", "mlp", "--backend", "cuda", "--load-kernels"],
             ("FEEDBACK_EMULATED_WARNINGS", warnings), (CudaKernelFile.LogVariable, log), (CudaKernelFile.ImageVariable, "ptx"));
         Assert.Equal((0, ""), (code, error));
         Assert.Contains("kernels for sm_90a (PTX)", output);
@@ -160,12 +164,12 @@ public sealed class CudaCommandLineTests : IDisposable
     [Fact]
     public void A_log_that_cannot_be_written_and_an_image_that_is_none_are_said()
     {
-        EmulatedDriver.Require();
+        CudaUnderTest.Require();
         string[] info = ["info", "--model", "mlp", "--backend", "cuda"];
-        (int code, _, string error) = Feedback(EmulatedDriver.Path, "8.0", info, (CudaKernelFile.LogVariable, _folder));
+        (int code, _, string error) = Feedback(CudaUnderTest.Path, "8.0", info, (CudaKernelFile.LogVariable, _folder));
         Assert.Equal(1, code);
         Assert.Contains($"{CudaKernelFile.LogVariable} names '{_folder}', which cannot be written", error);
-        (code, _, error) = Feedback(EmulatedDriver.Path, "8.0", info, (CudaKernelFile.ImageVariable, "sass"));
+        (code, _, error) = Feedback(CudaUnderTest.Path, "8.0", info, (CudaKernelFile.ImageVariable, "sass"));
         Assert.Equal(1, code);
         Assert.Contains($"{CudaKernelFile.ImageVariable} is 'sass', wanted is ptx or nothing", error);
     }
@@ -211,18 +215,18 @@ public sealed class CudaCommandLineTests : IDisposable
 
     private string AssertComputes(string backend, int device, params string[] arguments)
     {
-        (int code, string output, string error) = Feedback(EmulatedDriver.Path, arguments);
+        (int code, string output, string error) = Feedback(CudaUnderTest.Path, arguments);
         Assert.Equal((0, ""), (code, error));
-        Assert.StartsWith($"backend {backend}, ", output);
+        Assert.StartsWith($"backend {backend}", output);
         Assert.Contains($", device {device}, ", output);
         return output;
     }
 
     private void AssertNoDevice(int device, params string[] arguments)
     {
-        (int code, string output, string error) = Feedback(EmulatedDriver.Path, arguments);
+        (int code, string output, string error) = Feedback(CudaUnderTest.Path, arguments);
         Assert.Equal((1, ""), (code, output));
-        Assert.Contains($"has no device {device}: there are 3", Assert.Single(error.TrimEnd('\n').Split('\n')));
+        Assert.Contains($"has no device {device}: there are {(CudaUnderTest.IsEmulated ? "3" : "")}", Assert.Single(error.TrimEnd('\n').Split('\n')));
     }
 
     private (int Code, string Output, string Error) Feedback(string? driver, params string[] arguments) => Feedback(driver, "8.0", arguments);
@@ -237,8 +241,12 @@ public sealed class CudaCommandLineTests : IDisposable
             WorkingDirectory = _folder,
         };
         if (driver is not null) start.Environment[CudaLibrary.EnvironmentVariable] = driver;
-        start.Environment["FEEDBACK_EMULATED_DEVICES"] = "3";
-        start.Environment["FEEDBACK_EMULATED_CAPABILITY"] = capability;
+        if (CudaUnderTest.IsEmulated)
+        {
+            start.Environment["FEEDBACK_EMULATED_DEVICES"] = "3";
+            start.Environment["FEEDBACK_EMULATED_CAPABILITY"] = capability;
+        }
+
         foreach ((string name, string value) in variables) start.Environment[name] = value;
         using Process process = Process.Start(start)!;
         Task<string> error = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);

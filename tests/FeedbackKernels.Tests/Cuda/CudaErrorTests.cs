@@ -14,12 +14,12 @@ public class CudaErrorTests
     [InlineData("device-count", 0, 1, "no NVIDIA GPU")]
     [InlineData("driver-version", 11080, 12040, "CUDA 11.8; the kernels need one for CUDA 12.0 or newer")]
     [InlineData("compute-major", 7, 8, "compute capability 7.0; the CUDA kernels need 8.0")]
+    [EmulatedOnly("sets results of the driver, and the kind of device")]
     public void A_machine_that_cannot_run_the_kernels_is_described(string setting, long value, long usual, string expected)
     {
-        EmulatedDriver.Require();
-        EmulatedDriver.CreateBackend().Dispose();
+        CudaUnderTest.CreateBackend().Dispose();
         using EmulatedDriver.Setting machine = EmulatedDriver.With(setting, value, usual);
-        string message = Assert.Throws<PlatformNotSupportedException>(() => EmulatedDriver.CreateBackend()).Message;
+        string message = Assert.Throws<PlatformNotSupportedException>(() => CudaUnderTest.CreateBackend()).Message;
         Assert.Contains(expected, message);
         if (setting != "compute-major") Assert.Contains(EmulatedDriver.Path, message);
     }
@@ -27,20 +27,20 @@ public class CudaErrorTests
     [Fact]
     public void A_device_that_is_not_there_is_named_with_those_that_are()
     {
-        EmulatedDriver.Require();
-        string message = Assert.Throws<PlatformNotSupportedException>(() => new CudaBackend(device: 3, driver: EmulatedDriver.Path)).Message;
-        Assert.Contains("no device 3: there are 1", message);
+        CudaUnderTest.Require();
+        string message = Assert.Throws<PlatformNotSupportedException>(() => new CudaBackend(device: 1000, driver: CudaUnderTest.Path)).Message;
+        Assert.Matches("no device 1000: there are [1-9][0-9]*, numbered from 0", message);
         Assert.Throws<ArgumentOutOfRangeException>(() => new CudaBackend(device: -1));
     }
 
     [Fact]
+    [EmulatedOnly("sets the compute capability of the device")]
     public void Hopper_gets_its_own_kernels_and_what_is_newer_the_portable_ones()
     {
-        EmulatedDriver.Require();
         foreach ((int major, string architecture) in ((int, string)[])[(8, "sm_80"), (9, "sm_90a"), (10, "sm_80")])
         {
             using EmulatedDriver.Setting machine = EmulatedDriver.With("compute-major", major, 8);
-            using CudaBackend backend = EmulatedDriver.CreateBackend();
+            using CudaBackend backend = CudaUnderTest.CreateBackend();
             Assert.Contains($"kernels for {architecture}", backend.Description);
             using DeviceBuffer buffer = backend.Allocate(10, "values");
             backend.Fill(buffer, 2);
@@ -51,11 +51,13 @@ public class CudaErrorTests
     [Fact]
     public void A_second_driver_is_refused()
     {
-        EmulatedDriver.Require();
-        EmulatedDriver.CreateBackend().Dispose();
+        CudaUnderTest.Require();
+        CudaUnderTest.CreateBackend().Dispose();
         string message = Assert.Throws<InvalidOperationException>(() => new CudaBackend(driver: "/another/libcuda.so.1")).Message;
         Assert.Contains("/another/libcuda.so.1", message);
-        Assert.Contains(EmulatedDriver.Path, message);
+        Assert.Contains(CudaUnderTest.Path, message);
+        // Here a driver is named for the process.
+        if (!CudaUnderTest.IsEmulated) return;
 
         // What the machine has by itself is then no backend that could be had: auto goes on to the next.
         Assert.Contains(EmulatedDriver.Path, Assert.Throws<PlatformNotSupportedException>(() => new CudaBackend()).Message);
@@ -64,11 +66,11 @@ public class CudaErrorTests
     [Theory]
     [InlineData(1, "cuMemAllocAsync")]
     [InlineData(0, "cuMemAlloc")]
+    [EmulatedOnly("sets the memory of the device, and whether it has pools")]
     public void Out_of_memory_says_how_much_was_wanted_and_how_much_is_free(int pools, string call)
     {
-        EmulatedDriver.Require();
         using EmulatedDriver.Setting kind = EmulatedDriver.With("memory-pools", pools, 1);
-        using CudaBackend backend = EmulatedDriver.CreateBackend();
+        using CudaBackend backend = CudaUnderTest.CreateBackend();
         using EmulatedDriver.Setting machine = EmulatedDriver.With("memory-limit", 1 << 20, 16L << 30);
         var e = Assert.Throws<CudaException>(() => backend.Allocate(1 << 20, "large"));
         Assert.Equal((2, call), (e.Result, e.Call));
@@ -78,24 +80,38 @@ public class CudaErrorTests
         Assert.Equal(pools == 1, e.Message.Contains("that this process's pool holds", StringComparison.Ordinal));
     }
 
+    [Fact]
+    public void More_memory_than_any_device_has_is_refused_and_the_backend_goes_on()
+    {
+        using CudaBackend backend = CudaUnderTest.CreateBackend();
+        // 64 TiB.
+        var e = Assert.Throws<CudaException>(() => backend.Allocate(1L << 44, "large"));
+        Assert.Equal(2, e.Result);
+        Assert.Contains("70368744177664 bytes (67108864 MiB) for buffer 'large'; ", e.Message);
+        Assert.Contains(" MiB are free", e.Message);
+        using DeviceBuffer small = backend.Allocate(10, "small");
+        backend.Fill(small, 2);
+        Assert.All(backend.Download(small), v => Assert.Equal(2, v));
+    }
+
     [Theory]
     [InlineData(222, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION (222)")]
     [InlineData(209, "CUDA_ERROR_NO_BINARY_FOR_GPU (209)")]
+    [EmulatedOnly("sets results of the driver")]
     public void A_driver_that_is_too_old_for_the_kernels_is_found_out_when_the_backend_is_opened(int result, string name)
     {
-        EmulatedDriver.Require();
         using EmulatedDriver.Setting machine = EmulatedDriver.With("module-result", result, 0);
-        string message = Assert.Throws<PlatformNotSupportedException>(() => EmulatedDriver.CreateBackend()).Message;
+        string message = Assert.Throws<PlatformNotSupportedException>(() => CudaUnderTest.CreateBackend()).Message;
         Assert.Contains($"'{EmulatedDriver.Path}' is for CUDA 12.4 and compiles PTX up to 8.4", message);
         Assert.Matches("native/fill.cu for sm_80 is PTX [0-9]+[.][0-9]+, ", message);
         Assert.Contains(name, message);
     }
 
     [Fact]
+    [EmulatedOnly("sets results of the driver")]
     public void Ptx_that_the_driver_refuses_is_named_by_its_file_with_what_its_compiler_says()
     {
-        EmulatedDriver.Require();
-        using CudaBackend backend = EmulatedDriver.CreateBackend();
+        using CudaBackend backend = CudaUnderTest.CreateBackend();
         using DeviceBuffer buffer = backend.Allocate(10, "values");
         using EmulatedDriver.Setting machine = EmulatedDriver.With("module-result", 218, 0);
         var e = Assert.Throws<CudaException>(() => backend.ActivationForward(Activation.Relu, 10, buffer, buffer));
@@ -106,10 +122,10 @@ public class CudaErrorTests
     }
 
     [Fact]
+    [EmulatedOnly("plants a fault, which on a real device ends the whole process")]
     public void A_kernel_that_leaves_its_memory_is_named_with_its_operation_and_sizes()
     {
-        EmulatedDriver.Require();
-        using CudaBackend backend = EmulatedDriver.CreateBackend();
+        using CudaBackend backend = CudaUnderTest.CreateBackend();
         using DeviceBuffer x = backend.Allocate(Shape.InputLength / 2, "too short");
         using DeviceBuffer w = backend.Allocate(Shape.WeightLength, "w"), y = backend.Allocate(Shape.OutputLength, "y");
         // The caller lies about the length, so that no check of the arguments helps.
@@ -132,11 +148,11 @@ public class CudaErrorTests
     [InlineData(9, "ConvForward", ElementType.BFloat16, "conv_gather_sm90_64")]
     [InlineData(9, "ConvForward", ElementType.Float32, "conv_forward_pipelined_to_fp32_64_64")]
     [InlineData(9, "ConvFeedback", ElementType.BFloat16, "conv_gather_sm90_64")]
+    [EmulatedOnly("plants a fault, which on a real device ends the whole process")]
     public void A_kernel_of_tensor_cores_is_named_with_the_operation_that_was_called(int major, string operation, ElementType y, string kernel)
     {
-        EmulatedDriver.Require();
         using EmulatedDriver.Setting machine = EmulatedDriver.With("compute-major", major, 8);
-        using CudaBackend backend = EmulatedDriver.CreateBackend(precision: CudaPrecision.Bf16);
+        using CudaBackend backend = CudaUnderTest.CreateBackend(precision: CudaPrecision.Bf16);
         var shape = new ConvShape(2, 6, 6, 64, 64, 3, 3, 1, 1);
         using DeviceBuffer map = backend.Allocate(shape.InputLength, "map", ElementType.BFloat16);
         using DeviceBuffer room = backend.Allocate(64, "too short", y);
@@ -155,15 +171,15 @@ public class CudaErrorTests
     [Fact]
     public void Shapes_beyond_32_bits_are_refused()
     {
-        EmulatedDriver.Require();
-        using CudaBackend backend = EmulatedDriver.CreateBackend();
+        CudaUnderTest.Require();
+        using CudaBackend backend = CudaUnderTest.CreateBackend();
         var shape = new ConvShape(1, 50_000, 50_000, 2, 1, 1, 1, 50_000, 0);
         nint terabyte = (nint)1 << 40;
         BufferView w = BufferView.FromPointer(terabyte, 100), y = BufferView.FromPointer(2 * terabyte, 100);
         BufferView x = BufferView.FromPointer(64, shape.InputLength);
         Assert.Contains("N*H*W + a tile", Assert.Throws<NotSupportedException>(() => backend.ConvForward(shape, x, w, y)).Message);
-        using EmulatedDriver.Setting machine = EmulatedDriver.With("compute-major", 9, 8);
-        using CudaBackend hopper = EmulatedDriver.CreateBackend(precision: CudaPrecision.Bf16);
+        using EmulatedDriver.Setting? machine = CudaUnderTest.Hopper();
+        using CudaBackend hopper = CudaUnderTest.CreateBackend(precision: CudaPrecision.Bf16);
         // 2^33 pixels, and channels that its tables would take.
         var many = new ConvShape(1 << 11, 1 << 11, 1 << 11, 64, 64, 1, 1, 1, 0);
         foreach (ConvPass pass in Enum.GetValues<ConvPass>())
@@ -171,10 +187,10 @@ public class CudaErrorTests
     }
 
     [Fact]
+    [EmulatedOnly("passes handles that do not exist, which a real driver need not survive")]
     public void The_emulated_driver_refuses_calls_without_a_context()
     {
-        EmulatedDriver.Require();
-        EmulatedDriver.CreateBackend().Dispose();
+        CudaUnderTest.CreateBackend().Dispose();
         Assert.Equal(CudaResult.Success, DriverApi.CtxGetCurrent(out nint current));
         Assert.Equal(0, current);
         Assert.Equal(CudaResult.InvalidContext, DriverApi.ModuleGetFunction(out _, 0, "fill"));
@@ -183,10 +199,10 @@ public class CudaErrorTests
     }
 
     [Fact]
+    [EmulatedOnly("sets results of the driver")]
     public void A_handle_whose_context_cannot_be_entered_lets_go_of_it_and_throws_nothing()
     {
-        EmulatedDriver.Require();
-        EmulatedDriver.CreateBackend().Dispose();
+        CudaUnderTest.CreateBackend().Dispose();
         var context = new CudaContext(0);
         CudaMemory memory = new CudaHeap(context, CudaDevice.Open(0, EmulatedDriver.Path), stream: null).Allocate(64, "a test");
         context.Dispose();

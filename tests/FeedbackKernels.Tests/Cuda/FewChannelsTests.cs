@@ -87,7 +87,7 @@ public class FewChannelsTests
     public void The_order_of_threads_changes_no_bit()
     {
         var shape = new ConvShape(5, 21, 37, 3, 72, 5, 5, 1, 2);
-        EmulatedDriver.AssertOrderOfThreadsChangesNoBit(Create, shape, 1, 2, 3, 3);
+        CudaUnderTest.AssertOrderOfThreadsChangesNoBit(Create, shape, 1, 2, 3, 3);
     }
 
     [Fact]
@@ -122,7 +122,7 @@ public class FewChannelsTests
     [InlineData(8, 9)]
     public void Inputs_may_start_anywhere_the_rest_on_multiples_of_16_bytes(int offset, int major)
     {
-        using EmulatedDriver.Setting machine = EmulatedDriver.With("compute-major", major, 8);
+        using EmulatedDriver.Setting? machine = major == 9 ? CudaUnderTest.Hopper() : null;
         var shape = new ConvShape(1, 9, 18, 3, 8, 3, 3, 1, 1);
         using CudaBackend backend = Create();
         using var bench = new Workbench(backend);
@@ -141,7 +141,7 @@ public class FewChannelsTests
     [InlineData(9)]
     public void They_serve_the_first_convolutions_of_the_usual_nets(int major)
     {
-        using EmulatedDriver.Setting machine = EmulatedDriver.With("compute-major", major, 8);
+        using EmulatedDriver.Setting? machine = major == 9 ? CudaUnderTest.Hopper() : null;
         using CudaBackend backend = Create();
         foreach ((ConvShape shape, string tile, string gradientTile) in ((ConvShape, string, string)[])
             [
@@ -167,9 +167,5 @@ public class FewChannelsTests
         Assert.Contains(refusal, plan.Refusal);
     }
 
-    private static CudaBackend Create()
-    {
-        EmulatedDriver.Require();
-        return EmulatedDriver.CreateBackend(precision: CudaPrecision.Bf16);
-    }
+    private static CudaBackend Create() => CudaUnderTest.CreateBackend(precision: CudaPrecision.Bf16);
 }

@@ -36,8 +36,8 @@ public sealed class HopperStrideTests
     [Theory, MemberData(nameof(Cases))]
     public void All_passes_equal_the_reference(string name, bool traversalStrides)
     {
-        using EmulatedDriver.Setting machine = EmulatedDriver.With("compute-major", 9, 8);
-        using var backend = new CudaBackend(driver: EmulatedDriver.Path, precision: CudaPrecision.Bf16) { TraversalStrides = traversalStrides };
+        using EmulatedDriver.Setting? machine = CudaUnderTest.Hopper();
+        using var backend = new CudaBackend(driver: CudaUnderTest.Path, precision: CudaPrecision.Bf16) { TraversalStrides = traversalStrides };
         foreach (ConvPass pass in (ConvPass[])[ConvPass.Forward, ConvPass.WeightGradient])
         {
             ConvExplanation explanation = backend.Explain(Shapes[name], pass);

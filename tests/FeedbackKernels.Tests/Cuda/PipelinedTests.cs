@@ -99,7 +99,7 @@ public class PipelinedTests
     public void The_order_of_threads_changes_no_bit(string tile)
     {
         var shape = new ConvShape(3, 9, 10, 40, 72, 3, 3, 2, 1);
-        EmulatedDriver.AssertOrderOfThreadsChangesNoBit(() => Create(tile), shape, 1, 2, 3);
+        CudaUnderTest.AssertOrderOfThreadsChangesNoBit(() => Create(tile), shape, 1, 2, 3);
     }
 
     [Fact]
@@ -126,6 +126,27 @@ public class PipelinedTests
     }
 
     [Theory]
+    [InlineData("128x128", 136)]
+    [InlineData("128x64", 64)]
+    public void With_few_blocks_wanted_small_shapes_get_large_tiles(string tile, int channels)
+    {
+        CudaUnderTest.Require();
+        using var backend = new CudaBackend(driver: CudaUnderTest.Path, precision: CudaPrecision.Bf16)
+        {
+            ManyBlocks = 1, FirstKernel = PipelinedConvolution.Kernel.Name,
+        };
+        var shape = new ConvShape(1, 9, 10, channels, channels, 3, 3, 1, 1);
+        foreach (ConvPass pass in Enum.GetValues<ConvPass>())
+        {
+            ConvExplanation plan = backend.Explain(shape, pass);
+            Assert.StartsWith($"implicit GEMM {tile}x32, ", plan.Algorithm);
+            Assert.DoesNotContain("split-K", plan.Algorithm);
+        }
+
+        ConvolutionTests.AllPassesEqualTheReference(backend, shape);
+    }
+
+    [Theory]
     [InlineData(12, 64, 7, "12 and 64 channels are not both multiples of 8")]
     [InlineData(64, 10, 1, "64 and 10 channels are not both multiples of 8")]
     [InlineData(8, 8, 12, "filters of 12x12 are larger than 11x11")]
@@ -138,6 +159,7 @@ public class PipelinedTests
     }
 
     [Fact]
+    [EmulatedOnly("sets the shared memory of the device")]
     public void A_device_with_too_little_shared_memory_is_said_to_have_it()
     {
         using EmulatedDriver.Setting device = EmulatedDriver.With("shared-limit", 60 << 10, 0);
@@ -153,8 +175,9 @@ public class PipelinedTests
 
     private static CudaBackend Create(string? tile)
     {
-        EmulatedDriver.Require();
+        CudaUnderTest.Require();
         PipelinedTile? only = tile is null ? null : PipelinedPlan.AllTiles.Single(t => t.ToString() == tile);
-        return new CudaBackend(driver: EmulatedDriver.Path, precision: CudaPrecision.Bf16) { OnlyTile = only };
+        // On a Hopper others come first in the list.
+        return new CudaBackend(driver: CudaUnderTest.Path, precision: CudaPrecision.Bf16) { OnlyTile = only, FirstKernel = PipelinedConvolution.Kernel.Name };
     }
 }

@@ -65,10 +65,10 @@ public class TruncationTests
     }
 
     [Theory, MemberData(nameof(Cases))]
+    [EmulatedOnly("sets how the tensor cores of the device add")]
     public void An_instruction_cuts_off_what_is_below_the_largest_exponent(string name, float sum, float[] left, float[] right, float ampere, float hopper)
     {
         Assert.NotEmpty(name);
-        EmulatedDriver.Require();
         using EmulatedDriver.Setting truncating = EmulatedDriver.Truncating();
         Assert.Equal(ampere, Multiply(8));
         Assert.Equal(hopper, Multiply(9));
@@ -81,18 +81,18 @@ public class TruncationTests
     }
 
     [Fact]
+    [EmulatedOnly("sets how the tensor cores of the device add")]
     public void Without_truncation_sums_round_to_nearest()
     {
-        EmulatedDriver.Require();
         using EmulatedDriver.Setting rounding = EmulatedDriver.Truncating(false);
         Assert.Equal(Large + 12, EmulatedDriver.Multiply(Large, Repeat(0.75f), Repeat(1)));
         Assert.Equal(Large + 4, EmulatedDriver.Multiply(Large, Padded([1, 1, 1]), Repeat(1)));
     }
 
     [Fact]
+    [EmulatedOnly("sets how the tensor cores of the device add")]
     public void Instructions_equal_an_exact_model_bit_for_bit()
     {
-        EmulatedDriver.Require();
         using EmulatedDriver.Setting truncating = EmulatedDriver.Truncating();
         JsonElement[] answers = [.. Known.Read("tensor_cores").Each("sums")];
         Assert.True(answers.Length >= 100);
@@ -108,10 +108,10 @@ public class TruncationTests
     }
 
     [Theory, MemberData(nameof(KernelNames))]
+    [EmulatedOnly("sets how the tensor cores of the device add")]
     public void Every_kernel_adds_as_the_instruction_does(string kernel)
     {
         (int major, ConvShape shape) = Kernels[kernel];
-        EmulatedDriver.Require();
         using EmulatedDriver.Setting machine = EmulatedDriver.With("compute-major", major, 8);
         // The first 16 pixels sum to 2^24, each of the next adds 3/4.
         Assert.All(Gradient(truncates: false), v => Assert.Equal(Large + 12, v));
@@ -136,9 +136,9 @@ public class TruncationTests
     public static TheoryData<string, bool> Sums() => new MatrixTheoryData<string, bool>(Kernels.Keys, [false, true]);
 
     [Theory, MemberData(nameof(Sums))]
+    [EmulatedOnly("sets how the tensor cores of the device add")]
     public void Tolerances_hold_in_both_modes_and_not_for_sums_of_8_bits_fewer(string kernel, bool positive)
     {
-        EmulatedDriver.Require();
         using EmulatedDriver.Setting machine = EmulatedDriver.With("compute-major", Kernels[kernel].Major, 8);
         ConvShape shape = kernel switch
         {
@@ -162,7 +162,7 @@ public class TruncationTests
 
     private static CudaBackend Create(string kernel, ConvShape shape)
     {
-        CudaBackend backend = EmulatedDriver.CreateBackend(precision: CudaPrecision.Bf16);
+        CudaBackend backend = CudaUnderTest.CreateBackend(precision: CudaPrecision.Bf16);
         ConvRequest request = ConvRequest.Of(shape, ConvPass.WeightGradient, ElementType.BFloat16);
         Assert.Equal(kernel, CudaConvKernels.List.First(entry => entry.Refusal(backend, request) is null).Name);
         return backend;

@@ -38,7 +38,7 @@ public sealed partial class EmbeddingTests : IDisposable
     [Fact]
     public async Task The_device_pointers_are_worked_on()
     {
-        EmulatedDriver.Require();
+        CudaUnderTest.Require();
         string[] lines = await Run("device-pointers");
         // In the corner 4 of 9 taps lie in the image.
         Assert.Equal(["dx inside 144, in the corner 64"], lines);
@@ -93,7 +93,7 @@ public sealed partial class EmbeddingTests : IDisposable
     private async Task<(int Code, string Text)> Execute(string program, params string[] arguments)
     {
         var start = new ProcessStartInfo(program, arguments) { WorkingDirectory = _folder, RedirectStandardOutput = true, RedirectStandardError = true };
-        start.Environment[CudaLibrary.EnvironmentVariable] = EmulatedDriver.Path;
+        start.Environment[CudaLibrary.EnvironmentVariable] = CudaUnderTest.Path;
         start.Environment["MSBUILDDISABLENODEREUSE"] = "1";
         using Process process = Process.Start(start)!;
         Task<string> output = process.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken);

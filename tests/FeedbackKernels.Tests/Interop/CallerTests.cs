@@ -123,8 +123,7 @@ public class CallerTests
     [Fact]
     public void A_step_ends_when_it_is_left_and_not_when_another_caller_is_inside()
     {
-        EmulatedDriver.Require();
-        using CudaBackend backend = EmulatedDriver.CreateBackend();
+        using CudaBackend backend = CudaUnderTest.CreateBackend();
         StepScope step = backend.BeginStep();
         backend.Enter();
         Assert.Throws<InvalidOperationException>(step.Complete);

@@ -146,10 +146,9 @@ public unsafe class MemorySafetyTests
     [InlineData(0)]
     public void Memory_that_is_given_back_in_an_open_step_is_there_until_the_step_is_launched(int pools)
     {
-        EmulatedDriver.Require();
-        EmulatedDriver.CreateBackend().Dispose();
-        using EmulatedDriver.Setting late = EmulatedDriver.Deferred(), kind = EmulatedDriver.With("memory-pools", pools, 1);
-        using CudaBackend backend = EmulatedDriver.CreateBackend();
+        CudaUnderTest.CreateBackend().Dispose();
+        using EmulatedDriver.Setting? late = CudaUnderTest.Deferred(), kind = CudaUnderTest.Set("memory-pools", pools, 1);
+        using CudaBackend backend = CudaUnderTest.CreateBackend();
         using DeviceBuffer y = backend.Allocate(100, "y");
         using (StepScope step = backend.BeginStep())
         {
@@ -170,10 +169,9 @@ public unsafe class MemorySafetyTests
     [Fact]
     public void Memory_of_the_device_that_nobody_disposes_is_there_until_what_was_queued_has_run()
     {
-        EmulatedDriver.Require();
-        EmulatedDriver.CreateBackend().Dispose();
-        using EmulatedDriver.Setting late = EmulatedDriver.Deferred();
-        using CudaBackend backend = EmulatedDriver.CreateBackend();
+        CudaUnderTest.CreateBackend().Dispose();
+        using EmulatedDriver.Setting? late = CudaUnderTest.Deferred();
+        using CudaBackend backend = CudaUnderTest.CreateBackend();
         using DeviceBuffer y = backend.Allocate(100, "y");
         Use(backend, y);
         GC.Collect();
@@ -192,10 +190,9 @@ public unsafe class MemorySafetyTests
     [Fact]
     public void A_readback_that_nobody_disposes_stays_until_its_copy_has_ended()
     {
-        EmulatedDriver.Require();
-        EmulatedDriver.CreateBackend().Dispose();
-        using EmulatedDriver.Setting late = EmulatedDriver.Deferred();
-        using CudaBackend backend = EmulatedDriver.CreateBackend();
+        CudaUnderTest.CreateBackend().Dispose();
+        using EmulatedDriver.Setting? late = CudaUnderTest.Deferred();
+        using CudaBackend backend = CudaUnderTest.CreateBackend();
         using DeviceBuffer x = backend.Allocate(100, "x");
         Forget(backend, x);
         GC.Collect();

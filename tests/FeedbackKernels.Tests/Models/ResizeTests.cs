@@ -35,8 +35,7 @@ public sealed class ResizeTests
     [InlineData(CudaPrecision.Bf16)]
     public void It_does_so_on_a_device_where_steps_are_graphs(CudaPrecision precision)
     {
-        EmulatedDriver.Require();
-        using CudaBackend backend = EmulatedDriver.CreateBackend(precision: precision);
+        using CudaBackend backend = CudaUnderTest.CreateBackend(precision: precision);
         CheckSizes(backend, "resnet8", "wm", [16, 24, 16]);
     }
 

@@ -89,7 +89,7 @@ public sealed class ResumeTests : IDisposable
     [InlineData("cuda")]
     public void Saving_while_a_run_goes_on_changes_nothing_and_each_state_is_whole(string name)
     {
-        if (name == "cuda") EmulatedDriver.Require();
+        if (name == "cuda") CudaUnderTest.Require();
         DataSet few = DataSet.Open("synthetic", 3, 3 * 8, 8);
         Run("never", from: "", saves: false);
         Run("always", from: "", saves: true);
@@ -105,7 +105,7 @@ public sealed class ResumeTests : IDisposable
 
         void Run(string to, string from, bool saves)
         {
-            using Backend backend = name == "cpu" ? new CpuBackend(2) : EmulatedDriver.CreateBackend();
+            using Backend backend = name == "cpu" ? new CpuBackend(2) : CudaUnderTest.CreateBackend();
             using var model = new Model(backend, ModelCatalog.Create("lenet", Data.Train.RequireShape(), 10), RulesOf("wm-partial"), 8, seed: 4);
             using var trainer = new Trainer(model, few, Options() with { Batch = 8, Epochs = 2, AlignEvery = 1 / 3.0 });
             if (from.Length > 0) Checkpoint.Load(trainer, backend, Path.Combine(_folder, from));
@@ -131,7 +131,7 @@ public sealed class ResumeTests : IDisposable
     [InlineData("reference, bf16")]
     public void A_run_on_a_device_or_with_copies_of_the_weights_goes_on(string name)
     {
-        if (name.StartsWith("cuda", StringComparison.Ordinal)) EmulatedDriver.Require();
+        if (name.StartsWith("cuda", StringComparison.Ordinal)) CudaUnderTest.Require();
         foreach (string rule in (string[])["kp", "wm-partial", "wm-average"])
         {
             Run("", "ended", int.MaxValue);
@@ -143,8 +143,8 @@ public sealed class ResumeTests : IDisposable
             {
                 using Backend backend = name switch
                 {
-                    "cuda, fp32" => EmulatedDriver.CreateBackend(),
-                    "cuda, bf16" => EmulatedDriver.CreateBackend(precision: CudaPrecision.Bf16),
+                    "cuda, fp32" => CudaUnderTest.CreateBackend(),
+                    "cuda, bf16" => CudaUnderTest.CreateBackend(precision: CudaPrecision.Bf16),
                     _ => new ReferenceBackend(ElementType.BFloat16),
                 };
                 using var model = new Model(backend, ModelCatalog.Create("lenet", Data.Train.RequireShape(), 10), RulesOf(rule), 8, seed: 4);

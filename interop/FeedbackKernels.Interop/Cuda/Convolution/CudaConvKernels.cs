@@ -40,7 +40,7 @@ internal sealed class CudaConvKernels(CudaBackend backend)
 
     private CudaConvolution Choose(in ConvRequest request, List<(string Kernel, string Refusal)> refused)
     {
-        foreach (CudaConvKernel kernel in List)
+        foreach (CudaConvKernel kernel in List.SkipWhile(k => k.Name != backend.FirstKernel))
         {
             if (kernel.Refusal(backend, request) is not { } refusal) return kernel.Prepare(backend, request);
             refused.Add((kernel.Name, refusal));

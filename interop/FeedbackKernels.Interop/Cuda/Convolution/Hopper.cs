@@ -43,7 +43,8 @@ internal readonly record struct HopperPlan(
     /// <summary>Chooses tile and boxes; the first condition that fails is the refusal.</summary>
     /// <param name="shape">Sizes.</param>
     /// <param name="pass">Which of the three convolutions.</param>
-    public static HopperPlan Choose(in ConvShape shape, ConvPass pass)
+    /// <param name="manyBlocks">Blocks that keep the device busy.</param>
+    public static HopperPlan Choose(in ConvShape shape, ConvPass pass, long manyBlocks = NominalDevice.ManyBlocks)
     {
         int depth = pass == ConvPass.Feedback ? shape.K : shape.C, columns = pass == ConvPass.Feedback ? shape.C : shape.K;
         if (shape.C % 8 != 0 || shape.K % 8 != 0) return new($"{shape.C} and {shape.K} channels are not both multiples of 8");
@@ -51,7 +52,7 @@ internal readonly record struct HopperPlan(
         if (columns < LeastColumns) return new($"{columns} columns leave tiles of 64 more than half empty");
         if (shape.Stride > MostStride) return new($"stride {shape.Stride} is more than {MostStride}");
         if (pass != ConvPass.Feedback && Math.Min(shape.H, shape.W) < shape.Stride) return new($"a map of {shape.H}x{shape.W} has no pixel in some planes of stride {shape.Stride}");
-        HopperPlan plan = pass == ConvPass.WeightGradient ? OfGradient(Flattened(shape)) : OfGather(Flattened(shape), pass, depth, columns);
+        HopperPlan plan = pass == ConvPass.WeightGradient ? OfGradient(Flattened(shape), manyBlocks) : OfGather(Flattened(shape), pass, depth, columns, manyBlocks);
         return plan.Boxes * DivideUp(columns, plan.Columns) <= int.MaxValue ? plan : new("there are more tiles than a grid holds");
     }
 
@@ -64,25 +65,25 @@ internal readonly record struct HopperPlan(
     /// <summary>Blocks of a weight gradient that cover all inputs (r, s, c); each has 64 channels of two taps.</summary>
     public static long GradientRowTiles(in ConvShape flat) => DivideUp(flat.R * flat.S * DivideUp(flat.C, BoxChannels), 2);
 
-    private static HopperPlan OfGather(in ConvShape flat, ConvPass pass, int depth, int columns)
+    private static HopperPlan OfGather(in ConvShape flat, ConvPass pass, int depth, int columns, long manyBlocks)
     {
         bool forward = pass == ConvPass.Forward;
         int rows = forward ? flat.P : (int)DivideUp(flat.H, flat.Stride), across = forward ? flat.Q : (int)DivideUp(flat.W, flat.Stride);
         PixelBox box = PixelBox.Fit(flat.N, rows, across, Rows, Rows, whole: false);
         long boxes = box.Covering(flat.N, rows, across);
         // With 256 columns the pixels are read half as often, which pays for long reductions, if there are still enough blocks.
-        bool wide = columns % 256 == 0 && (long)depth * flat.R * flat.S >= 512 && boxes * (columns / 256) >= NominalDevice.ManyBlocks;
+        bool wide = columns % 256 == 0 && (long)depth * flat.R * flat.S >= 512 && boxes * (columns / 256) >= manyBlocks;
         return new(null, wide ? 256 : NarrowColumns(columns), box, boxes);
     }
 
-    private static HopperPlan OfGradient(in ConvShape flat)
+    private static HopperPlan OfGradient(in ConvShape flat, long manyBlocks)
     {
         // A split of fewer boxes is not worth a block.
         const int fewestBoxes = 4;
         PixelBox box = PixelBox.Fit(flat.N, flat.P, flat.Q, BoxChannels, WgmmaDepth, whole: true);
         int columns = NarrowColumns(flat.K);
         long boxes = box.Covering(flat.N, flat.P, flat.Q), blocks = GradientRowTiles(flat) * DivideUp(flat.K, columns);
-        long splits = Math.Clamp(NominalDevice.ManyBlocks / blocks, 1, DivideUp(boxes, fewestBoxes));
+        long splits = Math.Clamp(manyBlocks / blocks, 1, DivideUp(boxes, fewestBoxes));
         return new(null, columns, box, boxes, SplitK.Of(boxes, DivideUp(boxes, splits)));
     }
 
@@ -99,7 +100,7 @@ internal sealed unsafe class HopperConvolution(CudaBackend backend, in ConvReque
 {
     /// <summary>The entry in the list.</summary>
     public static readonly CudaConvKernel Kernel = new(
-        "hopper", Refusal, (backend, request) => new HopperConvolution(backend, request, HopperPlan.Choose(request.Shape, request.Pass)));
+        "hopper", Refusal, (backend, request) => new HopperConvolution(backend, request, Choose(backend, request)));
 
     // Of pixels of stride 2.
     private const int MostClasses = 4, MostPlanes = 4;
@@ -214,10 +215,13 @@ internal sealed unsafe class HopperConvolution(CudaBackend backend, in ConvReque
         AddSplits(_plan.Split, dw);
     }
 
+    private static HopperPlan Choose(CudaBackend backend, in ConvRequest request) =>
+        HopperPlan.Choose(request.Shape, request.Pass, backend.ManyBlocks);
+
     private static string? Refusal(CudaBackend backend, ConvRequest request) =>
         request.X != ElementType.BFloat16 ? Float32Operands
         : backend.Architecture != "sm_90a" ? "the device has no wgmma"
-        : HopperPlan.Choose(request.Shape, request.Pass).Refusal is { } refusal ? refusal
+        : Choose(backend, request).Refusal is { } refusal ? refusal
         : request.Y != ElementType.BFloat16 ? Float32Result
         : IsAligned(request) && request.ChannelAlignment % 16 == 0 ? null
         : Misaligned;

@@ -42,11 +42,11 @@ internal readonly record struct PipelinedPlan(
     private const int MostTaps = 11;
 
     // Large tiles read each operand less often. Small tiles give every multiprocessor a block, and less of them is empty.
-    private static readonly (PipelinedTile Tile, long LeastRows, int LeastColumns, long LeastBlocks)[] Table =
+    private static readonly (PipelinedTile Tile, long LeastRows, int LeastColumns, bool ManyBlocks)[] Table =
     [
-        (new(128, 128), 65, 65, NominalDevice.ManyBlocks),
-        (new(128, 64), 65, 1, NominalDevice.ManyBlocks),
-        (new(64, 64), 1, 1, 1),
+        (new(128, 128), 65, 65, true),
+        (new(128, 64), 65, 1, true),
+        (new(64, 64), 1, 1, false),
     ];
 
     /// <summary>All tiles that there are kernels for.</summary>
@@ -56,7 +56,9 @@ internal readonly record struct PipelinedPlan(
     /// <param name="shape">Sizes.</param>
     /// <param name="pass">Which of the three convolutions.</param>
     /// <param name="only">The tile to use instead; null for none.</param>
-    public static PipelinedPlan Choose(in ConvShape shape, ConvPass pass, PipelinedTile? only = null)
+    /// <param name="manyBlocks">Blocks that keep the device busy.</param>
+    public static PipelinedPlan Choose(
+        in ConvShape shape, ConvPass pass, PipelinedTile? only = null, long manyBlocks = NominalDevice.ManyBlocks)
     {
         if (shape.C % 8 != 0 || shape.K % 8 != 0) return new($"{shape.C} and {shape.K} channels are not both multiples of 8");
         if (Math.Max(shape.R, shape.S) > MostTaps) return new($"filters of {shape.R}x{shape.S} are larger than {MostTaps}x{MostTaps}");
@@ -72,21 +74,21 @@ internal readonly record struct PipelinedPlan(
             ConvPass.Feedback => (ResidueClass.MostPixels(shape), shape.C, ResidueClass.Classes(shape)),
             _ => (shape.FanIn, shape.K, DivideUp(pixels, FewestPixels)),
         };
-        (PipelinedTile tile, string reason) = only is { } asked ? (asked, "as asked for") : FirstOf(rows, columns, times);
+        (PipelinedTile tile, string reason) = only is { } asked ? (asked, "as asked for") : FirstOf(rows, columns, times, manyBlocks);
         long tiles = tile.Covering(rows, columns);
         if (tiles > int.MaxValue) return new("there are more tiles than a grid holds");
         if (pass != ConvPass.WeightGradient) return new(null, tile, tiles, reason);
-        long splits = Math.Clamp(NominalDevice.ManyBlocks / tiles, 1, times);
+        long splits = Math.Clamp(manyBlocks / tiles, 1, times);
         long each = DivideUp(DivideUp(pixels, splits), PipelinedTile.Depth) * PipelinedTile.Depth;
         return new(null, tile, tiles, reason, SplitK.Of(pixels, each));
     }
 
-    private static (PipelinedTile Tile, string Reason) FirstOf(long rows, int columns, long times)
+    private static (PipelinedTile Tile, string Reason) FirstOf(long rows, int columns, long times, long manyBlocks)
     {
         string passed = "";
-        foreach ((PipelinedTile tile, long leastRows, int leastColumns, long leastBlocks) in Table)
+        foreach ((PipelinedTile tile, long leastRows, int leastColumns, bool many) in Table)
         {
-            long blocks = tile.Covering(rows, columns) * times;
+            long blocks = tile.Covering(rows, columns) * times, leastBlocks = many ? manyBlocks : 1;
             if (rows >= leastRows && columns >= leastColumns && blocks >= leastBlocks) return (tile, $"{passed}{tile} makes up to {blocks} blocks");
             passed += rows < leastRows ? $"{rows} rows leave {tile} half empty, "
                 : columns < leastColumns ? $"{columns} columns leave {tile} half empty, "
@@ -170,7 +172,7 @@ internal sealed unsafe class PipelinedConvolution(CudaBackend backend, in ConvRe
     }
 
     private static PipelinedPlan Choose(CudaBackend backend, in ConvRequest request) =>
-        PipelinedPlan.Choose(request.Shape, request.Pass, backend.OnlyTile);
+        PipelinedPlan.Choose(request.Shape, request.Pass, backend.OnlyTile, backend.ManyBlocks);
 
     private static string? Refusal(CudaBackend backend, ConvRequest request) =>
         request.X != ElementType.BFloat16 ? Float32Operands

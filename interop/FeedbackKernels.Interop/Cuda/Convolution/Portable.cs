@@ -12,11 +12,13 @@ internal static class PortableTile
     private const int FewestPixels = 128;
 
     /// <summary>How a weight gradient is split: over as many blocks as a large device takes, as long as a split is worth a block.</summary>
-    public static SplitK Split(in ConvShape shape)
+    /// <param name="shape">Sizes.</param>
+    /// <param name="manyBlocks">Blocks that keep the device busy.</param>
+    public static SplitK Split(in ConvShape shape, long manyBlocks = NominalDevice.ManyBlocks)
     {
         long pixels = (long)shape.N * shape.P * shape.Q;
         long tiles = DivideUp(shape.FanIn, Rows) * DivideUp(shape.K, Columns);
-        long wanted = Math.Clamp(NominalDevice.ManyBlocks / tiles, 1, DivideUp(pixels, FewestPixels));
+        long wanted = Math.Clamp(manyBlocks / tiles, 1, DivideUp(pixels, FewestPixels));
         return SplitK.Of(pixels, DivideUp(DivideUp(pixels, wanted), Depth) * Depth);
     }
 
@@ -86,8 +88,8 @@ internal sealed unsafe class PortableConvolution : CudaConvolution
         _type = request.X;
         if (request.Pass != ConvPass.WeightGradient) return;
         // Where only an address keeps a pipelined kernel from serving, its split is used, because no bit may depend on addresses.
-        PipelinedPlan pipelined = PipelinedPlan.Choose(request.Shape, request.Pass, backend.OnlyTile);
-        _split = _type == ElementType.BFloat16 && pipelined.Refusal is null ? pipelined.Split : PortableTile.Split(request.Shape);
+        PipelinedPlan pipelined = PipelinedPlan.Choose(request.Shape, request.Pass, backend.OnlyTile, backend.ManyBlocks);
+        _split = _type == ElementType.BFloat16 && pipelined.Refusal is null ? pipelined.Split : PortableTile.Split(request.Shape, backend.ManyBlocks);
     }
 
     /// <summary>All kernels that this launches.</summary>

@@ -12,7 +12,7 @@ namespace FeedbackKernels.Tests.Interop.Operations;
 public class OperationTests
 {
     /// <summary>If this is set to 1, the table is written to tests/README.md; otherwise it is compared with the one there.</summary>
-    private const string WriteTables = "FEEDBACK_WRITE_TABLES";
+    internal const string WriteTables = "FEEDBACK_WRITE_TABLES";
 
     public static MatrixTheoryData<string, string> CasesAndBackends => new(
         OperationCases.MethodsOf(typeof(Backend)).Select(OperationCases.NameOf), ["reference", "reference, bf16", .. new Candidates().Select(row => row.Data)]);

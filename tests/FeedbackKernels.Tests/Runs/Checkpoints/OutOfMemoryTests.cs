@@ -56,10 +56,10 @@ public sealed class OutOfMemoryTests : IDisposable
     }
 
     [Fact]
+    [EmulatedOnly("sets the memory of the device")]
     public void A_device_that_is_too_small_is_no_different()
     {
-        EmulatedDriver.Require();
-        using CudaBackend backend = EmulatedDriver.CreateBackend();
+        using CudaBackend backend = CudaUnderTest.CreateBackend();
         DataSet data = DataSet.Open("synthetic", 1, limitTrain: 64, limitTest: 16);
         var config = new RunConfig { Model = "resnet8", Backend = "cuda", Training = new TrainingOptions { Epochs = 1, Batch = 64 } };
         using EmulatedDriver.Setting device = EmulatedDriver.With("memory-limit", 8 << 20, 16L << 30);
