@@ -56,7 +56,7 @@ public sealed class RunnerTests
         string[] lines = Bench([], "calls", "--budget", "0.01");
         Assert.Equal(["kernel", "spans", "pointers", "tensors", "kernel", "spans", "kernel", "spans"], lines[..8].Select(line => line.Split(',')[2]));
         Assert.All(lines[..8], line => Assert.True(Number(line, 4) > 0 && Number(line, 5) <= Number(line, 4), line));
-        Assert.Equal(7, lines[8..].Length);
+        Assert.Equal(10, lines[8..].Length);
         Assert.All(lines[8..], line => Assert.True(line.StartsWith("layout,", StringComparison.Ordinal) && Number(line, 4) > 0 && Number(line, 6) > 0, line));
     }
 
