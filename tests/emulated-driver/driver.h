@@ -16,9 +16,13 @@ struct Settings
     long long seed = 1;
     // Whether queued work runs as late as possible, see stream.h.
     long long deferred = 0;
+    // Whether the log of a module warns: 1 of serialized products, 2 of spilled registers.
+    long long moduleWarnings = 0;
+    // Whether cubins are loaded; otherwise the driver says that there is no binary for the device.
+    long long cubins = 0;
 
     // Reads the defaults that child processes of tests are given: the compute capability from FEEDBACK_EMULATED_CAPABILITY, such as
-    // 9.0, and the number of devices from FEEDBACK_EMULATED_DEVICES.
+    // 9.0, the number of devices from FEEDBACK_EMULATED_DEVICES, and the warnings from FEEDBACK_EMULATED_WARNINGS.
     Settings();
 
     // Shared memory of a block: that of Hopper, or of sm_86 and sm_89, which have the least of all devices from Ampere on.
