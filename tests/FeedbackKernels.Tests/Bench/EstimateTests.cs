@@ -16,14 +16,14 @@ public class EstimateTests
         ["resnet8", "bottleneck"], StepCommand.Rules.Select(r => r.Name), Enum.GetValues<CudaPrecision>(), ["h200", "a100"]);
 
     [Theory, MemberData(nameof(Choices))]
+    [EmulatedOnly("sets the compute capability of the device, and counts its launches by kernel")]
     public void A_step_on_paper_launches_what_a_driver_runs(string model, string rule, CudaPrecision precision, string card)
     {
-        EmulatedDriver.Require();
         IReadOnlyList<PaperLaunch> paper =
             EstimateCommand.Launches(Card.Named(card), SpecOf(model), s => s.ToString(), Images, EstimateCommand.RuleNamed(rule), precision, Steps);
 
         using EmulatedDriver.Setting capability = EmulatedDriver.With("compute-major", Card.Named(card).Major, 8);
-        using CudaBackend backend = EmulatedDriver.CreateBackend(precision: precision);
+        using CudaBackend backend = CudaUnderTest.CreateBackend(precision: precision);
         using var stepper = new Stepper(backend, SpecOf(model), EstimateCommand.RuleNamed(rule), Images);
         backend.Synchronize();
         Dictionary<string, long> before = Ran();
