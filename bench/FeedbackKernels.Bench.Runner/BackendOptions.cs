@@ -14,6 +14,8 @@ internal sealed class BackendOptions
     private readonly Option<bool> _exact = new("--exact") { Description = "Do not use Winograd's algorithm on the CPU." };
     private readonly Option<SimdLevel?> _simd = new("--simd") { Description = "Vector instructions of the CPU backend. [default: the widest that this machine supports]" };
 
+    private readonly Option<bool> _noGraph = new("--no-cuda-graph") { Description = "Launch each CUDA kernel separately instead of each step as one graph." };
+
     public BackendOptions() => _backend.AcceptOnlyFromAmong([.. Backends.Names]);
 
     public void AddTo(Command command)
@@ -28,9 +30,12 @@ internal sealed class BackendOptions
         foreach (Option option in (Option[])[_threads, _exact, _simd]) command.Options.Add(option);
     }
 
+    /// <summary>Adds what concerns whole steps, for commands that run them.</summary>
+    public void AddStepsTo(Command command) => command.Options.Add(_noGraph);
+
     public Backend Create(ParseResult parsed) => Backends.Create(
         parsed.GetValue(_backend)!, parsed.GetValue(_threads), parsed.GetValue(_simd), parsed.GetValue(_exact), parsed.GetValue(_precision),
-        parsed.GetValue(_device));
+        parsed.GetValue(_device), graphs: !parsed.GetValue(_noGraph));
 
     public CpuBackend CreateCpu(ParseResult parsed) =>
         new(parsed.GetValue(_threads), parsed.GetValue(_simd), parsed.GetValue(_exact));

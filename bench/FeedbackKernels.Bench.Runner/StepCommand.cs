@@ -43,6 +43,7 @@ internal static class StepCommand
         var choice = new BackendOptions();
         var command = new Command("step", "Measures images per second of whole training steps.") { model, batch, size, rule, rounds, inner };
         choice.AddTo(command);
+        choice.AddStepsTo(command);
         command.SetAction(parsed =>
         {
             ArgumentOutOfRangeException.ThrowIfNegativeOrZero(parsed.GetValue(batch), "--batch");

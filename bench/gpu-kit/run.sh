@@ -1,14 +1,24 @@
 #!/usr/bin/env bash
 # Tests and measures FeedbackKernels on the GPU of this machine. Needs the NVIDIA driver; uses compute-sanitizer and PyTorch if they
-# are installed. A part that fails does not stop the others; the summary lists the failures.
+# are installed. The first part, the list, answers within nine minutes what is most in doubt on a card that has not run the kernels
+# yet, and stops at the first fault. Of the other parts one that fails does not stop those after it; the summary lists the failures.
 #
 #   ./run.sh [--data FOLDER] [--out FOLDER] [--parts "NAME ..."]
 #
-# --data    cifar-10-batches-bin, or the folder that contains it; without it, the training part is skipped
+# --data    cifar-10-batches-bin, or the folder that contains it; without it, the list trains on drawn images, and the training part is
+#           skipped
 # --out     folder for the results; run.sh creates a folder named after card, driver and date in it. Default: ./results
-# --parts   some of: device tests sanitizer layers steps mirror training. Default: all
+# --parts   some of: list device tests sanitizer layers steps mirror training. Default: all
+#
+# Exit code: 0; 1 if a part failed; 2 for a wrong argument; 3 if the list found a fault.
 #
 # Variables that set the extent of the measurements:
+LIST_SECONDS=${LIST_SECONDS:-540}             # for the whole list
+LIST_BATCH=${LIST_BATCH:-8}                   # images where the list compares kernels
+LIST_EPOCH=${LIST_EPOCH:---epochs 1 --batch 128 --lr 0.1}
+# What the list compares first: strides of 2 with padding, whose boxes start outside of the map; then shapes with tiles of 256 columns.
+LIST_STRIDED=${LIST_STRIDED:-2,14,14,64,128,3,3,2,1 3,9,7,64,64,3,3,2,1 8,56,56,128,128,3,3,2,1 2,28,28,256,512,3,3,2,1}
+LIST_WIDE=${LIST_WIDE:-11,56,56,512,256,1,1,1,0 11,56,56,64,256,3,3,1,1 11,56,56,256,64,3,3,1,1 11,56,56,256,512,1,1,1,0}
 MODELS=${MODELS:-resnet18 resnet50}           # models to measure
 PRECISIONS=${PRECISIONS:-bf16 fp32}
 BATCH=${BATCH:-256}
@@ -29,7 +39,7 @@ PEER_OPTIONS=${PEER_OPTIONS:-}
 set -u
 
 kit=$(cd "$(dirname "$0")" && pwd)
-data= out=$kit/results parts="device tests sanitizer layers steps mirror training"
+data= out=$kit/results parts="list device tests sanitizer layers steps mirror training"
 while [ $# -gt 0 ]; do
   case $1 in
     --data | --out | --parts)
@@ -103,12 +113,121 @@ describe() {
 
 peer_layers() { bench shapes --model "$1" | grep -F "$FILTER" | $peer conv --batch "$BATCH" --dtype "$(dtype "$2")" --device "$PEER_DEVICE" $PEER_OPTIONS; }
 
+sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda*/bin/compute-sanitizer 2>/dev/null | tail -n 1)
+[ ! -d "$data/cifar-10-batches-bin" ] || data=$data/cifar-10-batches-bin
+
+# What is left of the list's time.
+left() { echo $((LIST_SECONDS - (SECONDS - list_start))); }
+
+# Runs a command as an entry of the list, for as many seconds as it is given and the list has left. What it writes goes to a file and to
+# the terminal at once. Kinds: of a `check` every failure is a fault, running out of time too (a kernel that hangs looks like that);
+# a `measure` may run out of time; what a `peer` does is no fault of what is in use.
+entry() {
+  local kind=$1 limit=$2 name=$3 file=list-$4 start=$SECONDS status found
+  shift 4
+  # Cut short by the others, no entry says anything by not ending.
+  [ "$limit" -le "$(left)" ] || { limit=$(left); kind=measure; }
+  if [ "$limit" -le 0 ]; then
+    skip "$name" "the list has had its $LIST_SECONDS s"
+    unfinished=$((unfinished + 1))
+    return
+  fi
+  echo "--- $name, at most $limit s: $*" | tee -a "$folder/$file"
+  timeout --kill-after=5 "$limit" "$@" 2>&1 | tee -a "$folder/$file"
+  status=${PIPESTATUS[0]}
+  found=$(grep -oE 'Total: [0-9]+, Errors.*|[0-9]+ comparisons, .*|CUDA kernels loaded: .*' "$folder/$file" | tail -n 1)
+  case $status:$kind in
+    0:*) note ok "$name" "$((SECONDS - start)) s, $file${found:+: $found}" ;;
+    124:measure | 137:measure)
+      note "out of time" "$name" "$((SECONDS - start)) s, $file"
+      unfinished=$((unfinished + 1)) ;;
+    *:peer) note "FAILED ($status)" "$name" "$((SECONDS - start)) s, $file" ;;
+    *)
+      note "FAULT ($status)" "$name" "$((SECONDS - start)) s, $file${found:+: $found}"
+      grep -E 'WRONG|^  [^ ].* is .* by .* and |\[FAIL\]|expected .*found|CUDA_ERROR|failed with' "$folder/$file" | head -n 12 | tee -a "$summary"
+      explain "$folder/$file" "$@"
+      echo "the list ends here: $name" | tee -a "$summary"
+      exit 3 ;;
+  esac
+}
+
+# Runs what has failed under compute-sanitizer, which names the kernel, thread and address of a wrong access: of tests those that failed,
+# of a comparison the shape that did.
+explain() {
+  local log=$1 seconds wrong test tests=()
+  shift
+  seconds=$(left)
+  if [ -z "$sanitizer" ]; then skip "compute-sanitizer" "it is not installed"; return; fi
+  if [ "$seconds" -le 10 ]; then skip "compute-sanitizer" "the list has had its $LIST_SECONDS s"; return; fi
+  wrong=$(awk -F, '$8 == "WRONG" { print $3; exit }' "$log")
+  for test in $(sed -nE 's/^ *(FeedbackKernels\.[A-Za-z0-9_.]+)(\(.*)? \[FAIL\].*/\1/p' "$log" | sort -u | head -n 3); do tests+=(-method "$test"); done
+  if [ ${#tests[@]} -gt 0 ]; then set -- "$kit/tests/FeedbackKernels.Tests" -noColor "${tests[@]}"
+  elif [[ $wrong == [0-9]*x* ]]; then set -- bench check --precision bf16 --shape "${wrong//x/,}"
+  elif [ -n "$wrong" ]; then
+    if [ -n "$FILTER" ]; then set -- "${@:1:$#-2}"; fi
+    set -- "$@" --filter "$wrong"
+  fi
+  echo "--- compute-sanitizer: $*" | tee -a "$folder/list-sanitizer.log"
+  timeout --kill-after=5 "$seconds" "$sanitizer" --tool memcheck --error-exitcode 1 "$@" 2>&1 | tee -a "$folder/list-sanitizer.log"
+  note "exit ${PIPESTATUS[0]}" "compute-sanitizer memcheck" "list-sanitizer.log"
+}
+
+# The words of the driver's compiler that cost speed and nothing else.
+note_serialised() {
+  local count
+  count=$(grep -ic 'seriali[sz]' "$folder/list-jit.log" 2>/dev/null)
+  [ "${count:-0}" = 0 ] || note "SLOW" "wgmma is serialised in $count kernels" "list-jit.log"
+}
+
+source_of() { if [ -n "$1" ]; then echo "cifar10:$1"; else echo synthetic; fi; }
+
+shapes() { for shape in $1; do echo --shape "$shape"; done; }
+
+run_list() {
+  local tests=$kit/tests/FeedbackKernels.Tests class=FeedbackKernels.Tests.Cuda model
+  local list_start=$SECONDS unfinished=0 info=(feedback info --backend cuda --precision bf16 --model resnet50 --load-kernels)
+  entry check 25 "kernels: which are loaded, and how" kernels.txt "${info[@]}"
+  entry measure 60 "kernels: what the driver's compiler says" compiled.txt \
+    env FEEDBACK_CUDA_IMAGE=ptx CUDA_CACHE_DISABLE=1 FEEDBACK_CUDA_LOG="$folder/list-jit.log" "${info[@]}"
+  note_serialised
+  entry check 20 "compare: stride 2 with padding" strided.csv bench check --precision bf16 $(shapes "$LIST_STRIDED")
+  # The other way, which no public example has: what a card says of it is worth knowing, and no fault.
+  entry peer 15 "compare: stride 2 by element strides" traversal.csv bench check --precision bf16 --traversal-strides $(shapes "$LIST_STRIDED")
+  entry check 20 "compare: 256 columns" wide.csv bench check --precision bf16 $(shapes "$LIST_WIDE")
+  entry check 45 "tests: Hopper" hopper.log "$tests" -noColor -class $class.HopperTests -class $class.HopperStrideTests
+  entry check 70 "tests: pipelines and few channels" pipelined.log "$tests" -noColor -class $class.FewChannelsTests -class $class.PipelinedTests
+  for model in $MODELS; do
+    entry check 45 "compare: every layer of $model, bf16" "compare-$model-bf16.csv" \
+      bench check --precision bf16 --model "$model" --batch "$LIST_BATCH" ${FILTER:+--filter "$FILTER"}
+  done
+  model=${MODELS%% *}
+  entry check 25 "compare: every layer of $model, fp32" "compare-$model-fp32.csv" \
+    bench check --precision fp32 --model "$model" --batch "$LIST_BATCH" ${FILTER:+--filter "$FILTER"}
+  model=${MODELS##* }
+  entry measure 40 "speed: 3x3 of $model" layers.csv \
+    bench layers --backend cuda --precision bf16 --model "$model" --batch "$BATCH" --budget "$BUDGET" --filter "${FILTER:-3x3}"
+  entry measure 30 "step of $model as a graph" step-graph.csv bench step --backend cuda --precision bf16 --model "$model" --batch "$BATCH" --rounds "$SAMPLES" --inner "$INNER"
+  entry measure 30 "step of $model, kernel by kernel" step-launches.csv \
+    bench step --backend cuda --precision bf16 --model "$model" --batch "$BATCH" --rounds "$SAMPLES" --inner "$INNER" --no-cuda-graph
+  entry measure 40 "an epoch under each rule" epoch.log feedback compare --backend cuda --precision bf16 --rules "$TRAIN_RULES" --model "$TRAIN_MODEL" \
+    --data "$(source_of "$data")" $LIST_EPOCH --out "$folder/list-epoch"
+  if [ -n "$peer" ]; then
+    entry peer 30 "PyTorch's step of $model" step-torch.csv \
+      $peer step --model "$model" --batch "$BATCH" --mode graph --dtype bfloat16 --device "$PEER_DEVICE" $PEER_OPTIONS
+  else
+    skip "PyTorch's step" "$without_peer"
+  fi
+  find "$folder/list-epoch" -name model.safetensors -delete 2>/dev/null
+  echo "the list took $((SECONDS - list_start)) s and found no fault; $unfinished entries did not end in its time" | tee -a "$summary"
+}
+
+if wants list; then run_list; fi
+
 if wants device; then part "device" device.txt describe; fi
 
 if wants tests; then part "conformance tests" tests.log "$kit/tests/FeedbackKernels.Tests" -noColor $TEST_OPTIONS; fi
 
 if wants sanitizer; then
-  sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda*/bin/compute-sanitizer 2>/dev/null | tail -n 1)
   for tool in memcheck racecheck; do
     if [ -z "$sanitizer" ]; then skip "compute-sanitizer $tool" "compute-sanitizer is not installed"; continue; fi
     part "compute-sanitizer $tool" "sanitizer-$tool.log" "$sanitizer" --tool $tool --error-exitcode 1 \
@@ -159,7 +278,6 @@ if wants mirror; then
 fi
 
 if wants training; then
-  [ ! -d "$data/cifar-10-batches-bin" ] || data=$data/cifar-10-batches-bin
   if [ -z "$data" ]; then
     skip "training" "needs --data with the CIFAR-10 folder"
   else

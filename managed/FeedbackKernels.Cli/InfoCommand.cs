@@ -23,10 +23,13 @@ internal static class InfoCommand
         Setting<int> channels = Names.Number("--channels", Use.Always, 3, Bounds.AtLeast(1), "Channels of an image: 1 for grey, 3 for colour.");
         Setting<int> classes = Names.Number("--classes", Use.Always, 0, Bounds.AtLeast(0), "Number of classes; 0 for the model's usual number.");
         Setting<int> batch = Names.Number("--batch", Use.Always, 128, Bounds.AtLeast(1), "Images in a training step. The choice of a kernel can depend on it.");
+        Setting<bool> load = Names.Switch(
+            "--load-kernels", Use.Cuda, false,
+            $"Load every CUDA kernel file, and print what the driver's compiler warns of. {CudaKernelFile.LogVariable}=FILE keeps all that it says; {CudaKernelFile.ImageVariable}=ptx has it compile where there is machine code.");
         var choice = new BackendOptions(new RunConfig(), training: false);
         var command = new Command("info", "Shows the backend, instruction set and number of threads, and which kernel computes each layer of a model and why.")
         {
-            modelName, hidden, size, channels, classes, batch,
+            modelName, hidden, size, channels, classes, batch, load,
         };
         foreach (Option option in choice.All) command.Options.Add(option);
         command.SetAction(parsed =>
@@ -42,6 +45,7 @@ internal static class InfoCommand
             Tables.PrintBackend(config.Backend, backend, details: true);
             Console.WriteLine($"SIMD levels of this machine: {string.Join(", ", SimdLevels.Supported.Select(KebabCase.Of))}; processors: {Environment.ProcessorCount}");
             Console.WriteLine($"CUDA kernels of this build: {CudaBackend.KernelBuild}");
+            if (backend is CudaBackend cuda) PrintKernels(cuda, parsed.GetValue(load));
             Console.WriteLine($"image decoder: {ImageDecoder.Name}");
             Console.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,
@@ -49,6 +53,21 @@ internal static class InfoCommand
             PrintLayers(backend, model, parsed.GetValue(batch));
         });
         return command;
+    }
+
+    private static void PrintKernels(CudaBackend backend, bool all)
+    {
+        if (all) backend.LoadKernels();
+        IReadOnlyList<CudaKernelFile> files = backend.LoadedKernels;
+        int compiled = files.Count(file => file.Compiled);
+        Console.WriteLine(
+            $"CUDA kernels loaded: {files.Count} files for {string.Join(", ", files.Select(file => file.Architecture).Distinct())}, {files.Count - compiled} from cubins, {compiled} from PTX that the driver compiled");
+        foreach (IGrouping<string, CudaKernelFile> refused in files.Where(file => file.Refusal is not null).GroupBy(file => file.Refusal!))
+            Console.WriteLine($"cubins refused, {refused.Count()} files: {refused.Key}");
+        string[] warnings = [.. files.SelectMany(file => file.Warnings.Select(warning => $"{file.Name}: {warning}"))];
+        foreach (string warning in warnings) Console.WriteLine(warning);
+        if (files.All(file => file.Log.Length == 0)) Console.WriteLine("the driver's compiler said nothing: it compiled nothing, or has it in its cache");
+        else if (warnings.Length == 0) Console.WriteLine("the driver's compiler has no word of serialized products or spilled registers");
     }
 
     private static void PrintLayers(Backend backend, Model model, int batch)

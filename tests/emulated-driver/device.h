@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "scheduler.h"
+#include "tensor_core.h"
 
 #define __global__
 #define __device__
@@ -78,50 +79,52 @@ inline void ldmatrix(unsigned (&fragments)[4], unsigned row)
     }), 16);
 }
 
-// c += a * b: 16 exact products are summed in binary32, and the sum is added to c.
+// c += a * b. Each lane passes its part of all three; the last one computes for the warp.
 inline void mma_bf16(float& c0, float& c1, float& c2, float& c3, const unsigned (&a)[4], unsigned b0, unsigned b1)
 {
-    const unsigned mine[6] = {a[0], a[1], a[2], a[3], b0, b1};
-    float products[4];
-    std::memcpy(products, emulated::with_warp(mine, sizeof mine, [](emulated::WarpExchange& warp) {
-        float left[16][16], right[16][8], result[16][8] = {};
+    struct Mine
+    {
+        unsigned operands[6];
+        float sums[4];
+    };
+
+    const Mine mine = {{a[0], a[1], a[2], a[3], b0, b1}, {c0, c1, c2, c3}};
+    float results[4];
+    std::memcpy(results, emulated::with_warp(&mine, sizeof mine, [](emulated::WarpExchange& warp) {
+        float left[16][16], right[16][8], sums[16][8];
         for (std::size_t lane = 0; lane < 32; lane++)
         {
-            unsigned registers[6];
-            std::memcpy(registers, warp.in[lane], sizeof registers);
-            for (std::size_t r = 0; r < 6; r++)
+            Mine its;
+            std::memcpy(&its, warp.in[lane], sizeof its);
+            const std::size_t row = lane / 4, pair = lane % 4 * 2;
+            for (std::size_t e = 0; e < 2; e++)
             {
-                for (std::size_t e = 0; e < 2; e++)
+                for (std::size_t r = 0; r < 6; r++)
                 {
-                    const unsigned bits = (registers[r] >> 16 * e) << 16;
+                    const unsigned bits = (its.operands[r] >> 16 * e) << 16;
                     float value;
                     std::memcpy(&value, &bits, sizeof value);
-                    const std::size_t pair = lane % 4 * 2 + e;
-                    if (r < 4) left[lane / 4 + r % 2 * 8][pair + r / 2 * 8] = value;
-                    else right[pair + (r - 4) * 8][lane / 4] = value;
+                    if (r < 4) left[row + r % 2 * 8][pair + e + r / 2 * 8] = value;
+                    else right[pair + e + (r - 4) * 8][row] = value;
                 }
+
+                sums[row][pair + e] = its.sums[e];
+                sums[row + 8][pair + e] = its.sums[2 + e];
             }
         }
 
-        for (std::size_t m = 0; m < 16; m++)
-        {
-            for (std::size_t k = 0; k < 16; k++)
-            {
-                for (std::size_t n = 0; n < 8; n++) result[m][n] += left[m][k] * right[k][n];
-            }
-        }
-
+        emulated::multiply_accumulate(emulated::sumRule, sums[0], left[0], right[0], 16, 8);
         for (std::size_t lane = 0; lane < 32; lane++)
         {
             const std::size_t row = lane / 4, pair = lane % 4 * 2;
-            const float own[4] = {result[row][pair], result[row][pair + 1], result[row + 8][pair], result[row + 8][pair + 1]};
+            const float own[4] = {sums[row][pair], sums[row][pair + 1], sums[row + 8][pair], sums[row + 8][pair + 1]};
             std::memcpy(warp.out[lane], own, sizeof own);
         }
-    }), sizeof products);
-    c0 += products[0];
-    c1 += products[1];
-    c2 += products[2];
-    c3 += products[3];
+    }), sizeof results);
+    c0 = results[0];
+    c1 = results[1];
+    c2 = results[2];
+    c3 = results[3];
 }
 
 inline void cp_async(unsigned shared, const void* global, bool inside)

@@ -97,8 +97,79 @@ long long version_after(const std::string& ptx, const std::string& word)
 // CUDA 11.8 compiles PTX 7.8, CUDA 12.4 PTX 8.4, CUDA 13.0 PTX 9.0.
 long long newest_ptx() { return (settings.driverVersion / 1000 - 4) * 10 + settings.driverVersion % 1000 / 10; }
 
+// What is read of an ELF file, which a cubin is.
+struct ElfHeader
+{
+    char magic[4], ident[12];
+    std::uint16_t type, machine;
+    std::uint32_t version;
+    std::uint64_t entry, programs, sections;
+    std::uint32_t flags;
+    std::uint16_t bytes, programBytes, programCount, sectionBytes, sectionCount, names;
+};
+
+struct ElfSection
+{
+    std::uint32_t name, type;
+    std::uint64_t flags, address, offset, size;
+    std::uint32_t link, info;
+    std::uint64_t alignment, entryBytes;
+};
+
+bool is_elf(const void* image) { return std::memcmp(image, "\x7f" "ELF", 4) == 0; }
+
+int add_kernels(Module& module, const std::vector<std::string>& names, const char* what, std::string& log)
+{
+    for (const std::string& name : names)
+    {
+        const Kernel* kernel = find_kernel(name);
+        if (!kernel)
+        {
+            log = "kernel " + name + " is in the " + what + " and not in the emulated driver: they come from different sources";
+            return std::strcmp(what, "PTX") == 0 ? InvalidPtx : InvalidImage;
+        }
+
+        module.functions.emplace_back(new Function{kernel, DeclaredSharedBytes});
+    }
+
+    return Success;
+}
+
+// Loads the kernels that a cubin names, as they are compiled for the host: the machine code is not executed.
+int load_cubin(Module& module, const char* image, std::string& log)
+{
+    ElfHeader header;
+    std::memcpy(&header, image, sizeof header);
+    constexpr unsigned accelerated = 0x800;  // the letter of sm_90a
+    const long long architecture = header.flags & 0xFF, device = settings.computeMajor * 10 + settings.computeMinor;
+    if (!settings.cubins)
+    {
+        log = "the test has cubins refused";
+        return NoBinaryForDevice;
+    }
+
+    const bool runs = header.flags & accelerated ? architecture == device : architecture / 10 == settings.computeMajor && architecture <= device;
+    if (!runs)
+    {
+        log = "the cubin is for sm_" + std::to_string(architecture);
+        return NoBinaryForDevice;
+    }
+
+    std::vector<ElfSection> sections(header.sectionCount);
+    std::memcpy(sections.data(), image + header.sections, sections.size() * sizeof(ElfSection));
+    std::vector<std::string> names;
+    const std::string text = ".text.";
+    for (const ElfSection& section : sections)
+    {
+        const std::string name = image + sections[header.names].offset + section.name;
+        if (name.compare(0, text.size(), text) == 0) names.push_back(name.substr(text.size()));
+    }
+
+    return add_kernels(module, names, "cubin", log);
+}
+
 // Returns a CUresult, and writes the log of the driver's compiler.
-int compile(Module& module, const std::string& ptx, std::string& log)
+int compile(Module& module, const char* image, std::string& log)
 {
     if (settings.moduleResult != Success)
     {
@@ -106,6 +177,8 @@ int compile(Module& module, const std::string& ptx, std::string& log)
         return static_cast<int>(settings.moduleResult);
     }
 
+    if (is_elf(image)) return load_cubin(module, image, log);
+    const std::string ptx = image;
     const long long version = version_after(ptx, ".version "), architecture = version_after(ptx, ".target sm_");
     if (version < 0 || architecture < 0)
     {
@@ -134,28 +207,57 @@ int compile(Module& module, const std::string& ptx, std::string& log)
         return NoBinaryForDevice;
     }
 
-    for (const std::string& name : entries_of(ptx))
-    {
-        const Kernel* kernel = find_kernel(name);
-        if (!kernel)
-        {
-            log = "kernel " + name + " is in the PTX and not in the emulated driver: they come from different sources";
-            return InvalidPtx;
-        }
-
-        module.functions.emplace_back(new Function{kernel, DeclaredSharedBytes});
-    }
-
+    if (const int result = add_kernels(module, entries_of(ptx), "PTX", log); result != Success) return result;
     if (module.functions.empty()) log = "the PTX defines no kernel";
     return module.functions.empty() ? static_cast<int>(InvalidPtx) : static_cast<int>(Success);
 }
 
-// CUjit_option: the buffer for errors of the compiler, and its size.
+// CUjit_option: the buffers of the compiler for information and for errors, with their sizes, and whether it says everything.
 enum JitOption
 {
+    InfoLog = 3,
+    InfoLogBytes = 4,
     ErrorLog = 5,
-    ErrorLogBytes = 6
+    ErrorLogBytes = 6,
+    LogVerbose = 12
 };
+
+// A buffer of the caller for a log, with its size, in place of which the driver writes the length of the text.
+struct LogBuffer
+{
+    char* text = nullptr;
+    void** bytes = nullptr;
+
+    bool is_whole() const { return (text == nullptr) == (bytes == nullptr); }
+
+    void write(const std::string& said) const
+    {
+        if (!text) return;
+        const std::size_t most = reinterpret_cast<std::size_t>(*bytes), length = said.size() < most ? said.size() : most - 1;
+        std::memcpy(text, said.c_str(), length);
+        text[length] = 0;
+        *bytes = reinterpret_cast<void*>(length);
+    }
+};
+
+// What ptxas says of the kernels that it compiles, in its words; of a cubin nothing.
+std::string information_of(const Module& module)
+{
+    std::string said = "ptxas info    : 0 bytes gmem\n";
+    for (const std::unique_ptr<Function>& function : module.functions)
+    {
+        const std::string name = function->kernel->name, target = std::to_string(settings.computeMajor * 10 + settings.computeMinor);
+        const bool first = function == module.functions.front();
+        const char* spilled = first && settings.moduleWarnings == 2 ? "8" : "0";
+        if (first && settings.moduleWarnings == 1)
+            said += "ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized due to insufficient register "
+                    "resources for the wgmma pipeline in the function '" + name + "'\n";
+        said += "ptxas info    : Compiling entry function '" + name + "' for 'sm_" + target + "'\nptxas info    : Function properties for " + name
+              + "\n    0 bytes stack frame, " + spilled + " bytes spill stores, " + spilled + " bytes spill loads\nptxas info    : Used 32 registers\n";
+    }
+
+    return said;
+}
 
 [[noreturn]] void refuse(const char* variable, const char* value, const char* wanted)
 {
@@ -177,6 +279,11 @@ Settings::Settings()
         refuse("FEEDBACK_EMULATED_CAPABILITY", capability, "something like 9.0");
     const char* devices = std::getenv("FEEDBACK_EMULATED_DEVICES");
     if (devices && std::sscanf(devices, "%lld", &deviceCount) != 1) refuse("FEEDBACK_EMULATED_DEVICES", devices, "a number");
+    const char* warnings = std::getenv("FEEDBACK_EMULATED_WARNINGS");
+    if (warnings && std::sscanf(warnings, "%lld", &moduleWarnings) != 1) refuse("FEEDBACK_EMULATED_WARNINGS", warnings, "1 or 2");
+    const char* truncation = std::getenv("FEEDBACK_EMULATED_TRUNCATES");
+    if (truncation && (std::sscanf(truncation, "%lld", &truncates) != 1 || truncates < 0 || truncates > 1))
+        refuse("FEEDBACK_EMULATED_TRUNCATES", truncation, "0 or 1");
 }
 
 bool is_initialised() { return initialised; }
@@ -208,6 +315,10 @@ EXPORT int emulatedSet(const char* name, long long value)
     else if (key == "memory-pools") settings.memoryPools = value;
     else if (key == "seed") settings.seed = value;
     else if (key == "deferred") settings.deferred = value;
+    else if (key == "module-warnings") settings.moduleWarnings = value;
+    else if (key == "cubins") settings.cubins = value;
+    else if (key == "truncates") settings.truncates = value;
+    else if (key == "lost-bits" && value >= 0 && value <= MostLostBits) settings.lostBits = value;
     else return InvalidValue;
     return Success;
 }
@@ -227,8 +338,19 @@ EXPORT long long emulatedGet(const char* name)
     if (key == "event-waits") return counters.eventWaits;
     if (key == "graph-launches") return counters.graphLaunches;
     if (key == "graph-updates") return counters.graphUpdates;
+    if (key == "truncates") return settings.truncates;
     if (key == "allocated-bytes") return static_cast<long long>(allocated_bytes());
     return -1;
+}
+
+// For tests: adds the products of 16 bf16, widened, as a tensor core of the device in the settings does.
+EXPORT float emulatedMultiply(float sum, const float* left, const float* right)
+{
+    // The column is the first of 8.
+    float sums[8] = {sum}, columns[InstructionDepth][8] = {};
+    for (std::size_t k = 0; k < InstructionDepth; k++) columns[k][0] = right[k];
+    multiply_accumulate(settings.sum_rule(), sums, left, columns[0], 1, 8);
+    return sums[0];
 }
 
 EXPORT int cuInit(unsigned)
@@ -354,27 +476,29 @@ EXPORT int cuModuleLoadDataEx(void** module, const void* image, unsigned count, 
 {
     counters.calls++;
     if (!has_context()) return InvalidContext;
-    char* log = nullptr;
-    void** logBytes = nullptr;
+    LogBuffer information, errors;
+    bool verbose = false;
     for (unsigned i = 0; i < count; i++)
     {
-        if (options[i] == ErrorLog) log = static_cast<char*>(values[i]);
-        else if (options[i] == ErrorLogBytes) logBytes = &values[i];
-        else return failed(InvalidValue, "option " + std::to_string(options[i]) + " of cuModuleLoadDataEx");
+        switch (options[i])
+        {
+            case InfoLog: information.text = static_cast<char*>(values[i]); break;
+            case InfoLogBytes: information.bytes = &values[i]; break;
+            case ErrorLog: errors.text = static_cast<char*>(values[i]); break;
+            case ErrorLogBytes: errors.bytes = &values[i]; break;
+            case LogVerbose: verbose = values[i] != nullptr; break;
+            default: return failed(InvalidValue, "option " + std::to_string(options[i]) + " of cuModuleLoadDataEx");
+        }
     }
 
-    if ((log == nullptr) != (logBytes == nullptr)) return failed(InvalidValue, "a log takes a buffer and its size");
+    if (!information.is_whole() || !errors.is_whole()) return failed(InvalidValue, "a log takes a buffer and its size");
     std::unique_ptr<Module> result(new Module);
     std::string text;
     const int status = compile(*result, static_cast<const char*>(image), text);
-    if (log)
-    {
-        const std::size_t most = reinterpret_cast<std::size_t>(*logBytes), bytes = text.size() < most ? text.size() : most - 1;
-        std::memcpy(log, text.c_str(), bytes);
-        log[bytes] = 0;
-        *logBytes = reinterpret_cast<void*>(bytes);
-    }
-
+    errors.write(text);
+    information.write(status == Success && verbose && !is_elf(image) ? information_of(*result) : "");
+    // A caller that has something else to offer asks on.
+    if (status != Success && is_elf(image)) return status;
     if (status != Success) return failed(status, name_of(status) ? name_of(status) : "a module that cannot be loaded");
     *module = result.release();
     return Success;
@@ -463,13 +587,50 @@ int make_call(KernelCall& call, void* function, Index3 grid, Index3 block, unsig
     return Success;
 }
 
+namespace {
+
+// For tests of what finds wrong results: FEEDBACK_EMULATED_FAULT=KERNEL:BYTE changes this byte of what each launch of this kernel has
+// written, in the allocation of which it has changed most bytes.
+struct Fault
+{
+    std::string kernel;
+    std::size_t byte = 0;
+
+    Fault()
+    {
+        const char* wanted = std::getenv("FEEDBACK_EMULATED_FAULT");
+        if (!wanted) return;
+        const char* colon = std::strchr(wanted, ':');
+        char* rest = nullptr;
+        if (colon) byte = std::strtoull(colon + 1, &rest, 10);
+        if (!colon || rest == colon + 1 || *rest) refuse("FEEDBACK_EMULATED_FAULT", wanted, "something like conv_gather_sm90_64:100");
+        kernel.assign(wanted, colon);
+        if (!find_kernel(kernel)) refuse("FEEDBACK_EMULATED_FAULT", wanted, "the name of a kernel and a byte");
+    }
+};
+
+void plant(const Fault& fault, const Contents& before)
+{
+    // A high bit of the fraction, of bf16 and of float alike.
+    constexpr char bit = 0x40;
+    std::size_t bytes = 0;
+    char* written = most_changed(before, bytes);
+    if (written && fault.byte < bytes) written[fault.byte] ^= bit;
+}
+
+}  // namespace
+
 int run(const KernelCall& call)
 {
+    static const Fault fault;
+    const bool faulty = fault.kernel == call.kernel->name;
+    const Contents before = faulty ? contents() : Contents();
     counters.launches++;
     std::string message;
     const std::uint64_t seed = static_cast<std::uint64_t>(settings.seed) * 1000003u + static_cast<std::uint64_t>(counters.launches);
     const int result = run_grid(*call.kernel, call.grid, call.block, call.sharedBytes, call.arguments.get(), seed, message);
     if (result != Success) return failed(result, message);
+    if (faulty) plant(fault, before);
     if (!slack_is_untouched(message)) return failed(IllegalAddress, "kernel " + std::string(call.kernel->name) + " " + message);
     return Success;
 }

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string>
 
+#include "tensor_core.h"
+
 namespace emulated {
 
 struct Settings
@@ -15,10 +17,21 @@ struct Settings
     long long seed = 1;
     // Whether queued work runs as late as possible, see stream.h.
     long long deferred = 0;
+    // Whether the log of a module warns: 1 of serialized products, 2 of spilled registers.
+    long long moduleWarnings = 0;
+    // Whether cubins are loaded; otherwise the driver says that there is no binary for the device.
+    long long cubins = 0;
 
-    // Reads the defaults that child processes of tests are given: the compute capability from FEEDBACK_EMULATED_CAPABILITY, such as
-    // 9.0, and the number of devices from FEEDBACK_EMULATED_DEVICES.
+    // Whether tensor cores truncate, see tensor_core.h, and by how many bits more than the device does. A stream keeps the values at its
+    // creation.
+    long long truncates = 0, lostBits = 0;
+
+    // Reads the defaults that processes of tests are given: the compute capability from FEEDBACK_EMULATED_CAPABILITY, such as 9.0, the
+    // number of devices from FEEDBACK_EMULATED_DEVICES, the warnings from FEEDBACK_EMULATED_WARNINGS, and from FEEDBACK_EMULATED_TRUNCATES
+    // whether tensor cores truncate.
     Settings();
+
+    SumRule sum_rule() const { return truncates ? truncating_rule(computeMajor, lostBits) : SumRule{}; }
 
     // Shared memory of a block: that of Hopper, or of sm_86 and sm_89, which have the least of all devices from Ampere on.
     long long most_shared() const { return sharedLimit != 0 ? sharedLimit : computeMajor == 9 ? 227 * 1024 : 99 * 1024; }

@@ -9,13 +9,14 @@
 
 #include "results.h"
 #include "scheduler.h"
+#include "tensor_core.h"
 #include "tensor_map.h"
 
 namespace emulated {
 
 namespace {
 
-constexpr unsigned GroupThreads = 128, GroupRows = 64, StepDepth = 16, ChunkBytes = 16, ChunkElements = 8;
+constexpr unsigned GroupThreads = 128, GroupRows = 64, StepDepth = InstructionDepth, ChunkBytes = 16, ChunkElements = 8;
 
 // The 64 bits of an mbarrier. One that was not initialised has another mark.
 struct BarrierBits
@@ -276,30 +277,20 @@ void start_product(Warpgroup& warpgroup)
          read_lines(request.right, static_cast<unsigned>(request.columns)), warpgroup.group});
 }
 
-// Sums 16 exact products in binary32 and adds them to the sum before, as the emulation of mma does.
 void compute(const Product& product, Sums& sums)
 {
     if (read_lines(product.left, GroupRows) != product.leftLines
         || read_lines(product.right, static_cast<unsigned>(product.columns)) != product.rightLines)
         fail(LaunchFailed, "an operand in shared memory changed while its product was under way");
     const std::size_t columns = static_cast<std::size_t>(product.columns);
-    std::vector<float> right(StepDepth * columns), row(columns);
+    std::vector<float> left(GroupRows * StepDepth), right(StepDepth * columns);
+    for (std::size_t i = 0; i < left.size(); i++) left[i] = widen(product.leftLines[i]);
     for (std::size_t n = 0; n < columns; n++)
     {
         for (std::size_t k = 0; k < StepDepth; k++) right[k * columns + n] = widen(product.rightLines[n * StepDepth + k]);
     }
 
-    for (std::size_t m = 0; m < GroupRows; m++)
-    {
-        std::fill(row.begin(), row.end(), 0.0f);
-        for (std::size_t k = 0; k < StepDepth; k++)
-        {
-            const float left = widen(product.leftLines[m * StepDepth + k]);
-            for (std::size_t n = 0; n < columns; n++) row[n] += left * right[k * columns + n];
-        }
-
-        for (std::size_t n = 0; n < columns; n++) sums.values[m * columns + n] += row[n];
-    }
+    multiply_accumulate(sumRule, sums.values.data(), left.data(), right.data(), GroupRows, columns);
 }
 
 void end_products(Warpgroup& warpgroup, unsigned leave)

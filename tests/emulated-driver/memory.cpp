@@ -197,6 +197,40 @@ std::string describe_address(const void* address)
     return text;
 }
 
+Contents contents()
+{
+    std::lock_guard<std::mutex> guard(lock);
+    Contents all;
+    for (const auto& [address, allocation] : allocations())
+    {
+        const char* begin = reinterpret_cast<const char*>(address);
+        if (allocation.open && allocation.origin != Origin::Host) all[address].assign(begin, begin + allocation.bytes);
+    }
+
+    return all;
+}
+
+char* most_changed(const Contents& before, std::size_t& bytes)
+{
+    std::lock_guard<std::mutex> guard(lock);
+    std::size_t most = 0;
+    char* found = nullptr;
+    for (const auto& [address, content] : before)
+    {
+        const auto still = allocations().find(address);
+        if (still == allocations().end() || !still->second.open || still->second.bytes != content.size()) continue;
+        char* now = reinterpret_cast<char*>(address);
+        std::size_t changed = 0;
+        for (std::size_t i = 0; i < content.size(); i++) changed += now[i] != content[i];
+        if (changed <= most) continue;
+        most = changed;
+        found = now;
+        bytes = content.size();
+    }
+
+    return found;
+}
+
 bool slack_is_untouched(std::string& message)
 {
     std::lock_guard<std::mutex> guard(lock);

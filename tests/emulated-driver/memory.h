@@ -3,7 +3,10 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <map>
 #include <string>
+#include <vector>
 
 namespace emulated {
 
@@ -61,6 +64,12 @@ bool is_reachable(const void* address, std::size_t bytes);
 
 // Describes where an address is relative to the nearest allocation.
 std::string describe_address(const void* address);
+
+// A copy of all device memory, and the allocation of which most bytes have changed since then: what a kernel has computed. Null where
+// none has.
+using Contents = std::map<std::uintptr_t, std::vector<char>>;
+Contents contents();
+char* most_changed(const Contents& before, std::size_t& bytes);
 
 // Checks the bytes between allocations and their guards; false and a description where one was written to.
 bool slack_is_untouched(std::string& message);

@@ -34,7 +34,7 @@ unsigned shuffle_xor(unsigned mask, unsigned value, int lanes);
 // Inputs and results of the lanes in an operation of a whole warp.
 struct WarpExchange
 {
-    static constexpr std::size_t Lanes = 32, Bytes = 32;
+    static constexpr std::size_t Lanes = 32, Bytes = 40;
 
     unsigned char in[Lanes][Bytes], out[Lanes][Bytes];
 };

@@ -83,7 +83,11 @@ int run_until(Stream& stream, unsigned long long position)
     {
         const Operation operation = std::move(stream.waiting.front());
         stream.waiting.pop_front();
+        // An operation may wait for another stream, whose kernels have a rule of their own.
+        const SumRule outer = sumRule;
+        sumRule = stream.sums;
         const int result = operation();
+        sumRule = outer;
         stream.ended++;
         if (result == Success) continue;
         stream.waiting.clear();

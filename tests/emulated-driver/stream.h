@@ -8,6 +8,8 @@
 #include <memory>
 #include <mutex>
 
+#include "driver.h"
+
 namespace emulated {
 
 // Queued work; returns a CUresult.
@@ -16,6 +18,8 @@ using Operation = std::function<int()>;
 struct Stream
 {
     unsigned flags = 0;
+    // How the kernels of this stream add on tensor cores: as the device did in the settings of the thread that created it.
+    SumRule sums = settings.sum_rule();
     std::recursive_mutex lock;
     std::deque<Operation> waiting;
     // Written under the lock. Other threads, such as that of finalizers, ask without it how far the stream has come.

@@ -82,13 +82,27 @@ public sealed unsafe partial class CudaBackend : Backend
     /// <summary>The compiler of the CUDA kernels of this build; or why there are none.</summary>
     public static string KernelBuild => CudaKernels.BuildStatus;
 
+    /// <summary>The files of kernels that the driver has loaded so far, in that order: whether from machine code or by compiling PTX, and what
+    /// its compiler said. A file is loaded when one of its kernels is first launched.</summary>
+    public IReadOnlyList<CudaKernelFile> LoadedKernels => _kernels.Loaded;
+
+    /// <summary>Loads all files of kernels, so that no step waits for the driver's compiler.</summary>
+    /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
+    /// <exception cref="CudaException">The driver does not load a file; the message names it and quotes the driver's compiler.</exception>
+    /// <exception cref="IOException">The file that <see cref="CudaKernelFile.LogVariable"/> names cannot be written.</exception>
+    public void LoadKernels()
+    {
+        using OperationScope call = new(this);
+        _kernels.LoadAll();
+    }
+
     /// <inheritdoc/>
     public override string Name => "cuda";
 
     /// <inheritdoc/>
     public override string Description =>
         $"{_device.Name}, compute capability {_device.Major}.{_device.Minor}, {_device.Multiprocessors} multiprocessors, " +
-        $"{_device.Bytes >> 20} MiB, device {_device.Ordinal}, kernels for {_device.Architecture}, " +
+        $"{_device.Bytes >> 20} MiB, device {_device.Ordinal}, kernels for {_kernels.Image}, " +
         $"products and activations in {(Precision == CudaPrecision.Bf16 ? "bf16" : "fp32")}{(_graphs ? "" : ", no graphs")}, driver {CudaLibrary.LoadedPath} for CUDA {_device.DriverVersionText}";
 
     /// <inheritdoc/>

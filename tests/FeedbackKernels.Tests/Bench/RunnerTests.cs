@@ -29,6 +29,83 @@ public sealed class RunnerTests
         if (choice == TensorCores) Assert.All(lines, line => Assert.Contains("tensor cores", line));
     }
 
+    [Theory]
+    [InlineData("bf16", "9.0", "hopper,pipelined pipelined,portable portable,cpu", 14)]
+    [InlineData("bf16", "8.0", "pipelined,portable portable,cpu", 12)]
+    [InlineData("fp32", "8.0", "portable,cpu", 8)]
+    public void Check_compares_each_kernel_with_the_next_and_the_last_with_the_cpu(string precision, string capability, string pairs, int atLeast)
+    {
+        using EmulatedDriver.Setting? machine = capability == "9.0" ? CudaUnderTest.Hopper() : null;
+        CudaUnderTest.Require();
+        (int code, string output, string error) = RunWith(
+            [("FEEDBACK_EMULATED_CAPABILITY", capability)], "check", "--precision", precision, "--shape", "2,7,7,64,128,3,3,2,1", "--shape", "1,6,5,64,32,1,1,1,0");
+        Assert.Equal((0, ""), (code, error));
+        string[] lines = output.TrimEnd('\n').Split('\n');
+        Assert.Equal($"{lines.Length - 1} comparisons, 0 failed", lines[^1]);
+        Assert.True(lines.Length > atLeast, output);
+        Assert.All(lines[..^1], line => Assert.Matches("^check,feedback-kernels,[0-9x]+,(fwd|bwd_data|bwd_data_by_w|bwd_weights),(integers|normal),.*,ok,", line));
+        string[] found = [.. lines[..^1].Where(line => line.StartsWith("check,feedback-kernels,2x7x7x64x128x3x3x2x1,fwd,integers,", StringComparison.Ordinal)).Select(line => string.Join(',', line.Split(',')[5..7]))];
+        // A Hopper has its kernels in each case.
+        if (capability == "9.0" || CudaUnderTest.IsEmulated) Assert.Equal(pairs.Split(' '), found);
+        // Sums of integers are exact; those of normal numbers are not, in the order of another kernel.
+        Assert.All(lines[..^1], line => Assert.True(Number(line, 8) <= Number(line, 9), line));
+        Assert.Contains(lines[..^1], line => line.Contains(",normal,", StringComparison.Ordinal) && Number(line, 8) > 0);
+    }
+
+    [Theory]
+    [InlineData("conv_gather_sm90_128", "bf16", "9.0", "hopper,pipelined", "fwd", "y[0,0,0,50] (element 50 of 4096)")]
+    [InlineData("conv_forward_bf16_8_8", "bf16", "9.0", "pipelined,portable", "fwd", "y[0,0,0,50] (element 50 of 4096)")]
+    [InlineData("conv_gather_sm90_64", "bf16", "9.0", "hopper,pipelined", "bwd_data", "dx[0,0,0,50] (element 50 of 6272)")]
+    [InlineData("conv_feedback_transposed_fp32_4_4", "fp32", "8.0", "portable,cpu", "bwd_data_by_w", "dx[0,0,0,25] (element 25 of 6272)")]
+    [InlineData("conv_weight_gradient_fp32_4_4", "fp32", "8.0", "portable,cpu", "bwd_weights", "dW[0,0,0,25] (element 25 of 73728)")]
+    [EmulatedOnly("plants a wrong result in a kernel")]
+    public void A_wrong_result_of_one_kernel_is_found_with_its_shape_and_element(
+        string kernel, string precision, string capability, string pair, string pass, string place)
+    {
+        // Bytes 100 and 102 are the low and a higher byte of these elements.
+        string at = $"{kernel}:{(precision == "bf16" ? 100 : 102)}";
+        (int code, string output, string error) = RunWith(
+            [("FEEDBACK_EMULATED_CAPABILITY", capability), ("FEEDBACK_EMULATED_FAULT", at)], "check", "--precision", precision, "--shape", "2,7,7,64,128,3,3,2,1");
+        Assert.Equal((1, ""), (code, error));
+        string[] lines = output.TrimEnd('\n').Split('\n');
+        Assert.StartsWith($"check,feedback-kernels,2x7x7x64x128x3x3x2x1,{pass},integers,{pair},WRONG,", lines.First(line => line.Contains("WRONG", StringComparison.Ordinal)));
+        string detail = lines.First(line => line.StartsWith("  ", StringComparison.Ordinal));
+        Assert.StartsWith($"  2x7x7x64x128x3x3x2x1 (", detail);
+        Assert.Contains($", {pass}: {place} is ", detail);
+        Assert.Matches("[1-9][0-9]* failed$", lines[^1]);
+        // What another kernel computes is right.
+        Assert.All(lines.Where(line => line.Contains(",ok,", StringComparison.Ordinal)), line => Assert.True(Number(line, 8) <= Number(line, 9), line));
+        Assert.Contains(lines, line => line.Contains(",ok,", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Check_can_have_the_TMA_step_over_pixels()
+    {
+        using EmulatedDriver.Setting? machine = CudaUnderTest.Hopper();
+        (int code, string output, string error) = RunWith(
+            [("FEEDBACK_EMULATED_CAPABILITY", "9.0")], "check", "--precision", "bf16", "--shape", "2,7,7,64,128,3,3,2,1", "--traversal-strides");
+        Assert.Equal((0, ""), (code, error));
+        Assert.Matches("\n24 comparisons with element strides, 0 failed\n$", output);
+    }
+
+    [Theory]
+    [InlineData("1,2,3", "--shape is '1,2,3', wanted are nine numbers")]
+    [InlineData("1,2,3,4,5,6,7,8,x", "wanted are nine numbers")]
+    public void A_shape_that_is_none_is_said(string shape, string expected)
+    {
+        (int code, _, string error) = Run("check", "--shape", shape);
+        Assert.Equal(1, code);
+        Assert.Contains(expected, error);
+    }
+
+    [Fact]
+    public void Check_says_where_a_filter_leaves_nothing()
+    {
+        (int code, string output, string error) = Run("check", "--model", "resnet8", "--filter", "9x9");
+        Assert.Equal((1, ""), (code, output));
+        Assert.Contains("--filter '9x9' leaves no layer of resnet8", error);
+    }
+
     [Theory, MemberData(nameof(Choices))]
     public void Steps_take_every_rule_in_turn(string[] choice)
     {
@@ -58,7 +135,7 @@ public sealed class RunnerTests
         string[] lines = Bench([], "calls", "--budget", "0.01");
         Assert.Equal(["kernel", "spans", "pointers", "tensors", "kernel", "spans", "kernel", "spans"], lines[..8].Select(line => line.Split(',')[2]));
         Assert.All(lines[..8], line => Assert.True(Number(line, 4) > 0 && Number(line, 5) <= Number(line, 4), line));
-        Assert.Equal(7, lines[8..].Length);
+        Assert.Equal(10, lines[8..].Length);
         Assert.All(lines[8..], line => Assert.True(line.StartsWith("layout,", StringComparison.Ordinal) && Number(line, 4) > 0 && Number(line, 6) > 0, line));
     }
 
@@ -154,7 +231,9 @@ public sealed class RunnerTests
         return output.TrimEnd('\n').Split('\n');
     }
 
-    private static (int Code, string Output, string Error) Run(params string[] arguments)
+    private static (int Code, string Output, string Error) Run(params string[] arguments) => RunWith([], arguments);
+
+    private static (int Code, string Output, string Error) RunWith((string Name, string Value)[] variables, params string[] arguments)
     {
         var start = new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "bench"), arguments)
         {
@@ -162,6 +241,7 @@ public sealed class RunnerTests
             RedirectStandardError = true,
             Environment = { [CudaLibrary.EnvironmentVariable] = CudaUnderTest.Path },
         };
+        foreach ((string name, string value) in variables) start.Environment[name] = value;
         using Process process = Process.Start(start)!;
         Task<string> error = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
         string output = process.StandardOutput.ReadToEnd();

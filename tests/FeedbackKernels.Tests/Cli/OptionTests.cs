@@ -52,6 +52,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         new("--simd scalar", (_, with) => Assert.Contains("Scalar, 1 floats", with.Output)),
         new("--device 1", (_, with) => Assert.Contains(", device 1, ", with.Output), Cuda: true),
         new("--precision bf16", (_, with) => Assert.Contains("activations in bf16", with.Output), Cuda: true),
+        new("--load-kernels", (without, with) => Assert.True(FilesIn(with) > FilesIn(without) && FilesIn(without) > 0), Cuda: true),
     ];
 
     private static readonly OptionCase[] PackCases =
@@ -408,6 +409,9 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         using PackedFile file = PackedFile.Open(Path.Combine(trial.Folder, Trial.PackedFile));
         return [.. read(file.Train), .. read(file.Test)];
     }
+
+    private static int FilesIn(Trial trial) =>
+        int.Parse(trial.Output.Split("CUDA kernels loaded: ")[1].Split(' ')[0], System.Globalization.CultureInfo.InvariantCulture);
 
     private static bool HasWinograd(Trial trial) => trial.Output.Contains(") Winograd", StringComparison.Ordinal);
 

@@ -18,12 +18,38 @@ public sealed class Candidates : TheoryData<string>
         Add(CudaUnderTest.Bf16Candidate);
     }
 
+    /// <summary>These and, last, the emulated device whose tensor cores truncate, where the device does not do so anyway: for operations
+    /// that multiply on tensor cores.</summary>
+    public static IEnumerable<string> WithTruncation()
+    {
+        string[] names = [.. new Candidates().Select(row => row.Data)];
+        return names.Contains(CudaUnderTest.Bf16Candidate) && !CudaUnderTest.Truncates(CudaUnderTest.Bf16Candidate)
+            ? [.. names, CudaUnderTest.TruncatingCandidate]
+            : names;
+    }
+
     /// <summary>A backend whose sums of integers are exact, or the one that users have by default.</summary>
     public static Backend Create(string name, int threads = 2, bool exact = true) =>
         name == CudaUnderTest.Candidate ? CudaUnderTest.CreateBackend()
+        : name == CudaUnderTest.TruncatingCandidate ? CreateTruncating()
         : name == CudaUnderTest.Bf16Candidate ? CudaUnderTest.CreateBackend(precision: CudaPrecision.Bf16)
         : new CpuBackend(threads, Enum.Parse<SimdLevel>(name.Split(':')[1]), exact);
 
+    private static CudaBackend CreateTruncating()
+    {
+        using EmulatedDriver.Setting truncating = EmulatedDriver.Truncating();
+        return CudaUnderTest.CreateBackend(precision: CudaPrecision.Bf16);
+    }
+
     /// <summary>The definition of what a backend computes: with activations of the same type.</summary>
     public static ReferenceBackend ReferenceOf(Backend backend) => new(backend.ActivationType);
+}
+
+/// <summary><see cref="Candidates.WithTruncation"/> as the data of a theory.</summary>
+public sealed class TensorCoreCandidates : TheoryData<string>
+{
+    public TensorCoreCandidates()
+    {
+        foreach (string name in Candidates.WithTruncation()) Add(name);
+    }
 }

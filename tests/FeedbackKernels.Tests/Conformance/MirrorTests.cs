@@ -13,7 +13,7 @@ public class MirrorTests
     public static TheoryData<string, NoiseKind, MirrorForm, bool> Cases()
     {
         var data = new TheoryData<string, NoiseKind, MirrorForm, bool>();
-        foreach (string candidate in new Candidates().Select(c => c.Data))
+        foreach (string candidate in Candidates.WithTruncation())
         {
             foreach (NoiseKind noise in Enum.GetValues<NoiseKind>())
             {
@@ -55,7 +55,7 @@ public class MirrorTests
         else Values.AssertClose(expected, actual, terms);
     }
 
-    [Theory, ClassData(typeof(Candidates))]
+    [Theory, ClassData(typeof(TensorCoreCandidates))]
     public void A_whole_cycle_of_balanced_noise_reads_W_exactly(string candidate)
     {
         using Backend backend = Candidates.Create(candidate);
@@ -68,7 +68,7 @@ public class MirrorTests
         AssertClose(w, [.. bench.Get(correlation).Select(v => (float)(v / step.CorrelationGain))], noise.CycleLength, backend);
     }
 
-    [Theory, ClassData(typeof(Candidates))]
+    [Theory, ClassData(typeof(TensorCoreCandidates))]
     public void A_correction_equals_the_reference(string candidate)
     {
         using Backend backend = Candidates.Create(candidate);
@@ -93,7 +93,7 @@ public class MirrorTests
         }
     }
 
-    [Theory, ClassData(typeof(Candidates))]
+    [Theory, ClassData(typeof(TensorCoreCandidates))]
     public void Where_a_cycle_is_as_long_as_the_fan_in_it_corrects_any_B_to_the_weights_bit_for_bit(string candidate)
     {
         // Fan-in 32; integers of few bits and powers of two, so each sum is exact in binary32.
@@ -116,7 +116,7 @@ public class MirrorTests
         else Values.AssertExact(bench.Get(expected), bench.Get(b));
     }
 
-    [Theory, ClassData(typeof(Candidates))]
+    [Theory, ClassData(typeof(TensorCoreCandidates))]
     public void Where_a_cycle_is_as_long_as_a_fan_in_that_is_no_power_of_two_it_corrects_any_B_to_the_weights(string candidate)
     {
         using Backend backend = Candidates.Create(candidate);
@@ -136,7 +136,7 @@ public class MirrorTests
         }
     }
 
-    [Theory, ClassData(typeof(Candidates))]
+    [Theory, ClassData(typeof(TensorCoreCandidates))]
     public void Corrections_go_on_to_the_precision_of_the_masters(string candidate)
     {
         // Fan-in 45 and cycles of 48: each cycle leaves a small part. Operands in bf16 do not stop that at 2^-9.

@@ -140,6 +140,41 @@ public sealed class CudaCommandLineTests : IDisposable
     }
 
     [Theory]
+    [InlineData("0", "the driver's compiler has no word of serialized products or spilled registers")]
+    [InlineData("1", "native/convolution_gather_sm90.cu: ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized")]
+    [InlineData("2", "native/fill.cu: fill_")]
+    [EmulatedOnly("sets what the driver's compiler says")]
+    public void Info_loads_the_kernels_and_says_what_the_compiler_warns_of(string warnings, string expected)
+    {
+        string log = Path.Combine(_folder, "jit.log");
+        (int code, string output, string error) = Feedback(
+            CudaUnderTest.Path, "9.0", ["info", "--model", "mlp", "--backend", "cuda", "--load-kernels"],
+            ("FEEDBACK_EMULATED_WARNINGS", warnings), (CudaKernelFile.LogVariable, log), (CudaKernelFile.ImageVariable, "ptx"));
+        Assert.Equal((0, ""), (code, error));
+        Assert.Contains("kernels for sm_90a (PTX)", output);
+        int files = CudaArchive.Files("sm_90a", ".ptx").Count;
+        Assert.Contains($"CUDA kernels loaded: {files} files for sm_90a, 0 from cubins, {files} from PTX that the driver compiled", output);
+        Assert.Contains(expected, output);
+        string[] lines = File.ReadAllLines(log);
+        Assert.Equal(files, lines.Count(line => line.StartsWith("== native/", StringComparison.Ordinal)));
+        Assert.Contains("== native/convolution_gather_sm90.cu: PTX for sm_90a, emulated device", lines);
+        Assert.Contains("ptxas info    : Compiling entry function 'conv_gather_sm90_128' for 'sm_90'", lines);
+    }
+
+    [Fact]
+    public void A_log_that_cannot_be_written_and_an_image_that_is_none_are_said()
+    {
+        CudaUnderTest.Require();
+        string[] info = ["info", "--model", "mlp", "--backend", "cuda"];
+        (int code, _, string error) = Feedback(CudaUnderTest.Path, "8.0", info, (CudaKernelFile.LogVariable, _folder));
+        Assert.Equal(1, code);
+        Assert.Contains($"{CudaKernelFile.LogVariable} names '{_folder}', which cannot be written", error);
+        (code, _, error) = Feedback(CudaUnderTest.Path, "8.0", info, (CudaKernelFile.ImageVariable, "sass"));
+        Assert.Equal(1, code);
+        Assert.Contains($"{CudaKernelFile.ImageVariable} is 'sass', wanted is ptx or nothing", error);
+    }
+
+    [Theory]
     [InlineData("train")]
     [InlineData("compare")]
     [InlineData("study")]
@@ -196,7 +231,8 @@ public sealed class CudaCommandLineTests : IDisposable
 
     private (int Code, string Output, string Error) Feedback(string? driver, params string[] arguments) => Feedback(driver, "8.0", arguments);
 
-    private (int Code, string Output, string Error) Feedback(string? driver, string capability, string[] arguments)
+    private (int Code, string Output, string Error) Feedback(
+        string? driver, string capability, string[] arguments, params (string Name, string Value)[] variables)
     {
         var start = new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "feedback"), arguments)
         {
@@ -211,6 +247,7 @@ public sealed class CudaCommandLineTests : IDisposable
             start.Environment["FEEDBACK_EMULATED_CAPABILITY"] = capability;
         }
 
+        foreach ((string name, string value) in variables) start.Environment[name] = value;
         using Process process = Process.Start(start)!;
         Task<string> error = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
         string output = process.StandardOutput.ReadToEnd();

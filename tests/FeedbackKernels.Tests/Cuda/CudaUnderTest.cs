@@ -27,6 +27,13 @@ internal static class CudaUnderTest
     /// <summary>The same with activations in bf16.</summary>
     public static string Bf16Candidate => Candidate + ", bf16";
 
+    /// <summary>The emulated driver with activations in bf16 and tensor cores that truncate, as those of GPUs do.</summary>
+    public const string TruncatingCandidate = "cuda:Emulated, bf16, truncating";
+
+    /// <summary>Whether the tensor cores of a candidate truncate.</summary>
+    public static bool Truncates(string candidate) =>
+        candidate == TruncatingCandidate || (candidate == Bf16Candidate && (!IsEmulated || EmulatedDriver.Truncates));
+
     /// <summary>Whether there is one. One that is named and cannot be used is a failure, not an absence.</summary>
     public static bool IsThere => !IsEmulated || EmulatedDriver.IsThere;
 

@@ -33,6 +33,14 @@ internal static partial class EmulatedDriver
         RequireBuild();
     }
 
+    /// <summary>Tensor cores that truncate, or that round: what backends do that are created before the scope ends. The kernels of a
+    /// backend's own stream add as the device did when the stream was created.</summary>
+    public static Setting Truncating(bool truncates = true) => Change("truncates", truncates ? 1 : 0, Read("truncates"));
+
+    /// <summary>Whether backends that are created now have tensor cores that truncate: <c>FEEDBACK_EMULATED_TRUNCATES=1</c> makes this the
+    /// default of the process.</summary>
+    public static bool Truncates => IsThere && Read("truncates") != 0;
+
     /// <summary>Whether a backend's buffers end at memory that cannot be touched.</summary>
     public static bool Guards(Backend backend) => backend is CudaBackend && CudaUnderTest.IsEmulated;
 
@@ -60,6 +68,16 @@ internal static partial class EmulatedDriver
 
     [LibraryImport(Library, EntryPoint = "emulatedGet", StringMarshalling = StringMarshalling.Utf8)]
     internal static partial long Read(string name);
+
+    /// <summary>A sum and the products of 16 numbers of bf16 each, added as a tensor core of the emulated device does.</summary>
+    public static float Multiply(float sum, float[] left, float[] right)
+    {
+        Assert.Equal((16, 16), (left.Length, right.Length));
+        return Multiply(sum, (ReadOnlySpan<float>)left, right);
+    }
+
+    [LibraryImport(Library, EntryPoint = "emulatedMultiply")]
+    private static partial float Multiply(float sum, ReadOnlySpan<float> left, ReadOnlySpan<float> right);
 
     [LibraryImport(Library, EntryPoint = "emulatedSet", StringMarshalling = StringMarshalling.Utf8)]
     private static partial int Set(string name, long value);

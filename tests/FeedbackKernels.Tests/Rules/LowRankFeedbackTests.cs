@@ -24,7 +24,7 @@ public sealed class LowRankFeedbackTests : IDisposable
         foreach (string net in (string[])["residual", "residual-relu-bn", "plain"])
         {
             data.Add(net, "reference");
-            foreach (string candidate in new Candidates().Select(c => c.Data)) data.Add(net, candidate);
+            foreach (string candidate in Candidates.WithTruncation()) data.Add(net, candidate);
         }
 
         return data;

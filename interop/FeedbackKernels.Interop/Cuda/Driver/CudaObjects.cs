@@ -55,46 +55,43 @@ internal sealed class CudaHostMemory : CudaHandle
     private protected override CudaResult Release(nint released) => DriverApi.MemFreeHost(released);
 }
 
-/// <summary>Kernels, compiled by the driver for its device.</summary>
+/// <summary>The kernels of a file, loaded by the driver for its device.</summary>
 internal sealed unsafe class CudaModule : CudaHandle
 {
-    private const int LogBytes = 8192;
+    // Verbose logs have about 250 bytes for each kernel, and a file has up to 24 of them.
+    private const int LogBytes = 64 << 10;
 
     private readonly string _name;
 
-    /// <param name="context">The context to load it in.</param>
-    /// <param name="device">The device of the context.</param>
-    /// <param name="name">Its name in errors.</param>
-    /// <param name="ptx">PTX text that ends in a zero byte.</param>
-    /// <exception cref="PlatformNotSupportedException">The driver is too old for the PTX, or the PTX is not for the device.</exception>
-    /// <exception cref="CudaException">It cannot be compiled; the message quotes the driver's compiler.</exception>
-    public CudaModule(CudaContext context, CudaDevice device, string name, ReadOnlySpan<byte> ptx) : base(context)
+    private CudaModule(CudaContext context, string name, nint module) : base(context)
     {
         _name = name;
+        Own(module);
+    }
+
+    /// <summary>Has the driver load an image.</summary>
+    /// <param name="context">The context to load it in.</param>
+    /// <param name="name">What errors of its kernels call it.</param>
+    /// <param name="image">A cubin, or PTX text that ends in a zero byte.</param>
+    /// <param name="log">What the driver's compiler says, as lines; of PTX that it found in its cache, and of most cubins, nothing.</param>
+    /// <param name="module">The module; null where the driver refuses it.</param>
+    public static CudaResult TryLoad(CudaContext context, string name, ReadOnlySpan<byte> image, out string log, out CudaModule? module)
+    {
         using CudaContext.Scope scope = context.Enter();
-        byte* log = stackalloc byte[LogBytes];
-        log[0] = 0;
-        JitOption* options = stackalloc JitOption[] { JitOption.ErrorLogBuffer, JitOption.ErrorLogBufferBytes };
-        void** values = stackalloc void*[] { log, (void*)LogBytes };
-        CudaResult result;
-        nint module;
-        fixed (byte* image = ptx) result = DriverApi.ModuleLoadData(out module, image, 2, options, values);
-        if (result == CudaResult.Success)
+        // Not on the stack, which the thread of a caller may have little of.
+        byte[] information = new byte[LogBytes], errors = new byte[LogBytes];
+        fixed (byte* first = image, informationText = information, errorText = errors)
         {
-            Own(module);
-            return;
+            JitOption* options = stackalloc JitOption[]
+            {
+                JitOption.InfoLogBuffer, JitOption.InfoLogBufferBytes, JitOption.ErrorLogBuffer, JitOption.ErrorLogBufferBytes, JitOption.LogVerbose,
+            };
+            void** values = stackalloc void*[] { informationText, (void*)LogBytes, errorText, (void*)LogBytes, (void*)1 };
+            CudaResult result = DriverApi.ModuleLoadData(out nint loaded, first, 5, options, values);
+            log = string.Join('\n', ((string[])[TextOf(errors), TextOf(information)]).Where(text => text.Length > 0));
+            module = result == CudaResult.Success ? new CudaModule(context, name, loaded) : null;
+            return result;
         }
-
-        string said = TextOf(log);
-        if (result is CudaResult.UnsupportedPtxVersion or CudaResult.NoBinaryForDevice)
-        {
-            throw new PlatformNotSupportedException(
-                $"the CUDA driver '{CudaLibrary.LoadedPath}' is for CUDA {device.DriverVersionText} and compiles PTX up to {device.NewestPtx}; " +
-                $"{name} is PTX {VersionOf(ptx)}, and {device.Name} has compute capability {device.Major}.{device.Minor} " +
-                $"(cuModuleLoadDataEx: {CudaException.NameOf(result)} ({(int)result}){(said.Length == 0 ? "" : $"; {said}")})");
-        }
-
-        throw new CudaException("cuModuleLoadDataEx", result, $"compiling {name}", said.Length == 0 ? null : $"its compiler says: {said}");
     }
 
     /// <summary>The CUfunction of a kernel.</summary>
@@ -120,21 +117,11 @@ internal sealed unsafe class CudaModule : CudaHandle
 
     private protected override CudaResult Release(nint released) => DriverApi.ModuleUnload(released);
 
-    private static string TextOf(byte* log)
+    // Up to the zero byte. Lines keep their indent, which tells the properties of a kernel from the line that names it.
+    private static string TextOf(byte[] log)
     {
-        ReadOnlySpan<byte> bytes = new(log, LogBytes);
-        int end = bytes.IndexOf((byte)0);
-        string[] lines = Encoding.UTF8.GetString(bytes[..(end < 0 ? LogBytes : end)])
-            .Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
-        return string.Join("; ", lines);
-    }
-
-    private static string VersionOf(ReadOnlySpan<byte> ptx)
-    {
-        ReadOnlySpan<byte> word = ".version "u8;
-        int at = ptx.IndexOf(word);
-        if (at < 0) return "of an unknown version";
-        ReadOnlySpan<byte> rest = ptx[(at + word.Length)..];
-        return Encoding.UTF8.GetString(rest[..rest.IndexOfAny("\r\n\0"u8)]).Trim();
+        int end = Array.IndexOf(log, (byte)0);
+        string text = Encoding.UTF8.GetString(log, 0, end < 0 ? log.Length : end).ReplaceLineEndings("\n");
+        return string.Join('\n', text.Split('\n').Select(line => line.TrimEnd()).Where(line => line.Length > 0));
     }
 }

@@ -52,8 +52,11 @@ internal static unsafe partial class DriverApi
 /// <summary>CUjit_option, as far as it is used.</summary>
 internal enum JitOption
 {
+    InfoLogBuffer = 3,
+    InfoLogBufferBytes = 4,
     ErrorLogBuffer = 5,
     ErrorLogBufferBytes = 6,
+    LogVerbose = 12,
 }
 
 internal enum FunctionAttribute
