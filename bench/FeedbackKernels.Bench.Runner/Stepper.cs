@@ -14,11 +14,17 @@ internal sealed class Stepper : IDisposable
     private readonly int _images;
     private int _steps;
 
-    public Stepper(Backend backend, ModelSpec spec, FeedbackRule rule, int images)
+    /// <param name="backend">Where it trains.</param>
+    /// <param name="spec">The model.</param>
+    /// <param name="rule">The rule.</param>
+    /// <param name="images">Images of the batch.</param>
+    /// <param name="load">Whether there are images: none are needed where nothing is computed.</param>
+    public Stepper(Backend backend, ModelSpec spec, FeedbackRule rule, int images, bool load = true)
     {
         _model = new Model(backend, spec, RuleSet.Of(rule), images, seed: 1);
         _sgd = new Sgd(_model, new TrainingOptions { Batch = images });
         _images = images;
+        if (!load) return;
         var pixels = new float[checked(images * spec.Input.Length)];
         new RandomKey(1, RandomPurpose.User).FillGaussian(pixels, 1);
         _model.Load(pixels, [.. Enumerable.Range(0, images).Select(i => i % spec.Classes)]);

@@ -340,6 +340,14 @@ EXPORT long long emulatedGet(const char* name)
     if (key == "graph-updates") return counters.graphUpdates;
     if (key == "truncates") return settings.truncates;
     if (key == "allocated-bytes") return static_cast<long long>(allocated_bytes());
+    // "launches of NAME": how often one kernel ran.
+    const std::string prefix = "launches of ";
+    if (key.rfind(prefix, 0) == 0)
+    {
+        const auto found = counters.launchesOf.find(key.substr(prefix.size()));
+        return found == counters.launchesOf.end() ? 0 : found->second;
+    }
+
     return -1;
 }
 
@@ -626,6 +634,7 @@ int run(const KernelCall& call)
     const bool faulty = fault.kernel == call.kernel->name;
     const Contents before = faulty ? contents() : Contents();
     counters.launches++;
+    counters.launchesOf[call.kernel->name]++;
     std::string message;
     const std::uint64_t seed = static_cast<std::uint64_t>(settings.seed) * 1000003u + static_cast<std::uint64_t>(counters.launches);
     const int result = run_grid(*call.kernel, call.grid, call.block, call.sharedBytes, call.arguments.get(), seed, message);

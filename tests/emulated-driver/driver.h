@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 
 #include "tensor_core.h"
@@ -44,6 +45,8 @@ struct Counters
     // Contexts that are retained; blocks of page-locked memory, events and executable graphs that exist.
     long long contexts = 0, pinned = 0, events = 0, graphs = 0;
     long long eventWaits = 0, graphLaunches = 0, graphUpdates = 0;
+    // Kernels that ran, by name.
+    std::map<std::string, long long> launchesOf;
 };
 
 // They belong to the calling thread, so that parallel tests do not affect each other.

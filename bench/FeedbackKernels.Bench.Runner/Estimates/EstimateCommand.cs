@@ -2,14 +2,15 @@ using System.CommandLine;
 using System.Globalization;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Models;
+using FeedbackKernels.Rules;
 
 namespace FeedbackKernels.Bench.Estimates;
 
 /// <summary>
-/// <c>estimate</c>: predicts the time of a training step on a GPU, assuming that every operation runs at the card's rate for bytes
-/// or for products, whichever takes longer. Lines are
-/// <c>estimate,card,rule,model,batch,what,pass,count,MB,GFLOP,bound,us</c>, longest time first, then sums by pass, and last
-/// <c>estimate,card,rule,model,batch,step,images/s,count,MB,GFLOP,us,images_per_s</c>.
+/// <c>estimate</c>: predicts the time of a training step on a GPU. The host code of the CUDA backend runs a step on paper, and every kernel
+/// that it launches gets a time by <see cref="LaunchCost"/>. Lines are
+/// <c>estimate,card,rule,model,batch,PART,kind,name,count,MB,MB of L2,GFLOP,limit,us</c>, where PART is <c>launch</c> (with
+/// <c>--launches</c>), <c>kernel</c>, <c>kind</c> or <c>step</c>; the last line, of the step, ends in images per second.
 /// </summary>
 internal static class EstimateCommand
 {
@@ -22,88 +23,111 @@ internal static class EstimateCommand
         var batch = new Option<int>("--batch") { Description = "Images in a training step.", DefaultValueFactory = _ => 256 };
         var rule = new Option<string>("--rule") { Description = "Learning rule.", DefaultValueFactory = _ => StepCommand.Rules[0].Name };
         rule.AcceptOnlyFromAmong([.. StepCommand.Rules.Select(r => r.Name)]);
-        var card = new Option<string>("--card") { Description = "GPU; sets the default rates.", DefaultValueFactory = _ => Card.All[0].Name };
+        var card = new Option<string>("--card") { Description = "GPU: chooses kernels and assumptions.", DefaultValueFactory = _ => Card.All[0].Name };
         card.AcceptOnlyFromAmong([.. Card.All.Select(c => c.Name)]);
-        var bandwidth = new Option<double>("--bandwidth") { Description = "Memory bandwidth in TB/s; 0 for the card's." };
-        var flops = new Option<double>("--tflops") { Description = "Speed of matrix products in TFLOP/s; 0 for the card's at --precision." };
-        var gap = new Option<double>("--gap") { Description = "Time between two kernels in microseconds.", DefaultValueFactory = _ => 2 };
-        var precision = new Option<CudaPrecision>("--precision") { Description = "Number format of matrix products.", DefaultValueFactory = _ => CudaPrecision.Bf16 };
-        var storage = new Option<CudaPrecision>("--storage") { Description = "Number format of stored activations.", DefaultValueFactory = _ => CudaPrecision.Bf16 };
-        var command = new Command("estimate", "Predicts the time of a training step on a GPU from bytes and FLOP; measures nothing.")
+        var assume = new Option<string>("--assume")
         {
-            model, batch, rule, card, bandwidth, flops, gap, precision, storage,
+            Description = "JSON file of assumptions that replace those of the card, such as { \"L2Bytes\": 6.1e12 }; the first lines of the output name all.",
+            HelpName = "file",
+        };
+        var precision = new Option<CudaPrecision>("--precision") { Description = "Number format of activations and products.", DefaultValueFactory = _ => CudaPrecision.Bf16 };
+        var launches = new Option<bool>("--launches") { Description = "Also print a line for each distinct launch." };
+        var command = new Command("estimate", "Predicts the time of a training step on a GPU, kernel by kernel; measures nothing.")
+        {
+            model, batch, rule, card, assume, precision, launches,
         };
         command.SetAction(parsed =>
         {
-            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(parsed.GetValue(batch), "--batch");
-            foreach (Option<double> option in (Option<double>[])[bandwidth, flops, gap])
-                if (!(parsed.GetValue(option) >= 0)) throw new ArgumentOutOfRangeException(option.Name, parsed.GetValue(option), "wanted 0 or more");
-            Card chosen = Card.Named(parsed.GetValue(card)!);
-            bool tensor = parsed.GetValue(precision) == CudaPrecision.Bf16;
-            var rates = new Rates(
-                parsed.GetValue(bandwidth) is > 0 and var b ? b * 1e12 : chosen.BytesPerSecond,
-                parsed.GetValue(flops) is > 0 and var f ? f * 1e12 : tensor ? chosen.TensorFlops : chosen.VectorFlops,
-                parsed.GetValue(gap) * 1e-6);
-            string name = parsed.GetValue(model)!;
             int images = parsed.GetValue(batch);
-            ElementType type = parsed.GetValue(storage) == CudaPrecision.Bf16 ? ElementType.BFloat16 : ElementType.Float32;
-            string subject = $"estimate,{chosen.Name},{parsed.GetValue(rule)},{name},{images}";
-            TextWriter output = parsed.InvocationConfiguration.Output;
-            output.WriteLine(string.Create(
-                CultureInfo.InvariantCulture,
-                $"# prediction, not measured: {rates.BytesPerSecond / 1e12:G3} TB/s, {rates.Flops / 1e12:G3} TFLOP/s, {rates.Gap * 1e6:G3} us a kernel, {type.Size()} bytes a number stored"));
-            Print(output, subject, images, rates, Count(name, images, parsed.GetValue(rule)!, type));
+            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(images, "--batch");
+            Card chosen = Card.Named(parsed.GetValue(card)!);
+            if (parsed.GetValue(assume) is { } file) chosen = chosen.With(Assumptions.Read(file));
+            string name = parsed.GetValue(model)!, ruleName = parsed.GetValue(rule)!;
+            int size = ModelCatalog.UsualImageSize(name);
+            ModelSpec spec = ModelCatalog.Create(name, new MapShape(size, size, 3), ModelCatalog.UsualClasses(name));
+            IReadOnlyList<(PaperLaunch Launch, double Count)> step =
+                Average(Launches(chosen, spec, NamesOf(name, images), images, RuleNamed(ruleName), parsed.GetValue(precision), Steps), Steps);
+            var report = new Report(parsed.InvocationConfiguration.Output, $"estimate,{chosen.Name},{ruleName},{name},{images}", chosen);
+            report.PrintAssumptions();
+            report.Print(step, images, parsed.GetValue(launches));
         });
         return command;
     }
 
-    /// <summary>The work of a step: each distinct piece with its average number per step.</summary>
-    internal static IReadOnlyList<(PaperWork Work, double Count)> Count(string model, int images, string rule, ElementType storage)
+    /// <summary>The rule with a name, as <c>bench step</c> trains it.</summary>
+    internal static FeedbackRule RuleNamed(string name) => StepCommand.Rules.First(r => r.Name == name);
+
+    /// <summary>The launches of some training steps, in order.</summary>
+    internal static IReadOnlyList<PaperLaunch> Launches(
+        Card card, ModelSpec spec, Func<ConvShape, string> name, int images, FeedbackRule rule, CudaPrecision precision, int steps)
     {
-        using var backend = new PaperBackend(Namer(model, images), storage);
-        int size = ModelCatalog.UsualImageSize(model);
-        ModelSpec spec = ModelCatalog.Create(model, new MapShape(size, size, 3), ModelCatalog.UsualClasses(model));
-        using var stepper = new Stepper(backend, spec, StepCommand.Rules.First(r => r.Name == rule), images);
-        backend.Work.Clear();
-        for (int step = 0; step < Steps; step++) stepper.Step();
-        return [.. backend.Work.GroupBy(w => w).Select(g => (g.Key, (double)g.Count() / Steps))];
+        var recorder = new LaunchRecorder(name, precision == CudaPrecision.Bf16 ? sizeof(ushort) : sizeof(float));
+        using var backend = new CudaBackend(card.Device, precision, recorder);
+        using var stepper = new Stepper(backend, spec, rule, images, load: false);
+        recorder.Launches.Clear();
+        for (int step = 0; step < steps; step++) stepper.Step();
+        return recorder.Launches;
     }
 
-    private static Func<ConvShape, string> Namer(string model, int images)
+    /// <summary>Names for the convolutions of a model, as benchmarks print them.</summary>
+    internal static Func<ConvShape, string> NamesOf(string model, int images)
     {
         Dictionary<ConvShape, string> names = model.StartsWith("resnet", StringComparison.Ordinal)
             ? LayerShapes.Of(model, images).ToDictionary(l => l.Shape.WithBatch(1), l => l.Name) : [];
         return shape => names.GetValueOrDefault(shape.WithBatch(1)) ?? $"{shape.R}x{shape.S}_{shape.C}-{shape.K}@{shape.H}";
     }
 
-    private static void Print(TextWriter output, string subject, int images, Rates rates, IReadOnlyList<(PaperWork Work, double Count)> step)
+    /// <summary>Each distinct launch with its number per step.</summary>
+    internal static IReadOnlyList<(PaperLaunch Launch, double Count)> Average(IReadOnlyList<PaperLaunch> launches, int steps) =>
+        [.. launches.GroupBy(l => l).Select(g => (g.Key, (double)g.Count() / steps))];
+
+    /// <summary>Prints an estimate.</summary>
+    private sealed class Report(TextWriter output, string subject, Card card)
     {
-        foreach ((PaperWork work, double count) in step.OrderByDescending(w => w.Count * rates.Seconds(w.Work)))
-            output.WriteLine($"{subject},{Text(work.Subject)},{work.Pass},{Number(count)},{Sizes(work.Bytes, work.Flops)},{rates.Bound(work)},{Number(rates.Seconds(work) * 1e6)}");
-        foreach (var pass in step.GroupBy(w => w.Work.Pass).OrderByDescending(g => g.Sum(w => w.Count * rates.Seconds(w.Work))))
-            output.WriteLine($"{subject},sum,{pass.Key},{Sum([.. pass], rates)}");
-        double seconds = step.Sum(w => w.Count * rates.Seconds(w.Work));
-        output.WriteLine($"{subject},step,images/s,{Sum(step, rates)},{Number(images / seconds)}");
+        public void PrintAssumptions()
+        {
+            output.WriteLine("# a model, not a measurement. It assumes, in SI units (replaced by --assume FILE):");
+            foreach (Figure figure in Enum.GetValues<Figure>())
+                output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"# {figure} {card[figure]:G4}"));
+        }
+
+        public void Print(IReadOnlyList<(PaperLaunch Launch, double Count)> step, int images, bool launches)
+        {
+            Counted[] all = [.. step.Select(s => new Counted(s.Launch, s.Count, LaunchCost.Of(s.Launch, card)))];
+            if (launches)
+            {
+                foreach (Counted one in all.OrderByDescending(c => c.Seconds))
+                    Line("launch", one.Launch.Work.Kind, $"{one.Launch.Kernel} {Text(one.Launch.Subject)}", [one]);
+            }
+
+            foreach (Counted[] kernel in Groups(all, c => (c.Launch.Work.Kind, c.Launch.Kernel)))
+                Line("kernel", kernel[0].Launch.Work.Kind, kernel[0].Launch.Kernel, kernel);
+            foreach (Counted[] kind in Groups(all, c => c.Launch.Work.Kind)) Line("kind", kind[0].Launch.Work.Kind, "all", kind);
+            Line("step", "all", "images/s", all, $",{Number(images / all.Sum(c => c.Seconds))}");
+        }
+
+        private static IEnumerable<Counted[]> Groups<TKey>(Counted[] all, Func<Counted, TKey> key) =>
+            all.GroupBy(key).Select(g => g.ToArray()).OrderByDescending(g => g.Sum(c => c.Seconds));
+
+        private void Line(string part, string kind, string name, Counted[] all, string end = "") => output.WriteLine(
+            $"{subject},{part},{Text(kind)},{name},{Number(all.Sum(c => c.Count))},{Number(all.Sum(c => c.Count * c.Launch.Work.Hbm) / 1e6)},"
+            + $"{Number(all.Sum(c => c.Count * c.Launch.Work.L2) / 1e6)},{Number(all.Sum(c => c.Count * c.Launch.Work.Flops) / 1e9)},"
+            + $"{LimitOf(all)},{Number(all.Sum(c => c.Seconds) * 1e6)}{end}");
+
+        // What limits most of the time, and how much of it.
+        private static string LimitOf(Counted[] all)
+        {
+            IGrouping<Limit, Counted> most = all.GroupBy(c => c.Cost.Limit).MaxBy(g => g.Sum(c => c.Seconds))!;
+            return string.Create(CultureInfo.InvariantCulture, $"{most.Key} {100 * most.Sum(c => c.Seconds) / all.Sum(c => c.Seconds):0} %");
+        }
+
+        private static string Number(double value) => value.ToString("0.###", CultureInfo.InvariantCulture);
+
+        private static string Text(string value) => value.Replace(",", "", StringComparison.Ordinal);
     }
 
-    private static string Sum(IReadOnlyList<(PaperWork Work, double Count)> all, Rates rates) =>
-        $"{Number(all.Sum(w => w.Count))},{Sizes(all.Sum(w => w.Count * w.Work.Bytes), all.Sum(w => w.Count * w.Work.Flops))},"
-        + Number(all.Sum(w => w.Count * rates.Seconds(w.Work)) * 1e6);
-
-    private static string Sizes(double bytes, double flops) => $"{Number(bytes / 1e6)},{Number(flops / 1e9)}";
-
-    private static string Number(double value) => value.ToString("0.###", CultureInfo.InvariantCulture);
-
-    private static string Text(string value) => value.Replace(",", "", StringComparison.Ordinal);
-
-    private readonly record struct Rates(double BytesPerSecond, double Flops, double Gap)
+    private readonly record struct Counted(PaperLaunch Launch, double Count, LaunchCost Cost)
     {
-        public double Seconds(in PaperWork work) => Math.Max(work.Bytes / BytesPerSecond, work.Flops / Flops) + Gap;
-
-        public string Bound(in PaperWork work)
-        {
-            double bytes = work.Bytes / BytesPerSecond, products = work.Flops / Flops;
-            return Gap > Math.Max(bytes, products) ? "launch" : bytes > products ? "memory" : "products";
-        }
+        public double Seconds => Count * Cost.Seconds;
     }
 }

@@ -36,14 +36,14 @@ public sealed unsafe partial class CudaBackend
         },
         new Elements(length));
 
-    private struct ActivationForwardArguments
+    internal struct ActivationForwardArguments
     {
         public long Length;
         public int Activation, Wide;
         public void* X, Y;
     }
 
-    private struct ActivationBackwardArguments
+    internal struct ActivationBackwardArguments
     {
         public long Length;
         public int Activation, Wide;

@@ -72,7 +72,7 @@ public sealed unsafe partial class CudaBackend
         return new WeightAlignment(sums[0], sums[1], sums[2]);
     }
 
-    private struct AlignArguments
+    internal struct AlignArguments
     {
         public NativeTransposedShape Shape;
         public fixed byte Hole[4];
@@ -80,14 +80,14 @@ public sealed unsafe partial class CudaBackend
         public double* Partials;
     }
 
-    private struct CompareArguments
+    internal struct CompareArguments
     {
         public long Length, ElementsPerBlock;
         public void* A, B;
         public double* Partials;
     }
 
-    private struct AlignmentFinishArguments
+    internal struct AlignmentFinishArguments
     {
         public long Blocks;
         public double* Partials, Result;

@@ -239,7 +239,7 @@ public sealed unsafe partial class CudaBackend
 
     private readonly record struct Chunks(int Rows, int Count);
 
-    private struct ColumnSumsArguments
+    internal struct ColumnSumsArguments
     {
         public long Rows;
         public int Channels, RowsPerChunk;
@@ -247,7 +247,7 @@ public sealed unsafe partial class CudaBackend
         public float* Partials;
     }
 
-    private struct BackwardSumsArguments
+    internal struct BackwardSumsArguments
     {
         public long Rows;
         public int Channels, RowsPerChunk, ReluAfter;
@@ -256,7 +256,7 @@ public sealed unsafe partial class CudaBackend
         public float* Mean, Scale, Bias, Partials;
     }
 
-    private struct StatisticsFinishArguments
+    internal struct StatisticsFinishArguments
     {
         public long Rows;
         public int Channels, Chunks, RowsPerChunk;
@@ -266,7 +266,7 @@ public sealed unsafe partial class CudaBackend
         public float* Mean, Variance, RunningMean, RunningVariance;
     }
 
-    private struct BackwardFinishArguments
+    internal struct BackwardFinishArguments
     {
         public long Rows;
         public int Channels, Chunks;
@@ -275,20 +275,20 @@ public sealed unsafe partial class CudaBackend
         public float* Partials, Variance, DGamma, DBeta, MeanError, ErrorSlope;
     }
 
-    private struct BiasFinishArguments
+    internal struct BiasFinishArguments
     {
         public int Channels, Chunks;
         public float* Partials, Db;
     }
 
-    private struct FoldArguments
+    internal struct FoldArguments
     {
         public int Channels;
         public float Epsilon;
         public float* Gamma, Beta, Mean, Variance, Scale, Bias;
     }
 
-    private struct ChannelAffineArguments
+    internal struct ChannelAffineArguments
     {
         public long Rows;
         public int Channels, RowsPerBlock, Activation;
@@ -298,7 +298,7 @@ public sealed unsafe partial class CudaBackend
         public void* Residual, Y;
     }
 
-    private struct BackwardApplyArguments
+    internal struct BackwardApplyArguments
     {
         public long Rows;
         public int Channels, RowsPerBlock, ReluAfter, ReluBefore;

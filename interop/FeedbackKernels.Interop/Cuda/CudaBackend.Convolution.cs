@@ -125,7 +125,7 @@ public sealed unsafe partial class CudaBackend
         }
     }
 
-    private struct SplitKSumArguments
+    internal struct SplitKSumArguments
     {
         public float* Partials, Dw;
         public long Length;

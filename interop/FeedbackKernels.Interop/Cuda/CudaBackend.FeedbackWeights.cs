@@ -46,7 +46,7 @@ public sealed unsafe partial class CudaBackend
     private static Grid SquareGrid(in ConvShape shape) =>
         new(DivideUp(shape.K, SquareSide), DivideUp(shape.C, SquareSide), shape.R * shape.S);
 
-    private struct TransposedCombineArguments
+    internal struct TransposedCombineArguments
     {
         public NativeTransposedShape Shape;
         public float Alpha, Beta;
@@ -55,7 +55,7 @@ public sealed unsafe partial class CudaBackend
         public void* Copy;
     }
 
-    private struct SignTransposedArguments
+    internal struct SignTransposedArguments
     {
         public NativeTransposedShape Shape;
         public float Scale;

@@ -38,7 +38,7 @@ public sealed unsafe partial class CudaBackend
         new ConvertArguments { Length = length, Wide = AllowWide(source, result) ? 1 : 0, Source = source.Pointer, Result = result.Pointer },
         new Elements(length));
 
-    private struct FillArguments
+    internal struct FillArguments
     {
         public long Length;
         public int Wide;
@@ -46,7 +46,7 @@ public sealed unsafe partial class CudaBackend
         public void* Values;
     }
 
-    private struct FillGaussianArguments
+    internal struct FillGaussianArguments
     {
         public long Length;
         public NativeRandomKey Key;
@@ -55,7 +55,7 @@ public sealed unsafe partial class CudaBackend
         public float* Values;
     }
 
-    private struct ConvertArguments
+    internal struct ConvertArguments
     {
         public long Length;
         public int Wide;

@@ -39,7 +39,7 @@ public sealed unsafe partial class CudaBackend
             augmentation);
     }
 
-    private struct AugmentArguments
+    internal struct AugmentArguments
     {
         public int N, H, W, C, Reach, Flip;
         public NativeRandomKey Key;

@@ -32,7 +32,7 @@ public sealed unsafe partial class CudaBackend
             new RowsOfChannels(rows, classes));
     }
 
-    private struct CrossEntropyArguments
+    internal struct CrossEntropyArguments
     {
         public int Sigmoid, Rows, Classes;
         public float Smoothing;

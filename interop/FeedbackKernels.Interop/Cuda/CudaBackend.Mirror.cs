@@ -77,7 +77,7 @@ public sealed unsafe partial class CudaBackend
             BufferView.FromPointer(Scratch.Get(purpose, layer.WeightLength * type.Size()), layer.WeightLength, type);
     }
 
-    private struct MirrorRespondArguments
+    internal struct MirrorRespondArguments
     {
         public NativeConvShape Shape;
         public int Relu;
@@ -86,7 +86,7 @@ public sealed unsafe partial class CudaBackend
         public void* W, Response;
     }
 
-    private struct MirrorCorrelateArguments
+    internal struct MirrorCorrelateArguments
     {
         public NativeConvShape Shape;
         public fixed byte Hole[4];

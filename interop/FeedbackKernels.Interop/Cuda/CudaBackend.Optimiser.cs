@@ -180,7 +180,7 @@ public sealed unsafe partial class CudaBackend
             new ClipFactorArguments { Blocks = blocks, Partials = partials, Factor = factor.Floats, Most = most }, new Elements(elements));
     }
 
-    private struct SgdUpdateArguments
+    internal struct SgdUpdateArguments
     {
         public long Length;
         public int Wide;
@@ -190,7 +190,7 @@ public sealed unsafe partial class CudaBackend
         public void* Copy;
     }
 
-    private struct SgdUpdateTransposedArguments
+    internal struct SgdUpdateTransposedArguments
     {
         public NativeTransposedShape Shape;
         public fixed byte Hole[4];
@@ -199,7 +199,7 @@ public sealed unsafe partial class CudaBackend
         public void* Copy;
     }
 
-    private struct ClipFactorArguments
+    internal struct ClipFactorArguments
     {
         public long Blocks;
         public double* Partials;
@@ -221,7 +221,7 @@ public sealed unsafe partial class CudaBackend
         public float WeightDecay, Shrink;
     }
 
-    private struct SgdUpdateSlabArguments
+    internal struct SgdUpdateSlabArguments
     {
         public void* Segments;
         public int Count, Wide;
@@ -230,7 +230,7 @@ public sealed unsafe partial class CudaBackend
         public void* Copies;
     }
 
-    private struct SgdUpdateCoupledSlabArguments
+    internal struct SgdUpdateCoupledSlabArguments
     {
         public void* Segments;
         public int Count;

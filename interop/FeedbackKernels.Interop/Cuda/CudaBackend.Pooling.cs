@@ -50,14 +50,14 @@ public sealed unsafe partial class CudaBackend
         return new Grid(DivideUp(elements, PoolThreads), Math.Min(shape.N, MostImagesOfAGrid));
     }
 
-    private struct MaxPoolForwardArguments
+    internal struct MaxPoolForwardArguments
     {
         public NativePoolShape Shape;
         public void* X, Y;
         public int* Positions;
     }
 
-    private struct MaxPoolBackwardArguments
+    internal struct MaxPoolBackwardArguments
     {
         public NativePoolShape Shape;
         public void* Dy;
@@ -65,7 +65,7 @@ public sealed unsafe partial class CudaBackend
         public void* Dx;
     }
 
-    private struct AveragePoolArguments
+    internal struct AveragePoolArguments
     {
         public NativePoolShape Shape;
         public void* Source, Result;

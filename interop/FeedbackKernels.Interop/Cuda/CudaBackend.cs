@@ -46,15 +46,22 @@ public sealed unsafe partial class CudaBackend : Backend
     public CudaBackend(
         int device = 0, nint stream = 0, string? driver = null, CudaPrecision precision = CudaPrecision.Fp32, bool graphs = true,
         nint context = 0)
+        : this(Found(device, driver, precision), stream, precision, graphs, context)
     {
-        ArgumentOutOfRangeException.ThrowIfNegative(device);
-        if (!Enum.IsDefined(precision)) throw new ArgumentOutOfRangeException(nameof(precision), precision, "unknown precision");
+    }
+
+    /// <summary>A backend on <see cref="PaperDriver"/>, which launches nothing and has a watcher see what it would launch.</summary>
+    internal CudaBackend(PaperDevice device, CudaPrecision precision, ILaunchWatcher watcher)
+        : this(CudaDevice.OnPaper(device), LegacyStream, precision, graphs: false, PaperDriver.Context) => Watcher = watcher;
+
+    private CudaBackend(CudaDevice device, nint stream, CudaPrecision precision, bool graphs, nint context)
+    {
         Precision = precision;
         _graphs = graphs;
-        if (!CudaKernels.Exist) throw new PlatformNotSupportedException($"this build has no CUDA kernels ({CudaKernels.BuildStatus})");
-        _device = CudaDevice.Open(device, driver);
+        _device = device;
         _context = new CudaContext(_device.Handle, context);
-        _kernels = new CudaKernels(_context, _device);
+        // A driver on paper loads anything: a build without kernels can count launches.
+        _kernels = new CudaKernels(_context, _device, device.IsOnPaper ? _ => [0] : null);
         try
         {
             _kernels.Try();
@@ -74,6 +81,14 @@ public sealed unsafe partial class CudaBackend : Backend
         _steps = new CudaSteps(_context, _heap, _stream);
         _labels = new CudaLabelFault(_context, _heap, _stream);
         _convolutions = new CudaConvKernels(this);
+    }
+
+    private static CudaDevice Found(int device, string? driver, CudaPrecision precision)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(device);
+        if (!Enum.IsDefined(precision)) throw new ArgumentOutOfRangeException(nameof(precision), precision, "unknown precision");
+        if (!CudaKernels.Exist) throw new PlatformNotSupportedException($"this build has no CUDA kernels ({CudaKernels.BuildStatus})");
+        return CudaDevice.Open(device, driver);
     }
 
     /// <summary>Waits for the work of a backend that was not disposed, so that its memory is not freed before.</summary>
@@ -252,6 +267,9 @@ public sealed unsafe partial class CudaBackend : Backend
     /// <summary>Blocks of device memory that have been allocated so far.</summary>
     internal long Allocations => _heap.Allocations;
 
+    /// <summary>Sees every launch; null for nobody.</summary>
+    internal ILaunchWatcher? Watcher { get; set; }
+
     /// <summary>Memory between the kernels of one operation.</summary>
     internal CudaScratch Scratch { get; }
 
@@ -271,6 +289,7 @@ public sealed unsafe partial class CudaBackend : Backend
         where TSizes : unmanaged
     {
         nint function = _kernels.Get(kernel, sharedBytes);
+        Watcher?.Launched(kernel, grid, threads, sharedBytes, arguments, sizes, operation);
         if (_steps.IsOpen)
         {
             _steps.Log.Add(function, (grid.X, grid.Y, grid.Z), (uint)threads, (uint)sharedBytes, arguments, kernel.Name, operation, sizes);
@@ -319,12 +338,12 @@ public sealed unsafe partial class CudaBackend : Backend
         private static uint Checked(long blocks) => checked((uint)blocks);
     }
 
-    private readonly record struct Elements(long Count)
+    internal readonly record struct Elements(long Count)
     {
         public override string ToString() => $"{Count} elements";
     }
 
-    private readonly record struct RowsOfChannels(long Rows, int Channels)
+    internal readonly record struct RowsOfChannels(long Rows, int Channels)
     {
         public override string ToString() => $"{Rows} rows of {Channels} channels";
     }

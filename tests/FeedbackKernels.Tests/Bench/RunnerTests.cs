@@ -1,9 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using FeedbackKernels.Bench;
-using FeedbackKernels.Bench.Estimates;
 using FeedbackKernels.Interop;
-using FeedbackKernels.Models;
 using FeedbackKernels.Tests.Cuda;
 using FeedbackKernels.Tests.Data.Decoding;
 
@@ -35,8 +33,8 @@ public sealed class RunnerTests
     [InlineData("fp32", "8.0", "portable,cpu", 8)]
     public void Check_compares_each_kernel_with_the_next_and_the_last_with_the_cpu(string precision, string capability, string pairs, int atLeast)
     {
-        using EmulatedDriver.Setting? machine = capability == "9.0" ? CudaUnderTest.Hopper() : null;
         CudaUnderTest.Require();
+        using EmulatedDriver.Setting? machine = capability == "9.0" ? CudaUnderTest.Hopper() : null;
         (int code, string output, string error) = RunWith(
             [("FEEDBACK_EMULATED_CAPABILITY", capability)], "check", "--precision", precision, "--shape", "2,7,7,64,128,3,3,2,1", "--shape", "1,6,5,64,32,1,1,1,0");
         Assert.Equal((0, ""), (code, error));
@@ -58,7 +56,7 @@ public sealed class RunnerTests
     [InlineData("conv_gather_sm90_64", "bf16", "9.0", "hopper,pipelined", "bwd_data", "dx[0,0,0,50] (element 50 of 6272)")]
     [InlineData("conv_feedback_transposed_fp32_4_4", "fp32", "8.0", "portable,cpu", "bwd_data_by_w", "dx[0,0,0,25] (element 25 of 6272)")]
     [InlineData("conv_weight_gradient_fp32_4_4", "fp32", "8.0", "portable,cpu", "bwd_weights", "dW[0,0,0,25] (element 25 of 73728)")]
-    [EmulatedOnly("plants a wrong result in a kernel")]
+    [EmulatedOnly("plants a wrong result")]
     public void A_wrong_result_of_one_kernel_is_found_with_its_shape_and_element(
         string kernel, string precision, string capability, string pair, string pass, string place)
     {
@@ -180,44 +178,89 @@ public sealed class RunnerTests
     public void An_estimate_has_the_FLOP_of_a_step_and_says_that_nothing_was_measured()
     {
         string[] lines = Bench(Cpu[..0], "estimate", "--model", "resnet50", "--batch", "256");
-        Assert.StartsWith("# prediction, not measured: 4.2 TB/s, 790 TFLOP/s", lines[0]);
+        Assert.StartsWith("# a model, not a measurement", lines[0]);
+        Assert.Contains("# HbmBytes 4.8E+12", lines);
         // 4.09 GMAC an image forward (He et al. 2015 count 3.8 for strides in the first filter of a block), as much for the
         // weights, and less the stem for the errors.
         double forward = 256 * 2 * 4.09e9, stem = 2.0 * 256 * 112 * 112 * 64 * 3 * 49;
-        Assert.Equal(forward, 1e9 * GigaFlops("sum,fwd"), 0.002 * forward);
-        Assert.Equal(forward, 1e9 * GigaFlops("sum,bwd_weights"), 0.002 * forward);
-        Assert.Equal(forward - stem, 1e9 * GigaFlops("sum,bwd_data"), 0.002 * forward);
+        Assert.Equal(forward, 1e9 * GigaFlops("forward convolution"), 0.002 * forward);
+        Assert.Equal(forward, 1e9 * GigaFlops("weight gradient"), 0.002 * forward);
+        Assert.Equal(forward - stem, 1e9 * GigaFlops("feedback convolution"), 0.002 * forward);
         string[] step = lines[^1].Split(',');
-        Assert.Equal(["estimate", "h200", "backprop", "resnet50", "256", "step", "images/s"], step[..7]);
-        Assert.Equal(256 / (1e-6 * Number(lines[^1], 10)), Number(lines[^1], 11), 1);
+        Assert.Equal(["estimate", "h200", "backprop", "resnet50", "256", "step", "all", "images/s"], step[..8]);
+        Assert.Equal(256 / (1e-6 * Number(lines[^1], 13)), Number(lines[^1], 14), 1);
+        // Kernels and kinds add up to the step, in number and in time.
+        foreach (string part in (string[])[",kernel,", ",kind,"])
+        {
+            string[] parts = [.. lines.Where(line => line.Contains(part, StringComparison.Ordinal))];
+            Assert.Equal(Number(lines[^1], 8), parts.Sum(line => Number(line, 8)), 0.1);
+            Assert.Equal(Number(lines[^1], 13), parts.Sum(line => Number(line, 13)), 0.1);
+        }
 
-        double GigaFlops(string pass) => Number(Assert.Single(lines, line => line.Contains(pass + ",", StringComparison.Ordinal)), 9);
+        Assert.DoesNotContain(lines, line => line.Contains(",launch,", StringComparison.Ordinal));
+
+        double GigaFlops(string kind) => Number(Assert.Single(lines, line => line.Contains($",kind,{kind},", StringComparison.Ordinal)), 11);
     }
 
     [Fact]
-    public void An_estimate_counts_each_operand_of_a_convolution_once()
+    public void An_estimate_lists_launches_when_asked()
     {
-        IReadOnlyList<(PaperWork Work, double Count)> step = EstimateCommand.Count("resnet50", 4, "backprop", ElementType.BFloat16);
-        ConvShape shape = LayerShapes.Of("resnet50", 4).Single(l => l.Name == "r50_3x3_64-64@56").Shape;
-        (PaperWork work, double count) = Assert.Single(step, w => w.Work.Subject == "r50_3x3_64-64@56" && w.Work.Pass == "fwd");
-        Assert.Equal(3, count);
-        Assert.Equal(2.0 * (shape.InputLength + shape.WeightLength + shape.OutputLength), work.Bytes);
-        Assert.Equal(shape.Flops, work.Flops);
-
-        // A filter of one pixel and stride 2 reads every fourth.
-        shape = LayerShapes.Of("resnet50", 4).Single(l => l.Name == "r50_1x1s2_256-512@56").Shape;
-        work = Assert.Single(step, w => w.Work.Subject == "r50_1x1s2_256-512@56" && w.Work.Pass == "fwd").Work;
-        Assert.Equal(2.0 * (shape.InputLength / 4 + shape.WeightLength + shape.OutputLength), work.Bytes);
+        string[] lines = Bench([], "estimate", "--model", "resnet8", "--batch", "4", "--launches");
+        string[] launches = [.. lines.Where(line => line.Contains(",launch,", StringComparison.Ordinal))];
+        Assert.Equal(Number(lines[^1], 8), launches.Sum(line => Number(line, 8)), 0.1);
+        Assert.Contains(launches, line => line.Contains("r8_3x3s2_16-32@32", StringComparison.Ordinal));
     }
 
     [Fact]
-    public void Estimates_of_the_rules_differ_by_what_moves_B()
+    public void An_estimate_depends_on_card_precision_and_rule()
     {
-        double backprop = Flops("backprop"), mirror = Flops("weight-mirror"), kolenPollack = Flops("kolen-pollack");
-        Assert.Equal(backprop, kolenPollack);
-        Assert.InRange(mirror / backprop, 1.003, 1.05);
+        string[] usual = Estimate();
+        Assert.Contains(usual, line => line.Contains("conv_gather_sm90", StringComparison.Ordinal));
+        string[] ampere = Estimate("--card", "a100");
+        Assert.DoesNotContain(ampere, line => line.Contains("sm90", StringComparison.Ordinal));
+        Assert.Contains(ampere, line => line.Contains("pipelined", StringComparison.Ordinal));
+        string[] single = Estimate("--precision", "fp32");
+        Assert.DoesNotContain(single, line => line.Contains("bf16", StringComparison.Ordinal));
+        Assert.Contains(Estimate("--rule", "weight-mirror"), line => line.Contains(",kind,mirror,", StringComparison.Ordinal));
+        Assert.True(Number(ampere[^1], 13) > Number(usual[^1], 13) && Number(single[^1], 13) > Number(ampere[^1], 13));
 
-        static double Flops(string rule) => EstimateCommand.Count("resnet20", 128, rule, ElementType.BFloat16).Sum(w => w.Count * w.Work.Flops);
+        static string[] Estimate(params string[] more) => Bench([], ["estimate", "--model", "resnet18", "--batch", "64", .. more]);
+    }
+
+    [Fact]
+    public void A_file_replaces_assumptions()
+    {
+        string file = Path.GetTempFileName();
+        try
+        {
+            string[] usual = Bench([], "estimate", "--model", "resnet8", "--batch", "4");
+            File.WriteAllText(file, """{ "LaunchGap": 1e-3 }""");
+            string[] slow = Bench([], "estimate", "--model", "resnet8", "--batch", "4", "--assume", file);
+            Assert.Contains("# LaunchGap 0.001", slow);
+            double launches = Number(usual[^1], 8);
+            Assert.Equal(Number(usual[^1], 13) + launches * (1000 - 1.3), Number(slow[^1], 13), 0.1);
+
+            Refused("""{ "Gap": 1 }""", "unknown assumption 'Gap'; there are Multiprocessors, SharedBytes, HbmBytes");
+            Refused("""{ "LaunchGap": "1" }""", "has \"1\" for 'LaunchGap', wanted a number above 0");
+            Refused("""{ "LaunchGap": 0 }""", "has 0 for 'LaunchGap', wanted a number above 0");
+            Refused("""{ "Wgmma64": 1.5 }""", "has 1.5 for 'Wgmma64', wanted a share above 0 and up to 1");
+            Refused("""{ "LaunchGap": 1, "LaunchGap": 2 }""", "has 'LaunchGap' twice");
+            Refused("[]", "has a JSON Array, wanted an object");
+            Refused("{", "is no JSON");
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+
+        void Refused(string text, string message)
+        {
+            File.WriteAllText(file, text);
+            (int code, string output, string error) = Run("estimate", "--model", "resnet8", "--assume", file);
+            Assert.Equal((1, ""), (code, output));
+            Assert.StartsWith($"bench: '{file}' ", error);
+            Assert.Contains(message, Assert.Single(error.TrimEnd('\n').Split('\n')));
+        }
     }
 
     private static double Number(string line, int field) => double.Parse(line.Split(',')[field], CultureInfo.InvariantCulture);

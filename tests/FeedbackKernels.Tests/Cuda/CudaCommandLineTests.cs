@@ -143,7 +143,7 @@ public sealed class CudaCommandLineTests : IDisposable
     [InlineData("0", "the driver's compiler has no word of serialized products or spilled registers")]
     [InlineData("1", "native/convolution_gather_sm90.cu: ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized")]
     [InlineData("2", "native/fill.cu: fill_")]
-    [EmulatedOnly("sets what the driver's compiler says")]
+    [EmulatedOnly("sets what the compiler of the driver says")]
     public void Info_loads_the_kernels_and_says_what_the_compiler_warns_of(string warnings, string expected)
     {
         string log = Path.Combine(_folder, "jit.log");

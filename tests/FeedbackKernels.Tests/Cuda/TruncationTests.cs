@@ -65,7 +65,7 @@ public class TruncationTests
     }
 
     [Theory, MemberData(nameof(Cases))]
-    [EmulatedOnly("makes the emulated tensor cores add by themselves")]
+    [EmulatedOnly("sets how the tensor cores of the device add")]
     public void An_instruction_cuts_off_what_is_below_the_largest_exponent(string name, float sum, float[] left, float[] right, float ampere, float hopper)
     {
         Assert.NotEmpty(name);
@@ -81,7 +81,7 @@ public class TruncationTests
     }
 
     [Fact]
-    [EmulatedOnly("makes the emulated tensor cores add by themselves")]
+    [EmulatedOnly("sets how the tensor cores of the device add")]
     public void Without_truncation_sums_round_to_nearest()
     {
         using EmulatedDriver.Setting rounding = EmulatedDriver.Truncating(false);
@@ -90,7 +90,7 @@ public class TruncationTests
     }
 
     [Fact]
-    [EmulatedOnly("makes the emulated tensor cores add by themselves")]
+    [EmulatedOnly("sets how the tensor cores of the device add")]
     public void Instructions_equal_an_exact_model_bit_for_bit()
     {
         using EmulatedDriver.Setting truncating = EmulatedDriver.Truncating();
@@ -108,7 +108,7 @@ public class TruncationTests
     }
 
     [Theory, MemberData(nameof(KernelNames))]
-    [EmulatedOnly("sets how tensor cores add")]
+    [EmulatedOnly("sets how the tensor cores of the device add")]
     public void Every_kernel_adds_as_the_instruction_does(string kernel)
     {
         (int major, ConvShape shape) = Kernels[kernel];
@@ -136,7 +136,7 @@ public class TruncationTests
     public static TheoryData<string, bool> Sums() => new MatrixTheoryData<string, bool>(Kernels.Keys, [false, true]);
 
     [Theory, MemberData(nameof(Sums))]
-    [EmulatedOnly("sets how tensor cores add")]
+    [EmulatedOnly("sets how the tensor cores of the device add")]
     public void Tolerances_hold_in_both_modes_and_not_for_sums_of_8_bits_fewer(string kernel, bool positive)
     {
         using EmulatedDriver.Setting machine = EmulatedDriver.With("compute-major", Kernels[kernel].Major, 8);

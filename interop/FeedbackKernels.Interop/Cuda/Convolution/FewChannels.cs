@@ -149,13 +149,13 @@ internal sealed unsafe class FewChannelsConvolution(CudaBackend backend, in Conv
         : request.Alignment % 16 == 0 ? null
         : Misaligned;
 
-    private struct FewChannelsForwardArguments
+    internal struct FewChannelsForwardArguments
     {
         public ConvForwardArguments Forward;
         public int* Counts;
     }
 
-    private struct FewChannelsGradientArguments
+    internal struct FewChannelsGradientArguments
     {
         public NativeConvShape Shape;
         public fixed byte Hole[4];

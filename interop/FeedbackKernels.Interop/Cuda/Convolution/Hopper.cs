@@ -290,7 +290,7 @@ internal sealed unsafe class HopperConvolution(CudaBackend backend, in ConvReque
     }
 
     /// <summary>struct Gather of native/gather.cuh.</summary>
-    private readonly struct NativeGather
+    internal readonly struct NativeGather
     {
         public readonly int Images, OutputRows, OutputColumns, InputRows, InputColumns, Channels;
         public readonly int Step, OriginRow, OriginColumn, Direction, TapRows, TapColumns, FirstTap, TapRowStep, TapColumnStep;
@@ -314,26 +314,26 @@ internal sealed unsafe class HopperConvolution(CudaBackend backend, in ConvReque
         }
     }
 
-    private struct GatherClass
+    internal struct GatherClass
     {
         public NativeGather Gather;
         public int Tiles, PlaceRow, PlaceColumn;
     }
 
     [InlineArray(MostClasses)]
-    private struct GatherClasses
+    internal struct GatherClasses
     {
         private GatherClass _first;
     }
 
     [InlineArray(MostPlanes)]
-    private struct PixelPlanes
+    internal struct PixelPlanes
     {
         private TensorMap _first;
     }
 
     // In native/ both structs are aligned to 64 bytes, as their tensor maps are, and have a size that is a multiple of 64.
-    private struct ConvGatherArguments
+    internal struct ConvGatherArguments
     {
         public PixelPlanes Inputs;
         public TensorMap Weights;
@@ -345,7 +345,7 @@ internal sealed unsafe class HopperConvolution(CudaBackend backend, in ConvReque
         public fixed byte End[8];
     }
 
-    private struct GradientArguments
+    internal struct GradientArguments
     {
         public PixelPlanes Inputs;
         public TensorMap Errors;

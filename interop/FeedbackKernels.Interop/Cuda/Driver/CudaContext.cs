@@ -55,7 +55,9 @@ internal sealed class CudaContext : SafeHandle
 
         public Scope(nint context)
         {
-            if (DriverApi.CtxGetCurrent(out nint current) == CudaResult.Success && current == context) return;
+            // On paper there may be no library to ask.
+            if (context != PaperDriver.Context && DriverApi.CtxGetCurrent(out nint current) == CudaResult.Success && current == context)
+                return;
             CudaException.ThrowIfFailed(DriverApi.CtxPushCurrent(context), "cuCtxPushCurrent", "making the device's context current");
             _pushed = true;
         }

@@ -29,6 +29,16 @@ internal sealed unsafe class CudaDevice
         }
     }
 
+    private CudaDevice(PaperDevice device)
+    {
+        (Name, Major, Minor, Multiprocessors) = (device.Name, device.Major, device.Minor, device.Multiprocessors);
+        DriverVersion = OldestDriver;
+        IsOnPaper = true;
+    }
+
+    /// <summary>Whether this is a device of <see cref="PaperDriver"/>.</summary>
+    public bool IsOnPaper { get; }
+
     /// <summary>Number of the device, as the driver counts them.</summary>
     public int Ordinal { get; }
 
@@ -58,6 +68,9 @@ internal sealed unsafe class CudaDevice
 
     /// <summary>The architecture whose PTX is used: sm_90a, which runs on Hopper alone, or else sm_80.</summary>
     public string Architecture => Major == 9 && Minor == 0 ? "sm_90a" : "sm_80";
+
+    /// <summary>A device of <see cref="PaperDriver"/>.</summary>
+    public static CudaDevice OnPaper(PaperDevice device) => new(device);
 
     /// <summary>Opens a device.</summary>
     /// <exception cref="PlatformNotSupportedException">The device cannot run the kernels; the message says why.</exception>

@@ -41,14 +41,26 @@ internal static unsafe partial class DriverApi
     [LibraryImport(CudaLibrary.Import, EntryPoint = "cuCtxGetCurrent")]
     public static partial CudaResult CtxGetCurrent(out nint context);
 
-    [LibraryImport(CudaLibrary.Import, EntryPoint = "cuCtxPushCurrent_v2")]
-    public static partial CudaResult CtxPushCurrent(nint context);
+    public static CudaResult CtxPushCurrent(nint context) =>
+        context == PaperDriver.Context ? PaperDriver.Enter() : Native.CtxPushCurrent(context);
 
-    [LibraryImport(CudaLibrary.Import, EntryPoint = "cuCtxPopCurrent_v2")]
-    public static partial CudaResult CtxPopCurrent(out nint context);
+    public static CudaResult CtxPopCurrent(out nint context) =>
+        PaperDriver.IsCurrent ? PaperDriver.Leave(out context) : Native.CtxPopCurrent(out context);
 
-    [LibraryImport(CudaLibrary.Import, EntryPoint = "cuCtxSynchronize")]
-    public static partial CudaResult CtxSynchronize();
+    public static CudaResult CtxSynchronize() =>
+        PaperDriver.IsCurrent ? CudaResult.Success : Native.CtxSynchronize();
+
+    private static partial class Native
+    {
+        [LibraryImport(CudaLibrary.Import, EntryPoint = "cuCtxPushCurrent_v2")]
+        public static partial CudaResult CtxPushCurrent(nint context);
+
+        [LibraryImport(CudaLibrary.Import, EntryPoint = "cuCtxPopCurrent_v2")]
+        public static partial CudaResult CtxPopCurrent(out nint context);
+
+        [LibraryImport(CudaLibrary.Import, EntryPoint = "cuCtxSynchronize")]
+        public static partial CudaResult CtxSynchronize();
+    }
 }
 
 internal enum DeviceAttribute

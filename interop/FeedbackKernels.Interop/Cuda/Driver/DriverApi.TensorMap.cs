@@ -4,10 +4,19 @@ namespace FeedbackKernels.Interop;
 
 internal static unsafe partial class DriverApi
 {
-    [LibraryImport(CudaLibrary.Import, EntryPoint = "cuTensorMapEncodeTiled")]
-    public static partial CudaResult TensorMapEncodeTiled(
+    public static CudaResult TensorMapEncodeTiled(
         void* map, TensorMapType type, uint rank, nint address, ulong* sizes, ulong* strides, uint* box, uint* elementStrides,
-        uint interleave, TensorMapSwizzle swizzle, TensorMapPromotion promotion, uint outsideFill);
+        uint interleave, TensorMapSwizzle swizzle, TensorMapPromotion promotion, uint outsideFill) =>
+        PaperDriver.IsCurrent ? CudaResult.Success
+            : Native.TensorMapEncodeTiled(map, type, rank, address, sizes, strides, box, elementStrides, interleave, swizzle, promotion, outsideFill);
+
+    private static partial class Native
+    {
+        [LibraryImport(CudaLibrary.Import, EntryPoint = "cuTensorMapEncodeTiled")]
+        public static partial CudaResult TensorMapEncodeTiled(
+            void* map, TensorMapType type, uint rank, nint address, ulong* sizes, ulong* strides, uint* box, uint* elementStrides,
+            uint interleave, TensorMapSwizzle swizzle, TensorMapPromotion promotion, uint outsideFill);
+    }
 }
 
 /// <summary>CUtensorMapDataType, as far as it is used.</summary>
