@@ -133,7 +133,8 @@ public class PipelinedTests
         CudaUnderTest.Require();
         using var backend = new CudaBackend(driver: CudaUnderTest.Path, precision: CudaPrecision.Bf16)
         {
-            ManyBlocks = 1, FirstKernel = PipelinedConvolution.Kernel.Name,
+            ManyBlocks = 1,
+            FirstKernel = PipelinedConvolution.Kernel.Name,
         };
         var shape = new ConvShape(1, 9, 10, channels, channels, 3, 3, 1, 1);
         foreach (ConvPass pass in Enum.GetValues<ConvPass>())
