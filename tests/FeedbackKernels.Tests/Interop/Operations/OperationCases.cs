@@ -187,6 +187,7 @@ internal static class OperationCases
         new("BeginStep", (b, _) => b.BeginStep()),
         new("Synchronize", (b, _) => Void(b.Synchronize)),
 
+        new("LoadKernels", (b, _) => Void(((CudaBackend)b).LoadKernels)),
         new("RecordEvent", (b, _) => ((CudaBackend)b).RecordEvent()),
         new("WaitFor", (b, a) => Void(() => ((CudaBackend)b).WaitFor(a.Get<CudaEvent>("place"))), new Setting("place", typeof(CudaEvent))),
         new("WaitForEvent", (b, a) => Void(() => ((CudaBackend)b).WaitForEvent(a.Get<nint>("cudaEvent"))), new Setting("cudaEvent", typeof(nint), (nint)0)),
