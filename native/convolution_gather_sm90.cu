@@ -258,7 +258,7 @@ __device__ __forceinline__ void conv_gather(const ConvGatherArguments& arguments
     {
         const int boxPixels = arguments.boxImages * arguments.boxRows * arguments.boxColumns;
         if (threadIdx.x == ProductThreads)
-                produce<Columns, WeightsMnMajor>(shared, part.gather, box, maps, arguments.planes, boxPixels, firstColumn);
+            produce<Columns, WeightsMnMajor>(shared, part.gather, box, maps, arguments.planes, boxPixels, firstColumn);
         return;
     }
 

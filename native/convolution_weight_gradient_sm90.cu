@@ -13,7 +13,7 @@ struct ConvWeightGradientSm90Arguments
     int boxImages, boxRows, boxColumns;  // a multiple of 16 pixels
     int boxes, boxesPerSplit;
     int planes;  // 4, or 1 where inputs[0] is the whole tensor
-    float* dw;  // [splits][R][S][C][K]
+    float* dw;   // [splits][R][S][C][K]
 };
 
 namespace {

@@ -194,7 +194,7 @@ run_list() {
   # The other way, which no public example has: what a card says of it is worth knowing, and no fault.
   entry peer 15 "compare: stride 2 by element strides" traversal.csv bench check --precision bf16 --traversal-strides $(shapes "$LIST_STRIDED")
   entry check 20 "compare: 256 columns" wide.csv bench check --precision bf16 $(shapes "$LIST_WIDE")
-  entry check 45 "tests: Hopper" hopper.log "$tests" -noColor -class $class.HopperTests -class $class.HopperStrideTests
+  entry check 45 "tests: Hopper" hopper.log "$tests" -noColor -class $class.HopperTests
   entry check 70 "tests: pipelines and few channels" pipelined.log "$tests" -noColor -class $class.FewChannelsTests -class $class.PipelinedTests
   for model in $MODELS; do
     entry check 45 "compare: every layer of $model, bf16" "compare-$model-bf16.csv" \

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics.X86;
 
 namespace FeedbackKernels.Interop;
@@ -16,6 +17,10 @@ internal static class Caches
 
     /// <summary>The same for L2; 1 MiB if it is not reported.</summary>
     public static readonly long Level2 = ReadLevel2();
+
+    /// <summary>The address rounded up to a cache line: a vector across two lines costs two accesses.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static unsafe float* LineStart(float* buffer) => (float*)(((nint)buffer + LineBytes - 1) & -LineBytes);
 
     /// <summary>Prefetches cache lines into L1. The addresses need not be mapped.</summary>
     public static unsafe void Fetch(float* first, nint floats)

@@ -12,24 +12,24 @@ internal static unsafe class InterleaveKernel
 {
     private const int Lanes = 4;
 
-    /// <summary>Whether a matrix has so few rows or columns, and these lie side by side in the destination or the source.</summary>
-    public static bool Suits(nint sourceStride, long rows, long columns, nint destinationStride) =>
-        (rows <= Lanes && destinationStride == rows) || (columns <= Lanes && sourceStride == columns);
-
-    /// <summary>destination[column][row] = source[row][column].</summary>
+    /// <summary>destination[column][row] = source[row][column], if there are so few rows or columns, and these lie side by side in the
+    /// destination or the source.</summary>
     /// <param name="source">[rows][columns], <paramref name="sourceStride"/> floats from a row to the next.</param>
     /// <param name="sourceStride">Floats.</param>
     /// <param name="rows">Rows of the source.</param>
     /// <param name="columns">Columns of the source.</param>
     /// <param name="destination">[columns][rows], <paramref name="destinationStride"/> floats from a row to the next.</param>
     /// <param name="destinationStride">Floats.</param>
-    public static void Run(float* source, nint sourceStride, long rows, long columns, float* destination, nint destinationStride)
+    /// <returns>Whether the matrix is one of these; nothing is written where it is not.</returns>
+    public static bool TryRun(float* source, nint sourceStride, long rows, long columns, float* destination, nint destinationStride)
     {
         // One row or column is only copied.
         if ((rows == 1 && destinationStride == 1) || (columns == 1 && sourceStride == 1))
             Buffer.MemoryCopy(source, destination, rows * columns * sizeof(float), rows * columns * sizeof(float));
         else if (rows <= Lanes && destinationStride == rows) Interleave(source, sourceStride, (int)rows, columns, destination);
-        else Separate(source, rows, (int)columns, destination, destinationStride);
+        else if (columns <= Lanes && sourceStride == columns) Separate(source, rows, (int)columns, destination, destinationStride);
+        else return false;
+        return true;
     }
 
     private static void Interleave(float* source, nint stride, int rows, long columns, float* destination)

@@ -133,9 +133,7 @@ public static unsafe class TensorLayouts
             return;
         }
 
-        // From the start of a line: half of the vectors would be in two lines otherwise.
-        float* stack = stackalloc float[Block * Block + Caches.LineFloats];
-        float* buffer = stack + (-(nint)stack & (Caches.LineBytes - 1)) / sizeof(float);
+        float* stack = stackalloc float[Block * Block + Caches.LineFloats], buffer = Caches.LineStart(stack);
         for (int firstK = 0; firstK < k; firstK += Block)
         {
             int rows = Math.Min(Block, k - firstK);
@@ -166,12 +164,7 @@ public static unsafe class TensorLayouts
         float* source, nint sourceStride, long rows, long columns, float* destination, nint destinationStride, bool nonTemporal = false)
     {
         const int longest = 1024;
-        if (InterleaveKernel.Suits(sourceStride, rows, columns, destinationStride))
-        {
-            InterleaveKernel.Run(source, sourceStride, rows, columns, destination, destinationStride);
-            return;
-        }
-
+        if (InterleaveKernel.TryRun(source, sourceStride, rows, columns, destination, destinationStride)) return;
         CpuKernels* kernels = CpuKernels.For(Level(Math.Min(rows, columns)));
         nonTemporal &= IsInWholeLines(destination, destinationStride);
         var transpose = nonTemporal ? kernels->TransposeNonTemporal : kernels->Transpose;

@@ -39,12 +39,18 @@ public class HopperTests
         ["2x2 stride 2, padded by 1"] = new(2, 7, 8, 64, 64, 2, 2, 2, 1),
         ["1x1 stride 2, odd map"] = new(2, 13, 11, 64, 64, 1, 1, 2, 0),
         ["1x1 stride 2, padded by 1"] = new(2, 6, 7, 64, 64, 1, 1, 2, 1),
+        ["2x2 stride 2 on four pixels"] = new(3, 2, 2, 64, 64, 2, 2, 2, 1),
+        ["3x3 stride 2, tail of channels"] = new(1, 10, 6, 96, 88, 3, 3, 2, 1),
     };
 
     public static TheoryData<string> Names => [.. Shapes.Keys];
 
     /// <summary>Strided shapes with tiles of every width, by planes of pixels and by element strides.</summary>
-    public static MatrixTheoryData<string, int, bool> Strided => new(Shapes.Where(s => s.Value.Stride == 2).Select(s => s.Key), [64, 128, 256], [false, true]);
+    public static MatrixTheoryData<string, int, bool> Strided => new(StridedNames, [64, 128, 256], [false, true]);
+
+    public static MatrixTheoryData<string, bool> StridedByEachWay => new(StridedNames, [false, true]);
+
+    private static IEnumerable<string> StridedNames => Shapes.Where(s => s.Value.Stride == 2).Select(s => s.Key);
 
     [Theory, MemberData(nameof(Names))]
     public void All_passes_equal_the_reference(string name)
@@ -63,6 +69,25 @@ public class HopperTests
         using var device = new Hopper(traversalStrides);
         RunReference(Shapes[name]).AssertEqual(Run(device.Backend, Shapes[name], columns), Shapes[name]);
     }
+
+    /// <summary>Also as a backend chooses its plans, and the reference stores bf16 as the backend does.</summary>
+    [Theory, MemberData(nameof(StridedByEachWay))]
+    public void The_TMA_reads_every_second_pixel_in_the_way_that_is_asked_for(string name, bool traversalStrides)
+    {
+        using var device = new Hopper(traversalStrides);
+        foreach (ConvPass pass in (ConvPass[])[ConvPass.Forward, ConvPass.WeightGradient])
+        {
+            ConvExplanation explanation = device.Backend.Explain(Shapes[name], pass);
+            Assert.Contains("wgmma", explanation.Algorithm);
+            Assert.Contains(traversalStrides ? "by element strides of 2" : "from 4 planes of pixels", explanation.Reason);
+        }
+
+        ConvolutionTests.AllPassesEqualTheReference(device.Backend, Shapes[name]);
+    }
+
+    [Fact]
+    public void A_plane_without_pixels_is_left_to_other_kernels() =>
+        Assert.Contains("no pixel", HopperPlan.Choose(new ConvShape(2, 1, 8, 64, 64, 3, 3, 2, 1), ConvPass.Forward).Refusal);
 
     [Theory]
     [InlineData(1, 4, 4)]

@@ -75,10 +75,6 @@ internal static unsafe class WinogradKernels<TVector, TOps>
     // Columns of the patches of a strip.
     private const int StripColumns = 4 * WinogradMap.StripTiles + 2;
 
-    /// <summary>The address rounded up to a cache line: a vector across two lines costs two accesses.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static float* Aligned(float* buffer) => (float*)(((nint)buffer + 63) & ~63);
-
     public static TransformSet InputSet => PatchSet<InputTransform>();
 
     public static TransformSet ErrorSet => PatchSet<ErrorTransform>();
@@ -113,7 +109,7 @@ internal static unsafe class WinogradKernels<TVector, TOps>
         where TAcross : unmanaged, IConstant
     {
         float* columns = stackalloc float[(6 * StripColumns + 1) * MostLanes];
-        columns = Aligned(columns);
+        columns = Caches.LineStart(columns);
         nint lanes = TOps.Count, stride = t->DestinationStride;
         Clear(columns, t->FirstColumn);
         Clear(columns + t->EndColumn * lanes, TAcross.Value * t->Tiles + TTransform.Overlap - t->EndColumn);
@@ -169,7 +165,7 @@ internal static unsafe class WinogradKernels<TVector, TOps>
     public static void Weights(WinogradArguments* t)
     {
         float* columns = stackalloc float[19 * MostLanes];
-        columns = Aligned(columns);
+        columns = Caches.LineStart(columns);
         nint lanes = TOps.Count, tap = t->SourceStride, stride = t->DestinationStride;
         for (nint c = 0; c < t->Channels; c += lanes)
         {
@@ -189,7 +185,7 @@ internal static unsafe class WinogradKernels<TVector, TOps>
         where TAcross : unmanaged, IConstant
     {
         float* columns = stackalloc float[29 * MostLanes];
-        columns = Aligned(columns);
+        columns = Caches.LineStart(columns);
         float* pixels = columns + 24 * MostLanes;
         nint lanes = TOps.Count, point = t->SourceStride;
         float* source = t->Source, destination = t->Destination;
@@ -277,7 +273,7 @@ internal static unsafe class WinogradKernels<TVector, TOps>
     public static void Gradient(WinogradArguments* t)
     {
         float* columns = stackalloc float[19 * MostLanes];
-        columns = Aligned(columns);
+        columns = Caches.LineStart(columns);
         nint lanes = TOps.Count, point = t->SourceStride, tap = t->DestinationStride;
         for (nint c = 0; c < t->Channels; c += lanes)
         {

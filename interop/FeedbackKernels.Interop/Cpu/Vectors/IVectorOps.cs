@@ -49,7 +49,9 @@ internal unsafe interface IVectorOps<T>
     /// <summary>ifAbove where value > bound, or value is NaN and bound is not; else otherwise.</summary>
     static abstract T SelectIfAbove(T value, T bound, T ifAbove, T otherwise);
 
-    /// <summary>Transposes a square block of <see cref="Count"/> rows by as many columns; strides in floats.</summary>
+    /// <summary>Transposes a square block of <see cref="Count"/> rows by as many columns; strides in floats. With nonTemporal the columns are stored
+    /// past the caches, each from an address that is a multiple of the vector; operations that store no whole vectors do not tell the
+    /// difference.</summary>
     static abstract void Transpose(float* source, nint sourceStride, float* destination, nint destinationStride, bool nonTemporal);
 
     /// <summary>Sum over the lanes.</summary>
