@@ -71,6 +71,12 @@ internal sealed class BackendOptions
     {
         UnusedOptions.Refuse(parsed, runs);
         Backend backend = runs[0].CreateBackend();
+        if (backend is CpuBackend && runs[0].Threads == 0 && Processes.UsualThreads() is > 0 and var threads)
+        {
+            backend.Dispose();
+            backend = (runs[0] with { Backend = backend.Name, Threads = threads }).CreateBackend();
+        }
+
         try
         {
             UnusedOptions.Refuse(parsed, [.. runs.Select(run => run with { Backend = backend.Name })]);

@@ -43,6 +43,7 @@ internal static class CompareCommand
             UnusedOptions.Refuse(parsed, runs);
             RunPlace place = output.Choose(parsed, $"{config.Model}-compare");
             DataSet data = config.OpenData();
+            Tables.PrintNotes(options.Notes);
             Tables.PrintNotes(data.Notes);
             using Backend backend = BackendOptions.Open(parsed, runs);
             Tables.PrintBackend(config.Backend, backend);
@@ -58,7 +59,7 @@ internal static class CompareCommand
                     if (interrupt.Token.IsCancellationRequested) break;
                     Console.WriteLine($"{run.Rule.Name}:");
                     comparison.Add(ConsoleProgress.Show(
-                        run.Training.Epochs, observer => Experiment.Train(run, data, backend, comparison.PlaceFor(run), observer, interrupt.Token)));
+                        run.Training.Epochs, observer => Experiment.Train(run, data, backend, comparison.PlaceFor(run), observer, cancel: interrupt.Token)));
                 }
             }
             finally

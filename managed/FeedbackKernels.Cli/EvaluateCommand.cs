@@ -33,6 +33,7 @@ internal static class EvaluateCommand
             RunConfig trained = File.Exists(config) ? RunConfig.Read(config) : new RunConfig();
             if (parsed.GetValue(data) is null) StoredRun.RequireData(trained);
             IReadOnlyList<Attack> attacks = attackOptions.Of(parsed);
+            if (attacks.Count > 0 && Processes.Group.IsShared) throw new UsageException("--attack is for one process");
             if (attacks.Count > 0 && parsed.GetValue(flip)) throw new UsageException("--test-flip and --attack exclude each other: an attack is on one image");
             RunConfig chosen = choice.Apply(parsed, new RunConfig { Data = parsed.GetValue(data) ?? trained.Data });
             using Backend backend = BackendOptions.Open(parsed, chosen);
@@ -45,7 +46,7 @@ internal static class EvaluateCommand
             Preprocessing preprocessing = run.Preprocessing.WithSize(parsed.GetValue(size), parsed.GetValue(resize));
             using var interrupt = new Interrupt();
             AttackResult[] attacked = [.. attacks.Select(attack => new AttackEvaluator(model, attack).Run(test.Images, preprocessing, cancel: interrupt.Token))];
-            Evaluation result = attacked.Length > 0 ? attacked[0].Clean : new Evaluator(model, parsed.GetValue(flip)).Run(test.Images, preprocessing, cancel: interrupt.Token);
+            Evaluation result = attacked.Length > 0 ? attacked[0].Clean : new Evaluator(model, parsed.GetValue(flip)).Run(test.Images, preprocessing, group: Processes.Group, cancel: interrupt.Token);
             Tables.PrintBackend(chosen.Backend, backend);
             Tables.PrintNotes(test.Notes);
             Console.WriteLine($"{run.Config.Model} trained by {run.Config.Rule.Name}, {result.Images} test images of {test.Name}: {Text(result)}");

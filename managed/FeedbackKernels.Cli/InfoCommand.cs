@@ -44,6 +44,7 @@ internal static class InfoCommand
             using var model = Model.ForEvaluation(backend, spec, batch: 1);
             Tables.PrintBackend(config.Backend, backend, details: true);
             Console.WriteLine($"SIMD levels of this machine: {string.Join(", ", SimdLevels.Supported.Select(KebabCase.Of))}; processors: {Environment.ProcessorCount}");
+            Processes.Print();
             Console.WriteLine($"CUDA kernels of this build: {CudaBackend.KernelBuild}");
             if (backend is CudaBackend cuda) PrintKernels(cuda, parsed.GetValue(load));
             Console.WriteLine($"image decoder: {ImageDecoder.Name}");

@@ -13,7 +13,7 @@ internal static class Outcome
     public static int ExitCodeOf(IEnumerable<RunSummary> runs, Interrupt interrupt)
     {
         string[] diverged = [.. runs.Where(run => run.Diverged is not null).Select(run => run.Rule)];
-        if (diverged.Length > 0) Console.Error.WriteLine($"feedback: {string.Join(", ", diverged)} diverged. A lower learning rate usually helps");
+        if (diverged.Length > 0 && Processes.Group.IsFirst) Console.Error.WriteLine($"feedback: {string.Join(", ", diverged)} diverged. A lower learning rate usually helps");
         return interrupt.Token.IsCancellationRequested ? interrupt.ExitCode : diverged.Length > 0 ? Diverged : 0;
     }
 }

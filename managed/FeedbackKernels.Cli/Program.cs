@@ -28,27 +28,30 @@ internal static partial class Program
         {
             ParseResult parsed = CreateRoot().Parse(arguments.Length == 0 ? ["--help"] : arguments);
             if (Complaint.Of(parsed) is { } complaint) throw new UsageException(complaint);
+            Processes.Join(parsed.CommandResult.Command.Name);
             // The program handles errors and signals itself.
-            return parsed.Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
+            int code = parsed.Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
+            Processes.Leave();
+            return code;
         }
         catch (OperationCanceledException)
         {
-            return Interrupt.LastExitCode;
+            return Processes.Fail(Interrupt.LastExitCode);
         }
         catch (UsageException e)
         {
             Complain(e.Message);
-            return Usage;
+            return Processes.Fail(Usage);
         }
         catch (Exception e) when (!verbose && IsExpected(e))
         {
             Complain(e.Message);
-            return Failure;
+            return Processes.Fail(Failure);
         }
         catch (Exception e)
         {
             Console.Error.WriteLine(e);
-            return Failure;
+            return Processes.Fail(Failure);
         }
     }
 
@@ -66,7 +69,7 @@ internal static partial class Program
     /// <summary>Errors whose message is enough for a user. Any other error is a bug, and its stack trace is shown.</summary>
     internal static bool IsExpected(Exception e) =>
         e is StoppedRunException { InnerException: { } cause } ? IsExpected(cause) : e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException or PlatformNotSupportedException
-            or NonFiniteLossException or CudaException or InvalidDataException or OutOfMemoryException;
+            or NonFiniteLossException or CudaException or CommunicationException or InvalidDataException or OutOfMemoryException;
 
     private static void Complain(string message) => Console.Error.WriteLine($"feedback: {Plain(message.ReplaceLineEndings(" "))}");
 

@@ -32,17 +32,18 @@ internal static class ResumeCommand
         foreach (Option option in settings) command.Options.Add(option);
         command.SetAction(parsed =>
         {
-            using StoppedRun stopped = StoppedRun.Open(parsed.GetValue(folder)!.FullName);
-            RunConfig config = settings.Apply(parsed, stopped.Config);
+            Communicator group = Processes.Group;
+            using StoppedRun? stopped = group.IsFirst ? StoppedRun.Open(parsed.GetValue(folder)!.FullName) : null;
+            RunConfig config = settings.Apply(parsed, Processes.OfFirst(() => stopped!.Config));
             UnusedOptions.Refuse(parsed, config);
-            if (SaysFinished(stopped, config) is { } code) return code;
+            if (Processes.OfFirst(() => SaysFinished(stopped!, config)) is { } code) return code;
             DataSet data = config.OpenData();
             Tables.PrintNotes(data.Notes);
             using Backend backend = BackendOptions.Open(parsed, config);
             Tables.PrintBackend(config.Backend, backend);
             using var interrupt = new Interrupt();
             FinishedRun run = ConsoleProgress.Show(
-                config.Training.Epochs, observer => Experiment.Resume(stopped, config, data, backend, observer, interrupt.Token));
+                config.Training.Epochs, observer => Experiment.Resume(stopped, config, data, backend, observer, group, interrupt.Token));
             return TrainCommand.Finish(run, interrupt);
         });
         return command;

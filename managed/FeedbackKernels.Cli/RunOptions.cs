@@ -24,7 +24,7 @@ internal sealed class RunOptions
 
     private readonly Setting<Recipe?> _recipe = new("--recipe", Use.Always)
     {
-        Description = $"Take all settings but the data from a recipe; `feedback recipes` describes them: {Recipe.Names}. Options on the command line override them.",
+        Description = $"Take all settings but the data from a recipe; `feedback recipes` describes them: {Recipe.Names}. Options on the command line override them; with another --batch and without --lr, the learning rate of the recipe is scaled in proportion.",
         HelpName = "name",
         CustomParser = result =>
         {
@@ -38,6 +38,7 @@ internal sealed class RunOptions
     private readonly Setting<string> _data;
     private readonly Setting<float> _rate;
     private readonly Setting<float?> _ratePer256;
+    private readonly List<string> _notes = [];
 
     /// <param name="standard">The defaults.</param>
     public RunOptions(RunConfig standard)
@@ -69,16 +70,36 @@ internal sealed class RunOptions
     public RunConfig Read(ParseResult parsed)
     {
         if (Settings.IsGiven(parsed, _rate) && Settings.IsGiven(parsed, _ratePer256)) throw new UsageException("--lr and --lr-per-256 both set the peak learning rate; give one of them");
-        return _backend.Apply(parsed, _settings.Apply(parsed, Start(parsed)));
+        return _backend.Apply(parsed, WithRecipesRate(parsed, _settings.Apply(parsed, Start(parsed))));
     }
+
+    /// <summary>What a person should know of the configuration that was read.</summary>
+    public IReadOnlyList<string> Notes => _notes;
+
+    /// <summary>The peak learning rate of a recipe is that of its batch, and in proportion for another (Goyal et al. 2017).</summary>
+    private RunConfig WithRecipesRate(ParseResult parsed, RunConfig config)
+    {
+        if (parsed.GetValue(_recipe) is not { } recipe || Settings.IsGiven(parsed, _rate) || Settings.IsGiven(parsed, _ratePer256)) return config;
+        (int before, int batch, float peak) = (recipe.Config.Training.Batch, config.Training.Batch, recipe.Config.Training.Schedule.Peak);
+        if (before == batch) return config;
+        float scaled = peak * batch / before;
+        _notes.Clear();
+        _notes.Add(string.Create(CultureInfo.InvariantCulture, $"recipe {recipe.Name}: the learning rate of {peak} for a batch of {before} becomes {scaled} for a batch of {batch}; --lr sets another"));
+        return config with { Training = config.Training with { Schedule = config.Training.Schedule with { Peak = scaled } } };
+    }
+
+    /// <summary>Each of several processes takes a batch of the size that one would take.</summary>
+    private static RunConfig ForEachProcess(RunConfig config) =>
+        config with { Training = config.Training with { Batch = checked(config.Training.Batch * Processes.Group.Size) } };
 
     private RunConfig Start(ParseResult parsed)
     {
         FileInfo? file = parsed.GetValue(_config);
-        if (parsed.GetValue(_recipe) is not { } recipe) return file is null ? _standard : RunConfig.Read(file.FullName);
+        // The file of a run has the batch of all its processes.
+        if (parsed.GetValue(_recipe) is not { } recipe) return file is null ? ForEachProcess(_standard) : RunConfig.Read(file.FullName);
         if (file is not null) throw new UsageException("--recipe and --config both give all settings; give one of them");
         if (!Settings.IsGiven(parsed, _data)) throw new UsageException($"--recipe {recipe.Name} needs --data, as {recipe.Data}");
-        return recipe.Config;
+        return ForEachProcess(recipe.Config);
     }
 
     /// <summary>The configuration with the usual augmentation of its data, if none was given.</summary>
@@ -153,7 +174,7 @@ internal sealed class RunOptions
     {
         TrainingOptions training = _standard.Training;
         AddTraining(Names.Number("--epochs", Use.Always, training.Epochs, new Bounds(1, 1_000_000), "Number of passes over the training images. More epochs take longer and usually give a higher accuracy."), (t, v) => t with { Epochs = v });
-        AddTraining(Names.Number("--batch", Use.Always, training.Batch, Bounds.AtLeast(1), "Images in a training step. A larger batch is faster per image, needs more memory, and usually a higher --lr."), (t, v) => t with { Batch = v });
+        AddTraining(Names.Number("--batch", Use.Always, training.Batch, Bounds.AtLeast(1), "Images in a training step, in each process if mpirun starts several. A larger batch is faster per image, needs more memory, and usually a higher --lr."), (t, v) => t with { Batch = checked(v * Processes.Group.Size) });
         AddTraining(
             Names.Number("--accumulate", Use.Always, training.Accumulate, Bounds.AtLeast(1), "Compute the gradients of a step in N parts of batch/N images, one after the other. Needs memory for one part only. The step is the same up to rounding, except that batch norm sees each part alone."),
             (t, v) => t with { Accumulate = v });

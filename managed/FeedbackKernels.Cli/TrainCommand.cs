@@ -26,25 +26,25 @@ internal static class TrainCommand
             RunConfig config = options.Read(parsed);
             config = rules.Apply(parsed, Settings.Given(parsed, rule, config.Rule), config);
             UnusedOptions.Refuse(parsed, config);
-            using StoppedRun? stopped = parsed.GetValue(resume) && output.Given(parsed) is { } folder && StoppedRun.IsIn(folder) ? StoppedRun.Open(folder) : null;
-            RunPlace? place = stopped is null ? output.Choose(parsed, $"{config.Model}-{config.Rule.Name}") : null;
+            Communicator group = Processes.Group;
+            using StoppedRun? stopped = group.IsFirst && parsed.GetValue(resume) && output.Given(parsed) is { } folder && StoppedRun.IsIn(folder) ? StoppedRun.Open(folder) : null;
+            RunPlace? place = group.IsFirst && stopped is null ? output.Choose(parsed, $"{config.Model}-{config.Rule.Name}") : null;
+            bool goesOn = group.Any(stopped is not null);
             DataSet data = config.OpenData();
+            Tables.PrintNotes(options.Notes);
             Tables.PrintNotes(data.Notes);
             config = options.Complete(parsed, config, data);
-            if (stopped is not null)
-            {
-                stopped.RequireSame(config.For(data));
-                if (ResumeCommand.SaysFinished(stopped, config) is { } code) return code;
-            }
+            stopped?.RequireSame(config.For(data));
+            if (goesOn && Processes.OfFirst(() => ResumeCommand.SaysFinished(stopped!, config)) is { } code) return code;
 
             using Backend backend = BackendOptions.Open(parsed, config);
             Tables.PrintBackend(config.Backend, backend);
             using var interrupt = new Interrupt();
             FinishedRun run = ConsoleProgress.Show(
                 config.Training.Epochs,
-                observer => stopped is null
-                    ? Experiment.Train(config, data, backend, place!, observer, interrupt.Token)
-                    : Experiment.Resume(stopped, config, data, backend, observer, interrupt.Token));
+                observer => goesOn
+                    ? Experiment.Resume(stopped, config, data, backend, observer, group, interrupt.Token)
+                    : Experiment.Train(config, data, backend, place, observer, group, interrupt.Token));
             return Finish(run, interrupt);
         });
         return command;

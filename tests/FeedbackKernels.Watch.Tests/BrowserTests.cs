@@ -80,7 +80,7 @@ public sealed class BrowserTests : IAsyncLifetime
         DataSet data = DataSet.Open("synthetic", 6, 60, 40);
         using var backend = new CpuBackend(1);
         using var pause = new PauseAfterEpoch();
-        Task training = Task.Run(() => Experiment.Train(config, data, backend, new RunPlace(Path.Combine(_folder, "live")), pause, Cancel), Cancel);
+        Task training = Task.Run(() => Experiment.Train(config, data, backend, new RunPlace(Path.Combine(_folder, "live")), pause, cancel: Cancel), Cancel);
         for (int epoch = 1; epoch <= 3; epoch++)
         {
             await browser.WaitFor($"document.getElementById('accuracy').dataset.points === '{epoch}'");

@@ -14,6 +14,7 @@ public sealed class BatchNorm : IDisposable
     private readonly Backend _backend;
     private readonly bool _zeroGamma;
     private readonly DeviceBuffer _mean, _variance, _scale, _bias;
+    private DeviceBuffer? _runningMean, _runningVariance;
 
     /// <summary>Allocates parameters and statistics.</summary>
     /// <param name="backend">Where they live.</param>
@@ -29,8 +30,6 @@ public sealed class BatchNorm : IDisposable
         Channels = channels;
         Gamma = new Parameter(backend, $"{name}.weight", [channels], decays: false);
         Beta = new Parameter(backend, $"{name}.bias", [channels], decays: false);
-        RunningMean = backend.Allocate(channels, $"{name}.running_mean");
-        RunningVariance = backend.Allocate(channels, $"{name}.running_var");
         _mean = backend.Allocate(channels, $"{name} mean");
         _variance = backend.Allocate(channels, $"{name} variance");
         _scale = backend.Allocate(channels, $"{name} scale");
@@ -50,10 +49,10 @@ public sealed class BatchNorm : IDisposable
     public Parameter Beta { get; }
 
     /// <summary>Mean that evaluation uses.</summary>
-    public DeviceBuffer RunningMean { get; }
+    public DeviceBuffer RunningMean => _runningMean ??= _backend.Allocate(Channels, $"{Name}.running_mean");
 
     /// <summary>Variance that evaluation uses.</summary>
-    public DeviceBuffer RunningVariance { get; }
+    public DeviceBuffer RunningVariance => _runningVariance ??= _backend.Allocate(Channels, $"{Name}.running_var");
 
     /// <summary>The norm as a factor a channel, once folded.</summary>
     public DeviceBuffer Scale => _scale;
@@ -95,6 +94,9 @@ public sealed class BatchNorm : IDisposable
     {
         Gamma.Dispose();
         Beta.Dispose();
-        foreach (DeviceBuffer buffer in (DeviceBuffer[])[RunningMean, RunningVariance, _mean, _variance, _scale, _bias]) buffer.Dispose();
+        foreach (DeviceBuffer? buffer in (DeviceBuffer?[])[_runningMean, _runningVariance, _mean, _variance, _scale, _bias]) buffer?.Dispose();
     }
+
+    /// <summary>Takes memory for the running statistics. They have none yet.</summary>
+    internal void Bind(DeviceBuffer mean, DeviceBuffer variance) => (_runningMean, _runningVariance) = (mean, variance);
 }

@@ -29,6 +29,14 @@ public readonly record struct Pass(int Images, bool Training, bool UpdateRunning
 /// statistics, which are constants here, and only errors go back.</param>
 internal readonly record struct BackwardPass(int Images, BufferView OutputError, IErrorObserver? Observer, bool Training = true);
 
+/// <summary>Is told how far a backward pass has come.</summary>
+internal interface IGradientWatcher
+{
+    /// <summary>Called after each block. Elements of the slab's gradients in front of a place will not change any more in this pass.</summary>
+    /// <param name="elements">The place.</param>
+    void OnComplete(long elements);
+}
+
 /// <summary>Sees the error signal that each layer learns from.</summary>
 public interface IErrorObserver
 {

@@ -15,6 +15,7 @@ public sealed class Model : IState, IDisposable
     private Arena _arena;
     private DeviceBuffer? _outputError;
     private readonly ParameterSlab? _weights, _feedback;
+    private readonly StatisticsSlab? _statistics;
     private readonly MapShape _madeFor;
     private DeviceBuffer? _inputError;
     private ConvUnit[] _units = [];
@@ -25,10 +26,12 @@ public sealed class Model : IState, IDisposable
     /// <param name="rules">How errors go back.</param>
     /// <param name="batch">Images of the largest batch.</param>
     /// <param name="seed">Seed of the initial weights.</param>
+    /// <param name="sharedBatch">Images of the largest batch of all processes that train the model together, by which rules choose the
+    /// number of their samples; 0 if this process trains it alone.</param>
     /// <exception cref="ArgumentException">The rules cannot be combined, a setting of theirs is out of range, the images do not fit the
     /// model, or a batch norm would see a single value a channel in training.</exception>
-    public Model(Backend backend, ModelSpec spec, RuleSet rules, int batch, ulong seed)
-        : this(backend, spec, batch, seed, rules ?? throw new ArgumentNullException(nameof(rules)))
+    public Model(Backend backend, ModelSpec spec, RuleSet rules, int batch, ulong seed, int sharedBatch = 0)
+        : this(backend, spec, batch, seed, rules ?? throw new ArgumentNullException(nameof(rules)), sharedBatch: sharedBatch)
     {
     }
 
@@ -38,11 +41,13 @@ public sealed class Model : IState, IDisposable
     /// <param name="seed">Seed of the initial weights.</param>
     /// <param name="rules">How errors go back; null for a model without backward pass.</param>
     /// <param name="imageGradient">Whether the error goes back to the images.</param>
-    private Model(Backend backend, ModelSpec spec, int batch, ulong seed, RuleSet? rules, bool imageGradient = false)
+    /// <param name="sharedBatch">Images of the largest batch of all processes; 0 for one process.</param>
+    private Model(Backend backend, ModelSpec spec, int batch, ulong seed, RuleSet? rules, bool imageGradient = false, int sharedBatch = 0)
     {
         ArgumentNullException.ThrowIfNull(backend);
         ArgumentNullException.ThrowIfNull(spec);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(batch);
+        if (sharedBatch != 0) ArgumentOutOfRangeException.ThrowIfLessThan(sharedBatch, batch);
         Backend = backend;
         Spec = spec;
         _madeFor = spec.Input;
@@ -57,7 +62,7 @@ public sealed class Model : IState, IDisposable
             {
                 if (!imageGradient) RequireStatistics(batch);
                 rules.Validate(Layers);
-                AttachFeedback(rules, seed);
+                AttachFeedback(rules, seed, Math.Max(batch, sharedBatch));
                 foreach (Parameter parameter in Parameters) parameter.EnableTraining();
                 foreach (ConvLayer layer in Layers.Where(l => l.Feedback?.Update == FeedbackUpdate.ByGradient)) layer.Feedback!.LearnedWeights!.EnableTraining();
             }
@@ -65,6 +70,7 @@ public sealed class Model : IState, IDisposable
             _weights = new ParameterSlab(backend, [.. UnitsInBackwardOrder.SelectMany(u => u.ParametersInBackwardOrder)], "weights");
             Parameter[] feedback = [.. UnitsInBackwardOrder.SelectMany(u => u.Layer.Feedback?.Parameters ?? [])];
             if (feedback.Length > 0) _feedback = new ParameterSlab(backend, feedback, "feedback weights");
+            if (Norms.Count > 0) _statistics = new StatisticsSlab(backend, Norms);
             foreach (ConvLayer layer in Layers) layer.Initialise(seed);
             foreach (BatchNorm norm in Norms) norm.Initialise();
             foreach (ConvLayer layer in Layers) layer.Feedback?.Initialise();
@@ -150,6 +156,9 @@ public sealed class Model : IState, IDisposable
     /// <summary>The weights that the rules keep, likewise; null where they keep none.</summary>
     internal ParameterSlab? FeedbackWeights => _feedback;
 
+    /// <summary>The running statistics of all batch norms in memory; null where there are none.</summary>
+    internal DeviceBuffer? RunningStatistics => _statistics?.Values;
+
     /// <summary>Elements of <see cref="Parameters"/>.</summary>
     public long ParameterCount => Parameters.Sum(p => p.Length);
 
@@ -203,7 +212,7 @@ public sealed class Model : IState, IDisposable
 
     /// <summary>
     /// Computes the loss of each image, for <see cref="ReadLosses"/>, and, where asked, the gradient of their mean by the
-    /// logits, from which <see cref="Backward"/> starts: <see cref="Backend.CrossEntropy"/>.
+    /// logits, from which <see cref="Backward(int, IErrorObserver?)"/> starts: <see cref="Backend.CrossEntropy"/>.
     /// </summary>
     /// <param name="images">N of the last forward pass.</param>
     /// <param name="smoothing">Label smoothing (Szegedy et al. 2016, section 7), 0 to below 1.</param>
@@ -245,10 +254,16 @@ public sealed class Model : IState, IDisposable
     /// <param name="observer">Is shown the error of each layer; optional.</param>
     /// <exception cref="ArgumentOutOfRangeException">There are no images or more than the model is planned for.</exception>
     /// <exception cref="InvalidOperationException">The model has no rules, or no backward pass is planned.</exception>
-    public void Backward(int images, IErrorObserver? observer = null)
+    public void Backward(int images, IErrorObserver? observer = null) => Backward(images, observer, gradients: null);
+
+    /// <inheritdoc cref="Backward(int, IErrorObserver?)"/>
+    /// <param name="images">N of the last forward pass.</param>
+    /// <param name="observer">Is shown the error of each layer; optional.</param>
+    /// <param name="gradients">Is told after each block how many elements of the slab's gradients are complete; optional.</param>
+    internal void Backward(int images, IErrorObserver? observer, IGradientWatcher? gradients)
     {
         CheckImages(images);
-        RunBackward(new BackwardPass(images, RequireTraining(), observer));
+        RunBackward(new BackwardPass(images, RequireTraining(), observer), gradients);
     }
 
     /// <summary>Computes the gradient of the mean loss by the images, after a forward pass with running statistics and
@@ -329,12 +344,21 @@ public sealed class Model : IState, IDisposable
         foreach (ConvUnit unit in _blocks.SelectMany(b => b.Units)) unit.Dispose();
         _weights?.Dispose();
         _feedback?.Dispose();
+        _statistics?.Dispose();
         _arena.Dispose();
     }
 
-    private void RunBackward(in BackwardPass pass)
+    private void RunBackward(in BackwardPass pass, IGradientWatcher? gradients = null)
     {
-        for (int i = _blocks.Count - 1; i >= 0; i--) _blocks[i].Backward(pass);
+        long complete = 0;
+        for (int i = _blocks.Count - 1; i >= 0; i--)
+        {
+            _blocks[i].Backward(pass);
+            if (gradients is null) continue;
+            foreach (ConvUnit unit in _blocks[i].Units)
+                foreach (Parameter parameter in unit.ParametersInBackwardOrder) complete = Math.Max(complete, parameter.Offset + parameter.Length);
+            gradients.OnComplete(complete);
+        }
     }
 
     private void Build()
@@ -421,13 +445,13 @@ public sealed class Model : IState, IDisposable
 
     private IEnumerable<ConvUnit> UnitsInBackwardOrder => Enumerable.Reverse(_blocks).SelectMany(b => b.UnitsInBackwardOrder);
 
-    private void AttachFeedback(RuleSet rules, ulong seed)
+    private void AttachFeedback(RuleSet rules, ulong seed, int sharedBatch)
     {
         foreach (Block block in _blocks)
         {
             foreach (ConvUnit unit in block.Units)
             {
-                var place = new LayerPlace(seed, Spec.Classes, MaxBatch, unit == _units[0] && !HasImageGradient, block == _blocks[^1], unit.IsShortcut);
+                var place = new LayerPlace(seed, Spec.Classes, sharedBatch, unit == _units[0] && !HasImageGradient, block == _blocks[^1], unit.IsShortcut);
                 unit.Layer.Feedback = rules.For(unit.Layer.Name).Attach(unit.Layer, place);
             }
         }

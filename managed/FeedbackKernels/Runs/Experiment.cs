@@ -29,28 +29,37 @@ public static class Experiment
     /// <param name="backend">Its backend.</param>
     /// <param name="place">Where the files go.</param>
     /// <param name="observer">Follows the run, besides the files; optional.</param>
+    /// <param name="group">Processes that train the model together, each of which makes this call; null for this one. The first writes the
+    /// folder.</param>
     /// <param name="cancel">Stops the run after the current step.</param>
     /// <exception cref="ArgumentException">The configuration, the data and the backend do not fit together; nothing has been written.</exception>
     /// <exception cref="InvalidDataException">The data are not those that the configuration was run with; nothing has been written.</exception>
     /// <exception cref="IOException">The folder cannot be used, or a file cannot be written.</exception>
     /// <exception cref="InsufficientMemoryException">Host or device have not enough memory for a step; nothing has been written.</exception>
+    /// <exception cref="CommunicationException">The processes have other configurations or data than the first, or cannot reach each
+    /// other.</exception>
     public static FinishedRun Train(
-        RunConfig config, DataSet data, Backend backend, RunPlace place, ITrainingObserver? observer = null, CancellationToken cancel = default)
+        RunConfig config, DataSet data, Backend backend, RunPlace? place, ITrainingObserver? observer = null, Communicator? group = null,
+        CancellationToken cancel = default)
     {
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(data);
-        ArgumentNullException.ThrowIfNull(place);
+        group ??= Communicator.Alone;
+        if (group.IsFirst) ArgumentNullException.ThrowIfNull(place);
         config.Validate();
-        config = config.For(data);
+        config = config.For(data) with { Processes = group.Size };
+        RequireEqual(config, group);
         bool started = false;
         try
         {
-            using Model model = Build(config, data, backend, config.Training.PartBatch);
-            using var trainer = new Trainer(model, data, config.TrainingOnThisMachine());
+            using Model model = Build(config, data, backend, config.Training.PartBatch, group.Size);
+            using var trainer = new Trainer(model, data, config.TrainingOnThisMachine(), group);
+            StateAgreement.Spread(group, trainer, backend);
+            if (!group.IsFirst) return RunBesideFirst(config, model, trainer, cancel);
             using Snapshot? snapshot = NewSnapshot(config, trainer, backend);
             // Everything has been checked; files are written from here on.
             started = true;
-            return Run(config, model, trainer, snapshot, place.Claim(), from: null, warnings: [], observer, cancel);
+            return Run(config, model, trainer, snapshot, place!.Claim(), from: null, warnings: [], observer, cancel);
         }
         catch (Exception e) when (!started && e is OutOfMemoryException or CudaException { IsOutOfMemory: true })
         {
@@ -60,36 +69,83 @@ public static class Experiment
     }
 
     /// <summary>Goes on with a run that was stopped, from its newest checkpoint that is whole. It ends as if it had never been stopped.</summary>
-    /// <param name="stopped">The run.</param>
+    /// <param name="stopped">The run; null in all but the first of several processes.</param>
     /// <param name="config">Its configuration; the number of epochs and what the results do not depend on may differ.</param>
     /// <param name="data">Its data.</param>
     /// <param name="backend">Its backend.</param>
     /// <param name="observer">Follows the run, besides the files; optional.</param>
+    /// <param name="group">Processes that train the model together, each of which makes this call; null for this one. Their number may differ
+    /// from that of before: the order of images is the same.</param>
     /// <param name="cancel">Stops the run after the current step.</param>
     /// <exception cref="ArgumentException">The configuration, the data and the backend do not fit together, or the steps done would have had
     /// other learning rates; nothing has been written.</exception>
     /// <exception cref="InvalidDataException">The data are not those of the run, or no checkpoint is whole; nothing has been written.</exception>
     /// <exception cref="StoppedRunException">An error stopped the run again.</exception>
     public static FinishedRun Resume(
-        StoppedRun stopped, RunConfig config, DataSet data, Backend backend, ITrainingObserver? observer = null, CancellationToken cancel = default)
+        StoppedRun? stopped, RunConfig config, DataSet data, Backend backend, ITrainingObserver? observer = null, Communicator? group = null,
+        CancellationToken cancel = default)
     {
-        ArgumentNullException.ThrowIfNull(stopped);
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(data);
+        group ??= Communicator.Alone;
+        if (group.IsFirst) ArgumentNullException.ThrowIfNull(stopped);
         config.Validate();
-        config = config.For(data);
+        config = config.For(data) with { Processes = group.Size };
+        RequireEqual(config, group);
         try
         {
-            using Model model = Build(config, data, backend, config.Training.PartBatch);
-            using var trainer = new Trainer(model, data, config.TrainingOnThisMachine());
-            using Snapshot? snapshot = NewSnapshot(config, trainer, backend);
+            using Model model = Build(config, data, backend, config.Training.PartBatch, group.Size);
+            using var trainer = new Trainer(model, data, config.TrainingOnThisMachine(), group);
             var warnings = new List<string>();
-            StoredCheckpoint? from = stopped.Load(trainer, config, backend, warnings);
+            StoredCheckpoint? from = stopped?.Load(trainer, config, backend, warnings);
+            StateAgreement.Spread(group, trainer, backend);
+            if (stopped is null) return RunBesideFirst(config, model, trainer, cancel);
+            if (OtherProcesses(stopped.Config, config, model) is { } note) warnings.Add(note);
+            using Snapshot? snapshot = NewSnapshot(config, trainer, backend);
             return Run(config, model, trainer, snapshot, stopped.TakeClaim(), from, warnings, observer, cancel);
         }
-        catch (Exception e) when (e is OutOfMemoryException or CudaException && stopped.Checkpoints.All is [.., var newest])
+        catch (Exception e) when (e is OutOfMemoryException or CudaException && stopped?.Checkpoints.All is [.., var newest])
         {
-            throw new StoppedRunException(stopped.Folder, newest.Step, e);
+            throw new StoppedRunException(stopped!.Folder, newest.Step, e);
+        }
+    }
+
+    /// <summary>Checks that all processes train the same.</summary>
+    private static void RequireEqual(RunConfig config, Communicator group)
+    {
+        if (!group.IsShared) return;
+        var first = RunConfig.Parse(() => group.Broadcast(config.ToJson()), "process 0");
+        string differences = string.Join("; ", config.DifferencesFrom(first));
+        // Each process tells the others, so that all of them end with the same error.
+        for (int rank = 1; rank < group.Size; rank++)
+        {
+            string found = group.Broadcast(differences, rank);
+            if (found.Length > 0) throw new CommunicationException($"process {rank} has other settings or data than process 0: {found}");
+        }
+    }
+
+    /// <summary>What is different for a run that goes on on another number of processes; null if nothing is.</summary>
+    private static string? OtherProcesses(RunConfig before, RunConfig now, Model model)
+    {
+        if (before.Processes == now.Processes) return null;
+        string norms = model.Norms.Count == 0 ? "sums are added in another order"
+            : $"batch norms see {Share(now)} images instead of {Share(before)}";
+        return $"the run had {before.Processes} processes and goes on with {now.Processes}: the order of images is the same, but {norms}";
+
+        static int Share(RunConfig config) => Trainer.ShareOf(config.Training.PartBatch, config.Processes);
+    }
+
+    /// <summary>Trains in a process that is not the first: it writes nothing.</summary>
+    private static FinishedRun RunBesideFirst(RunConfig config, Model model, Trainer trainer, CancellationToken cancel)
+    {
+        try
+        {
+            TrainingResult result = trainer.Run(observer: null, checkpoints: null, cancel);
+            return new FinishedRun(config, config.Summarise(model, result), result, Folder: "");
+        }
+        catch (NonFiniteLossException e) when (e.Result is { } before)
+        {
+            return new FinishedRun(config, config.Summarise(model, before, e), before, Folder: "");
         }
     }
 
@@ -169,6 +225,12 @@ public static class Experiment
     }
 
     /// <summary>Builds the model of a run.</summary>
-    internal static Model Build(RunConfig config, DataSet data, Backend backend, int batch) =>
-        new(backend, config.Describe(config.InputOf(data.Train), data.Train.Classes), config.Rules, batch, config.Training.Seed);
+    /// <param name="config">The run.</param>
+    /// <param name="data">Its data.</param>
+    /// <param name="backend">Its backend.</param>
+    /// <param name="batch">Images of the largest batch of all processes.</param>
+    /// <param name="processes">Number of processes that divide it.</param>
+    internal static Model Build(RunConfig config, DataSet data, Backend backend, int batch, int processes = 1) => new(
+        backend, config.Describe(config.InputOf(data.Train), data.Train.Classes), config.Rules, Trainer.ShareOf(batch, processes),
+        config.Training.Seed, batch);
 }

@@ -94,6 +94,9 @@ public sealed record RunConfig
     /// <summary>Whether a packed file is held in memory.</summary>
     public bool RamCache { get; init; }
 
+    /// <summary>Number of processes that trained the model together. Batch norms see the images of one of them.</summary>
+    public int Processes { get; init; } = 1;
+
     /// <summary>How the model is trained.</summary>
     public TrainingOptions Training { get; init; } = new();
 
@@ -152,6 +155,7 @@ public sealed record RunConfig
         RequireAtLeast(0, Device, "device");
         RequireAtLeast(0, DataThreads, "dataThreads");
         RequireAtLeast(1, BatchesAhead, "batchesAhead");
+        RequireAtLeast(1, Processes, "processes");
         RequireAtLeast(1, LimitTrain ?? 1, "limitTrain");
         RequireAtLeast(1, LimitTest ?? 1, "limitTest");
         RequireAtLeast(1, KeepCheckpoints, "keepCheckpoints");
@@ -254,7 +258,7 @@ public sealed record RunConfig
 
     private static void RemoveIrrelevant(JsonObject config)
     {
-        foreach (string name in (string[])["writtenBy", "threads", "device", "cudaGraphs", "dataThreads", "batchesAhead", "ramCache", "checkpointEvery", "keepCheckpoints", "tensorBoard"]) config.Remove(name);
+        foreach (string name in (string[])["writtenBy", "threads", "device", "cudaGraphs", "dataThreads", "batchesAhead", "ramCache", "processes", "checkpointEvery", "keepCheckpoints", "tensorBoard"]) config.Remove(name);
         if (config["data"] is JsonValue source && source.TryGetValue(out string? text)) config["data"] = text.Split(':')[0];
     }
 

@@ -181,7 +181,7 @@ public sealed record RunPlan
     {
         IImageSource some = data.Test.Take(Math.Min(data.Test.Count, 4 * model.MaxBatch));
         var evaluator = new Evaluator(model, training.TestFlip);
-        return TimeSecond(() => evaluator.Run(some, trainer.Preprocessing, trainer.FeedOptions, cancel)) * data.Test.Count / some.Count;
+        return TimeSecond(() => evaluator.Run(some, trainer.Preprocessing, trainer.FeedOptions, cancel: cancel)) * data.Test.Count / some.Count;
     }
 
     /// <summary>The time of the second of two calls: the first one also compiles.</summary>

@@ -56,7 +56,7 @@ public sealed class AttackEvaluator
             attacked.Add();
         }
 
-        return new AttackResult(clean.Over(images.Count), attacked.Over(images.Count));
+        return new AttackResult(clean.Over(images.Count, Communicator.Alone), attacked.Over(images.Count, Communicator.Alone));
     }
 
     /// <summary>The images that the attack ends at. The model has computed the loss of the original ones: FGSM goes back from there.</summary>

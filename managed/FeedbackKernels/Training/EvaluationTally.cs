@@ -1,3 +1,5 @@
+using FeedbackKernels.Interop;
+
 namespace FeedbackKernels.Training;
 
 /// <summary>Sums the results of an evaluation over its batches.</summary>
@@ -17,5 +19,11 @@ internal sealed class EvaluationTally(StepResults results)
 
     /// <summary>The evaluation.</summary>
     /// <param name="images">Number of images.</param>
-    public Evaluation Over(int images) => new(_loss / images, (double)_top1 / images, (double)_top5 / images, images);
+    /// <param name="group">Processes that have evaluated a part of them each.</param>
+    public Evaluation Over(int images, Communicator group)
+    {
+        Span<double> sums = [_loss, _top1, _top5];
+        group.Sum(sums);
+        return new Evaluation(sums[0] / images, sums[1] / images, sums[2] / images, images);
+    }
 }

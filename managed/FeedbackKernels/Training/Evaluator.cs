@@ -16,19 +16,26 @@ public sealed class Evaluator(Model model, bool flip = false)
     /// <param name="images">At least one image: of the size of the preprocessing, or of several sizes.</param>
     /// <param name="preprocessing">The one that the model was trained with.</param>
     /// <param name="options">Threads and rank of the feed; the sizes are those of the preprocessing.</param>
+    /// <param name="group">Processes that divide the images between them; null for this one. Each gets the result over all images.</param>
     /// <param name="cancel">Stops the evaluation.</param>
     /// <exception cref="ArgumentException">The images or the preprocessing do not fit the model; the message names both.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
-    public Evaluation Run(IImageSource images, Preprocessing preprocessing, FeedOptions? options = null, CancellationToken cancel = default)
+    public Evaluation Run(
+        IImageSource images, Preprocessing preprocessing, FeedOptions? options = null, Communicator? group = null, CancellationToken cancel = default)
     {
         ArgumentNullException.ThrowIfNull(images);
         ArgumentNullException.ThrowIfNull(preprocessing);
+        group ??= Communicator.Alone;
+        if (group.IsShared) options = (options ?? FeedOptions.Default) with { Rank = group.Rank, WorldSize = group.Size };
         using ImageFeed feed = OpenFeed(model, images, preprocessing, options, backward: false);
         using var results = new StepResults(model);
         var tally = new EvaluationTally(results);
         while (feed.Next() is { } batch)
         {
-            cancel.ThrowIfCancellationRequested();
+            // All processes stop at the same batch, or those that do not would wait for the others.
+            if (group.Any(cancel.IsCancellationRequested)) throw new OperationCanceledException(cancel);
+            // The last batch may be smaller than the number of processes.
+            if (batch.Count == 0) continue;
             feed.Load(batch, model);
             using (StepScope scope = model.Backend.BeginStep())
             {
@@ -44,7 +51,7 @@ public sealed class Evaluator(Model model, bool flip = false)
         }
 
         tally.Add();
-        return tally.Over(images.Count);
+        return tally.Over(images.Count, group);
     }
 
     /// <summary>Replaces the logits of the images by the mean of these and those of the mirror images.</summary>
@@ -70,7 +77,7 @@ public sealed class Evaluator(Model model, bool flip = false)
         if (preprocessing.Input != model.Spec.Input) model.Resize(preprocessing.Input, backward);
         options ??= FeedOptions.Default;
         ImageOptions sizes = preprocessing.CreateImageOptions() with { DamagedIsFatal = options.Images.DamagedIsFatal };
-        return ImageFeed.Evaluate(model.Backend, images, preprocessing.CreateNormalisation(), model.MaxBatch, options with { Images = sizes });
+        return ImageFeed.Evaluate(model.Backend, images, preprocessing.CreateNormalisation(), checked(model.MaxBatch * options.WorldSize), options with { Images = sizes });
     }
 
     /// <summary>Checks that a model can take the images.</summary>

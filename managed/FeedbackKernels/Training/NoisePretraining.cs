@@ -22,29 +22,37 @@ internal static class NoisePretraining
     /// <param name="optimiser">That of the run.</param>
     /// <param name="gradients">The sum over the parts of a step, where it has several.</param>
     /// <param name="options">Settings of the run.</param>
+    /// <param name="group">The processes that train together.</param>
+    /// <param name="shared">What they add up; null for one process.</param>
     /// <param name="cancel">Ends it after a step.</param>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
-    public static void Run(Model model, Optimiser optimiser, GradientSum? gradients, TrainingOptions options, CancellationToken cancel)
+    public static void Run(
+        Model model, Optimiser optimiser, GradientSum? gradients, TrainingOptions options, Communicator group, SharedStep? shared, CancellationToken cancel)
     {
         Backend backend = model.Backend;
-        int images = options.PartBatch;
-        long length = (long)images * model.Spec.Input.Length;
-        using DeviceBuffer noise = backend.Allocate(length, "images of noise");
-        int[] labels = new int[images];
+        int all = options.PartBatch, first = (int)((long)all * group.Rank / group.Size), images = (int)((long)all * (group.Rank + 1) / group.Size) - first;
+        long length = model.Spec.Input.Length;
+        // The noise of all processes, of which each takes its images: they do not depend on the number of processes.
+        using DeviceBuffer noise = backend.Allocate(all * length, "images of noise");
+        using DeviceBuffer own = noise.Slice(first * length, images * length, "images of noise");
+        int[] labels = new int[all];
         for (int step = 0; step < options.NoisePretraining; step++)
         {
             for (int part = 0; part < options.Accumulate; part++)
             {
-                cancel.ThrowIfCancellationRequested();
+                if (group.Any(cancel.IsCancellationRequested)) throw new OperationCanceledException(cancel);
                 uint stream = (uint)((long)step * options.Accumulate + part);
                 backend.FillGaussian(noise, new RandomKey(options.Seed, RandomPurpose.NoiseImages, 0, stream), 1);
-                backend.Convert(length, noise, model.Input);
+                backend.Convert(own.Length, own, model.Input);
                 DrawLabels(labels, model.Spec.Classes, new RandomKey(options.Seed, RandomPurpose.NoiseLabels, 0, stream));
-                backend.Upload<int>(labels, model.Labels);
+                backend.Upload<int>(labels.AsSpan(first, images), model.Labels);
                 model.Forward(Pass.Measure(images));
                 model.Loss(images, options.LabelSmoothing, gradient: true);
-                model.Backward(images);
+                IGradientWatcher? watcher = shared?.Begin(0, images, 0, stops: false, all);
+                model.Backward(images, observer: null, watcher);
                 gradients?.AddPart();
+                if (part == options.Accumulate - 1) shared?.Finish();
+                _ = shared?.Results();
             }
 
             optimiser.Update(step, options.NoisePretrainingRate ?? options.Schedule.Peak);

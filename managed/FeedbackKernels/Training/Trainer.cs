@@ -24,20 +24,25 @@ public sealed class Trainer : IState, IDisposable
     private readonly AlignmentSchedule _measurements;
     private readonly RunHistory _history = new();
     private readonly GradientSum? _gradients;
+    private readonly Communicator _group;
+    private readonly SharedStep? _shared;
     private readonly WeightAverage? _average;
     private ITrainingObserver? _observer;
     private ICheckpoints? _checkpoints;
     private double _waitedBefore;
     private long _prepared;
-    private bool _started, _saidThatItWaits;
+    private bool _started, _saidThatItWaits, _stopAgreed;
     private int _saidDamaged;
 
     /// <summary>Checks that everything fits together.</summary>
     /// <param name="model">Planned for training and for the batch of the options.</param>
     /// <param name="data">Training and test images of the model's size and classes.</param>
-    /// <param name="options">Settings.</param>
+    /// <param name="options">Settings. The batch is that of all processes together.</param>
+    /// <param name="group">Processes that train the model together, each with a model and a trainer of its own with the same settings; null
+    /// for this one. Each computes its share of every batch, and all have the same weights after each step. Stays the caller's.</param>
     /// <exception cref="ArgumentException">They do not fit; the message names what was found and what the model takes.</exception>
-    public Trainer(Model model, DataSet data, TrainingOptions options)
+    /// <exception cref="NotSupportedException">There are several processes, and the backend's memory is one that they cannot sum.</exception>
+    public Trainer(Model model, DataSet data, TrainingOptions options, Communicator? group = null)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(data);
@@ -51,15 +56,20 @@ public sealed class Trainer : IState, IDisposable
         if (!model.CanTrain) throw new ArgumentException("the model is planned for evaluation, without a backward pass", nameof(model));
         if (options.Batch > data.Train.Count)
             throw new ArgumentException($"a batch of {options.Batch} out of {data.Train.Count} training images", nameof(options));
-        if (options.PartBatch > model.MaxBatch)
-            throw new ArgumentException($"a batch of {options.PartBatch}, the model is planned for {model.MaxBatch}", nameof(options));
+        _group = group ?? Communicator.Alone;
+        if (options.PartBatch < _group.Size)
+            throw new ArgumentException($"a batch of {options.PartBatch} images for {_group.Size} processes; wanted at least one for each", nameof(options));
+        int share = ShareOf(options.PartBatch, _group.Size);
+        if (share > model.MaxBatch) throw new ArgumentException($"a batch of {share}, the model is planned for {model.MaxBatch}", nameof(options));
+        if (_group.IsShared && !model.Backend.HostAddressable)
+            throw new NotSupportedException($"the {model.Backend.Name} backend trains in one process only; there are {_group.Size}");
         if (options.AlignEvery > 0) model.RequireStatistics(Math.Min(data.Test.Count, model.MaxBatch));
         long steps = (long)options.Epochs * (data.Train.Count / options.Batch);
         if (steps > int.MaxValue)
             throw new ArgumentException($"{options.Epochs} epochs are {steps} steps, the largest number of steps is {int.MaxValue}", nameof(options));
         (_model, _data, _options) = (model, data, options);
         Preprocessing = Preprocessing.Of(data, options.Normalisation, images);
-        _feedOptions = options.Feed with { Images = images, KeepsOrder = !options.Shuffle };
+        _feedOptions = options.Feed with { Images = images, KeepsOrder = !options.Shuffle, Rank = _group.Rank, WorldSize = _group.Size };
         _evaluator = new Evaluator(model, options.TestFlip);
         _feed = ImageFeed.Train(
             model.Backend, data.Train, Preprocessing.CreateNormalisation(), options.Augmentation, options.PartBatch, options.Seed, _feedOptions);
@@ -78,10 +88,16 @@ public sealed class Trainer : IState, IDisposable
         _optimiser = new Sgd(model, options, StepsPerEpoch);
         if (options.Accumulate > 1) _gradients = new GradientSum(model, options.Accumulate);
         if (options.Ema > 0) _average = new WeightAverage(model, options.Ema);
+        if (_group.IsShared) _shared = new SharedStep(model, _group, overlaps: _gradients is null);
     }
 
     /// <summary>What the images of training and evaluation go through; to be saved with the model.</summary>
     public Preprocessing Preprocessing { get; }
+
+    /// <summary>Images of the largest share of a batch that one of several processes gets.</summary>
+    /// <param name="batch">Images of all processes.</param>
+    /// <param name="processes">Number of processes.</param>
+    internal static int ShareOf(int batch, int processes) => (int)(((long)batch + processes - 1) / processes);
 
     /// <summary>Steps done in the run.</summary>
     public int Step => _optimiser.Step;
@@ -126,6 +142,8 @@ public sealed class Trainer : IState, IDisposable
         _started = true;
         (_observer, _checkpoints) = (observer, checkpoints);
         if (_data.Train.Shape is null) _observer?.OnNote($"{_feed.Threads} {(_feed.Threads == 1 ? "thread decodes" : "threads decode")} images by {ImageDecoder.Name}, {_feedOptions.BatchesAhead} batches ahead");
+        if (_group.IsShared)
+            _observer?.OnNote($"{_group.Size} processes by {_group.Description}: a batch of {_options.Batch} images, {ShareOf(_options.PartBatch, _group.Size)} of each {(_options.Accumulate > 1 ? "part" : "batch")} for a process");
         _history.StartClock();
         try
         {
@@ -187,7 +205,8 @@ public sealed class Trainer : IState, IDisposable
     {
         bool resumed = _prepared != 0;
         if (!resumed && !Prepare(cancel)) return false;
-        using AlignmentProbe? probe = _measurements.IsOn
+        // All processes would measure the same.
+        using AlignmentProbe? probe = _measurements.IsOn && _group.IsFirst
             ? new AlignmentProbe(_model, _data.Test, Preprocessing, _options.LabelSmoothing)
             : null;
         using var results = new StepResults(_model);
@@ -207,17 +226,18 @@ public sealed class Trainer : IState, IDisposable
     /// <summary>Whether what the rules do before training came to its end.</summary>
     private bool Prepare(CancellationToken cancel)
     {
+        bool stops = false;
         try
         {
             foreach (ConvLayer layer in _model.Layers) layer.Feedback?.BeforeTraining(cancel);
-            if (_options.NoisePretraining > 0) NoisePretraining.Run(_model, _optimiser, _gradients, _options, cancel);
+            if (_options.NoisePretraining > 0) NoisePretraining.Run(_model, _optimiser, _gradients, _options, _group, _shared, cancel);
         }
         catch (OperationCanceledException) when (cancel.IsCancellationRequested)
         {
-            return false;
+            stops = true;
         }
 
-        if (cancel.IsCancellationRequested) return false;
+        if (_group.Any(stops || cancel.IsCancellationRequested)) return false;
         _prepared = 1;
         return true;
     }
@@ -229,13 +249,14 @@ public sealed class Trainer : IState, IDisposable
         // A run may go on from where all steps of the epoch are done, and its evaluation is not.
         if (_feed.Epoch == epoch) RunSteps(epoch, results, probe, cancel);
         if (_tally.Steps < StepsPerEpoch) return false;
+        StateAgreement.Require(_group, this, _model.Backend);
         // The last update has no loss after it that would show a weight which is not finite.
         if (_model.FirstTensorNotFinite() is { } tensor)
             throw new NonFiniteLossException(epoch, _optimiser.Step - 1, _tally.Loss, $"{tensor}, after the update");
         Evaluation test;
         try
         {
-            test = WithAverage(() => _evaluator.Run(_data.Test, Preprocessing, _feedOptions, cancel));
+            test = WithAverage(() => _evaluator.Run(_data.Test, Preprocessing, _feedOptions, _group, cancel));
         }
         catch (OperationCanceledException)
         {
@@ -281,10 +302,12 @@ public sealed class Trainer : IState, IDisposable
         _model.Resize(_feed.ShapeAt(epoch));
         _tally.StartClock(_feed.Times);
         // A batch that is taken is trained on: the feed's position is that of the model.
-        while (!cancel.IsCancellationRequested && NextBatch(results) is { } batch)
+        while (!Stops(cancel) && NextBatch(results) is { } batch)
         {
             IsBetweenSteps = false;
-            TrainOn(batch, results);
+            int before = Step;
+            TrainOn(batch, results, cancel);
+            if (before == 0) StateAgreement.Require(_group, this, _model.Backend);
             // At the end of an epoch, the report comes first.
             if (_measurements.Includes(Step) && Step % StepsPerEpoch != 0) AlignWithinEpoch(epoch, results, probe);
             if (_checkpoints?.IsDue(Step) == true)
@@ -337,12 +360,16 @@ public sealed class Trainer : IState, IDisposable
         IsBetweenSteps = true;
     }
 
-    private void TrainOn(Batch batch, StepResults results)
+    // Processes stop after the same step: with the results of a step, each says whether it wants to.
+    private bool Stops(CancellationToken cancel) => _shared is null ? cancel.IsCancellationRequested : _stopAgreed;
+
+    private void TrainOn(Batch batch, StepResults results, CancellationToken cancel)
     {
         for (int part = 1; ; part++)
         {
             bool last = part == _options.Accumulate;
-            TrainOnPart(batch, last, results);
+            if (_shared is null) TrainOnPart(batch, last, results);
+            else TrainOnSharedPart(_shared, batch, last, results, cancel);
             if (last) return;
             batch = _feed.Next()!;
         }
@@ -375,6 +402,39 @@ public sealed class Trainer : IState, IDisposable
         results.Queue(batch);
     }
 
+    /// <summary>The same with other processes, which compute the rest of the part.</summary>
+    private void TrainOnSharedPart(SharedStep shared, Batch batch, bool last, StepResults results, CancellationToken cancel)
+    {
+        _feed.Load(batch, _model);
+        _model.Forward(Pass.Train(batch.Count));
+        _model.Loss(batch.Count, _options.LabelSmoothing, gradient: true);
+        results.Queue(batch);
+        (double loss, int top1, _) = results.Read();
+        // Only this process knows where its loss is from, and only now.
+        string? bad = double.IsFinite(loss) ? null : FirstBadValue(batch.Count);
+        IGradientWatcher? watcher = shared.Begin(loss, batch.Count, top1, cancel.IsCancellationRequested, _options.PartBatch);
+        _model.Backward(batch.Count, observer: null, watcher);
+        _gradients?.AddPart();
+        if (last) shared.Finish();
+        SharedResults all = shared.Results();
+        _stopAgreed |= all.Stops;
+        double mean = all.Loss / all.Images;
+        if (!double.IsFinite(mean)) throw NotFinite(mean, WhereOf(bad));
+        _tally.Add(mean, all.Images, all.Right);
+        if (last) Update();
+        Report();
+    }
+
+    /// <summary>Where the loss of the first process that has a bad one is from.</summary>
+    private string WhereOf(string? bad)
+    {
+        Span<double> has = new double[_group.Size];
+        has[_group.Rank] = bad is null ? 0 : 1;
+        _group.Sum(has);
+        int first = Math.Max(0, has.IndexOf(1));
+        return $"{_group.Broadcast(bad ?? "the sum of the losses", first)} in process {first}";
+    }
+
     private void Update()
     {
         int step = Step;
@@ -400,14 +460,12 @@ public sealed class Trainer : IState, IDisposable
         int images = results.Images;
         (double sum, int top1, _) = results.Read();
         double loss = sum / images;
-        if (!double.IsFinite(loss))
-        {
-            int step = ((int)_tally.Epoch - 1) * StepsPerEpoch + _tally.Steps;
-            throw new NonFiniteLossException((int)_tally.Epoch, step, loss, when + FirstBadValue(images));
-        }
-
+        if (!double.IsFinite(loss)) throw NotFinite(loss, when + FirstBadValue(images));
         _tally.Add(loss, images, top1);
     }
+
+    private NonFiniteLossException NotFinite(double loss, string where) =>
+        new((int)_tally.Epoch, ((int)_tally.Epoch - 1) * StepsPerEpoch + _tally.Steps, loss, where);
 
     /// <summary>Measures between two steps; the speed of the epoch is that of the steps alone.</summary>
     private void AlignWithinEpoch(int epoch, StepResults results, AlignmentProbe? probe)

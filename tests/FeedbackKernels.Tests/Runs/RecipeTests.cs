@@ -119,9 +119,12 @@ public sealed class RecipeTests : IDisposable
     {
         string run = Path.Combine(_folder, "run");
         string[] rules = command == "compare" ? ["--rules", "bp"] : [];
-        Assert.Equal(0, FeedbackProgram.Run(
+        // The recipe has a rate of 0.4 for a batch of 128.
+        (int code, string output, _) = FeedbackProgram.Run(
             [command, "--recipe", "cifar10-resnet20-fast", "--data", "synthetic", "--model", "lenet", "--limit-train", "32", "--limit-test", "16", "--batch", "16",
-                "--epochs", "1", "--out", run, .. rules]).Code);
-        Assert.Equal(0.4f, RunConfig.Read(Path.Combine(run, command == "compare" ? "backprop" : "", RunFiles.Config)).Training.Schedule.Peak);
+                "--epochs", "1", "--out", run, .. rules]);
+        Assert.Equal(0, code);
+        Assert.Contains("the learning rate of 0.4 for a batch of 128 becomes 0.05 for a batch of 16", output);
+        Assert.Equal(0.05f, RunConfig.Read(Path.Combine(run, command == "compare" ? "backprop" : "", RunFiles.Config)).Training.Schedule.Peak);
     }
 }

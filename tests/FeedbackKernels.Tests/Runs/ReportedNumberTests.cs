@@ -54,7 +54,7 @@ public sealed partial class ReportedNumberTests : IDisposable
         DataSet data = DataSet.Open("synthetic", 6, 100, 60);
         using var backend = new CpuBackend(2);
         var observer = new Keeper();
-        FinishedRun run = Experiment.Train(Config, data, backend, new RunPlace(Path.Combine(_folder, "run"), false), observer, TestContext.Current.CancellationToken);
+        FinishedRun run = Experiment.Train(Config, data, backend, new RunPlace(Path.Combine(_folder, "run"), false), observer, cancel: TestContext.Current.CancellationToken);
         CheckTable("metrics.csv", observer.Epochs, run.Result.Epochs);
         CheckTable("alignment.csv", observer.Alignment, run.Result.Alignment);
 
@@ -293,7 +293,7 @@ public sealed partial class ReportedNumberTests : IDisposable
         using var backend = new CpuBackend(2);
         string folder = Path.Combine(_folder, "run"), report = Path.Combine(folder, "report.html");
         var reader = new ReportReader(report);
-        Experiment.Train(Config, data, backend, new RunPlace(folder), reader, TestContext.Current.CancellationToken);
+        Experiment.Train(Config, data, backend, new RunPlace(folder), reader, cancel: TestContext.Current.CancellationToken);
         Assert.Equal(3, reader.Pages.Count);
         Assert.Contains("1 of 3 epochs so far", reader.Pages[0]);
         Assert.Contains("2 of 3 epochs so far", reader.Pages[1]);

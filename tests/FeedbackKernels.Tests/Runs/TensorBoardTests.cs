@@ -138,7 +138,7 @@ public sealed class TensorBoardTests : IDisposable
         Experiment.Train(config, Data, backend, new RunPlace(whole), cancel: cancel);
         using (var stop = new CancellationTokenSource())
         {
-            Experiment.Train(config, Data, backend, new RunPlace(parts), new StopAt(stop, epoch: 2, step: 1), stop.Token);
+            Experiment.Train(config, Data, backend, new RunPlace(parts), new StopAt(stop, epoch: 2, step: 1), cancel: stop.Token);
         }
 
         // Points of a future that does not come: the process was killed after its last checkpoint.

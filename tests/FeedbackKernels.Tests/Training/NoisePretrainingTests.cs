@@ -50,7 +50,7 @@ public sealed class NoisePretrainingTests : IDisposable
         using var other = new Sgd(found, options);
         using GradientSum? gradients = parts > 1 ? new GradientSum(found, parts) : null;
         float[] before = All(found);
-        NoisePretraining.Run(found, other, gradients, options, TestContext.Current.CancellationToken);
+        NoisePretraining.Run(found, other, gradients, options, Communicator.Alone, shared: null, TestContext.Current.CancellationToken);
         Assert.Equal(All(expected), All(found));
         Assert.NotEqual(before, All(found));
         Assert.Equal(0, other.Step);
@@ -62,7 +62,7 @@ public sealed class NoisePretrainingTests : IDisposable
         using Model model = NewModel("resnet8", new FeedbackAlignment(), Batch);
         var statistics = model.Norms.SelectMany(n => (float[])[.. _backend.Download(n.RunningMean), .. _backend.Download(n.RunningVariance)]).ToArray();
         TrainingOptions options = TrainerTests.Options(1) with { Batch = Batch, NoisePretraining = 3 };
-        using (var sgd = new Sgd(model, options)) NoisePretraining.Run(model, sgd, null, options, TestContext.Current.CancellationToken);
+        using (var sgd = new Sgd(model, options)) NoisePretraining.Run(model, sgd, gradients: null, options, Communicator.Alone, shared: null, TestContext.Current.CancellationToken);
         Assert.Equal(statistics, model.Norms.SelectMany(n => (float[])[.. _backend.Download(n.RunningMean), .. _backend.Download(n.RunningVariance)]));
 
         TrainingResult plain = Train(0), pretrained = Train(3);

@@ -164,8 +164,8 @@ internal sealed class Study(string folder, StudyOutline outline, IReadOnlyList<S
     {
         using StoppedRun? stopped = StoppedRun.IsIn(path) ? StoppedRun.Open(path) : null;
         // Files without a configuration are none of a run.
-        if (stopped is null) Experiment.Train(cell.Config, images, backend, new RunPlace(path, Overwrite: true), follower, cancel);
-        else Experiment.Resume(stopped, cell.Config, images, backend, follower, cancel);
+        if (stopped is null) Experiment.Train(cell.Config, images, backend, new RunPlace(path, Overwrite: true), follower, cancel: cancel);
+        else Experiment.Resume(stopped, cell.Config, images, backend, follower, cancel: cancel);
     }
 
     /// <summary>Makes the attacks that have not been made on the model of a run that has finished.</summary>

@@ -97,7 +97,7 @@ public sealed class StoppedRunTests : IDisposable
         Experiment.Train(Config, Data, _backend, new RunPlace(Path.Combine(_folder, "ended")), cancel: Cancel);
         string partial = Path.Combine(Run, file + ".partial");
         var inTheWay = new AfterEpoch(3, () => Directory.CreateDirectory(partial));
-        Assert.Throws<StoppedRunException>(() => Experiment.Train(Config, Data, _backend, new RunPlace(Run), inTheWay, Cancel));
+        Assert.Throws<StoppedRunException>(() => Experiment.Train(Config, Data, _backend, new RunPlace(Run), inTheWay, cancel: Cancel));
         Assert.False(File.Exists(Path.Combine(Run, RunFiles.Summary)));
 
         Directory.Delete(partial);
