@@ -103,11 +103,16 @@ public abstract partial class Backend
     /// <param name="dGamma">K sums, Float32.</param>
     /// <param name="dBeta">K sums, Float32.</param>
     /// <param name="dResidual">Optional: dz, the error of the residual branch; may be dy.</param>
+    /// <param name="others">Optional: the rows that other processes hold, if the statistics are those of all. dx then has their part in the
+    /// statistics; dGamma and dBeta are the sums over the rows of this process.</param>
+    /// <exception cref="NotSupportedException">There are other rows, and the host cannot address the backend's memory.</exception>
     public void BatchNormBackward(
         long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy,
-        BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual)
+        BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual, IRowSums? others = null)
     {
         using OperationScope call = new(this);
+        if (others is not null && !HostAddressable)
+            throw new NotSupportedException($"the {Name} backend does not share the rows of a batch norm with other processes");
         long length = ElementCount.OfRows(rows, channels);
         RequireDefined(relu);
         RequirePositive(state.Epsilon);
@@ -126,12 +131,12 @@ public abstract partial class Backend
         call.Allow(result, error);
         call.Allow(branch, error);
         call.RequireApart();
-        BatchNormBackwardCore(rows, channels, x, state, relu, y, dy, dx, dGamma, dBeta, dResidual);
+        BatchNormBackwardCore(rows, channels, x, state, relu, y, dy, dx, dGamma, dBeta, dResidual, others);
     }
 
     internal abstract void BatchNormBackwardCore(
         long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy,
-        BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual);
+        BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual, IRowSums? others);
 
     /// <summary>db[k] = sum over rows of dy[row][k]: the gradient of a bias under backpropagation (Rumelhart, Hinton and Williams
     /// 1986).</summary>

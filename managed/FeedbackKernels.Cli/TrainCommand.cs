@@ -18,13 +18,17 @@ internal static class TrainCommand
         Setting<bool> resume = Names.Switch(
             "--resume-if-there", Use.With(output.Out), false,
             "If the --out folder holds a run of the same configuration, go on with it; otherwise start. For job schedulers that start a command again.");
+        Setting<bool> sync = Names.Switch(
+            "--sync-batch-norm", Use.SharedNorms, false,
+            "Let batch norms of several processes see the images of all of them, as one process with the whole batch would. Slower. Use it if a process has few images.");
         var command = new Command("train", "Trains a model under one learning rule and writes a folder with its results.");
         command.Options.Add(rule);
-        foreach (Option option in options.All.Concat(rules.All).Concat(output.All).Append(resume)) command.Options.Add(option);
+        foreach (Option option in options.All.Concat(rules.All).Concat(output.All).Append(resume).Append(sync)) command.Options.Add(option);
         command.SetAction(parsed =>
         {
             RunConfig config = options.Read(parsed);
             config = rules.Apply(parsed, Settings.Given(parsed, rule, config.Rule), config);
+            if (Settings.IsGiven(parsed, sync)) config = config with { Training = config.Training with { SyncBatchNorm = parsed.GetValue(sync) } };
             UnusedOptions.Refuse(parsed, config);
             Communicator group = Processes.Group;
             using StoppedRun? stopped = group.IsFirst && parsed.GetValue(resume) && output.Given(parsed) is { } folder && StoppedRun.IsIn(folder) ? StoppedRun.Open(folder) : null;

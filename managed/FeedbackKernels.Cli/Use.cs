@@ -20,6 +20,9 @@ internal sealed record Use(string Needs, Func<ParseResult, RunConfig, bool> Hold
     /// <summary>A model with batch norms.</summary>
     public static Use BatchNorms { get; } = OfModel("a --model with batch norms, such as resnet8", b => b is ConvSpec { Norm: not null } or ResidualSpec);
 
+    /// <summary>A model with batch norms, trained by several processes.</summary>
+    public static Use SharedNorms { get; } = new($"several processes, started by mpirun, and {BatchNorms.Needs}", (parsed, run) => Processes.Group.IsShared && BatchNorms.Holds(parsed, run));
+
     /// <summary>A model with residual blocks.</summary>
     public static Use ResidualBlocks { get; } = OfModel("a --model with residual blocks, such as resnet8", b => b is ResidualSpec);
 

@@ -45,7 +45,7 @@ public sealed unsafe partial class CpuBackend
 
     internal override void BatchNormBackwardCore(
         long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy,
-        BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual)
+        BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual, IRowSums? others)
     {
         float* vectors = _scratch.Floats(ScratchUse.ChannelVectors, 2L * channels);
         var job = new ChannelJob
@@ -71,6 +71,7 @@ public sealed unsafe partial class CpuBackend
         };
         job.ChunkResults = _scratch.Floats(ScratchUse.ChunkResults, (long)job.Chunks * 2 * channels);
         _pool.Run(job.Chunks, ref job);
+        double* all = _scratch.Doubles(ScratchUse.DoubleSums, 2L * channels);
         for (int k = 0; k < channels; k++)
         {
             double sum = 0, deviationSum = 0;
@@ -81,11 +82,18 @@ public sealed unsafe partial class CpuBackend
                 deviationSum += results[channels];
             }
 
-            double inverseDeviation = 1 / Math.Sqrt((double)state.Variance.Floats[k] + state.Epsilon);
+            (all[k], all[channels + k]) = (sum, deviationSum);
             dBeta.Floats[k] = (float)sum;
-            dGamma.Floats[k] = (float)(deviationSum * inverseDeviation);
-            job.Arguments.MeanError[k] = (float)(sum / rows);
-            job.Arguments.ErrorSlope[k] = (float)(deviationSum * inverseDeviation * inverseDeviation / rows);
+            dGamma.Floats[k] = (float)(deviationSum * InverseDeviation(state, k));
+        }
+
+        others?.Add(new Span<double>(all, 2 * channels));
+        long allRows = others?.Rows ?? rows;
+        for (int k = 0; k < channels; k++)
+        {
+            double inverseDeviation = InverseDeviation(state, k);
+            job.Arguments.MeanError[k] = (float)(all[k] / allRows);
+            job.Arguments.ErrorSlope[k] = (float)(all[channels + k] * inverseDeviation * inverseDeviation / allRows);
         }
 
         job.Kernel = _kernels->BackwardApply;
@@ -108,6 +116,8 @@ public sealed unsafe partial class CpuBackend
             db.Floats[k] = (float)sum;
         }
     }
+
+    private static double InverseDeviation(in BatchNormState state, int channel) => 1 / Math.Sqrt((double)state.Variance.Floats[channel] + state.Epsilon);
 
     private ChannelJob SumStatistics(long rows, int channels, BufferView x)
     {

@@ -103,7 +103,7 @@ public sealed unsafe partial class CudaBackend
 
     internal override void BatchNormBackwardCore(
         long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy,
-        BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual)
+        BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual, IRowSums? others)
     {
         Chunks chunks = ChunksOf(rows);
         var sizes = new RowsOfChannels(rows, channels);

@@ -15,6 +15,7 @@ public sealed class BatchNorm : IDisposable
     private readonly bool _zeroGamma;
     private readonly DeviceBuffer _mean, _variance, _scale, _bias;
     private DeviceBuffer? _runningMean, _runningVariance;
+    private Shared? _shared;
 
     /// <summary>Allocates parameters and statistics.</summary>
     /// <param name="backend">Where they live.</param>
@@ -74,7 +75,7 @@ public sealed class BatchNorm : IDisposable
 
     /// <summary>Where the statistics of a training batch go.</summary>
     /// <param name="pass">The pass.</param>
-    public BatchStatistics Statistics(in Pass pass) => pass.UpdateRunningStatistics
+    public BatchStatistics Statistics(in Pass pass) => pass.UpdateRunningStatistics && !IsShared
         ? new BatchStatistics(_mean, _variance, RunningMean, RunningVariance, Momentum)
         : new BatchStatistics(_mean, _variance);
 
@@ -89,6 +90,28 @@ public sealed class BatchNorm : IDisposable
     /// <see cref="Bias"/>.</summary>
     internal void DropShift() => _backend.Fill(_bias, 0);
 
+    /// <summary>Computes the statistics over the batches of all processes from now on.</summary>
+    internal void Share(NormSharing sharing) => _shared = new Shared(this, sharing);
+
+    /// <summary>After the statistics of this process's batch: replaces them by those of all, if they are shared.</summary>
+    /// <param name="rows">Rows of this process.</param>
+    /// <param name="pass">The pass.</param>
+    internal void Merge(long rows, in Pass pass)
+    {
+        if (IsShared) _shared!.Merge(rows, pass.UpdateRunningStatistics);
+    }
+
+    /// <summary>The rows that other processes hold in the backward pass; null where the statistics are those of this process.</summary>
+    /// <param name="rows">Rows of this process.</param>
+    internal IRowSums? OtherRows(long rows)
+    {
+        if (!IsShared) return null;
+        _shared!.Rows = rows;
+        return _shared;
+    }
+
+    private bool IsShared => _shared?.Sharing.IsOn == true;
+
     /// <inheritdoc/>
     public void Dispose()
     {
@@ -99,4 +122,56 @@ public sealed class BatchNorm : IDisposable
 
     /// <summary>Takes memory for the running statistics. They have none yet.</summary>
     internal void Bind(DeviceBuffer mean, DeviceBuffer variance) => (_runningMean, _runningVariance) = (mean, variance);
+
+    /// <summary>The norm's part in what processes share.</summary>
+    private sealed class Shared(BatchNorm norm, NormSharing sharing) : IRowSums
+    {
+        private readonly double[] _sums = new double[2 * norm.Channels];
+        private readonly float[] _values = new float[norm.Channels], _others = new float[norm.Channels];
+
+        public NormSharing Sharing => sharing;
+
+        /// <summary>Rows of this process in, those of all out.</summary>
+        public long Rows { get => sharing.RowsOfAll(field); set; }
+
+        /// <summary>Sums of errors. Each process has the error of the mean over its own images; it gets the sums in the same unit.</summary>
+        public void Add(Span<double> sums)
+        {
+            foreach (ref double sum in sums) sum *= sharing.Weight;
+            sharing.Add(sums);
+            foreach (ref double sum in sums) sum /= sharing.Weight;
+        }
+
+        /// <summary>Mean and variance over the rows of all processes, from the sums of values and of squares. In double precision the
+        /// difference of squares loses nothing that the statistics in single precision had.</summary>
+        public void Merge(long rows, bool updateRunning)
+        {
+            int channels = norm.Channels;
+            norm._backend.Download(norm._mean, _values);
+            norm._backend.Download(norm._variance, _others);
+            for (int k = 0; k < channels; k++) (_sums[k], _sums[channels + k]) = (rows * (double)_values[k], rows * (_others[k] + (double)_values[k] * _values[k]));
+            sharing.Add(_sums);
+            long all = sharing.RowsOfAll(rows);
+            for (int k = 0; k < channels; k++)
+            {
+                double mean = _sums[k] / all, variance = Math.Max(0, _sums[channels + k] / all - mean * mean);
+                (_sums[k], _sums[channels + k]) = (mean, variance);
+                (_values[k], _others[k]) = ((float)mean, (float)variance);
+            }
+
+            norm._backend.Upload<float>(_values, norm._mean);
+            norm._backend.Upload<float>(_others, norm._variance);
+            if (!updateRunning) return;
+            Move(norm.RunningMean, _sums.AsSpan(0, channels), 1);
+            Move(norm.RunningVariance, _sums.AsSpan(channels), all > 1 ? (double)all / (all - 1) : 1);
+        }
+
+        // As the statistics of one process move: the variance in them is the unbiased one.
+        private void Move(DeviceBuffer running, ReadOnlySpan<double> batch, double factor)
+        {
+            norm._backend.Download(running, _values);
+            for (int k = 0; k < _values.Length; k++) _values[k] = (float)(_values[k] + Momentum * (batch[k] * factor - _values[k]));
+            norm._backend.Upload<float>(_values, running);
+        }
+    }
 }

@@ -174,6 +174,7 @@ public sealed class ConvUnit : Block, IDisposable
         Activation after = NormFollowsActivation ? Activation.None : _activation;
         _backend.ConvForward(
             shape, _x, Layer.Weight.Operand, _preNorm, new ConvEpilogue(Activation: before, Statistics: norm.Statistics(pass)));
+        norm.Merge(shape.OutputLength / shape.K, pass);
         norm.Fold(pass);
         _backend.ChannelAffine(shape.OutputLength / shape.K, shape.K, _preNorm, norm.Scale, norm.Bias, _residual, after, _output);
     }
@@ -214,7 +215,7 @@ public sealed class ConvUnit : Block, IDisposable
         bool joinIsMasked = _residual is not null && relu == ReluPosition.After;
         _backend.BatchNormBackward(
             shape.OutputLength / shape.K, shape.K, _preNorm, norm.State, relu, joinIsMasked ? _output : null, _error,
-            _preNorm, norm.Gamma.Gradient, norm.Beta.Gradient, joinIsMasked ? _error : null);
+            _preNorm, norm.Gamma.Gradient, norm.Beta.Gradient, joinIsMasked ? _error : null, norm.OtherRows(shape.OutputLength / shape.K));
         return _preNorm!;
     }
 

@@ -276,6 +276,16 @@ public sealed class Model : IState, IDisposable
         RunBackward(new BackwardPass(images, RequireTraining(), Observer: null, Training: false));
     }
 
+    /// <summary>Computes the statistics of batch norms over the images of all processes, in passes between <see cref="NormSharing.Begin"/> and
+    /// <see cref="NormSharing.End"/>.</summary>
+    /// <param name="group">The processes.</param>
+    internal NormSharing ShareNorms(Communicator group)
+    {
+        var sharing = new NormSharing(group);
+        foreach (BatchNorm norm in Norms) norm.Share(sharing);
+        return sharing;
+    }
+
     /// <summary>Copies weights, norms and running statistics from a model of the same kind.</summary>
     /// <param name="other">A model of the same description, on any backend.</param>
     /// <exception cref="ArgumentException">It has other tensors; the message names the first that differs.</exception>

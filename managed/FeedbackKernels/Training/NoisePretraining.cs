@@ -46,9 +46,10 @@ internal static class NoisePretraining
                 backend.Convert(own.Length, own, model.Input);
                 DrawLabels(labels, model.Spec.Classes, new RandomKey(options.Seed, RandomPurpose.NoiseLabels, 0, stream));
                 backend.Upload<int>(labels.AsSpan(first, images), model.Labels);
+                shared?.BeginForward(images, all);
                 model.Forward(Pass.Measure(images));
                 model.Loss(images, options.LabelSmoothing, gradient: true);
-                IGradientWatcher? watcher = shared?.Begin(0, images, 0, stops: false, all);
+                IGradientWatcher? watcher = shared?.BeginBackward(0, images, 0, stops: false, all);
                 model.Backward(images, observer: null, watcher);
                 gradients?.AddPart();
                 if (part == options.Accumulate - 1) shared?.Finish();

@@ -29,6 +29,7 @@ internal sealed class SharedStep : IGradientWatcher
     private readonly PendingSum _resultSum;
     private readonly double[] _results = new double[4];
     private readonly bool _overlaps;
+    private readonly NormSharing? _norms;
     private int _begun;
     private float _share;
 
@@ -36,24 +37,31 @@ internal sealed class SharedStep : IGradientWatcher
     /// <param name="model">Planned for training; stays the caller's.</param>
     /// <param name="group">All processes.</param>
     /// <param name="overlaps">Whether sums begin while the backward pass goes on.</param>
-    public SharedStep(Model model, Communicator group, bool overlaps)
+    /// <param name="syncNorms">Whether batch norms use the statistics of all processes.</param>
+    public SharedStep(Model model, Communicator group, bool overlaps, bool syncNorms = false)
     {
         (_group, _overlaps) = (group, overlaps);
+        if (syncNorms) _norms = model.ShareNorms(group);
         AddBuckets(model.Weights);
         if (model.Layers.Any(layer => layer.Feedback is { LearnsFromActivity: true }))
             _others.Add(group.CreateSum(model.FeedbackWeights!.Gradients!, "gradients of feedback weights"));
-        if (model.RunningStatistics is { } statistics) _others.Add(group.CreateSum(statistics, "running statistics"));
+        if (!syncNorms && model.RunningStatistics is { } statistics) _others.Add(group.CreateSum(statistics, "running statistics"));
         _resultSum = group.CreateSum(_results, "losses");
     }
 
-    /// <summary>Begins with a part of a step, after its forward pass.</summary>
+    /// <summary>Begins with a part of a step, before its forward pass.</summary>
+    /// <param name="images">Images of this process.</param>
+    /// <param name="ofAll">Images of all processes.</param>
+    public void BeginForward(int images, int ofAll) => _norms?.Begin(images, ofAll);
+
+    /// <summary>Goes on after the forward pass.</summary>
     /// <param name="loss">Sum of the losses of the images of this process.</param>
     /// <param name="images">Their number.</param>
     /// <param name="right">Those whose class had the largest logit.</param>
     /// <param name="stops">Whether this process wants to stop.</param>
     /// <param name="ofAll">Images of all processes.</param>
     /// <returns>Who is to be told of the backward pass; null where nobody is.</returns>
-    public IGradientWatcher? Begin(double loss, int images, int right, bool stops, int ofAll)
+    public IGradientWatcher? BeginBackward(double loss, int images, int right, bool stops, int ofAll)
     {
         (_results[0], _results[1], _results[2], _results[3]) = (loss, images, right, stops ? 1 : 0);
         _share = (float)images / ofAll;
@@ -71,6 +79,7 @@ internal sealed class SharedStep : IGradientWatcher
     /// <summary>Waits for the results of a part that has begun.</summary>
     public SharedResults Results()
     {
+        _norms?.End();
         _resultSum.Wait();
         return new SharedResults(_results[0], (int)_results[1], (int)_results[2], _results[3] > 0);
     }

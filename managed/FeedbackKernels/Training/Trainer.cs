@@ -88,7 +88,7 @@ public sealed class Trainer : IState, IDisposable
         _optimiser = new Sgd(model, options, StepsPerEpoch);
         if (options.Accumulate > 1) _gradients = new GradientSum(model, options.Accumulate);
         if (options.Ema > 0) _average = new WeightAverage(model, options.Ema);
-        if (_group.IsShared) _shared = new SharedStep(model, _group, overlaps: _gradients is null);
+        if (_group.IsShared) _shared = new SharedStep(model, _group, overlaps: _gradients is null, options.SyncBatchNorm);
     }
 
     /// <summary>What the images of training and evaluation go through; to be saved with the model.</summary>
@@ -406,13 +406,14 @@ public sealed class Trainer : IState, IDisposable
     private void TrainOnSharedPart(SharedStep shared, Batch batch, bool last, StepResults results, CancellationToken cancel)
     {
         _feed.Load(batch, _model);
+        shared.BeginForward(batch.Count, _options.PartBatch);
         _model.Forward(Pass.Train(batch.Count));
         _model.Loss(batch.Count, _options.LabelSmoothing, gradient: true);
         results.Queue(batch);
         (double loss, int top1, _) = results.Read();
         // Only this process knows where its loss is from, and only now.
         string? bad = double.IsFinite(loss) ? null : FirstBadValue(batch.Count);
-        IGradientWatcher? watcher = shared.Begin(loss, batch.Count, top1, cancel.IsCancellationRequested, _options.PartBatch);
+        IGradientWatcher? watcher = shared.BeginBackward(loss, batch.Count, top1, cancel.IsCancellationRequested, _options.PartBatch);
         _model.Backward(batch.Count, observer: null, watcher);
         _gradients?.AddPart();
         if (last) shared.Finish();

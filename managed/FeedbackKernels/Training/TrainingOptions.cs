@@ -15,6 +15,10 @@ public sealed record TrainingOptions
     /// of the whole batch up to rounding, except that batch norm sees each part alone, and updates its running statistics with each.</summary>
     public int Accumulate { get; init; } = 1;
 
+    /// <summary>Whether several processes compute the statistics of batch norms over all their images, as one process with the whole batch
+    /// would; otherwise each computes those of its own images. Costs a sum over the processes in each direction for each norm.</summary>
+    public bool SyncBatchNorm { get; init; }
+
     /// <summary>Decay of the average of the weights that is evaluated and saved in place of the weights themselves, 0 to below 1; 0 for none.
     /// After step t, from 0, average = d * average + (1 - d) * weights, where d is the least of the decay and (1 + t) / (10 + t), as in
     /// TensorFlow's ExponentialMovingAverage; the first step copies the weights (averaging: Polyak and Juditsky 1992).</summary>

@@ -75,7 +75,7 @@ internal sealed class ProbeBackend(ElementType activations) : Backend
         Within();
 
     internal override void BatchNormBackwardCore(
-        long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy, BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual) =>
+        long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy, BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual, IRowSums? others) =>
         Within();
 
     internal override void BiasGradientCore(long rows, int channels, BufferView dy, BufferView db) => Within();
