@@ -21,14 +21,18 @@ internal static class TrainCommand
         Setting<bool> sync = Names.Switch(
             "--sync-batch-norm", Use.SharedNorms, false,
             "Let batch norms of several processes see the images of all of them, as one process with the whole batch would. Slower. Use it if a process has few images.");
+        Setting<bool> split = Names.Switch(
+            "--mirror-split", Use.SharedMirror, false,
+            "Let several processes divide the noise of the weight mirror: each takes --mirror-samples of its own, and they sum what they find. As many times the samples at the same cost, plus that of the sum.");
         var command = new Command("train", "Trains a model under one learning rule and writes a folder with its results.");
         command.Options.Add(rule);
-        foreach (Option option in options.All.Concat(rules.All).Concat(output.All).Append(resume).Append(sync)) command.Options.Add(option);
+        foreach (Option option in options.All.Concat(rules.All).Concat(output.All).Append(resume).Append(sync).Append(split)) command.Options.Add(option);
         command.SetAction(parsed =>
         {
             RunConfig config = options.Read(parsed);
             config = rules.Apply(parsed, Settings.Given(parsed, rule, config.Rule), config);
             if (Settings.IsGiven(parsed, sync)) config = config with { Training = config.Training with { SyncBatchNorm = parsed.GetValue(sync) } };
+            if (Settings.IsGiven(parsed, split)) config = config with { Training = config.Training with { MirrorSplit = parsed.GetValue(split) } };
             UnusedOptions.Refuse(parsed, config);
             Communicator group = Processes.Group;
             using StoppedRun? stopped = group.IsFirst && parsed.GetValue(resume) && output.Given(parsed) is { } folder && StoppedRun.IsIn(folder) ? StoppedRun.Open(folder) : null;

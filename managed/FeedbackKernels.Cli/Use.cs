@@ -23,6 +23,10 @@ internal sealed record Use(string Needs, Func<ParseResult, RunConfig, bool> Hold
     /// <summary>A model with batch norms, trained by several processes.</summary>
     public static Use SharedNorms { get; } = new($"several processes, started by mpirun, and {BatchNorms.Needs}", (parsed, run) => Processes.Group.IsShared && BatchNorms.Holds(parsed, run));
 
+    /// <summary>Weight mirrors of several processes.</summary>
+    public static Use SharedMirror { get; } = new(
+        $"several processes, started by mpirun, and the rule {WeightMirror.RuleName}", (_, run) => Processes.Group.IsShared && RulesOf(run).Any(rule => rule is WeightMirror));
+
     /// <summary>A model with residual blocks.</summary>
     public static Use ResidualBlocks { get; } = OfModel("a --model with residual blocks, such as resnet8", b => b is ResidualSpec);
 

@@ -28,10 +28,11 @@ public sealed class Model : IState, IDisposable
     /// <param name="seed">Seed of the initial weights.</param>
     /// <param name="sharedBatch">Images of the largest batch of all processes that train the model together, by which rules choose the
     /// number of their samples; 0 if this process trains it alone.</param>
+    /// <param name="divides">Processes that divide the samples of rules between them; null where each process takes all samples.</param>
     /// <exception cref="ArgumentException">The rules cannot be combined, a setting of theirs is out of range, the images do not fit the
     /// model, or a batch norm would see a single value a channel in training.</exception>
-    public Model(Backend backend, ModelSpec spec, RuleSet rules, int batch, ulong seed, int sharedBatch = 0)
-        : this(backend, spec, batch, seed, rules ?? throw new ArgumentNullException(nameof(rules)), sharedBatch: sharedBatch)
+    public Model(Backend backend, ModelSpec spec, RuleSet rules, int batch, ulong seed, int sharedBatch = 0, Communicator? divides = null)
+        : this(backend, spec, batch, seed, rules ?? throw new ArgumentNullException(nameof(rules)), sharedBatch: sharedBatch, divides: divides)
     {
     }
 
@@ -42,7 +43,9 @@ public sealed class Model : IState, IDisposable
     /// <param name="rules">How errors go back; null for a model without backward pass.</param>
     /// <param name="imageGradient">Whether the error goes back to the images.</param>
     /// <param name="sharedBatch">Images of the largest batch of all processes; 0 for one process.</param>
-    private Model(Backend backend, ModelSpec spec, int batch, ulong seed, RuleSet? rules, bool imageGradient = false, int sharedBatch = 0)
+    /// <param name="divides">Processes that divide the samples of rules; or null.</param>
+    private Model(
+        Backend backend, ModelSpec spec, int batch, ulong seed, RuleSet? rules, bool imageGradient = false, int sharedBatch = 0, Communicator? divides = null)
     {
         ArgumentNullException.ThrowIfNull(backend);
         ArgumentNullException.ThrowIfNull(spec);
@@ -62,7 +65,7 @@ public sealed class Model : IState, IDisposable
             {
                 if (!imageGradient) RequireStatistics(batch);
                 rules.Validate(Layers);
-                AttachFeedback(rules, seed, Math.Max(batch, sharedBatch));
+                AttachFeedback(rules, seed, Math.Max(batch, sharedBatch), divides);
                 foreach (Parameter parameter in Parameters) parameter.EnableTraining();
                 foreach (ConvLayer layer in Layers.Where(l => l.Feedback?.Update == FeedbackUpdate.ByGradient)) layer.Feedback!.LearnedWeights!.EnableTraining();
             }
@@ -455,13 +458,13 @@ public sealed class Model : IState, IDisposable
 
     private IEnumerable<ConvUnit> UnitsInBackwardOrder => Enumerable.Reverse(_blocks).SelectMany(b => b.UnitsInBackwardOrder);
 
-    private void AttachFeedback(RuleSet rules, ulong seed, int sharedBatch)
+    private void AttachFeedback(RuleSet rules, ulong seed, int sharedBatch, Communicator? divides)
     {
         foreach (Block block in _blocks)
         {
             foreach (ConvUnit unit in block.Units)
             {
-                var place = new LayerPlace(seed, Spec.Classes, sharedBatch, unit == _units[0] && !HasImageGradient, block == _blocks[^1], unit.IsShortcut);
+                var place = new LayerPlace(seed, Spec.Classes, sharedBatch, unit == _units[0] && !HasImageGradient, block == _blocks[^1], unit.IsShortcut, divides);
                 unit.Layer.Feedback = rules.For(unit.Layer.Name).Attach(unit.Layer, place);
             }
         }

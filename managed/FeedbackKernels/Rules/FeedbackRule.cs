@@ -7,12 +7,13 @@ namespace FeedbackKernels.Rules;
 /// <summary>Position of a layer in its model, as far as a rule needs it.</summary>
 /// <param name="Seed">Seed of the run.</param>
 /// <param name="Classes">Number of logits.</param>
-/// <param name="Batch">Images of the largest batch.</param>
+/// <param name="Batch">Images of the largest batch, of all processes that train together.</param>
 /// <param name="IsFirst">The layer reads the image, to which no error goes.</param>
 /// <param name="IsOutput">The layer computes the logits: its output error is the loss's own gradient.</param>
 /// <param name="IsShortcut">The layer is a projection shortcut: its output error comes through its block's join.</param>
+/// <param name="Divides">Processes that divide the samples of the rule between them; null where each process takes all samples.</param>
 public readonly record struct LayerPlace(
-    ulong Seed, int Classes, int Batch, bool IsFirst = false, bool IsOutput = false, bool IsShortcut = false);
+    ulong Seed, int Classes, int Batch, bool IsFirst = false, bool IsOutput = false, bool IsShortcut = false, Communicator? Divides = null);
 
 /// <summary>
 /// A learning rule with its settings: where the error signal comes from and how B moves. A model asks it for a

@@ -38,25 +38,40 @@ internal sealed class MirrorCycle(WeightMirror rule, MirrorNoise noise)
     /// samples a step and a W that moves as SGD with momentum moves it. Stored responses of each row, replaced when it is shown again,
     /// are the same as this where the cycle is as long as the fan-in; an average over each cycle gives 17.0 degrees.
     /// </remarks>
-    public void Correct(Backend backend, in ConvShape layer, int samples, BufferView w, BufferView b, BufferView copy = default)
+    public void Correct(
+        Backend backend, in ConvShape layer, int samples, BufferView w, BufferView b, BufferView copy = default, SampleShare share = default)
     {
         long place = _sample % noise.CycleLength;
-        int taken = (int)Math.Min(samples, noise.CycleLength - place);
-        backend.MirrorCorrect(new MirrorStep(layer, noise, place, taken), w, rule.UsedRate, b, copy);
+        int taken = (int)Math.Min((long)samples * share.Size, noise.CycleLength - place);
+        (int first, int count) = share.Of(taken);
+        if (count > 0)
+        {
+            var own = new MirrorStep(layer, noise, place + first, count);
+            // The mean over the processes is then the step that one process would make with the samples of all.
+            double rate = share.Others == 0 ? rule.UsedRate
+                : rule.UsedRate * share.Size * new MirrorStep(layer, noise, place, taken).CorrectionFactor / own.CorrectionFactor;
+            backend.MirrorCorrect(own, w, (float)rate, b, copy);
+        }
+
         _sample = place + taken;
     }
 
     /// <summary>Adds samples to the correlation of response and noise.</summary>
-    /// <returns>Whether <see cref="Move"/> is due: after a whole cycle where there are cycles, otherwise always.</returns>
-    public bool Collect(Backend backend, in ConvShape layer, int samples, BufferView w, BufferView correlation)
+    /// <returns>Whether <see cref="Move"/> is due: after a whole cycle where there are cycles, otherwise always. Where processes divide the
+    /// samples, the sum of their correlations is to be taken first.</returns>
+    public bool Collect(Backend backend, in ConvShape layer, int samples, BufferView w, BufferView correlation, SampleShare share = default)
     {
-        long wanted = rule.ReadsInCycles ? noise.CycleLength : samples;
+        long all = (long)samples * share.Size, wanted = rule.ReadsInCycles ? noise.CycleLength : all;
         // A cycle is exact as a whole only.
         if (_collected == 0 && rule.ReadsInCycles) _sample = (_sample + wanted - 1) / wanted * wanted;
-        MirrorStep step = StepOf(layer, _sample, (int)Math.Min(samples, wanted - _collected));
-        backend.MirrorCorrelate(step, w, correlation, accumulate: _collected > 0);
-        _sample += step.Samples;
-        _collected += step.Samples;
+        int taken = (int)Math.Min(all, wanted - _collected);
+        (int first, int count) = share.Of(taken);
+        // Of processes that divide the samples, the first brings what has been collected before.
+        bool accumulate = _collected > 0 && share.Rank == 0;
+        if (count > 0) backend.MirrorCorrelate(StepOf(layer, _sample + first, count), w, correlation, accumulate);
+        else if (!accumulate) backend.Fill(correlation, 0);
+        _sample += taken;
+        _collected += taken;
         return _collected == wanted;
     }
 
@@ -85,4 +100,21 @@ internal sealed class MirrorCycle(WeightMirror rule, MirrorNoise noise)
     }
 
     private MirrorStep StepOf(in ConvShape layer, long first, int samples) => new(layer, noise, first, samples, rule.Form, rule.ReluResponse);
+}
+
+/// <summary>The part of the samples of a mirror step that one of several processes takes.</summary>
+/// <param name="Rank">Number of the process, from 0.</param>
+/// <param name="Others">Number of the other processes.</param>
+internal readonly record struct SampleShare(int Rank, int Others)
+{
+    /// <summary>Number of processes.</summary>
+    public int Size => Others + 1;
+
+    /// <summary>The process's part: the first sample, and how many.</summary>
+    /// <param name="samples">Samples of all.</param>
+    public (int First, int Count) Of(int samples)
+    {
+        int first = (int)((long)samples * Rank / Size);
+        return (first, (int)((long)samples * (Rank + 1) / Size) - first);
+    }
 }

@@ -184,6 +184,11 @@ public sealed record WeightMirror(
         private readonly MirrorCycle _cycle;
         private readonly DeviceBuffer? _correlation;
         private readonly int _samples;
+        private readonly Communicator? _divides;
+        private readonly SampleShare _share;
+        private readonly Parameter _own;
+        private PendingSum? _sum;
+        private bool _isSummed;
 
         public Mirror(ConvLayer layer, WeightMirror rule, in LayerPlace place) : base(layer)
         {
@@ -191,13 +196,22 @@ public sealed record WeightMirror(
             _noise = new MirrorNoise(rule.Noise, MirrorStep.SampleLength(layer.Shape(), rule.Form), rule.NoiseDeviation, place.Seed, layer.Index);
             _cycle = new MirrorCycle(rule, _noise);
             _samples = rule.SamplesFor(layer.Shape(place.Batch));
-            if (!_cycle.Corrects(_samples)) _correlation = NewCorrelation();
-            OwnWeights = NewFeedbackWeights(layer);
+            if (place.Divides is { IsShared: true } divides) (_divides, _share) = (divides, new SampleShare(divides.Rank, divides.Size - 1));
+            if (!_cycle.Corrects((int)Math.Min((long)_samples * _share.Size, int.MaxValue))) _correlation = NewCorrelation();
+            _own = NewFeedbackWeights(layer);
         }
 
         public override string RuleName => WeightMirror.RuleName;
 
-        public override Parameter OwnWeights { get; }
+        /// <summary>B; where processes sum it in the background, when they have.</summary>
+        public override Parameter OwnWeights
+        {
+            get
+            {
+                Settle();
+                return _own;
+            }
+        }
 
         public override FeedbackUpdate Update => _rule.Follow ? FeedbackUpdate.LikeWeights : FeedbackUpdate.ByRule;
 
@@ -215,13 +229,14 @@ public sealed record WeightMirror(
             for (int i = 0; _cycle.NeedsWarmUp(i); i++)
             {
                 cancel.ThrowIfCancellationRequested();
-                Step(own ?? _correlation);
+                // All processes measure all of W: one of them may be stopped meanwhile.
+                Step(own ?? _correlation, default);
             }
         }
 
         public override void AfterUpdate(WeightUpdate update, int step)
         {
-            if ((step + 1) % _rule.Every == 0) Step(_correlation);
+            if ((step + 1) % _rule.Every == 0) Step(_correlation, _share);
         }
 
         public override void Walk(IStateWalker walker)
@@ -233,6 +248,7 @@ public sealed record WeightMirror(
 
         protected override void Dispose(bool disposing)
         {
+            Settle();
             _correlation?.Dispose();
             base.Dispose(disposing);
         }
@@ -240,13 +256,38 @@ public sealed record WeightMirror(
         private DeviceBuffer NewCorrelation() => Layer.Backend.Allocate(Layer.Weight.Length, $"{Layer.Name} mirror correlation");
 
         /// <summary>A step that collects in a correlation, or that corrects B where there is none.</summary>
-        private void Step(DeviceBuffer? correlation)
+        private void Step(DeviceBuffer? correlation, SampleShare share)
         {
             Backend backend = Layer.Backend;
             ConvShape shape = Layer.Shape();
-            if (correlation is null) _cycle.Correct(backend, shape, _samples, Layer.Weight.Value, OwnWeights.Value, OwnWeights.Copy);
-            else if (_cycle.Collect(backend, shape, _samples, Layer.Weight.Operand, correlation))
-                _cycle.Move(backend, shape, correlation, OwnWeights.Value, OwnWeights.Copy);
+            if (correlation is null)
+            {
+                _cycle.Correct(backend, shape, _samples, Layer.Weight.Value, OwnWeights.Value, OwnWeights.Copy, share);
+                if (share.Size == 1) return;
+                Sum(_own.Value).Begin(1f / share.Size);
+                _isSummed = true;
+                return;
+            }
+
+            bool moves = _cycle.Collect(backend, shape, _samples, Layer.Weight.Operand, correlation, share);
+            if (share.Size > 1)
+            {
+                PendingSum sum = Sum(correlation);
+                sum.Begin();
+                sum.Wait();
+            }
+
+            if (moves) _cycle.Move(backend, shape, correlation, OwnWeights.Value, OwnWeights.Copy);
+        }
+
+        private PendingSum Sum(DeviceBuffer values) => _sum ??= _divides!.CreateSum(values, values == _own.Value ? _own.Name : $"mirror correlation of {Layer.Name}");
+
+        private void Settle()
+        {
+            if (!_isSummed) return;
+            _isSummed = false;
+            _sum!.Wait();
+            _own.RefreshCopy();
         }
     }
 }

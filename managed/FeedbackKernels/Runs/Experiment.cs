@@ -52,7 +52,7 @@ public static class Experiment
         bool started = false;
         try
         {
-            using Model model = Build(config, data, backend, config.Training.PartBatch, group.Size);
+            using Model model = Build(config, data, backend, config.Training.PartBatch, group);
             using var trainer = new Trainer(model, data, config.TrainingOnThisMachine(), group);
             StateAgreement.Spread(group, trainer, backend);
             if (!group.IsFirst) return RunBesideFirst(config, model, trainer, cancel);
@@ -94,7 +94,7 @@ public static class Experiment
         RequireEqual(config, group);
         try
         {
-            using Model model = Build(config, data, backend, config.Training.PartBatch, group.Size);
+            using Model model = Build(config, data, backend, config.Training.PartBatch, group);
             using var trainer = new Trainer(model, data, config.TrainingOnThisMachine(), group);
             var warnings = new List<string>();
             StoredCheckpoint? from = stopped?.Load(trainer, config, backend, warnings);
@@ -229,8 +229,8 @@ public static class Experiment
     /// <param name="data">Its data.</param>
     /// <param name="backend">Its backend.</param>
     /// <param name="batch">Images of the largest batch of all processes.</param>
-    /// <param name="processes">Number of processes that divide it.</param>
-    internal static Model Build(RunConfig config, DataSet data, Backend backend, int batch, int processes = 1) => new(
-        backend, config.Describe(config.InputOf(data.Train), data.Train.Classes), config.Rules, Trainer.ShareOf(batch, processes),
-        config.Training.Seed, batch);
+    /// <param name="group">Processes that divide it; null for this one.</param>
+    internal static Model Build(RunConfig config, DataSet data, Backend backend, int batch, Communicator? group = null) => new(
+        backend, config.Describe(config.InputOf(data.Train), data.Train.Classes), config.Rules, Trainer.ShareOf(batch, group?.Size ?? 1),
+        config.Training.Seed, batch, config.Training.MirrorSplit ? group : null);
 }

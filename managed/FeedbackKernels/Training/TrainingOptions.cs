@@ -19,6 +19,10 @@ public sealed record TrainingOptions
     /// would; otherwise each computes those of its own images. Costs a sum over the processes in each direction for each norm.</summary>
     public bool SyncBatchNorm { get; init; }
 
+    /// <summary>Whether several processes divide the noise of weight mirrors between them and sum what they find: each takes as many samples as one
+    /// process would, so that a step has that many for each process. Otherwise all take the same samples, and nothing is sent.</summary>
+    public bool MirrorSplit { get; init; }
+
     /// <summary>Decay of the average of the weights that is evaluated and saved in place of the weights themselves, 0 to below 1; 0 for none.
     /// After step t, from 0, average = d * average + (1 - d) * weights, where d is the least of the decay and (1 + t) / (10 + t), as in
     /// TensorFlow's ExponentialMovingAverage; the first step copies the weights (averaging: Polyak and Juditsky 1992).</summary>

@@ -158,6 +158,27 @@ public sealed class MpiTests : IDisposable
     }
 
     [Fact]
+    public async Task Processes_can_divide_the_samples_of_the_mirror()
+    {
+        string net = $"{Small} --epochs 1 --rule wm --mirror-warm-up 0 --mirror-samples 16";
+        (int code, _, string error) = FeedbackProgram.Run(["train", .. Arguments($"{net} --batch 16 --mirror-split --out {Path("alone")}")]);
+        Assert.Equal(2, code);
+        Assert.Contains("--mirror-split has no effect here: it needs several processes, started by mpirun, and the rule weight-mirror", error);
+        Require("mpirun.openmpi");
+        foreach ((string name, string option) in ((string, string)[])[("same", ""), ("split", "--mirror-split")])
+        {
+            (code, _, error) = await Run("mpirun.openmpi", 2, $"train {net} --batch 8 {option} --out {Path(name)}");
+            Assert.True(code == 0, error);
+        }
+
+        Assert.True(RunConfig.Read(Path("split/config.json")).Training.MirrorSplit);
+        // Twice the samples: B is nearer to W.
+        double Angle(string run) => File.ReadLines(Path($"{run}/alignment.csv")).Skip(1).Select(line => line.Split(',')).Where(line => line[0] == "1" && line[4].Length > 0)
+            .Average(line => double.Parse(line[4], System.Globalization.CultureInfo.InvariantCulture));
+        Assert.True(Angle("split") < 0.9 * Angle("same"), $"{Angle("split")} degrees, without division {Angle("same")}");
+    }
+
+    [Fact]
     public async Task Info_says_where_each_process_runs()
     {
         Require("mpirun.openmpi");

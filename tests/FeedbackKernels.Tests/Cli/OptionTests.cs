@@ -91,6 +91,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         ["train --damaged-is-fatal"] = nameof(A_damaged_image_is_said_or_ends_the_run),
         ["compare --damaged-is-fatal"] = nameof(A_damaged_image_is_said_or_ends_the_run),
         ["train --sync-batch-norm"] = nameof(MpiTests.Synchronised_batch_norms_are_an_option_of_several_processes),
+        ["train --mirror-split"] = nameof(MpiTests.Processes_can_divide_the_samples_of_the_mirror),
         ["train --out"] = nameof(Every_case_has_a_folder_of_its_own),
         ["compare --out"] = nameof(Every_case_has_a_folder_of_its_own),
         ["train --overwrite"] = nameof(Overwrite_lets_a_folder_be_used_again),
