@@ -60,7 +60,7 @@ internal static class ResumeCommand
         }
 
         if (config.Training.Epochs != stopped.Config.Training.Epochs) return null;
-        Console.WriteLine($"the run in {stopped.Folder} has finished: {end.Epochs} epochs. --epochs N goes on to more, if its schedule allows that");
+        Console.WriteLine($"the run in {stopped.Folder} has finished: {end.Epochs} {(end.Epochs == 1 ? "epoch" : "epochs")}. --epochs N goes on to more, if its schedule allows that");
         return 0;
     }
 }

@@ -26,7 +26,7 @@ public sealed class ResumeCommandTests : IDisposable
         string[] files = Files("run");
         (int code, string output, string error) = FeedbackProgram.Run("resume", Path("run"));
         Assert.Equal((0, ""), (code, error));
-        Assert.Contains("has finished: 1 epochs", output);
+        Assert.Contains("has finished: 1 epoch. ", output);
         Assert.Equal(files, Files("run"));
     }
 
@@ -43,7 +43,7 @@ public sealed class ResumeCommandTests : IDisposable
     }
 
     [Theory]
-    [InlineData("--schedule cosine", "the schedule cosine depends on the number of epochs: step 1 of the 8 steps done had learning rate")]
+    [InlineData("--schedule cosine", "the schedule cosine depends on the number of epochs: step 8 of the 8 steps done had learning rate")]
     [InlineData("--schedule one-cycle", "the schedule one-cycle depends on the number of epochs")]
     [InlineData("--schedule multi-step", "the schedule multi-step depends on the number of epochs")]
     public void More_epochs_are_refused_where_the_steps_done_would_have_had_another_rate(string schedule, string reason)

@@ -43,20 +43,20 @@ public sealed record LearningRateSchedule(
     }
 
     /// <summary>Why a run cannot get another number of epochs once it has done some steps: a step would have had another rate. Null if it
-    /// can.</summary>
+    /// can. Names the last such step, where the difference is the largest as a rule.</summary>
     /// <param name="steps">Steps done.</param>
     /// <param name="stepsPerEpoch">Steps in an epoch.</param>
     /// <param name="epochs">Epochs in the run so far.</param>
     /// <param name="wanted">Epochs in the run from now on.</param>
     public string? RefusalOfEpochs(int steps, int stepsPerEpoch, int epochs, int wanted)
     {
-        for (int step = 0; step < steps; step++)
+        for (int step = steps - 1; step >= 0; step--)
         {
             float was = At(step, stepsPerEpoch, epochs), would = At(step, stepsPerEpoch, wanted);
             if (was == would) continue;
             return string.Create(
                 CultureInfo.InvariantCulture,
-                $"the schedule {Kind} depends on the number of epochs: step {step} of the {steps} steps done had learning rate {was:G4} for {epochs} epochs, for {wanted} it would have been {would:G4}");
+                $"the schedule {Kind} depends on the number of epochs: step {step + 1} of the {steps} steps done had learning rate {was} for {epochs} epochs, for {wanted} it would have been {would}");
         }
 
         return null;
