@@ -156,6 +156,11 @@ public sealed class DataSetTests : FolderTests
         Assert.Equal(
             ["5 training images, the run had 60000", "training images of 28x14x2, the run had 28x28x1", "47 classes of training images, the run had 10"],
             Train(new SetFingerprint(5, 28, 14, 2, 47, run.Train!.Files)).DifferencesFrom(run));
+        // A packed file is the one file of both halves.
+        SetFingerprint half = run.Test! with { Files = [labels] };
+        Assert.Equal(
+            ["train-labels-idx1-ubyte: SHA-256 bb, the run had aa"],
+            new DataFingerprint("packed", half with { Files = [labels with { Sha256 = "bb" }] }, half with { Files = [labels with { Sha256 = "bb" }] }).DifferencesFrom(new DataFingerprint("packed", half, half)));
         Assert.Equal(["9 test images, the run had 10000"], (run with { Test = run.Test! with { Images = 9 } }).DifferencesFrom(run));
     }
 
