@@ -57,7 +57,7 @@ internal static class PlanCommand
         if (!plan.IsLimitedByFeed) return "the computation of the steps";
         string stage = plan.Waiting.Stage switch { "upload" => "the copying of images to the device", "read" => "the reading of images", "decode" => "the decoding of images", _ => "the resizing of images" };
         return plan.Waiting.EnoughThreads > plan.FeedThreads
-            ? Text($"{stage}: {plan.FeedThreads} threads prepare them, {plan.Waiting.EnoughThreads} on as many free cores would be enough (--data-threads)")
+            ? Text($"{stage}: {(plan.FeedThreads == 1 ? "1 thread prepares" : $"{plan.FeedThreads} threads prepare")} them, {plan.Waiting.EnoughThreads} on as many free cores would be enough (--data-threads)")
             : stage;
     }
 

@@ -288,8 +288,11 @@ public sealed class Trainer : IState, IDisposable
         if (waiting.IsMuch && !_saidThatItWaits)
         {
             _saidThatItWaits = true;
+            string threads = _feed.Threads == 1 ? "1 thread prepares them" : $"{_feed.Threads} threads prepare them";
+            // As many as there are, or fewer: they share their cores with something else.
+            string enough = waiting.EnoughThreads > _feed.Threads ? $"{waiting.EnoughThreads} on as many free cores would be enough" : "which would be enough if their cores did nothing else";
             _observer?.OnNote(FormattableString.Invariant(
-                $"training waited {100 * waiting.ForBatches:F0} % of the epoch for images ({waiting.Stage}); {_feed.Threads} threads prepare them, {waiting.EnoughThreads} on as many free cores would be enough"));
+                $"training waited {100 * waiting.ForBatches:F0} % of the epoch for images ({waiting.Stage}); {threads}, {enough}"));
         }
 
         if (_feed.Damaged.Count == _saidDamaged) return;
