@@ -96,7 +96,7 @@ internal sealed class PackCommand
     private static void Print(string destination, DataSet data, PackResult result)
     {
         if (result.Damaged.Count > 0)
-            Console.WriteLine($"{result.Damaged.Count} images are left out; {Packer.DamagedListOf(destination)} lists them");
+            Console.WriteLine($"{(result.Damaged.Count == 1 ? "1 image is" : $"{result.Damaged.Count} images are")} left out; {Packer.DamagedListOf(destination)} lists them");
         Console.WriteLine($"{destination}: {result.TrainCount} training and {result.TestCount} test images of {data.ClassNames.Count} classes, {Tables.Bytes(result.Length)}, every checksum verified");
         Console.WriteLine(InspectCommand.Describe(result.Statistics));
     }

@@ -24,7 +24,7 @@ internal static class VerifyCommand
             foreach (string fault in faults) Console.Error.WriteLine($"feedback: {fault}");
             Console.WriteLine(faults.Count == 0
                 ? $"{file.Path}: {total} images, {Tables.Bytes(file.Length)}, every checksum is right"
-                : $"{file.Path}: {faults.Count} faults in {total} images, {Tables.Bytes(file.Length)}");
+                : $"{file.Path}: {faults.Count} {(faults.Count == 1 ? "fault" : "faults")} in {total} images, {Tables.Bytes(file.Length)}");
             return faults.Count == 0 ? 0 : Damaged;
         });
         return command;

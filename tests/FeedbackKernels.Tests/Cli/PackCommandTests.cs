@@ -112,7 +112,7 @@ public sealed partial class PackCommandTests : FolderTests
         output = Good("pack", $"imagefolder:{Pictures}", Target, "--on-damage", "skip");
         Assert.Contains("an interrupted pack goes on after ", output);
         Assert.Contains($"{picture} is left out: ", output);
-        Assert.Contains($"1 images are left out; {Target}.damaged.csv lists them", output);
+        Assert.Contains($"1 image is left out; {Target}.damaged.csv lists them", output);
         Assert.Contains("11 training and 6 test images", output);
         Assert.Contains(picture, File.ReadAllText($"{Target}.damaged.csv"));
     }
