@@ -86,7 +86,7 @@ internal sealed class RunFeed(RunScanner scanner)
         public RunState State()
         {
             using JsonDocument? config = ReadJson(RunFiles.Config), summary = ReadJson(RunFiles.Summary);
-            string state = summary is null ? "open"
+            string state = summary is null ? IsImported() ? "imported" : "open"
                 : Text(summary, "diverged") is not null ? "diverged"
                 : summary.RootElement.TryGetProperty("cancelled", out JsonElement cancelled) && cancelled.ValueKind == JsonValueKind.True ? "stopped" : "finished";
             return new RunState(
@@ -105,6 +105,10 @@ internal sealed class RunFeed(RunScanner scanner)
             if (_log.Read() is { } log)
                 yield return new Message("log", JsonSerializer.Serialize(new LogLines(run.Name, log.Anew, [.. log.Lines.TakeLast(LogTail)]), MessageJson.Default.LogLines));
         }
+
+        /// <summary>Weights without a log are those of `feedback import`: a run writes its log before its first weights.</summary>
+        private bool IsImported() =>
+            FolderRules.IsOwnFile(Path.Combine(run.Folder, RunFiles.Model)) && !File.Exists(Path.Combine(run.Folder, RunFiles.Log));
 
         private long Written() => ((string[])[RunFiles.Config, RunFiles.Metrics, RunFiles.Log, RunFiles.Summary])
             .Select(name => File.GetLastWriteTimeUtc(Path.Combine(run.Folder, name))).Max() is var time ? new DateTimeOffset(time).ToUnixTimeMilliseconds() : 0;

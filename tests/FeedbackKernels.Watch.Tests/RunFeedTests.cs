@@ -112,6 +112,18 @@ public sealed partial class RunFeedTests : IDisposable
         Assert.Contains(Poll(), m => Kind(m) == "metrics" && Text(m, "run") == "compare/backprop" && m.GetProperty("anew").GetBoolean());
     }
 
+    [Fact]
+    public void Weights_without_a_log_are_imported()
+    {
+        string folder = Directory.CreateDirectory(Path.Combine(_folder, "a")).FullName;
+        File.WriteAllText(Path.Combine(folder, "config.json"), """{"model":"resnet18"}""");
+        Assert.Equal("open", Text(Poll()[1][0], "state"));
+        File.WriteAllText(Path.Combine(folder, "model.safetensors"), "");
+        Assert.Equal("imported", Text(Poll()[0][0], "state"));
+        File.WriteAllText(Path.Combine(folder, "log.txt"), "");
+        Assert.Equal("open", Text(Poll()[0][0], "state"));
+    }
+
     [Theory]
     [InlineData("""{"cancelled":false,"diverged":null}""", "finished")]
     [InlineData("""{"cancelled":true}""", "stopped")]
