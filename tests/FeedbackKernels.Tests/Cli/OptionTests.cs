@@ -213,9 +213,11 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
     public void Plan_and_study_take_the_options_of_train_but_those_of_its_folder()
     {
         string[] Names(string command) => [.. FeedbackProgram.OptionsOf(FeedbackProgram.Commands.Single(c => c.Name == command)).Select(o => o.Name).Order()];
-        Assert.Equal(Names("train").Except(["--out", "--overwrite", "--resume-if-there"]).Append("--measure").Order(), Names("plan"));
+        // Both are for one process.
+        string[] several = ["--sync-batch-norm", "--mirror-split"];
+        Assert.Equal(Names("train").Except(["--out", "--overwrite", "--resume-if-there", .. several]).Append("--measure").Order(), Names("plan"));
         string[] study = ["--rules", "--seeds", "--sweep", "--parallel", "--dry-run", "--attack", "--attack-epsilon", "--attack-steps", "--attack-step-size", "--attack-seed"];
-        Assert.Equal(Names("train").Except(["--rule", "--seed", "--overwrite", "--resume-if-there"]).Concat(study).Order(), Names("study"));
+        Assert.Equal(Names("train").Except(["--rule", "--seed", "--overwrite", "--resume-if-there", .. several]).Concat(study).Order(), Names("study"));
         // They have their effect: other rules need other states, other models other numbers.
         string[] usual = ["plan", "--measure", "0", "--limit-train", "64", "--limit-test", "32", "--batch", "16", "--epochs", "2"];
         string[] plain = FeedbackProgram.Run([.. usual, "--model", "lenet"]).Output.Split('\n'), other = FeedbackProgram.Run([.. usual, "--model", "mlp", "--hidden", "16", "--rule", "kp", "--align-every", "0"]).Output.Split('\n');

@@ -30,6 +30,8 @@ public sealed class UnusedOptionTests : IDisposable
         (["--precision", "fp32"], ["--backend", "cpu"], "--backend cuda"),
         (["--no-cuda-graph"], ["--backend", "reference"], "--backend cuda"),
         (["--load-kernels"], ["--backend", "cpu"], "--backend cuda"),
+        (["--sync-batch-norm"], ["--model", "resnet8"], "several processes, started by mpirun, and a --model with batch norms"),
+        (["--mirror-split"], ["--rule", "wm"], "several processes, started by mpirun, and the rule weight-mirror"),
         (["--mirror-samples", "64"], ["--rule", "kp"], "the rule weight-mirror"),
         (["--mirror-noise", "sign"], ["--rule", "fa"], "the rule weight-mirror"),
         (["--mirror-std", "1"], ["--rule", "bp"], "the rule weight-mirror"),

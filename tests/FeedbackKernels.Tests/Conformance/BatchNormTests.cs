@@ -1,4 +1,5 @@
 using FeedbackKernels.Interop;
+using FeedbackKernels.Tests.Cuda;
 
 namespace FeedbackKernels.Tests.Conformance;
 
@@ -152,6 +153,63 @@ public class BatchNormTests
         return join
             ? [bench.Get(dx), bench.Get(dGamma), bench.Get(dBeta), bench.Get(dResidual)]
             : [bench.Get(dx), bench.Get(dGamma), bench.Get(dBeta)];
+    }
+
+    /// <summary>A batch in two parts, each with the sums of the other, has the errors of the whole batch.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Parts_of_a_batch_that_share_their_sums_have_the_errors_of_the_whole(bool isReference)
+    {
+        const int channels = 5, rows = 24, first = 10;
+        using Backend backend = isReference ? new ReferenceBackend() : new CpuBackend(1);
+        using var bench = new Workbench(backend);
+        float[] values = Values.Normal(rows * channels, 1), errors = Values.Normal(rows * channels, 2);
+        (DeviceBuffer x, BatchNormState state) = Forward(bench, values, rows, channels);
+        float[][] whole = Run(0, rows, null);
+        // What the second part adds is known from a run with nothing else to add to it.
+        var known = new Recorded(rows);
+        Run(first, rows, known);
+        float[][] part = Run(0, first, new Recorded(rows) { Adds = known.Seen });
+        Assert.All(whole[0][..(first * channels)].Zip(part[0]), pair => Assert.Equal(pair.First, pair.Second, 1e-5f));
+        // The gradients are those of the part alone: processes sum them with all others.
+        Assert.NotEqual(whole[1], part[1]);
+
+        float[][] Run(int from, int to, IRowSums? others)
+        {
+            int count = to - from;
+            float[] of(float[] all) => all[(from * channels)..(to * channels)];
+            DeviceBuffer dx = bench.OutputActivations((long)count * channels), dGamma = bench.Output(channels), dBeta = bench.Output(channels);
+            backend.BatchNormBackward(
+                count, channels, bench.PutActivations(of(values)), state, ReluPosition.After, null, bench.PutActivations(of(errors)), dx, dGamma, dBeta, null, others);
+            return [bench.Get(dx), bench.Get(dGamma), bench.Get(dBeta)];
+        }
+    }
+
+    [Fact]
+    public void A_device_shares_no_rows()
+    {
+        CudaUnderTest.Require();
+        using Backend backend = CudaUnderTest.CreateBackend();
+        using var bench = new Workbench(backend);
+        (DeviceBuffer x, BatchNormState state) = Forward(bench, Values.Normal(12, 1), 4, 3);
+        Assert.Throws<NotSupportedException>(() => backend.BatchNormBackward(
+            4, 3, x, state, ReluPosition.None, null, bench.PutActivations(Values.Normal(12, 2)), bench.OutputActivations(12), bench.Output(3), bench.Output(3), null, new Recorded(8)));
+    }
+
+    private sealed class Recorded(long rows) : IRowSums
+    {
+        public double[]? Adds { get; init; }
+
+        public double[] Seen { get; private set; } = [];
+
+        public long Rows => rows;
+
+        public void Add(Span<double> sums)
+        {
+            Seen = sums.ToArray();
+            for (int i = 0; i < (Adds?.Length ?? 0); i++) sums[i] += Adds![i];
+        }
     }
 
     [Theory, ClassData(typeof(Candidates))]

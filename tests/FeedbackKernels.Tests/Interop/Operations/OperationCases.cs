@@ -81,10 +81,10 @@ internal static class OperationCases
         new("BatchNormBackward", (b, a) => Void(() => b.BatchNormBackward(
                 a.Get<long>("rows"), a.Get<int>("channels"), a["x"],
                 new BatchNormState(a["state.Mean"], a["state.Variance"], a["state.Scale"], a["state.Bias"], a.Get<float>("state.Epsilon")),
-                a.Get<ReluPosition>("relu"), a["y"], a["dy"], a["dx"], a["dGamma"], a["dBeta"], a["dResidual"])),
+                a.Get<ReluPosition>("relu"), a["y"], a["dy"], a["dx"], a["dGamma"], a["dBeta"], a["dResidual"], a.Get<RowsHere>("others").Others)),
             RowsOfChannels, In("x", Elements), In("state.Mean", Channels, Holds.Floats), In("state.Variance", Channels, Holds.Floats),
             In("state.Scale", Channels, Holds.Floats), In("state.Bias", Channels, Holds.Floats), new Setting("state.Epsilon", 1e-5f, 0f, -1f),
-            new Setting("relu", ReluPosition.After), In("y", Elements) with { Optional = true }, In("dy", Elements),
+            new Setting("relu", ReluPosition.After), new Setting("others", new RowsHere()), In("y", Elements) with { Optional = true }, In("dy", Elements),
             Out("dx", Elements) with { MayBe = ["x", "y", "dy"] }, Out("dGamma", Channels, Holds.Floats), Out("dBeta", Channels, Holds.Floats),
             Out("dResidual", Elements) with { Optional = true, MayBe = ["dy"] }),
         new("BiasGradient", (b, a) => Void(() => b.BiasGradient(a.Get<long>("rows"), a.Get<int>("channels"), a["dy"], a["db"])),
@@ -264,3 +264,6 @@ internal static class OperationCases
         return null;
     }
 }
+
+/// <summary>No rows in other processes, which every backend takes.</summary>
+internal sealed record RowsHere(IRowSums? Others = null);
