@@ -23,6 +23,10 @@ internal sealed class SharedStep : IGradientWatcher
     // networks with a higher latency.
     private const long BucketElements = 1 << 20;
 
+    /// <summary>The environment variable that, set to 0, lets sums of gradients begin after the backward pass: to see what the overlap is
+    /// worth.</summary>
+    public const string OverlapVariable = "FEEDBACK_OVERLAP";
+
     private readonly Communicator _group;
     private readonly List<(long End, PendingSum Sum)> _buckets = [];
     private readonly List<PendingSum> _others = [];
@@ -40,7 +44,7 @@ internal sealed class SharedStep : IGradientWatcher
     /// <param name="syncNorms">Whether batch norms use the statistics of all processes.</param>
     public SharedStep(Model model, Communicator group, bool overlaps, bool syncNorms = false)
     {
-        (_group, _overlaps) = (group, overlaps);
+        (_group, _overlaps) = (group, overlaps && Environment.GetEnvironmentVariable(OverlapVariable) != "0");
         if (syncNorms) _norms = model.ShareNorms(group);
         AddBuckets(model.Weights);
         if (model.Layers.Any(layer => layer.Feedback is { LearnsFromActivity: true }))
