@@ -39,12 +39,13 @@ internal static class TrainCommand
 
             using Backend backend = BackendOptions.Open(parsed, config);
             Tables.PrintBackend(config.Backend, backend);
+            using NcclCommunicator? devices = Processes.BetweenDevices(backend);
             using var interrupt = new Interrupt();
             FinishedRun run = ConsoleProgress.Show(
                 config.Training.Epochs,
                 observer => goesOn
-                    ? Experiment.Resume(stopped, config, data, backend, observer, group, interrupt.Token)
-                    : Experiment.Train(config, data, backend, place, observer, group, interrupt.Token));
+                    ? Experiment.Resume(stopped, config, data, backend, observer, devices ?? group, interrupt.Token)
+                    : Experiment.Train(config, data, backend, place, observer, devices ?? group, interrupt.Token));
             return Finish(run, interrupt);
         });
         return command;
