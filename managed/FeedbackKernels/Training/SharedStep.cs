@@ -109,7 +109,8 @@ internal sealed class SharedStep : IGradientWatcher
         _resultSum.Begin();
     }
 
-    private void AddBuckets(ParameterSlab slab)
+    /// <summary>The buckets of a slab, in the order in which the backward pass completes them.</summary>
+    internal static IEnumerable<(long Start, long End, Parameter Last)> BucketsOf(ParameterSlab slab)
     {
         long start = 0;
         foreach (Parameter parameter in slab.Parameters)
@@ -117,8 +118,14 @@ internal sealed class SharedStep : IGradientWatcher
             // A bucket ends where a parameter ends: the pass completes whole parameters.
             long end = parameter.Offset + parameter.Length;
             if (end - start < BucketElements && parameter != slab.Parameters[^1]) continue;
-            _buckets.Add((end, _group.CreateGradientSum(slab.Gradients!.Slice(start, end - start, "gradients"), $"gradients up to those of {parameter.Name}")));
+            yield return (start, end, parameter);
             start = end;
         }
+    }
+
+    private void AddBuckets(ParameterSlab slab)
+    {
+        foreach ((long start, long end, Parameter last) in BucketsOf(slab))
+            _buckets.Add((end, _group.CreateGradientSum(slab.Gradients!.Slice(start, end - start, "gradients"), $"gradients up to those of {last.Name}")));
     }
 }
