@@ -51,8 +51,10 @@ internal static class Processes
     /// <summary>The processes as those that train together on their backends. The caller disposes the result before the backend; it is null
     /// where <see cref="Group"/> can do it.</summary>
     /// <param name="backend">That of this process.</param>
-    public static NcclCommunicator? BetweenDevices(Backend backend) =>
-        Group.IsShared && backend is CudaBackend cuda ? new NcclCommunicator(Group, cuda) : null;
+    /// <param name="config">What they train.</param>
+    public static NcclCommunicator? BetweenDevices(Backend backend, RunConfig config) => Group.IsShared && backend is CudaBackend cuda
+        ? new NcclCommunicator(Group, cuda, config.ReduceType == CudaPrecision.Bf16 ? ElementType.BFloat16 : ElementType.Float32)
+        : null;
 
     /// <summary>Leaves the other processes, which have come to the same end.</summary>
     public static void Leave()

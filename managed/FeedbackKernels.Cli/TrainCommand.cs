@@ -18,13 +18,16 @@ internal static class TrainCommand
         Setting<bool> resume = Names.Switch(
             "--resume-if-there", Use.With(output.Out), false,
             "If the --out folder holds a run of the same configuration, go on with it; otherwise start. For job schedulers that start a command again.");
+        Setting<CudaPrecision> reduceType = Names.Choice(
+            "--reduce-type", Use.SeveralDevices, new RunConfig().ReduceType,
+            "Number format in which several processes with GPUs send and add gradients. bf16 halves the bytes, and rounds each gradient and each sum.");
         var command = new Command("train", "Trains a model under one learning rule and writes a folder with its results.");
         command.Options.Add(rule);
-        foreach (Option option in options.All.Concat(rules.All).Concat(output.All).Append(resume)) command.Options.Add(option);
+        foreach (Option option in options.All.Concat(rules.All).Concat(output.All).Append(resume).Append(reduceType)) command.Options.Add(option);
         command.SetAction(parsed =>
         {
             RunConfig config = options.Read(parsed);
-            config = rules.Apply(parsed, Settings.Given(parsed, rule, config.Rule), config);
+            config = rules.Apply(parsed, Settings.Given(parsed, rule, config.Rule), config) with { ReduceType = parsed.GetValue(reduceType) };
             UnusedOptions.Refuse(parsed, config);
             Communicator group = Processes.Group;
             using StoppedRun? stopped = group.IsFirst && parsed.GetValue(resume) && output.Given(parsed) is { } folder && StoppedRun.IsIn(folder) ? StoppedRun.Open(folder) : null;
@@ -39,7 +42,7 @@ internal static class TrainCommand
 
             using Backend backend = BackendOptions.Open(parsed, config);
             Tables.PrintBackend(config.Backend, backend);
-            using NcclCommunicator? devices = Processes.BetweenDevices(backend);
+            using NcclCommunicator? devices = Processes.BetweenDevices(backend, config);
             using var interrupt = new Interrupt();
             FinishedRun run = ConsoleProgress.Show(
                 config.Training.Epochs,

@@ -30,6 +30,7 @@ public sealed class UnusedOptionTests : IDisposable
         (["--precision", "fp32"], ["--backend", "cpu"], "--backend cuda"),
         (["--no-cuda-graph"], ["--backend", "reference"], "--backend cuda"),
         (["--load-kernels"], ["--backend", "cpu"], "--backend cuda"),
+        (["--reduce-type", "bf16"], ["--backend", "cuda"], "several processes with --backend cuda"),
         (["--mirror-samples", "64"], ["--rule", "kp"], "the rule weight-mirror"),
         (["--mirror-noise", "sign"], ["--rule", "fa"], "the rule weight-mirror"),
         (["--mirror-std", "1"], ["--rule", "bp"], "the rule weight-mirror"),

@@ -56,6 +56,32 @@ public sealed class NcclCommandLineTests : IDisposable
         double Loss(string name) => FeedbackProgram.Json(Path.Combine(_folder, name), "summary.json").GetProperty("finalLoss").GetDouble();
     }
 
+    [Fact]
+    [EmulatedOnly(Shim)]
+    public async Task Gradients_in_bf16_train_to_another_model_and_a_resumed_run_keeps_them()
+    {
+        string[] run = [.. Small, "--batch", "8", "--epochs", "2", "--schedule", "constant"];
+        (int Code, string Output, string Error)[] plain = await End([.. run, "--out", "plain"]), rounded = await End([.. run, "--reduce-type", "bf16", "--out", "rounded"]);
+        Assert.All([.. plain, .. rounded], end => Assert.Equal((0, ""), (end.Code, end.Error)));
+        Assert.DoesNotContain("bf16", plain[0].Output);
+        Assert.Contains("with gradients in bf16", rounded[0].Output);
+        (double exact, double near) = (Loss("plain"), Loss("rounded"));
+        // Gradients are off by at most a hundredth, and the loss has moved by less than itself.
+        Assert.NotEqual(exact, near);
+        Assert.Equal(exact, near, 0.02 * exact);
+        (int Code, string Output, string Error)[] on = await End("resume", "rounded", "--epochs", "3");
+        Assert.All(on, end => Assert.Equal((0, ""), (end.Code, end.Error)));
+        Assert.Contains("with gradients in bf16", on[0].Output);
+
+        async Task<(int Code, string Output, string Error)[]> End(params string[] arguments)
+        {
+            using RankProcesses ranks = RankProcesses.Start(2, _folder, arguments);
+            return await ranks.End(TestContext.Current.CancellationToken);
+        }
+
+        double Loss(string name) => FeedbackProgram.Json(Path.Combine(_folder, name), "summary.json").GetProperty("finalLoss").GetDouble();
+    }
+
     [Theory]
     [InlineData(0)]
     [InlineData(1)]
