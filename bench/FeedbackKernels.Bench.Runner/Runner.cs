@@ -15,7 +15,7 @@ internal static class Runner
 
     /// <summary>The root command with the commands of this program.</summary>
     public static RootCommand Commands(string description) =>
-        new(description) { LayersCommand.Create(), CheckCommand.Create(), StepCommand.Create(), MirrorCommand.Create(), LoaderCommand.Create(), CallsCommand.Create(), ShapesCommand.Create(), EstimateCommand.Create() };
+        new(description) { LayersCommand.Create(), CheckCommand.Create(), StepCommand.Create(), MirrorCommand.Create(), LoaderCommand.Create(), CallsCommand.Create(), ShapesCommand.Create(), EstimateCommand.Create(), ReduceCommand.Create() };
 
     /// <summary>Runs a command line; an error is printed on one line.</summary>
     public static int Run(RootCommand root, string[] arguments)

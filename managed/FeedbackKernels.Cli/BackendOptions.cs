@@ -8,6 +8,8 @@ namespace FeedbackKernels.Cli;
 /// <summary>The options that choose and configure the backend.</summary>
 internal sealed class BackendOptions
 {
+    private const string Name = "--backend";
+
     private readonly Settings _settings = new();
     private readonly Setting<string> _backend;
 
@@ -16,7 +18,7 @@ internal sealed class BackendOptions
     public BackendOptions(RunConfig standard, bool training = true)
     {
         _backend = _settings.Add(
-            new Setting<string>("--backend", Use.Always)
+            new Setting<string>(Name, Use.Always)
             {
                 Description = $"Backend: {string.Join(" | ", Backends.Names)}. auto uses a GPU if it finds one that works, otherwise the CPU; reference is slow, for checking the others.",
                 DefaultValueFactory = _ => standard.Backend,
@@ -70,7 +72,7 @@ internal sealed class BackendOptions
     public static Backend Open(ParseResult parsed, params IReadOnlyList<RunConfig> runs)
     {
         UnusedOptions.Refuse(parsed, runs);
-        Backend backend = runs[0].CreateBackend();
+        Backend backend = Create(runs[0]);
         if (backend is CpuBackend && runs[0].Threads == 0 && Processes.UsualThreads() is > 0 and var threads)
         {
             backend.Dispose();
@@ -80,12 +82,44 @@ internal sealed class BackendOptions
         try
         {
             UnusedOptions.Refuse(parsed, [.. runs.Select(run => run with { Backend = backend.Name })]);
+            Processes.RequireOneKind(backend);
             return backend;
         }
         catch
         {
             backend.Dispose();
             throw;
+        }
+    }
+
+    /// <summary>The name that a command line gives for its backend; null if it gives none.</summary>
+    public static string? Given(ParseResult parsed) =>
+        parsed.CommandResult.Command.Options.FirstOrDefault(option => option.Name == Name) is Setting<string> option && Settings.IsGiven(parsed, option)
+            ? parsed.GetValue(option)
+            : null;
+
+    /// <summary>Opens the backend of a run. Of processes on one machine, each takes a GPU of its own, counted from --device.</summary>
+    private static Backend Create(RunConfig run)
+    {
+        int local = Processes.Group.LocalRank;
+        if (local == 0 || run.Backend is not ("cuda" or "auto")) return run.CreateBackend();
+        if (run.Backend == "auto")
+        {
+            // A number of a device would itself be a reason to choose it.
+            Backend chosen = run.CreateBackend();
+            if (chosen is not CudaBackend) return chosen;
+            chosen.Dispose();
+            run = run with { Backend = chosen.Name };
+        }
+
+        try
+        {
+            return (run with { Device = run.Device + local }).CreateBackend();
+        }
+        catch (PlatformNotSupportedException e)
+        {
+            throw new PlatformNotSupportedException(
+                $"{Processes.Group.LocalSize} processes of this machine take a GPU each, from device {run.Device} on; for process {Processes.Group.Rank}: {e.Message}", e);
         }
     }
 }

@@ -5,7 +5,7 @@ using FeedbackKernels.Runs;
 namespace FeedbackKernels.Cli;
 
 /// <summary>
-/// The processes that run one command together, if mpirun or srun started several. The first writes and prints for all of them; of the others
+/// The processes that run one command together, if mpirun, srun or torchrun started several. The first writes and prints for all of them; of the others
 /// only errors are seen, each line with the number of the process.
 /// </summary>
 internal static class Processes
@@ -16,19 +16,45 @@ internal static class Processes
     /// <summary>The processes; one, unless a launcher started several.</summary>
     public static Communicator Group { get; private set; } = Communicator.Alone;
 
+    private static Launcher? _launcher;
+
     /// <summary>Joins the other processes, if there are any.</summary>
     /// <param name="command">Name of the command.</param>
+    /// <param name="backend">Name of the backend, if the command line gives it.</param>
     /// <exception cref="UsageException">The command does not divide its work.</exception>
     /// <exception cref="CommunicationException">The processes cannot reach each other.</exception>
-    public static void Join(string command)
+    public static void Join(string command, string? backend)
     {
         if (Launcher.Detect() is not { Size: > 1 } launcher) return;
         Console.SetError(new LinePrefixWriter(Console.Error, $"process {launcher.Rank}: "));
         if (launcher.Rank > 0) Console.SetOut(TextWriter.Null);
         if (!Shared.Contains(command))
             throw new UsageException($"{launcher.Name} started {launcher.Size} processes, and {command} is for one; {string.Join(", ", Shared)} divide their work");
+        _launcher = launcher;
+        if (backend is not null) launcher.RequireEngineFor(backend);
         Group = launcher.Join();
     }
+
+    /// <summary>Checks that all processes have the same kind of backend, and that they can divide work on it.</summary>
+    /// <param name="backend">That of this process.</param>
+    /// <exception cref="CommunicationException">They have not, or cannot.</exception>
+    public static void RequireOneKind(Backend backend)
+    {
+        if (!Group.IsShared) return;
+        string own = backend.Name;
+        string[] all = [.. Enumerable.Range(0, Group.Size).Select(rank => Group.Broadcast(own, rank))];
+        int other = Array.FindIndex(all, name => name != all[0]);
+        if (other >= 0) throw new CommunicationException($"process 0 computes on the {all[0]} backend, process {other} on {all[other]}; --backend names one for all");
+        _launcher?.RequireEngineFor(own);
+    }
+
+    /// <summary>The processes as those that train together on their backends. The caller disposes the result before the backend; it is null
+    /// where <see cref="Group"/> can do it.</summary>
+    /// <param name="backend">That of this process.</param>
+    /// <param name="config">What they train.</param>
+    public static NcclCommunicator? BetweenDevices(Backend backend, RunConfig config) => Group.IsShared && backend is CudaBackend cuda
+        ? new NcclCommunicator(Group, cuda, config.ReduceType == CudaPrecision.Bf16 ? ElementType.BFloat16 : ElementType.Float32)
+        : null;
 
     /// <summary>Leaves the other processes, which have come to the same end.</summary>
     public static void Leave()

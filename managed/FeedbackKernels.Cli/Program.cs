@@ -28,7 +28,7 @@ internal static partial class Program
         {
             ParseResult parsed = CreateRoot().Parse(arguments.Length == 0 ? ["--help"] : arguments);
             if (Complaint.Of(parsed) is { } complaint) throw new UsageException(complaint);
-            Processes.Join(parsed.CommandResult.Command.Name);
+            Processes.Join(parsed.CommandResult.Command.Name, BackendOptions.Given(parsed));
             // The program handles errors and signals itself.
             int code = parsed.Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
             Processes.Leave();

@@ -41,9 +41,10 @@ internal static class ResumeCommand
             Tables.PrintNotes(data.Notes);
             using Backend backend = BackendOptions.Open(parsed, config);
             Tables.PrintBackend(config.Backend, backend);
+            using NcclCommunicator? devices = Processes.BetweenDevices(backend, config);
             using var interrupt = new Interrupt();
             FinishedRun run = ConsoleProgress.Show(
-                config.Training.Epochs, observer => Experiment.Resume(stopped, config, data, backend, observer, group, interrupt.Token));
+                config.Training.Epochs, observer => Experiment.Resume(stopped, config, data, backend, observer, devices ?? group, interrupt.Token));
             return TrainCommand.Finish(run, interrupt);
         });
         return command;

@@ -24,15 +24,25 @@ internal static class TrainCommand
         Setting<bool> split = Names.Switch(
             "--mirror-split", Use.SharedMirror, false,
             "Let several processes divide the noise of the weight mirror: each takes --mirror-samples of its own, and they sum what they find. As many times the samples at the same cost, plus that of the sum.");
+        Setting<CudaPrecision> reduceType = Names.Choice(
+            "--reduce-type", Use.SeveralDevices, new RunConfig().ReduceType,
+            "Number format in which several processes with GPUs send and add gradients. bf16 halves the bytes, and rounds each gradient and each sum.");
         var command = new Command("train", "Trains a model under one learning rule and writes a folder with its results.");
         command.Options.Add(rule);
-        foreach (Option option in options.All.Concat(rules.All).Concat(output.All).Append(resume).Append(sync).Append(split)) command.Options.Add(option);
+        foreach (Option option in options.All.Concat(rules.All).Concat(output.All).Concat([resume, sync, split, reduceType])) command.Options.Add(option);
         command.SetAction(parsed =>
         {
             RunConfig config = options.Read(parsed);
             config = rules.Apply(parsed, Settings.Given(parsed, rule, config.Rule), config);
-            if (Settings.IsGiven(parsed, sync)) config = config with { Training = config.Training with { SyncBatchNorm = parsed.GetValue(sync) } };
-            if (Settings.IsGiven(parsed, split)) config = config with { Training = config.Training with { MirrorSplit = parsed.GetValue(split) } };
+            config = config with
+            {
+                ReduceType = Settings.Given(parsed, reduceType, config.ReduceType),
+                Training = config.Training with
+                {
+                    SyncBatchNorm = Settings.Given(parsed, sync, config.Training.SyncBatchNorm),
+                    MirrorSplit = Settings.Given(parsed, split, config.Training.MirrorSplit),
+                },
+            };
             UnusedOptions.Refuse(parsed, config);
             Communicator group = Processes.Group;
             using StoppedRun? stopped = group.IsFirst && parsed.GetValue(resume) && output.Given(parsed) is { } folder && StoppedRun.IsIn(folder) ? StoppedRun.Open(folder) : null;
@@ -47,12 +57,13 @@ internal static class TrainCommand
 
             using Backend backend = BackendOptions.Open(parsed, config);
             Tables.PrintBackend(config.Backend, backend);
+            using NcclCommunicator? devices = Processes.BetweenDevices(backend, config);
             using var interrupt = new Interrupt();
             FinishedRun run = ConsoleProgress.Show(
                 config.Training.Epochs,
                 observer => goesOn
-                    ? Experiment.Resume(stopped, config, data, backend, observer, group, interrupt.Token)
-                    : Experiment.Train(config, data, backend, place, observer, group, interrupt.Token));
+                    ? Experiment.Resume(stopped, config, data, backend, observer, devices ?? group, interrupt.Token)
+                    : Experiment.Train(config, data, backend, place, observer, devices ?? group, interrupt.Token));
             return Finish(run, interrupt);
         });
         return command;

@@ -36,6 +36,9 @@ internal sealed record Use(string Needs, Func<ParseResult, RunConfig, bool> Hold
     /// <summary>The CUDA backend.</summary>
     public static Use Cuda { get; } = Backend("cuda");
 
+    /// <summary>Several processes with a GPU each.</summary>
+    public static Use SeveralDevices { get; } = new("several processes with --backend cuda", (_, run) => run.Backend is "cuda" or "auto" && Processes.Group.IsShared);
+
     /// <summary>Data whose images have several sizes.</summary>
     public static Use SeveralSizes { get; } = Sources(kind => kind.HasSeveralSizes);
 

@@ -284,6 +284,8 @@ Settings::Settings()
     const char* truncation = std::getenv("FEEDBACK_EMULATED_TRUNCATES");
     if (truncation && (std::sscanf(truncation, "%lld", &truncates) != 1 || truncates < 0 || truncates > 1))
         refuse("FEEDBACK_EMULATED_TRUNCATES", truncation, "0 or 1");
+    const char* late = std::getenv("FEEDBACK_EMULATED_DEFERRED");
+    if (late && (std::sscanf(late, "%lld", &deferred) != 1 || deferred < 0 || deferred > 1)) refuse("FEEDBACK_EMULATED_DEFERRED", late, "0 or 1");
 }
 
 bool is_initialised() { return initialised; }

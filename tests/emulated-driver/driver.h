@@ -28,8 +28,8 @@ struct Settings
     long long truncates = 0, lostBits = 0;
 
     // Reads the defaults that processes of tests are given: the compute capability from FEEDBACK_EMULATED_CAPABILITY, such as 9.0, the
-    // number of devices from FEEDBACK_EMULATED_DEVICES, the warnings from FEEDBACK_EMULATED_WARNINGS, and from FEEDBACK_EMULATED_TRUNCATES
-    // whether tensor cores truncate.
+    // number of devices from FEEDBACK_EMULATED_DEVICES, the warnings from FEEDBACK_EMULATED_WARNINGS, from FEEDBACK_EMULATED_TRUNCATES
+    // whether tensor cores truncate, and from FEEDBACK_EMULATED_DEFERRED whether queued work runs late.
     Settings();
 
     SumRule sum_rule() const { return truncates ? truncating_rule(computeMajor, lostBits) : SumRule{}; }

@@ -187,3 +187,6 @@ EXPORT int cuMemsetD8Async(std::uint64_t address, unsigned char value, std::size
         return static_cast<int>(Success);
     });
 }
+
+// For the emulated NCCL: whether these bytes are of one allocation of the device.
+EXPORT int emulatedInside(const void* address, std::size_t bytes) { return inside_allocation(address, bytes) ? 1 : 0; }

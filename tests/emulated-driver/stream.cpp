@@ -232,3 +232,11 @@ EXPORT int cuEventDestroy_v2(void* handle)
     counters.events--;
     return Success;
 }
+
+// For the emulated NCCL: queues work on a stream.
+EXPORT int emulatedQueue(void* handle, int (*operation)(void*), void* data)
+{
+    const std::shared_ptr<Stream> stream = find_stream(handle);
+    if (!stream) return unknown_stream();
+    return queue(*stream, [operation, data] { return operation(data); });
+}

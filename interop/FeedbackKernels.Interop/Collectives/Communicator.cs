@@ -4,7 +4,7 @@ namespace FeedbackKernels.Interop;
 /// Processes that train one model together, each with its own backend: what they add up and send to each other. Every process makes the same
 /// calls in the same order. One thread at a time may call a communicator.
 /// </summary>
-/// <remarks>An existing engine moves the bytes: MPI between CPUs.</remarks>
+/// <remarks>An existing engine moves the bytes: NCCL between GPUs, MPI between CPUs.</remarks>
 public abstract class Communicator : IDisposable
 {
     /// <summary>A process on its own: sums are what went in.</summary>
@@ -36,6 +36,17 @@ public abstract class Communicator : IDisposable
     /// <exception cref="CommunicationException">The engine reports an error.</exception>
     public abstract void Sum(Span<double> values);
 
+    /// <summary>What makes every further call fail, such as another process that has ended; null while nothing does.</summary>
+    internal virtual string? Failure => null;
+
+    /// <summary>Whether <see cref="CreateSum(BufferView, string)"/> takes buffers of a backend.</summary>
+    /// <param name="backend">The backend.</param>
+    public virtual bool CanSum(Backend backend)
+    {
+        ArgumentNullException.ThrowIfNull(backend);
+        return backend.HostAddressable;
+    }
+
     /// <summary>Sends bytes from one process to all.</summary>
     /// <param name="bytes">Read in that process, overwritten in the others; as many in all.</param>
     /// <param name="from">Rank of the process.</param>
@@ -47,6 +58,10 @@ public abstract class Communicator : IDisposable
     /// <param name="name">What they are; errors quote it.</param>
     /// <exception cref="ArgumentException">They are not Float32, or more than an engine sums at once.</exception>
     public abstract PendingSum CreateSum(BufferView values, string name);
+
+    /// <summary>The same for gradients, which an engine may be told to send and add in a shorter type.</summary>
+    /// <inheritdoc cref="CreateSum(BufferView, string)"/>
+    public virtual PendingSum CreateGradientSum(BufferView values, string name) => CreateSum(values, name);
 
     /// <summary>Prepares a sum of a few numbers of the host.</summary>
     /// <param name="values">The numbers, replaced by their sums.</param>
@@ -68,6 +83,20 @@ public abstract class Communicator : IDisposable
         Span<double> count = [here ? 1 : 0];
         Sum(count);
         return count[0] > 0;
+    }
+
+    /// <summary>Sends the Float32 numbers of a buffer from one process to all.</summary>
+    /// <param name="values">Read in that process, overwritten in the others; as many in all.</param>
+    /// <param name="backend">Where they are.</param>
+    /// <param name="from">Rank of the process.</param>
+    /// <exception cref="CommunicationException">The engine reports an error.</exception>
+    public virtual void Broadcast(BufferView values, Backend backend, int from = 0)
+    {
+        ArgumentNullException.ThrowIfNull(backend);
+        var numbers = new float[values.Length];
+        if (Rank == from) backend.Download<float>(values, numbers);
+        Broadcast(System.Runtime.InteropServices.MemoryMarshal.AsBytes(numbers.AsSpan()), from);
+        if (Rank != from) backend.Upload<float>(numbers, values);
     }
 
     /// <summary>Sends a text from one process to all.</summary>
@@ -156,7 +185,8 @@ public abstract class PendingSum
     /// <exception cref="InvalidOperationException">The sum has begun already.</exception>
     public abstract void Begin(float weight = 1);
 
-    /// <summary>Waits for the sum; returns at once if none has begun.</summary>
+    /// <summary>Waits for the sum; returns at once if none has begun. Where the backend queues its work, what it is told from here on waits,
+    /// and the host does not.</summary>
     /// <exception cref="CommunicationException">The engine reports an error.</exception>
     public abstract void Wait();
 }

@@ -46,13 +46,22 @@ public sealed record Launcher(string Name, LaunchEngine Engine, int Rank, int Si
                 : throw new CommunicationException($"{name} is '{text}', wanted a number");
     }
 
+    /// <summary>Refuses to divide work between processes that can sum buffers of GPUs only.</summary>
+    /// <param name="backend">Name of the backend.</param>
+    /// <exception cref="CommunicationException">The launcher gave the processes an address and no MPI, and the backend is not that of
+    /// GPUs.</exception>
+    public void RequireEngineFor(string backend)
+    {
+        if (Engine == LaunchEngine.Address && backend is "cpu" or "reference")
+            throw new CommunicationException($"{Name} started {Size} processes; processes on CPUs are started by mpirun, as in mpirun -n {Size} feedback train");
+    }
+
     /// <summary>Joins the other processes.</summary>
     /// <exception cref="CommunicationException">The processes cannot reach each other.</exception>
     /// <exception cref="PlatformNotSupportedException">The library of the engine cannot be loaded; the message names every path tried.</exception>
     public Communicator Join()
     {
-        if (Engine == LaunchEngine.Address)
-            throw new CommunicationException($"{Name} started {Size} processes; processes on CPUs are started by mpirun, as in mpirun -n {Size} feedback train");
+        if (Engine == LaunchEngine.Address) return TcpCommunicator.Join(TcpPlace.Of(Rank, Size, Environment.GetEnvironmentVariable));
         var group = new MpiCommunicator(Engine);
         if (group.Size == Size) return group;
         int found = group.Size;

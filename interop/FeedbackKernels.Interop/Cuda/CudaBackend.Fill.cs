@@ -38,6 +38,15 @@ public sealed unsafe partial class CudaBackend
         new ConvertArguments { Length = length, Wide = AllowWide(source, result) ? 1 : 0, Source = source.Pointer, Result = result.Pointer },
         new Elements(length));
 
+    /// <summary><see cref="Backend.Convert"/> between any of the two types, also where activations are Float32.</summary>
+    internal void ConvertNumbers(BufferView source, BufferView result)
+    {
+        using OperationScope call = new(this);
+        call.Read(source, source.Length, source.Type);
+        call.Write(result, source.Length, result.Type);
+        ConvertCore(source.Length, source, result);
+    }
+
     internal struct FillArguments
     {
         public long Length;

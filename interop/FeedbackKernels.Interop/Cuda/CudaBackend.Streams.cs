@@ -71,6 +71,15 @@ public sealed unsafe partial class CudaBackend
     /// <inheritdoc cref="WaitForStream"/>
     public void MakeStreamWait(nint stream) => Order(before: _stream, after: stream);
 
+    /// <summary>The same with an event that is used again and again.</summary>
+    internal void MakeStreamWait(nint stream, CudaEventHandle place)
+    {
+        using OperationScope call = new(this);
+        using CudaContext.Scope scope = EnterInOrder();
+        Check(DriverApi.EventRecord(place.DangerousGetHandle(), _stream), "cuEventRecord", "ordering two streams");
+        Check(DriverApi.StreamWaitEvent(stream, place.DangerousGetHandle(), 0), "cuStreamWaitEvent", "ordering two streams");
+    }
+
     private void Order(nint before, nint after)
     {
         using OperationScope call = new(this);

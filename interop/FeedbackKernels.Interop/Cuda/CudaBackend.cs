@@ -258,6 +258,9 @@ public sealed unsafe partial class CudaBackend : Backend
         .. OptimiserKernels, .. FeedbackWeightsKernels, .. AlignmentKernels, .. AugmentImagesKernels.All, .. AllFillKernels,
     ];
 
+    /// <summary>The context of its stream and its memory.</summary>
+    internal CudaContext Context => _context;
+
     /// <summary>What has been launched so far.</summary>
     internal LaunchCounts Launched => _steps.Launched;
 

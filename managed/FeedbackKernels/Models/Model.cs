@@ -444,7 +444,8 @@ public sealed class Model : IState, IDisposable
         Input = plan.Keep(plan.Rent(Spec.Input, "images"));
         Labels = plan.Rent(new MapShape(1, 1, 1), "labels", ElementType.Int32);
         Losses = plan.Rent(new MapShape(1, 1, 1), "losses", ElementType.Float32);
-        Logits = PlanForward(plan);
+        // A step that is launched as a whole is read when its backward pass has ended.
+        Logits = plan.Keep(PlanForward(plan));
         _outputError = null;
         if (backward)
         {

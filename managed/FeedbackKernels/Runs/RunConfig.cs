@@ -97,6 +97,11 @@ public sealed record RunConfig
     /// <summary>Number of processes that trained the model together. Batch norms see the images of one of them.</summary>
     public int Processes { get; init; } = 1;
 
+    /// <summary>Number format in which several processes on GPUs send and add gradients. Left out of files where it is fp32, as in those of older
+    /// versions.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    public CudaPrecision ReduceType { get; init; }
+
     /// <summary>How the model is trained.</summary>
     public TrainingOptions Training { get; init; } = new();
 

@@ -9,7 +9,8 @@ namespace FeedbackKernels.Training;
 /// <param name="Images">Number of images.</param>
 /// <param name="Right">Those whose class had the largest logit.</param>
 /// <param name="Stops">Whether a process wants to stop after this step.</param>
-internal readonly record struct SharedResults(double Loss, int Images, int Right, bool Stops);
+/// <param name="Saves">Whether the first process wants to save the state after this step.</param>
+internal readonly record struct SharedResults(double Loss, int Images, int Right, bool Stops, bool Saves = false);
 
 /// <summary>
 /// What processes that train together add up in each step: gradients, in buckets while the backward pass still computes others (Li et al.
@@ -19,9 +20,9 @@ internal readonly record struct SharedResults(double Loss, int Images, int Right
 /// </summary>
 internal sealed class SharedStep : IGradientWatcher
 {
-    // Elements. Large enough for the bandwidth to count and not the latency, small enough to begin early: 4 MiB. PyTorch takes 25 MB, for
-    // networks with a higher latency.
-    private const long BucketElements = 1 << 20;
+    /// <summary>Elements of a bucket. Large enough for the bandwidth to count and not the latency, small enough to begin early: 4 MiB. PyTorch
+    /// takes 25 MB, for networks with a higher latency. Tests have smaller models.</summary>
+    internal static long BucketElements { get; set; } = 1 << 20;
 
     /// <summary>The environment variable that, set to 0, lets sums of gradients begin after the backward pass: to see what the overlap is
     /// worth.</summary>
@@ -31,7 +32,7 @@ internal sealed class SharedStep : IGradientWatcher
     private readonly List<(long End, PendingSum Sum)> _buckets = [];
     private readonly List<PendingSum> _others = [];
     private readonly PendingSum _resultSum;
-    private readonly double[] _results = new double[4];
+    private readonly double[] _results = new double[5];
     private readonly bool _overlaps;
     private readonly NormSharing? _norms;
     private int _begun;
@@ -48,7 +49,7 @@ internal sealed class SharedStep : IGradientWatcher
         if (syncNorms) _norms = model.ShareNorms(group);
         AddBuckets(model.Weights);
         if (model.Layers.Any(layer => layer.Feedback is { LearnsFromActivity: true }))
-            _others.Add(group.CreateSum(model.FeedbackWeights!.Gradients!, "gradients of feedback weights"));
+            _others.Add(group.CreateGradientSum(model.FeedbackWeights!.Gradients!, "gradients of feedback weights"));
         if (!syncNorms && model.RunningStatistics is { } statistics) _others.Add(group.CreateSum(statistics, "running statistics"));
         _resultSum = group.CreateSum(_results, "losses");
     }
@@ -67,10 +68,26 @@ internal sealed class SharedStep : IGradientWatcher
     /// <returns>Who is to be told of the backward pass; null where nobody is.</returns>
     public IGradientWatcher? BeginBackward(double loss, int images, int right, bool stops, int ofAll)
     {
-        (_results[0], _results[1], _results[2], _results[3]) = (loss, images, right, stops ? 1 : 0);
+        BeginResults(new SharedResults(loss, images, right, stops));
+        return Begin(images, ofAll);
+    }
+
+    /// <summary>The same where the device has not computed the losses yet: <see cref="Exchange"/> sums them later.</summary>
+    /// <param name="images">Images of this process.</param>
+    /// <param name="ofAll">Images of all processes.</param>
+    /// <returns>Who is to be told of the backward pass; null where nobody is.</returns>
+    public IGradientWatcher? Begin(int images, int ofAll)
+    {
         _share = (float)images / ofAll;
-        _resultSum.Begin();
         return _overlaps ? this : null;
+    }
+
+    /// <summary>Sums the results of a part; all processes call it at the same place.</summary>
+    /// <param name="own">The results of this process.</param>
+    public SharedResults Exchange(in SharedResults own)
+    {
+        BeginResults(own);
+        return Results();
     }
 
     /// <inheritdoc/>
@@ -85,7 +102,7 @@ internal sealed class SharedStep : IGradientWatcher
     {
         _norms?.End();
         _resultSum.Wait();
-        return new SharedResults(_results[0], (int)_results[1], (int)_results[2], _results[3] > 0);
+        return new SharedResults(_results[0], (int)_results[1], (int)_results[2], _results[3] > 0, _results[4] > 0);
     }
 
     /// <summary>Ends the step: the gradients are then those of all images.</summary>
@@ -98,7 +115,15 @@ internal sealed class SharedStep : IGradientWatcher
         _begun = 0;
     }
 
-    private void AddBuckets(ParameterSlab slab)
+    private void BeginResults(in SharedResults own)
+    {
+        (_results[0], _results[1], _results[2]) = (own.Loss, own.Images, own.Right);
+        (_results[3], _results[4]) = (own.Stops ? 1 : 0, own.Saves ? 1 : 0);
+        _resultSum.Begin();
+    }
+
+    /// <summary>The buckets of a slab, in the order in which the backward pass completes them.</summary>
+    internal static IEnumerable<(long Start, long End, Parameter Last)> BucketsOf(ParameterSlab slab)
     {
         long start = 0;
         foreach (Parameter parameter in slab.Parameters)
@@ -106,8 +131,14 @@ internal sealed class SharedStep : IGradientWatcher
             // A bucket ends where a parameter ends: the pass completes whole parameters.
             long end = parameter.Offset + parameter.Length;
             if (end - start < BucketElements && parameter != slab.Parameters[^1]) continue;
-            _buckets.Add((end, _group.CreateSum(slab.Gradients!.Slice(start, end - start, "gradients"), $"gradients up to those of {parameter.Name}")));
+            yield return (start, end, parameter);
             start = end;
         }
+    }
+
+    private void AddBuckets(ParameterSlab slab)
+    {
+        foreach ((long start, long end, Parameter last) in BucketsOf(slab))
+            _buckets.Add((end, _group.CreateGradientSum(slab.Gradients!.Slice(start, end - start, "gradients"), $"gradients up to those of {last.Name}")));
     }
 }

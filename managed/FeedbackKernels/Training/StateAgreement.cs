@@ -46,13 +46,7 @@ internal static class StateAgreement
     {
         public bool Replaces => !group.IsFirst;
 
-        public void Tensor(string name, IReadOnlyList<int> sizes, DeviceBuffer buffer)
-        {
-            var values = new float[buffer.Length];
-            if (!Replaces) backend.Download(buffer, values);
-            group.Broadcast(MemoryMarshal.AsBytes(values.AsSpan()));
-            if (Replaces) backend.Upload<float>(values, buffer);
-        }
+        public void Tensor(string name, IReadOnlyList<int> sizes, DeviceBuffer buffer) => group.Broadcast(buffer, backend);
 
         public void Scalar(string name, ref long value) => group.Broadcast(MemoryMarshal.AsBytes(new Span<long>(ref value)));
 

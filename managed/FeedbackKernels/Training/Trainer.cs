@@ -32,6 +32,8 @@ public sealed class Trainer : IState, IDisposable
     private double _waitedBefore;
     private long _prepared;
     private bool _started, _saidThatItWaits, _stopAgreed;
+    // Null where this process decides by itself: the others then need not know.
+    private bool? _saveAgreed;
     private int _saidDamaged;
 
     /// <summary>Checks that everything fits together.</summary>
@@ -61,8 +63,13 @@ public sealed class Trainer : IState, IDisposable
             throw new ArgumentException($"a batch of {options.PartBatch} images for {_group.Size} processes; wanted at least one for each", nameof(options));
         int share = ShareOf(options.PartBatch, _group.Size);
         if (share > model.MaxBatch) throw new ArgumentException($"a batch of {share}, the model is planned for {model.MaxBatch}", nameof(options));
-        if (_group.IsShared && !model.Backend.HostAddressable)
-            throw new NotSupportedException($"the {model.Backend.Name} backend trains in one process only; there are {_group.Size}");
+        if (_group.IsShared && !_group.CanSum(model.Backend))
+            throw new NotSupportedException($"{_group.Size} processes by {_group.Description} cannot sum buffers of the {model.Backend.Name} backend");
+        if (_group.IsShared && !model.Backend.HostAddressable && (options.SyncBatchNorm || options.MirrorSplit))
+        {
+            string what = options.SyncBatchNorm ? "synchronised batch norms" : "a divided mirror";
+            throw new NotSupportedException($"{what} of several processes are computed by the cpu backend only, not by {model.Backend.Name}");
+        }
         if (options.AlignEvery > 0) model.RequireStatistics(Math.Min(data.Test.Count, model.MaxBatch));
         long steps = (long)options.Epochs * (data.Train.Count / options.Batch);
         if (steps > int.MaxValue)
@@ -313,10 +320,10 @@ public sealed class Trainer : IState, IDisposable
             if (before == 0) StateAgreement.Require(_group, this, _model.Backend);
             // At the end of an epoch, the report comes first.
             if (_measurements.Includes(Step) && Step % StepsPerEpoch != 0) AlignWithinEpoch(epoch, results, probe);
-            if (_checkpoints?.IsDue(Step) == true)
+            if (_saveAgreed ?? IsSaveDue())
             {
                 Finish(results);
-                _checkpoints.Save(Step);
+                _checkpoints?.Save(Step);
             }
         }
 
@@ -350,8 +357,9 @@ public sealed class Trainer : IState, IDisposable
         }
         catch
         {
-            // The steps before are whole, and a run can go on behind them once the image can be read.
-            Finish(results);
+            // The steps before are whole, and a run can go on behind them once the image can be read. Results that are not read yet would be
+            // summed with those of other processes, which have no error and are not here.
+            if (_shared is null || results.Images == 0) Finish(results);
             throw;
         }
     }
@@ -365,6 +373,8 @@ public sealed class Trainer : IState, IDisposable
 
     // Processes stop after the same step: with the results of a step, each says whether it wants to.
     private bool Stops(CancellationToken cancel) => _shared is null ? cancel.IsCancellationRequested : _stopAgreed;
+
+    private bool IsSaveDue() => _checkpoints?.IsDue(Step) == true;
 
     private void TrainOn(Batch batch, StepResults results, CancellationToken cancel)
     {
@@ -410,8 +420,15 @@ public sealed class Trainer : IState, IDisposable
     {
         _feed.Load(batch, _model);
         shared.BeginForward(batch.Count, _options.PartBatch);
+        using StepScope scope = _model.Backend.BeginStep();
         _model.Forward(Pass.Train(batch.Count));
         _model.Loss(batch.Count, _options.LabelSmoothing, gradient: true);
+        if (scope.IsDeferred)
+        {
+            FinishDeferred(shared, batch, last, results, scope, cancel);
+            return;
+        }
+
         results.Queue(batch);
         (double loss, int top1, _) = results.Read();
         // Only this process knows where its loss is from, and only now.
@@ -426,7 +443,37 @@ public sealed class Trainer : IState, IDisposable
         if (!double.IsFinite(mean)) throw NotFinite(mean, WhereOf(bad));
         _tally.Add(mean, all.Images, all.Right);
         if (last) Update();
+        scope.Complete();
         Report();
+    }
+
+    /// <summary>Queues the rest of a step with other processes, and looks at the step before meanwhile. All processes learn at the same place
+    /// whether to stop or to save after this step.</summary>
+    private void FinishDeferred(SharedStep shared, Batch batch, bool last, StepResults results, in StepScope scope, CancellationToken cancel)
+    {
+        _model.Backward(batch.Count, observer: null, shared.Begin(batch.Count, _options.PartBatch));
+        _gradients?.AddPart();
+        if (last) shared.Finish();
+        if (last) Update();
+        scope.Complete();
+        SharedResults all = ReadShared(shared, results, cancel.IsCancellationRequested, last && IsSaveDue());
+        _stopAgreed |= all.Stops;
+        if (last) _saveAgreed = all.Saves;
+        results.Queue(batch);
+    }
+
+    /// <summary>Reads the results of the last step, if they have not been read, and sums them over all processes.</summary>
+    private SharedResults ReadShared(SharedStep shared, StepResults results, bool stops, bool saves)
+    {
+        int images = results.Images;
+        (double loss, int top1, _) = images > 0 ? results.Read() : default;
+        SharedResults all = shared.Exchange(new SharedResults(loss, images, top1, stops, saves));
+        if (all.Images == 0) return all;
+        double mean = all.Loss / all.Images;
+        if (!double.IsFinite(mean)) throw NotFinite(mean, $"after the update, {WhereOf(double.IsFinite(loss) ? null : FirstBadValue(images))}");
+        _tally.Add(mean, all.Images, all.Right);
+        Report();
+        return all;
     }
 
     /// <summary>Where the loss of the first process that has a bad one is from.</summary>
@@ -448,6 +495,12 @@ public sealed class Trainer : IState, IDisposable
 
     private void ReadDeferred(StepResults results)
     {
+        if (_shared is not null)
+        {
+            _ = ReadShared(_shared, results, stops: false, saves: false);
+            return;
+        }
+
         Read(results, "after the update, ");
         Report();
     }

@@ -122,6 +122,7 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
         ["study --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
         ["recipes --verbose"] = nameof(Verbose_shows_where_an_error_occurred),
         ["train --resume-if-there"] = nameof(ResumeCommandTests.Resume_if_there_starts_then_goes_on_then_says_that_it_is_finished),
+        ["train --reduce-type"] = nameof(Collectives.NcclCommandLineTests.Gradients_in_bf16_train_to_another_model_and_a_resumed_run_keeps_them),
         ["resume --epochs"] = nameof(ResumeCommandTests.More_epochs_end_as_if_they_had_been_asked_for_at_once),
         ["resume --data"] = nameof(ResumeCommandTests.An_option_of_resume_changes_the_run_that_goes_on),
         ["resume --threads"] = nameof(ResumeCommandTests.An_option_of_resume_changes_the_run_that_goes_on),
@@ -210,11 +211,10 @@ public sealed class OptionTests(OptionTests.Bench bench) : IClassFixture<OptionT
     }
 
     [Fact]
-    public void Plan_and_study_take_the_options_of_train_but_those_of_its_folder()
+    public void Plan_and_study_take_the_options_of_train_but_those_of_its_folder_and_of_several_processes()
     {
         string[] Names(string command) => [.. FeedbackProgram.OptionsOf(FeedbackProgram.Commands.Single(c => c.Name == command)).Select(o => o.Name).Order()];
-        // Both are for one process.
-        string[] several = ["--sync-batch-norm", "--mirror-split"];
+        string[] several = ["--sync-batch-norm", "--mirror-split", "--reduce-type"];
         Assert.Equal(Names("train").Except(["--out", "--overwrite", "--resume-if-there", .. several]).Append("--measure").Order(), Names("plan"));
         string[] study = ["--rules", "--seeds", "--sweep", "--parallel", "--dry-run", "--attack", "--attack-epsilon", "--attack-steps", "--attack-step-size", "--attack-seed"];
         Assert.Equal(Names("train").Except(["--rule", "--seed", "--overwrite", "--resume-if-there", .. several]).Concat(study).Order(), Names("study"));

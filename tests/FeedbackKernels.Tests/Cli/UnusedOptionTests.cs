@@ -32,6 +32,7 @@ public sealed class UnusedOptionTests : IDisposable
         (["--load-kernels"], ["--backend", "cpu"], "--backend cuda"),
         (["--sync-batch-norm"], ["--model", "resnet8"], "several processes, started by mpirun, and a --model with batch norms"),
         (["--mirror-split"], ["--rule", "wm"], "several processes, started by mpirun, and the rule weight-mirror"),
+        (["--reduce-type", "bf16"], ["--backend", "cuda"], "several processes with --backend cuda"),
         (["--mirror-samples", "64"], ["--rule", "kp"], "the rule weight-mirror"),
         (["--mirror-noise", "sign"], ["--rule", "fa"], "the rule weight-mirror"),
         (["--mirror-std", "1"], ["--rule", "bp"], "the rule weight-mirror"),

@@ -12,6 +12,8 @@ internal sealed unsafe class MpiCommunicator : Communicator
     // MPI_THREAD_FUNNELED: several threads, one of which calls MPI.
     private const int Funneled = 1;
 
+    private const int MillisecondsToPassOn = 300;
+
     private readonly MpiLibrary _mpi;
     private readonly MpiThread _thread = new();
     private readonly int _rank, _size, _localRank, _localSize;
@@ -103,6 +105,8 @@ internal sealed unsafe class MpiCommunicator : Communicator
         if (_left) return;
         Console.Out.Flush();
         Console.Error.Flush();
+        // MPICH's launcher ends the process before it has passed on what it printed.
+        Thread.Sleep(MillisecondsToPassOn);
         _ = _mpi.Abort(_mpi.World, exitCode);
         Environment.Exit(exitCode);
     }

@@ -76,7 +76,7 @@ public static class CudaLibrary
     private static nint Resolve(string name, Assembly assembly, DllImportSearchPath? searchPath) => name == Import ? _handle : 0;
 
     // The first line is advice of the runtime; the others are the loader's message for each path that it tried.
-    private static string LoaderReport(string text)
+    internal static string LoaderReport(string text)
     {
         string[] lines = text.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
         return lines.Length > 1 ? string.Join("; ", lines[1..]) : text;

@@ -1,0 +1,149 @@
+namespace FeedbackKernels.Interop;
+
+/// <summary>
+/// Watches the sums of NCCL from a thread of its own, because the host may be waiting for the device: for errors of NCCL, for other
+/// processes that have ended, and for a sum that does not end. It then aborts NCCL, which ends the kernels that wait on the device. Nobody
+/// may trust their results: <see cref="ThrowIfFailed"/> comes after each wait.
+/// </summary>
+internal sealed class NcclWatch : IDisposable
+{
+    /// <summary>Milliseconds between two looks.</summary>
+    public const int MillisecondsBetweenLooks = 20;
+
+    private readonly NcclLibrary _library;
+    private readonly nint _communicator;
+    private readonly Communicator _hosts;
+    private readonly CudaContext _context;
+    private readonly TimeSpan _limit;
+    private readonly object _gate = new();
+
+    // Those that have begun, in their order; they are queued a little later.
+    private readonly List<(NcclSum Sum, bool IsQueued)> _running = [];
+    private readonly Thread _thread;
+    private long _lastProgress;
+    private volatile string? _failure;
+    private bool _stopping, _given;
+
+    public NcclWatch(NcclLibrary library, nint communicator, Communicator hosts, CudaContext context, TimeSpan limit)
+    {
+        (_library, _communicator, _hosts, _context, _limit) = (library, communicator, hosts, context, limit);
+        _thread = new Thread(Run) { IsBackground = true, Name = "NCCL watch" };
+        _thread.Start();
+    }
+
+    /// <summary>Throws what the thread has found.</summary>
+    /// <exception cref="CommunicationException">A process has ended or hangs, or NCCL reports an error.</exception>
+    public void ThrowIfFailed()
+    {
+        if ((_failure ?? _hosts.Failure) is { } text) throw new CommunicationException(text);
+    }
+
+    /// <summary>Notes the first error and has NCCL end its work.</summary>
+    public void Fail(string text)
+    {
+        lock (_gate)
+        {
+            // First, so that nobody whom the abort wakes takes the results for good.
+            _failure ??= text;
+            if (_given) return;
+            _given = true;
+            _library.Abort(_communicator);
+        }
+    }
+
+    /// <summary>A sum begins.</summary>
+    public void Add(NcclSum sum)
+    {
+        lock (_gate)
+        {
+            if (_running.Count == 0) _lastProgress = Environment.TickCount64;
+            // It may still be running since the step before: then only its newest end counts.
+            _running.RemoveAll(running => running.Sum == sum);
+            _running.Add((sum, false));
+        }
+    }
+
+    /// <summary>Its end has been recorded.</summary>
+    public void MarkQueued(NcclSum sum)
+    {
+        lock (_gate)
+        {
+            int at = _running.FindIndex(running => running.Sum == sum);
+            if (at >= 0) _running[at] = (sum, true);
+        }
+    }
+
+    /// <summary>A sum is being disposed.</summary>
+    public void Forget(NcclSum sum)
+    {
+        lock (_gate) _running.RemoveAll(running => running.Sum == sum);
+    }
+
+    /// <summary>Stops watching and gives the communicator back; aborts it if a sum has not ended.</summary>
+    public void Dispose()
+    {
+        lock (_gate)
+        {
+            _stopping = true;
+            Monitor.PulseAll(_gate);
+        }
+
+        _thread.Join();
+        bool runs, given;
+        lock (_gate)
+        {
+            RemoveEnded();
+            runs = _running.Count > 0;
+            given = _given;
+            _given = true;
+        }
+
+        if (given) return;
+        using CudaContext.Scope scope = _context.Enter();
+        if (runs || _hosts.Failure is not null) _library.Abort(_communicator);
+        else _library.Destroy(_communicator);
+    }
+
+    private void Run()
+    {
+        while (true)
+        {
+            lock (_gate)
+            {
+                if (_stopping || _failure is not null) return;
+                Monitor.Wait(_gate, MillisecondsBetweenLooks);
+                if (_stopping || _failure is not null) return;
+            }
+
+            if (Look() is { } text) Fail(text);
+        }
+    }
+
+    /// <summary>What is wrong; null if nothing is.</summary>
+    private string? Look()
+    {
+        if (_hosts.Failure is { } text) return text;
+        string waiting;
+        double waited;
+        lock (_gate)
+        {
+            if (_given) return null;
+            if (RemoveEnded()) _lastProgress = Environment.TickCount64;
+            waiting = _running.Count > 0 ? _running[0].Sum.Name : "nothing";
+            waited = _running.Count > 0 ? Environment.TickCount64 - _lastProgress : 0;
+            if (_library.FailureOf(_communicator) is { } error) return $"NCCL: {error}, while process {_hosts.Rank} waited for the sum of {waiting}";
+        }
+
+        return waited > _limit.TotalMilliseconds
+            ? $"NCCL: process {_hosts.Rank} has waited {WaitingTime.Text(TimeSpan.FromMilliseconds(waited))} for the sum of {waiting}; another process hangs, or cannot be reached ({WaitingTime.EnvironmentVariable} sets the limit of {WaitingTime.Text(_limit)})"
+            : null;
+    }
+
+    /// <summary>Whether a sum has ended since the last look.</summary>
+    private bool RemoveEnded()
+    {
+        using CudaContext.Scope scope = _context.Enter();
+        // Errors of the device are those of the backend, which reports them when it waits.
+        return _running.RemoveAll(running => running.IsQueued && DriverApi.EventQuery(running.Sum.Ended.DangerousGetHandle()) != CudaResult.NotReady) > 0;
+    }
+}
