@@ -101,14 +101,22 @@ internal sealed class BackendOptions
     /// <summary>Opens the backend of a run. Of processes on one machine, each takes a GPU of its own, counted from --device.</summary>
     private static Backend Create(RunConfig run)
     {
-        int local = Processes.Group.LocalRank;
-        if (!Processes.Group.IsShared || local == 0 || run.Backend is not ("cuda" or "auto")) return run.CreateBackend();
+        if (!Processes.Group.IsShared || run.Backend is not ("cuda" or "auto")) return run.CreateBackend();
+        int local = Processes.OwnDevice();
+        if (local == 0) return run.CreateBackend();
         try
         {
             return (run with { Device = run.Device + local }).CreateBackend();
         }
-        catch (PlatformNotSupportedException e) when (run.Backend == "cuda" || run.Device > 0)
+        catch (PlatformNotSupportedException e)
         {
+            // On a machine without GPUs, auto is the CPU in all processes.
+            if (run.Backend == "auto" && run.CreateBackend() is var other)
+            {
+                if (other is not CudaBackend) return other;
+                other.Dispose();
+            }
+
             throw new PlatformNotSupportedException(
                 $"{Processes.Group.LocalSize} processes of this machine take a GPU each, from device {run.Device} on; for process {Processes.Group.Rank}: {e.Message}", e);
         }
