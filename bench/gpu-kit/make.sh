@@ -49,7 +49,7 @@ for library in "$work/out/feedback"/lib*.so; do
   ln -sf "../bin/$(basename "$library")" "$kit/tests/$(basename "$library")"
 done
 # A kit tests the driver of its machine.
-rm -f "$kit/tests/libfeedback-emulated-cuda.so"
+rm -f "$kit"/tests/libfeedback-emulated-cuda.so "$kit"/tests/libfeedback-emulated-nccl.so
 rm -f "$kit"/tests/*.xml "$kit"/tests/*.pdb
 # Parts of the runtime for debuggers, and optional garbage collectors: 7 MB.
 (cd "$kit/tests" && rm -f createdump libmscordaccore.so libmscordbi.so libcoreclrtraceptprovider.so libclrgc.so libclrgcexp.so)

@@ -101,11 +101,12 @@ internal sealed class BackendOptions
     /// <summary>Opens the backend of a run. Of processes on one machine, each takes a GPU of its own, counted from --device.</summary>
     private static Backend Create(RunConfig run)
     {
-        int local = Processes.Group.LocalRank;
-        if (local == 0 || run.Backend is not ("cuda" or "auto")) return run.CreateBackend();
+        if (!Processes.Group.IsShared || run.Backend is not ("cuda" or "auto")) return run.CreateBackend();
+        int local = Processes.OwnDevice();
+        if (local == 0) return run.CreateBackend();
         if (run.Backend == "auto")
         {
-            // A number of a device would itself be a reason to choose it.
+            // The number of a device would itself be a reason to choose a GPU.
             Backend chosen = run.CreateBackend();
             if (chosen is not CudaBackend) return chosen;
             chosen.Dispose();

@@ -48,6 +48,16 @@ internal static class Processes
         _launcher?.RequireEngineFor(own);
     }
 
+    /// <summary>Which of the GPUs that this process sees is its own, from 0; called by all. Most launchers show all processes of a machine the same
+    /// ones; srun --gpus-per-task shows each its own.</summary>
+    public static int OwnDevice()
+    {
+        string? shown = Environment.GetEnvironmentVariable("CUDA_VISIBLE_DEVICES");
+        string own = $"{Environment.MachineName} {shown}";
+        string[] all = [.. Enumerable.Range(0, Group.Size).Select(rank => Group.Broadcast(own, rank))];
+        return !string.IsNullOrEmpty(shown) && all.Count(other => other == own) == 1 ? 0 : Group.LocalRank;
+    }
+
     /// <summary>The processes as those that train together on their backends. The caller disposes the result before the backend; it is null
     /// where <see cref="Group"/> can do it.</summary>
     /// <param name="backend">That of this process.</param>

@@ -12,9 +12,11 @@ public sealed class NcclCommandLineTests : IDisposable
     private const string Shim = "sums by the emulated NCCL, which takes buffers of the emulated driver";
 
     private static readonly string[] Small =
-        ["train", "--backend", "cuda", "--model", "mlp", "--hidden", "16", "--limit-train", "64", "--limit-test", "20", "--align-every", "0"];
+        ["train", "--model", "mlp", "--hidden", "16", "--limit-train", "64", "--limit-test", "20", "--align-every", "0"];
 
-    private static readonly string[] Long = [.. Small, "--batch", "8", "--epochs", "100000"];
+    private static readonly string[] OnDevices = [.. Small, "--backend", "cuda"];
+
+    private static readonly string[] Long = [.. OnDevices, "--batch", "8", "--epochs", "100000"];
 
     private readonly string _folder = Directory.CreateTempSubdirectory("feedback-nccl").FullName;
 
@@ -24,7 +26,7 @@ public sealed class NcclCommandLineTests : IDisposable
     [EmulatedOnly(Shim)]
     public async Task Two_processes_train_as_one_does_and_the_first_writes_the_folder()
     {
-        string[] run = [.. Small, "--epochs", "2", "--rule", "kp", "--checkpoint-every", "3", "--schedule", "constant"];
+        string[] run = [.. OnDevices, "--epochs", "2", "--rule", "kp", "--checkpoint-every", "3", "--schedule", "constant"];
         using (RankProcesses ranks = RankProcesses.Start(2, _folder, [.. run, "--batch", "8", "--out", "two"]))
         {
             (int Code, string Output, string Error)[] ends = await ranks.End(TestContext.Current.CancellationToken);
@@ -60,7 +62,7 @@ public sealed class NcclCommandLineTests : IDisposable
     [EmulatedOnly(Shim)]
     public async Task Gradients_in_bf16_train_to_another_model_and_a_resumed_run_keeps_them()
     {
-        string[] run = [.. Small, "--batch", "8", "--epochs", "2", "--schedule", "constant"];
+        string[] run = [.. OnDevices, "--batch", "8", "--epochs", "2", "--schedule", "constant"];
         (int Code, string Output, string Error)[] plain = await End([.. run, "--out", "plain"]), rounded = await End([.. run, "--reduce-type", "bf16", "--out", "rounded"]);
         Assert.All([.. plain, .. rounded], end => Assert.Equal((0, ""), (end.Code, end.Error)));
         Assert.DoesNotContain("bf16", plain[0].Output);
@@ -135,7 +137,7 @@ public sealed class NcclCommandLineTests : IDisposable
     [EmulatedOnly(Shim)]
     public async Task A_loss_that_is_not_finite_ends_all_alike()
     {
-        using RankProcesses ranks = RankProcesses.Start(2, _folder, [.. Small, "--batch", "4", "--epochs", "2", "--lr", "1e30", "--out", "run"]);
+        using RankProcesses ranks = RankProcesses.Start(2, _folder, [.. OnDevices, "--batch", "4", "--epochs", "2", "--lr", "1e30", "--out", "run"]);
         (int Code, string Output, string Error)[] ends = await ranks.End(TestContext.Current.CancellationToken);
         Assert.Equal(ends[0].Code, ends[1].Code);
         Assert.Equal(FeedbackKernels.Cli.Outcome.Diverged, ends[0].Code);
@@ -143,15 +145,38 @@ public sealed class NcclCommandLineTests : IDisposable
         Assert.Contains("in process 0", summary.GetProperty("diverged").GetString());
     }
 
-    [Fact]
+    [Theory]
+    [InlineData("cuda")]
+    [InlineData("auto")]
     [EmulatedOnly(Shim)]
-    public async Task Fewer_devices_than_processes_are_an_error_of_all()
+    public async Task Fewer_devices_than_processes_are_an_error_of_all(string backend)
     {
-        using RankProcesses ranks = RankProcesses.Start(2, _folder, [.. Small, "--batch", "8", "--epochs", "1", "--out", "run"], ("FEEDBACK_EMULATED_DEVICES", "1"));
+        using RankProcesses ranks = RankProcesses.Start(
+            2, _folder, [.. Small, "--batch", "8", "--epochs", "1", "--backend", backend, "--out", "run"], ("FEEDBACK_EMULATED_DEVICES", "1"));
         (int Code, string Output, string Error)[] ends = await ranks.End(TestContext.Current.CancellationToken);
         Assert.Equal([1, 1], ends.Select(end => end.Code));
         Assert.Contains("process 1: feedback: 2 processes of this machine take a GPU each, from device 0 on; for process 1: ", ends[1].Error);
         Assert.Contains("process 1 has", ends[0].Error);
+    }
+
+    [Fact]
+    [EmulatedOnly(Shim)]
+    public async Task Processes_that_see_one_device_each_take_it()
+    {
+        using RankProcesses ranks = RankProcesses.Start(
+            2, _folder, [.. OnDevices, "--batch", "8", "--epochs", "1", "--out", "run"], ("FEEDBACK_EMULATED_DEVICES", "1"), ("CUDA_VISIBLE_DEVICES", "{rank}"));
+        Assert.All(await ranks.End(TestContext.Current.CancellationToken), end => Assert.Equal((0, ""), (end.Code, end.Error)));
+    }
+
+    [Fact]
+    public async Task Without_a_GPU_auto_is_the_cpu_in_all_processes()
+    {
+        using RankProcesses ranks = RankProcesses.Start(
+            2, _folder, [.. Small, "--batch", "8", "--epochs", "1", "--backend", "auto", "--out", "run"], (CudaLibrary.EnvironmentVariable, "/not/there.so"));
+        (int Code, string Output, string Error)[] ends = await ranks.End(TestContext.Current.CancellationToken);
+        // That torchrun's processes cannot train on.
+        Assert.All(ends, end => Assert.Equal(1, end.Code));
+        Assert.All(ends, end => Assert.Contains("processes on CPUs are started by mpirun, as in mpirun -n 2 feedback train", end.Error));
     }
 
     [Theory]

@@ -15,7 +15,7 @@ internal sealed class RankProcesses : IDisposable
 
     public Process this[int rank] => _processes[rank];
 
-    /// <summary>Starts the program in each rank.</summary>
+    /// <summary>Starts the program in each rank. {rank} in a variable is its number.</summary>
     public static RankProcesses Start(int size, string folder, string[] arguments, params (string Name, string Value)[] variables)
     {
         int port = Ranks.FreePort();
@@ -58,11 +58,16 @@ internal sealed class RankProcesses : IDisposable
         string number = rank.ToString(CultureInfo.InvariantCulture), count = size.ToString(CultureInfo.InvariantCulture);
         var variables = new Dictionary<string, string>
         {
-            ["RANK"] = number, ["WORLD_SIZE"] = count, ["LOCAL_RANK"] = number, ["LOCAL_WORLD_SIZE"] = count,
-            ["MASTER_ADDR"] = "127.0.0.1", ["MASTER_PORT"] = port.ToString(CultureInfo.InvariantCulture),
-            ["FEEDBACK_EMULATED_DEVICES"] = count, [NcclLibrary.EnvironmentVariable] = EmulatedNccl.Path,
+            ["RANK"] = number,
+            ["WORLD_SIZE"] = count,
+            ["LOCAL_RANK"] = number,
+            ["LOCAL_WORLD_SIZE"] = count,
+            ["MASTER_ADDR"] = "127.0.0.1",
+            ["MASTER_PORT"] = port.ToString(CultureInfo.InvariantCulture),
+            ["FEEDBACK_EMULATED_DEVICES"] = count,
+            [NcclLibrary.EnvironmentVariable] = EmulatedNccl.Path,
         };
-        foreach ((string name, string value) in others) variables[name] = value;
+        foreach ((string name, string value) in others) variables[name] = value.Replace("{rank}", number, StringComparison.Ordinal);
         return variables;
     }
 }

@@ -145,7 +145,12 @@ public class TcpTests
     {
         var variables = new Dictionary<string, string?>
         {
-            ["RANK"] = "5", ["WORLD_SIZE"] = "8", ["LOCAL_RANK"] = "1", ["LOCAL_WORLD_SIZE"] = "4", ["MASTER_ADDR"] = "node0", ["MASTER_PORT"] = "29500",
+            ["RANK"] = "5",
+            ["WORLD_SIZE"] = "8",
+            ["LOCAL_RANK"] = "1",
+            ["LOCAL_WORLD_SIZE"] = "4",
+            ["MASTER_ADDR"] = "node0",
+            ["MASTER_PORT"] = "29500",
         };
         Launcher launcher = Launcher.Detect(variables.GetValueOrDefault)!;
         Assert.Equal(("torchrun", LaunchEngine.Address, 5, 8), (launcher.Name, launcher.Engine, launcher.Rank, launcher.Size));

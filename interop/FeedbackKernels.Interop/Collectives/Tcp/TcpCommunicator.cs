@@ -70,7 +70,7 @@ internal sealed class TcpCommunicator : Communicator
     public static TcpCommunicator Join(TcpPlace place, TimeSpan limit)
     {
         (Socket?[] peers, Socket?[] news) = place.Connect(limit);
-        return new TcpCommunicator(place, peers, new TcpNews(place.Rank, news, peers), limit);
+        return new TcpCommunicator(place, peers, new TcpNews(news, peers), limit);
     }
 
     /// <inheritdoc/>

@@ -12,7 +12,6 @@ internal sealed class TcpNews
     private const int MostBytes = 64 << 10;
     private static readonly TimeSpan GoodbyeTakes = TimeSpan.FromSeconds(10);
 
-    private readonly int _rank;
     private readonly Socket?[] _lines, _peers;
     private readonly Task[] _listening;
     private readonly TaskCompletionSource _failed = new();
@@ -20,12 +19,12 @@ internal sealed class TcpNews
     private volatile string? _failure;
 
     /// <summary>Listens to all.</summary>
-    /// <param name="rank">Rank of this process.</param>
     /// <param name="lines">Connections at the ranks of the other processes.</param>
     /// <param name="peers">The connections that carry numbers; closed by a failure, so that nobody waits on them.</param>
-    public TcpNews(int rank, Socket?[] lines, Socket?[] peers)
+    public TcpNews(Socket?[] lines, Socket?[] peers)
     {
-        (_rank, _lines, _peers) = (rank, lines, peers);
+        (_lines, _peers) = (lines, peers);
+        foreach (Socket? line in lines) ExpectLife(line);
         _listening = [.. Enumerable.Range(0, lines.Length).Where(i => lines[i] is not null).Select(i => Task.Run(() => Listen(i)))];
     }
 
@@ -55,6 +54,16 @@ internal sealed class TcpNews
         foreach (Socket? line in _lines) Say(line, []);
         _ = Task.WaitAll(_listening, GoodbyeTakes);
         foreach (Socket? line in _lines) line?.Dispose();
+    }
+
+    // A machine that loses its power does not close its connections: its silence is found out by probes, in half a minute.
+    private static void ExpectLife(Socket? line)
+    {
+        if (line is null) return;
+        line.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);
+        line.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveTime, 10);
+        line.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveInterval, 5);
+        line.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveRetryCount, 4);
     }
 
     private static void Say(Socket? line, byte[] text)

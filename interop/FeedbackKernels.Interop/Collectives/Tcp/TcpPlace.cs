@@ -77,16 +77,16 @@ internal sealed record TcpPlace(int Rank, int Size, int LocalRank, int LocalSize
             string why;
             try
             {
-                var client = new TcpClient();
+                var socket = new Socket(SocketType.Stream, ProtocolType.Tcp);
                 try
                 {
-                    client.Connect(Host, Port);
-                    _ = client.Client.Send(Hello(purpose));
-                    return client.Client;
+                    socket.Connect(Host, Port);
+                    _ = socket.Send(Hello(purpose));
+                    return socket;
                 }
                 catch
                 {
-                    client.Dispose();
+                    socket.Dispose();
                     throw;
                 }
             }
