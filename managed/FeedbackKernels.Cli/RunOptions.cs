@@ -70,6 +70,7 @@ internal sealed class RunOptions
     public RunConfig Read(ParseResult parsed)
     {
         if (Settings.IsGiven(parsed, _rate) && Settings.IsGiven(parsed, _ratePer256)) throw new UsageException("--lr and --lr-per-256 both set the peak learning rate; give one of them");
+        _notes.Clear();
         return _backend.Apply(parsed, WithRecipesRate(parsed, _settings.Apply(parsed, Start(parsed))));
     }
 
@@ -83,7 +84,6 @@ internal sealed class RunOptions
         (int before, int batch, float peak) = (recipe.Config.Training.Batch, config.Training.Batch, recipe.Config.Training.Schedule.Peak);
         if (before == batch) return config;
         float scaled = peak * batch / before;
-        _notes.Clear();
         _notes.Add(string.Create(CultureInfo.InvariantCulture, $"recipe {recipe.Name}: the learning rate of {peak} for a batch of {before} becomes {scaled} for a batch of {batch}; --lr sets another"));
         return config with { Training = config.Training with { Schedule = config.Training.Schedule with { Peak = scaled } } };
     }
@@ -99,7 +99,15 @@ internal sealed class RunOptions
         if (parsed.GetValue(_recipe) is not { } recipe) return file is null ? ForEachProcess(_standard) : RunConfig.Read(file.FullName);
         if (file is not null) throw new UsageException("--recipe and --config both give all settings; give one of them");
         if (!Settings.IsGiven(parsed, _data)) throw new UsageException($"--recipe {recipe.Name} needs --data, as {recipe.Data}");
+        if (!IsFor(recipe, parsed.GetValue(_data)!)) _notes.Add($"recipe {recipe.Name} is for {recipe.Data}, not for {parsed.GetValue(_data)}: its accuracy says nothing here");
         return ForEachProcess(recipe.Config);
+    }
+
+    /// <summary>Whether data are of the kind that a recipe is for; photos are of one kind, whatever holds them.</summary>
+    private static bool IsFor(Recipe recipe, string data)
+    {
+        SourceKind found = SourceCatalog.KindOf(data);
+        return recipe.Data.Split(" or ").Select(SourceCatalog.KindOf).Any(kind => kind == found || (kind.HasSeveralSizes && found.HasSeveralSizes));
     }
 
     /// <summary>The configuration with the usual augmentation of its data, if none was given.</summary>

@@ -357,7 +357,7 @@ public sealed class StudyCommandTests : IDisposable
         Study("config", $"--config {config} --rules bp,fa --seeds 5");
         Assert.Equal("constant", FeedbackProgram.Json(At("config/feedback-alignment/seed-5"), "config.json").GetProperty("training").GetProperty("schedule").GetProperty("kind").GetString());
         Study("recipe", $"--recipe cifar10-resnet20-fast --model mlp --hidden 8 --data synthetic {common}");
-        Assert.Equal(0.4, FeedbackProgram.Json(At("recipe/backprop/seed-1"), "config.json").GetProperty("training").GetProperty("schedule").GetProperty("peak").GetDouble());
+        Assert.Equal(0.05, FeedbackProgram.Json(At("recipe/backprop/seed-1"), "config.json").GetProperty("training").GetProperty("schedule").GetProperty("peak").GetDouble());
     }
 
     [Fact]

@@ -124,6 +124,7 @@ public sealed class RecipeTests : IDisposable
             [command, "--recipe", "cifar10-resnet20-fast", "--data", "synthetic", "--model", "lenet", "--limit-train", "32", "--limit-test", "16", "--batch", "16",
                 "--epochs", "1", "--out", run, .. rules]);
         Assert.Equal(0, code);
+        Assert.Contains("recipe cifar10-resnet20-fast is for cifar10:DIR, not for synthetic", output);
         Assert.Contains("the learning rate of 0.4 for a batch of 128 becomes 0.05 for a batch of 16", output);
         Assert.Equal(0.05f, RunConfig.Read(Path.Combine(run, command == "compare" ? "backprop" : "", RunFiles.Config)).Training.Schedule.Peak);
     }
