@@ -392,8 +392,7 @@ public sealed class Trainer : IState, IDisposable
     {
         _feed.Load(batch, _model);
         using StepScope scope = _model.Backend.BeginStep();
-        _model.Forward(Pass.Train(batch.Count));
-        _model.Loss(batch.Count, _options.LabelSmoothing, gradient: true);
+        Forward(batch);
         if (!scope.IsDeferred)
         {
             results.Queue(batch);
@@ -415,14 +414,19 @@ public sealed class Trainer : IState, IDisposable
         results.Queue(batch);
     }
 
+    private void Forward(Batch batch)
+    {
+        _model.Forward(Pass.Train(batch.Count));
+        _model.Loss(batch.Count, _options.LabelSmoothing, gradient: true);
+    }
+
     /// <summary>The same with other processes, which compute the rest of the part.</summary>
     private void TrainOnSharedPart(SharedStep shared, Batch batch, bool last, StepResults results, CancellationToken cancel)
     {
         _feed.Load(batch, _model);
         shared.BeginForward(batch.Count, _options.PartBatch);
         using StepScope scope = _model.Backend.BeginStep();
-        _model.Forward(Pass.Train(batch.Count));
-        _model.Loss(batch.Count, _options.LabelSmoothing, gradient: true);
+        Forward(batch);
         if (scope.IsDeferred)
         {
             FinishDeferred(shared, batch, last, results, scope, cancel);

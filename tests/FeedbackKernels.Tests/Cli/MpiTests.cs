@@ -1,6 +1,8 @@
 using System.Diagnostics;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Runs;
+using FeedbackKernels.Tests.Collectives;
+using FeedbackKernels.Tests.Cuda;
 
 namespace FeedbackKernels.Tests.Cli;
 
@@ -182,6 +184,26 @@ public sealed class MpiTests : IDisposable
     }
 
     [Fact]
+    [EmulatedOnly("sums by the emulated NCCL, which takes buffers of the emulated driver")]
+    public async Task Between_GPUs_it_carries_the_identifier_of_NCCL_and_what_is_on_the_host()
+    {
+        Require("mpirun.openmpi");
+        CudaUnderTest.Require();
+        const string net = "--backend cuda --model mlp --hidden 16 --limit-train 64 --limit-test 20 --epochs 2 --schedule constant --align-every 0 --tensorboard off --rule kp";
+        Dictionary<string, string> devices = new()
+        {
+            [CudaLibrary.EnvironmentVariable] = EmulatedDriver.Path, [NcclLibrary.EnvironmentVariable] = EmulatedNccl.Path, ["FEEDBACK_EMULATED_DEVICES"] = "2",
+        };
+        (int code, string output, string error) = await Run("mpirun.openmpi", 2, $"train {net} --batch 8 --out {Path("two")}", devices);
+        Assert.True(code == 0, error);
+        Assert.Contains("2 processes by Open MPI v", output);
+        Assert.Contains("between GPUs by NCCL", output);
+        using Process alone = FeedbackProgram.StartWith(devices, _folder, [.. Arguments($"train {net} --batch 16 --out {Path("one")}")]);
+        Assert.Equal(0, (await FeedbackProgram.End(alone, TestContext.Current.CancellationToken)).Code);
+        foreach ((double a, double b) in Column("one", 3).Zip(Column("two", 3))) Assert.Equal(a, b, 1e-4 * a);
+    }
+
+    [Fact]
     public async Task Info_says_where_each_process_runs()
     {
         Require("mpirun.openmpi");
@@ -260,7 +282,7 @@ public sealed class MpiTests : IDisposable
     private double[] Column(string run, int column) =>
         [.. File.ReadLines(Path($"{run}/metrics.csv")).Skip(1).Select(line => double.Parse(line.Split(',')[column], System.Globalization.CultureInfo.InvariantCulture))];
 
-    private Process Start(string launcher, int processes, string line)
+    private Process Start(string launcher, int processes, string line, IReadOnlyDictionary<string, string>? variables = null)
     {
         Require(launcher);
         string[] options = launcher.EndsWith("openmpi", StringComparison.Ordinal) ? ["--oversubscribe", "--bind-to", "none"] : [];
@@ -277,12 +299,14 @@ public sealed class MpiTests : IDisposable
                 ["OMPI_MCA_btl_vader_single_copy_mechanism"] = "none",
             },
         };
+        foreach ((string name, string value) in variables ?? new Dictionary<string, string>()) start.Environment[name] = value;
         return Process.Start(start)!;
     }
 
-    private async Task<(int Code, string Output, string Error)> Run(string launcher, int processes, string line)
+    private async Task<(int Code, string Output, string Error)> Run(
+        string launcher, int processes, string line, IReadOnlyDictionary<string, string>? variables = null)
     {
-        using Process process = Start(launcher, processes, line);
+        using Process process = Start(launcher, processes, line, variables);
         return await FeedbackProgram.End(process, TestContext.Current.CancellationToken).WaitAsync(Patience, TestContext.Current.CancellationToken);
     }
 }

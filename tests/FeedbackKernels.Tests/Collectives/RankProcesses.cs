@@ -39,9 +39,13 @@ internal sealed class RankProcesses : IDisposable
         })]);
     }
 
+    // Processes that wait for each other would wait for ever.
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(180);
+
     /// <summary>Waits for the end of all.</summary>
+    /// <exception cref="TimeoutException">They do not end.</exception>
     public Task<(int Code, string Output, string Error)[]> End(CancellationToken cancel) =>
-        Task.WhenAll(_processes.Select(process => FeedbackProgram.End(process, cancel)));
+        Task.WhenAll(_processes.Select(process => FeedbackProgram.End(process, cancel))).WaitAsync(Patience, cancel);
 
     public void Dispose()
     {
