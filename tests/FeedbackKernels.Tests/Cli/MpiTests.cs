@@ -192,7 +192,9 @@ public sealed class MpiTests : IDisposable
         const string net = "--backend cuda --model mlp --hidden 16 --limit-train 64 --limit-test 20 --epochs 2 --schedule constant --align-every 0 --tensorboard off --rule kp";
         Dictionary<string, string> devices = new()
         {
-            [CudaLibrary.EnvironmentVariable] = EmulatedDriver.Path, [NcclLibrary.EnvironmentVariable] = EmulatedNccl.Path, ["FEEDBACK_EMULATED_DEVICES"] = "2",
+            [CudaLibrary.EnvironmentVariable] = EmulatedDriver.Path,
+            [NcclLibrary.EnvironmentVariable] = EmulatedNccl.Path,
+            ["FEEDBACK_EMULATED_DEVICES"] = "2",
         };
         (int code, string output, string error) = await Run("mpirun.openmpi", 2, $"train {net} --batch 8 --out {Path("two")}", devices);
         Assert.True(code == 0, error);
