@@ -235,15 +235,22 @@ public sealed class EncodedFeedTests : IDisposable
     [Fact]
     public void Time_is_counted_by_stage()
     {
-        using ImageFeed feed = Train(SmallPhotos.InMemory(64));
-        while (feed.Next() is { } batch)
-        {
-            using DeviceBuffer x = _backend.Allocate(batch.Count * batch.Shape.Length, "x");
-            feed.LoadImages(batch, x);
-        }
-
-        FeedTimes times = feed.Times;
+        // On a busy machine the threads may be ahead at every batch of a feed, so that nothing is waited for.
+        FeedTimes times = default;
+        for (int feeds = 0; feeds < 50 && times.Waiting == 0; feeds++) times = Measure();
         Assert.All((double[])[times.Waiting, times.Reading, times.Decoding, times.Resizing, times.Uploading], seconds => Assert.InRange(seconds, 1e-9, 60));
+
+        FeedTimes Measure()
+        {
+            using ImageFeed feed = Train(SmallPhotos.InMemory(64));
+            while (feed.Next() is { } batch)
+            {
+                using DeviceBuffer x = _backend.Allocate(batch.Count * batch.Shape.Length, "x");
+                feed.LoadImages(batch, x);
+            }
+
+            return feed.Times;
+        }
     }
 
     [Fact]
