@@ -42,7 +42,7 @@ internal static class Processes
     {
         if (!Group.IsShared) return;
         string own = backend.Name;
-        string[] all = [.. Enumerable.Range(0, Group.Size).Select(rank => Group.Broadcast(own, rank))];
+        string[] all = Group.Gather(own);
         int other = Array.FindIndex(all, name => name != all[0]);
         if (other >= 0) throw new CommunicationException($"process 0 computes on the {all[0]} backend, process {other} on {all[other]}; --backend names one for all");
         _launcher?.RequireEngineFor(own);
@@ -54,7 +54,7 @@ internal static class Processes
     {
         string? shown = Environment.GetEnvironmentVariable("CUDA_VISIBLE_DEVICES");
         string own = $"{Environment.MachineName} {shown}";
-        string[] all = [.. Enumerable.Range(0, Group.Size).Select(rank => Group.Broadcast(own, rank))];
+        string[] all = Group.Gather(own);
         return !string.IsNullOrEmpty(shown) && all.Count(other => other == own) == 1 ? 0 : Group.LocalRank;
     }
 
@@ -107,7 +107,7 @@ internal static class Processes
     {
         if (!Group.IsShared) return 0;
         string own = Place();
-        int sharing = Places().Count(place => place == own);
+        int sharing = Group.Gather(own).Count(place => place == own);
         return Math.Max(1, Environment.ProcessorCount / sharing);
     }
 
@@ -116,14 +116,8 @@ internal static class Processes
     {
         if (!Group.IsShared) return;
         Console.WriteLine($"{Group.Size} processes by {Group.Description}, {Group.LocalSize} on the machine of process 0");
-        string[] places = Places();
+        string[] places = Group.Gather(Place());
         for (int rank = 0; rank < places.Length; rank++) Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"process {rank}: {places[rank]}"));
-    }
-
-    private static string[] Places()
-    {
-        string own = Place();
-        return [.. Enumerable.Range(0, Group.Size).Select(rank => Group.Broadcast(own, rank))];
     }
 
     private static string Place()

@@ -75,6 +75,27 @@ public abstract class Communicator : IDisposable
     /// <param name="exitCode">Exit code of all processes.</param>
     public abstract void Abort(int exitCode);
 
+    /// <summary>The share that one of several processes has of a number of things in a row: images of a batch, samples. The shares of all are as
+    /// equal as they can be, and leave out nothing.</summary>
+    /// <param name="all">Number of things.</param>
+    /// <param name="rank">Number of the process.</param>
+    /// <param name="size">Number of processes.</param>
+    public static (int First, int Count) ShareOf(int all, int rank, int size)
+    {
+        int first = (int)((long)all * rank / size);
+        return (first, (int)((long)all * (rank + 1) / size) - first);
+    }
+
+    /// <summary>The largest share that a process has.</summary>
+    /// <param name="all">Number of things.</param>
+    /// <param name="size">Number of processes.</param>
+    public static int LargestShareOf(int all, int size) => (int)(((long)all + size - 1) / size);
+
+    /// <summary>The texts of all processes, in the order of their ranks, in each of them.</summary>
+    /// <param name="text">The text of this one.</param>
+    /// <exception cref="CommunicationException">The engine reports an error.</exception>
+    public string[] Gather(string text) => [.. Enumerable.Range(0, Size).Select(rank => Broadcast(text, rank))];
+
     /// <summary>Whether something holds in at least one process.</summary>
     /// <param name="here">Whether it holds in this one.</param>
     /// <exception cref="CommunicationException">The engine reports an error.</exception>

@@ -106,7 +106,7 @@ public sealed class BatchNorm : IDisposable
     internal IRowSums? OtherRows(long rows)
     {
         if (!IsShared) return null;
-        _shared!.Rows = rows;
+        _shared!.OwnRows = rows;
         return _shared;
     }
 
@@ -131,8 +131,10 @@ public sealed class BatchNorm : IDisposable
 
         public NormSharing Sharing => sharing;
 
-        /// <summary>Rows of this process in, those of all out.</summary>
-        public long Rows { get => sharing.RowsOfAll(field); set; }
+        /// <summary>Rows of the pass in this process.</summary>
+        public long OwnRows { get; set; }
+
+        public long Rows => sharing.RowsOfAll(OwnRows);
 
         /// <summary>Sums of errors. Each process has the error of the mean over its own images; it gets the sums in the same unit.</summary>
         public void Add(Span<double> sums)

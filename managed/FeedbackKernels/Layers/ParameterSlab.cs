@@ -31,7 +31,7 @@ public sealed class ParameterSlab : IDisposable
         for (int i = 0; i < offsets.Length; i++)
         {
             offsets[i] = Length;
-            Length = checked(Length + (parameters[i].Length + Alignment - 1) / Alignment * Alignment);
+            Length = checked(Length + Padded(parameters[i].Length));
         }
 
         try
@@ -66,6 +66,10 @@ public sealed class ParameterSlab : IDisposable
 
     /// <summary>All copies, in the type that products take; null where that is Float32, or no parameter multiplies.</summary>
     public DeviceBuffer? Copies { get; }
+
+    /// <summary>Elements that a tensor takes in a slab, so that the next one is aligned.</summary>
+    /// <param name="length">Its own elements.</param>
+    internal static long Padded(long length) => (length + Alignment - 1) / Alignment * Alignment;
 
     /// <inheritdoc/>
     public void Dispose()

@@ -5,15 +5,12 @@ namespace FeedbackKernels.Layers;
 /// <summary>The running statistics of all batch norms of a model side by side, so that one operation reaches all of them.</summary>
 internal sealed class StatisticsSlab : IDisposable
 {
-    // Elements, as in a slab of parameters.
-    private const long Alignment = 32;
-
     /// <summary>Allocates the memory and gives each batch norm its place.</summary>
     /// <param name="backend">Where it lies.</param>
     /// <param name="norms">Batch norms whose running statistics have not been used so far.</param>
     public StatisticsSlab(Backend backend, IReadOnlyList<BatchNorm> norms)
     {
-        Values = backend.Allocate(norms.Sum(norm => 2 * Padded(norm.Channels)), "running statistics");
+        Values = backend.Allocate(norms.Sum(norm => 2 * ParameterSlab.Padded(norm.Channels)), "running statistics");
         long offset = 0;
         foreach (BatchNorm norm in norms)
         {
@@ -23,7 +20,7 @@ internal sealed class StatisticsSlab : IDisposable
         DeviceBuffer Next(BatchNorm norm, string name)
         {
             DeviceBuffer slice = Values.Slice(offset, norm.Channels, name);
-            offset += Padded(norm.Channels);
+            offset += ParameterSlab.Padded(norm.Channels);
             return slice;
         }
     }
@@ -33,6 +30,4 @@ internal sealed class StatisticsSlab : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => Values.Dispose();
-
-    private static long Padded(int channels) => (channels + Alignment - 1) / Alignment * Alignment;
 }

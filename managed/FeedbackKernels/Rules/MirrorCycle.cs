@@ -112,9 +112,5 @@ internal readonly record struct SampleShare(int Rank, int Others)
 
     /// <summary>The process's part: the first sample, and how many.</summary>
     /// <param name="samples">Samples of all.</param>
-    public (int First, int Count) Of(int samples)
-    {
-        int first = (int)((long)samples * Rank / Size);
-        return (first, (int)((long)samples * (Rank + 1) / Size) - first);
-    }
+    public (int First, int Count) Of(int samples) => Communicator.ShareOf(samples, Rank, Size);
 }

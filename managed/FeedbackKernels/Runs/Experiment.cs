@@ -117,11 +117,9 @@ public static class Experiment
         var first = RunConfig.Parse(() => group.Broadcast(config.ToJson()), "process 0");
         string differences = string.Join("; ", config.DifferencesFrom(first));
         // Each process tells the others, so that all of them end with the same error.
-        for (int rank = 1; rank < group.Size; rank++)
-        {
-            string found = group.Broadcast(differences, rank);
-            if (found.Length > 0) throw new CommunicationException($"process {rank} has other settings or data than process 0: {found}");
-        }
+        string[] found = group.Gather(differences);
+        int other = Array.FindIndex(found, text => text.Length > 0);
+        if (other >= 0) throw new CommunicationException($"process {other} has other settings or data than process 0: {found[other]}");
     }
 
     /// <summary>What is different for a run that goes on on another number of processes; null if nothing is.</summary>
@@ -132,7 +130,7 @@ public static class Experiment
             : $"batch norms see {Share(now)} images instead of {Share(before)}";
         return $"the run had {before.Processes} processes and goes on with {now.Processes}: the order of images is the same, but {norms}";
 
-        static int Share(RunConfig config) => Trainer.ShareOf(config.Training.PartBatch, config.Processes);
+        static int Share(RunConfig config) => Communicator.LargestShareOf(config.Training.PartBatch, config.Processes);
     }
 
     /// <summary>Trains in a process that is not the first: it writes nothing.</summary>
@@ -231,6 +229,6 @@ public static class Experiment
     /// <param name="batch">Images of the largest batch of all processes.</param>
     /// <param name="group">Processes that divide it; null for this one.</param>
     internal static Model Build(RunConfig config, DataSet data, Backend backend, int batch, Communicator? group = null) => new(
-        backend, config.Describe(config.InputOf(data.Train), data.Train.Classes), config.Rules, Trainer.ShareOf(batch, group?.Size ?? 1),
+        backend, config.Describe(config.InputOf(data.Train), data.Train.Classes), config.Rules, Communicator.LargestShareOf(batch, group?.Size ?? 1),
         config.Training.Seed, batch, config.Training.MirrorSplit ? group : null);
 }

@@ -60,7 +60,7 @@ public sealed class ImageFeed : IState, IDisposable
         MapShape largest = LargestShape();
         if (normalisation.Channels != largest.C)
             throw new ArgumentException($"a normalisation of {normalisation.Channels} channels for images of {largest}", nameof(normalisation));
-        int most = (int)(((long)batch + options.WorldSize - 1) / options.WorldSize);
+        int most = Communicator.LargestShareOf(batch, options.WorldSize);
         int threads = options.Threads > 0 ? options.Threads : UsualThreads();
         _batches = new Prefetcher<Batch>(threads, options.BatchesAhead, () => new Batch(most, largest.Length), Begin, Fill);
         _workers = Decodes ? [.. Enumerable.Range(0, threads).Select(_ => new ImageWorker(source))] : [];
@@ -289,9 +289,8 @@ public sealed class ImageFeed : IState, IDisposable
     private int Begin(Batch batch, int number)
     {
         int first = _start + number * _batch, whole = Math.Min(_batch, _source.Count - first);
-        (int begin, int end) =
-            ((int)((long)whole * _options.Rank / _options.WorldSize), (int)((long)whole * (_options.Rank + 1) / _options.WorldSize));
-        (batch.First, batch.Count) = (first + begin, end - begin);
+        (int before, int count) = Communicator.ShareOf(whole, _options.Rank, _options.WorldSize);
+        (batch.First, batch.Count) = (first + before, count);
         batch.Shape = _shape;
         batch.Augmentation = _moves;
         return Decodes ? batch.Count : 1;

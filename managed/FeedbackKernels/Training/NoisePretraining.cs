@@ -30,7 +30,8 @@ internal static class NoisePretraining
         Model model, Optimiser optimiser, GradientSum? gradients, TrainingOptions options, Communicator group, SharedStep? shared, CancellationToken cancel)
     {
         Backend backend = model.Backend;
-        int all = options.PartBatch, first = (int)((long)all * group.Rank / group.Size), images = (int)((long)all * (group.Rank + 1) / group.Size) - first;
+        int all = options.PartBatch;
+        (int first, int images) = Communicator.ShareOf(all, group.Rank, group.Size);
         long length = model.Spec.Input.Length;
         // The noise of all processes, of which each takes its images: they do not depend on the number of processes.
         using DeviceBuffer noise = backend.Allocate(all * length, "images of noise");

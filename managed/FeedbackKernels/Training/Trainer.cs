@@ -61,7 +61,7 @@ public sealed class Trainer : IState, IDisposable
         _group = group ?? Communicator.Alone;
         if (options.PartBatch < _group.Size)
             throw new ArgumentException($"a batch of {options.PartBatch} images for {_group.Size} processes; wanted at least one for each", nameof(options));
-        int share = ShareOf(options.PartBatch, _group.Size);
+        int share = Communicator.LargestShareOf(options.PartBatch, _group.Size);
         if (share > model.MaxBatch) throw new ArgumentException($"a batch of {share}, the model is planned for {model.MaxBatch}", nameof(options));
         if (_group.IsShared && !_group.CanSum(model.Backend))
             throw new NotSupportedException($"{_group.Size} processes by {_group.Description} cannot sum buffers of the {model.Backend.Name} backend");
@@ -100,11 +100,6 @@ public sealed class Trainer : IState, IDisposable
 
     /// <summary>What the images of training and evaluation go through; to be saved with the model.</summary>
     public Preprocessing Preprocessing { get; }
-
-    /// <summary>Images of the largest share of a batch that one of several processes gets.</summary>
-    /// <param name="batch">Images of all processes.</param>
-    /// <param name="processes">Number of processes.</param>
-    internal static int ShareOf(int batch, int processes) => (int)(((long)batch + processes - 1) / processes);
 
     /// <summary>Steps done in the run.</summary>
     public int Step => _optimiser.Step;
@@ -150,7 +145,7 @@ public sealed class Trainer : IState, IDisposable
         (_observer, _checkpoints) = (observer, checkpoints);
         if (_data.Train.Shape is null) _observer?.OnNote($"{_feed.Threads} {(_feed.Threads == 1 ? "thread decodes" : "threads decode")} images by {ImageDecoder.Name}, {_feedOptions.BatchesAhead} batches ahead");
         if (_group.IsShared)
-            _observer?.OnNote($"{_group.Size} processes by {_group.Description}: a batch of {_options.Batch} images, {ShareOf(_options.PartBatch, _group.Size)} of each {(_options.Accumulate > 1 ? "part" : "batch")} for a process");
+            _observer?.OnNote($"{_group.Size} processes by {_group.Description}: a batch of {_options.Batch} images, {Communicator.LargestShareOf(_options.PartBatch, _group.Size)} of each {(_options.Accumulate > 1 ? "part" : "batch")} for a process");
         _history.StartClock();
         try
         {

@@ -235,8 +235,7 @@ public sealed class MpiTests : IDisposable
     public async Task Processes_that_cannot_reach_each_other_are_refused(string variables, string says, string also)
     {
         if (says.Contains(" sees 1", StringComparison.Ordinal) || also.Contains(" sees 1", StringComparison.Ordinal)) Require("mpirun.openmpi");
-        Dictionary<string, string> environment = variables.Split(' ').Select(v => v.Split('=')).ToDictionary(v => v[0], v => v[1]);
-        using Process process = FeedbackProgram.StartWith(environment, _folder, [.. Arguments($"train {Small} --epochs 2 --rule bp --batch 8 --backend cpu --out {Path("run")}")]);
+        using Process process = FeedbackProgram.StartWith(Variables(variables), _folder, [.. Arguments($"train {Small} --epochs 2 --rule bp --batch 8 --backend cpu --out {Path("run")}")]);
         (int code, _, string error) = await FeedbackProgram.End(process, TestContext.Current.CancellationToken).WaitAsync(Patience, TestContext.Current.CancellationToken);
         Assert.NotEqual(0, code);
         Assert.Contains(says, error);
@@ -267,12 +266,13 @@ public sealed class MpiTests : IDisposable
     [InlineData("RANK=1 WORLD_SIZE=2", null)]
     public void A_launcher_is_known_by_its_variables(string variables, string? expected)
     {
-        Dictionary<string, string> environment = variables.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(v => v.Split('=')).ToDictionary(v => v[0], v => v[1]);
-        Launcher? found = Launcher.Detect(environment.GetValueOrDefault);
+        Launcher? found = Launcher.Detect(Variables(variables).GetValueOrDefault);
         Assert.Equal(expected, found is null ? null : $"{found.Engine} {found.Rank} {found.Size}");
     }
 
     private static string[] Arguments(string line) => line.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+
+    private static Dictionary<string, string> Variables(string line) => Arguments(line).Select(v => v.Split('=')).ToDictionary(v => v[0], v => v[1]);
 
     private static int Count(string text, string part) => text.Split(part).Length - 1;
 

@@ -90,8 +90,7 @@ public sealed class NcclCommandLineTests : IDisposable
     [EmulatedOnly(Shim)]
     public async Task A_process_that_is_killed_ends_the_other_with_an_error_that_names_it(int killed)
     {
-        using RankProcesses ranks = RankProcesses.Start(2, _folder, [.. Long, "--out", "run"]);
-        await ReadUntil(ranks[0], "epoch 2/");
+        using RankProcesses ranks = await InSecondEpoch();
         ranks[killed].Kill();
         var clock = Stopwatch.StartNew();
         (int code, _, string error) = await FeedbackProgram.End(ranks[1 - killed], TestContext.Current.CancellationToken);
@@ -105,8 +104,7 @@ public sealed class NcclCommandLineTests : IDisposable
     [EmulatedOnly(Shim)]
     public async Task A_process_that_hangs_ends_all_when_the_time_is_over()
     {
-        using RankProcesses ranks = RankProcesses.Start(2, _folder, [.. Long, "--out", "run"], ("FEEDBACK_WAITING_TIME", "2"));
-        await ReadUntil(ranks[0], "epoch 2/");
+        using RankProcesses ranks = await InSecondEpoch(("FEEDBACK_WAITING_TIME", "2"));
         Signal(ranks[1], "STOP");
         (int code, _, string error) = await FeedbackProgram.End(ranks[0], TestContext.Current.CancellationToken);
         Assert.Equal(1, code);
@@ -124,8 +122,7 @@ public sealed class NcclCommandLineTests : IDisposable
     [EmulatedOnly(Shim)]
     public async Task A_signal_to_one_stops_all_after_the_same_step(int told)
     {
-        using RankProcesses ranks = RankProcesses.Start(2, _folder, [.. Long, "--out", "run"]);
-        await ReadUntil(ranks[0], "epoch 2/");
+        using RankProcesses ranks = await InSecondEpoch();
         Signal(ranks[told], "INT");
         (int Code, string Output, string Error)[] ends = await ranks.End(TestContext.Current.CancellationToken);
         Assert.All(ends, end => Assert.Equal("", end.Error));
@@ -189,6 +186,22 @@ public sealed class NcclCommandLineTests : IDisposable
         Assert.All(ends, end => Assert.Equal(1, end.Code));
         Assert.Equal(
             "process 1: feedback: torchrun started 2 processes; processes on CPUs are started by mpirun, as in mpirun -n 2 feedback train\n", ends[1].Error);
+    }
+
+    /// <summary>Two processes of a run that does not end by itself.</summary>
+    private async Task<RankProcesses> InSecondEpoch(params (string Name, string Value)[] variables)
+    {
+        RankProcesses ranks = RankProcesses.Start(2, _folder, [.. Long, "--out", "run"], variables);
+        try
+        {
+            await ReadUntil(ranks[0], "epoch 2/");
+            return ranks;
+        }
+        catch
+        {
+            ranks.Dispose();
+            throw;
+        }
     }
 
     private static async Task ReadUntil(Process process, string text)

@@ -260,7 +260,7 @@ public sealed class SharedTrainingTests
     {
         using var backend = new CpuBackend(1);
         ModelSpec spec = ModelCatalog.Create("lenet", Data.Train.RequireShape(), 10);
-        using var model = new Model(backend, spec, RuleSet.Of(rule), Trainer.ShareOf(Batch, group.Size), seed: 4, Batch, split ? group : null);
+        using var model = new Model(backend, spec, RuleSet.Of(rule), Communicator.LargestShareOf(Batch, group.Size), seed: 4, Batch, split ? group : null);
         using var trainer = new Trainer(model, Data, options, group);
         float[] initial = Weights(model);
         return Trained.Of(trainer, model, trainer.Run(cancel: TestContext.Current.CancellationToken), initial);
@@ -268,7 +268,7 @@ public sealed class SharedTrainingTests
 
     private static Model NewModel(Backend backend, string model, string rule, int batch, int processes, ulong seed = 4, NormOrder order = default) => new(
         backend, ModelCatalog.Create(model, Data.Train.RequireShape(), 10, new ModelOptions(order)), RuleSet.Of(RuleCatalog.Find(rule)!.Create()),
-        Trainer.ShareOf(batch, processes), seed, batch);
+        Communicator.LargestShareOf(batch, processes), seed, batch);
 
     private static float[] Weights(Model model) => [.. model.TensorsAndFeedback().SelectMany(t => model.Backend.Download(t.Buffer))];
 
