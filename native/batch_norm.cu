@@ -58,6 +58,27 @@ struct BackwardFinishArguments
     float* errorSlope;      // [channels]: dGamma / rows / sqrt(variance + epsilon)
 };
 
+struct BackwardMeansArguments
+{
+    long long rows;
+    int channels;
+    float epsilon;
+    const float *variance, *dGamma, *dBeta;  // [channels]
+    float *meanError, *errorSlope;           // [channels], as above
+};
+
+struct MergeArguments
+{
+    long long images;  // of all processes; a process holds images * (p + 1) / parts - images * p / parts of them
+    int parts, rowsPerImage, channels;
+    float momentum;
+    const float* statistics;  // [parts][2][channels]: means, biased variances
+    float* mean;              // [channels]
+    float* variance;          // [channels]
+    float* runningMean;       // [channels] or null
+    float* runningVariance;   // [channels] or null
+};
+
 struct BiasFinishArguments
 {
     int channels, chunks;
@@ -306,6 +327,30 @@ __device__ __forceinline__ void backward_apply(const BackwardApplyArguments<Numb
     }
 }
 
+// Stores the statistics of a channel, and moves the running ones.
+template <class Arguments>
+__device__ __forceinline__ void store_statistics(const Arguments& arguments, int k, double rows, double mean, double squares)
+{
+    const double variance = squares / rows, momentum = arguments.momentum;
+    arguments.mean[k] = static_cast<float>(mean);
+    arguments.variance[k] = static_cast<float>(variance);
+    if (arguments.runningMean)
+        arguments.runningMean[k] = static_cast<float>((1 - momentum) * arguments.runningMean[k] + momentum * mean);
+    if (arguments.runningVariance)
+    {
+        // One row has no unbiased variance: the biased one, 0, is stored.
+        const double unbiased = rows > 1 ? squares / (rows - 1) : variance;
+        arguments.runningVariance[k] = static_cast<float>((1 - momentum) * arguments.runningVariance[k] + momentum * unbiased);
+    }
+}
+
+// Rows that a process holds.
+__device__ __forceinline__ double rows_of_part(const MergeArguments& arguments, int part)
+{
+    const long long first = arguments.images * part / arguments.parts, end = arguments.images * (part + 1) / arguments.parts;
+    return static_cast<double>((end - first) * arguments.rowsPerImage);
+}
+
 }  // namespace
 
 // Merges the statistics of the chunks and updates the running statistics.
@@ -337,17 +382,27 @@ KERNEL(FinishThreads, batch_norm_finish, StatisticsFinishArguments)
     const double rows = static_cast<double>(arguments.rows), mean = origin + first / rows;
     double squares = second - first * first / rows;
     if (squares < 0) squares = 0;
-    const double variance = squares / rows, momentum = arguments.momentum;
-    arguments.mean[k] = static_cast<float>(mean);
-    arguments.variance[k] = static_cast<float>(variance);
-    if (arguments.runningMean)
-        arguments.runningMean[k] = static_cast<float>((1 - momentum) * arguments.runningMean[k] + momentum * mean);
-    if (arguments.runningVariance)
+    store_statistics(arguments, k, rows, mean, squares);
+}
+
+// The statistics of a batch that several processes hold. Their number is small, so one thread adds them up.
+KERNEL(ElementThreads, batch_norm_merge, MergeArguments)
+{
+    const int k = blockIdx.x * ElementThreads + threadIdx.x;
+    if (k >= arguments.channels) return;
+    const double all = static_cast<double>(arguments.images) * arguments.rowsPerImage;
+    double sum = 0, squares = 0;
+    for (int part = 0; part < arguments.parts; part++)
+        sum += rows_of_part(arguments, part) * arguments.statistics[2ll * part * arguments.channels + k];
+    const double mean = sum / all;
+    for (int part = 0; part < arguments.parts; part++)
     {
-        // One row has no unbiased variance: the biased one, 0, is stored.
-        const double unbiased = arguments.rows > 1 ? squares / (rows - 1) : variance;
-        arguments.runningVariance[k] = static_cast<float>((1 - momentum) * arguments.runningVariance[k] + momentum * unbiased);
+        const float* of = arguments.statistics + 2ll * part * arguments.channels + k;
+        const double deviation = of[0] - mean;
+        squares += rows_of_part(arguments, part) * (of[arguments.channels] + deviation * deviation);
     }
+
+    store_statistics(arguments, k, all, mean, squares);
 }
 
 // scale = gamma / sqrt(variance + epsilon), bias = beta - mean * scale.
@@ -403,6 +458,17 @@ KERNEL(FinishThreads, batch_norm_backward_finish, BackwardFinishArguments)
     arguments.dGamma[k] = static_cast<float>(slope * inverse);
     arguments.meanError[k] = static_cast<float>(sum / rows);
     arguments.errorSlope[k] = static_cast<float>(slope * inverse * inverse / rows);
+}
+
+// The two vectors that the error of each element needs, from sums that several processes have added up.
+KERNEL(ElementThreads, batch_norm_backward_means, BackwardMeansArguments)
+{
+    const int k = blockIdx.x * ElementThreads + threadIdx.x;
+    if (k >= arguments.channels) return;
+    const double rows = static_cast<double>(arguments.rows);
+    const double inverse = 1 / sqrt(static_cast<double>(arguments.variance[k]) + arguments.epsilon);
+    arguments.meanError[k] = static_cast<float>(arguments.dBeta[k] / rows);
+    arguments.errorSlope[k] = static_cast<float>(arguments.dGamma[k] * inverse / rows);
 }
 
 // Names end in the type of activations and errors, and in the number of elements that a load takes.

@@ -23,6 +23,27 @@ public abstract partial class Backend
     internal abstract void BatchNormStatisticsCore(long rows, int channels, BufferView x, in BatchStatistics statistics);
 
     /// <summary>
+    /// Mean and variance of each channel over a batch that several processes hold, and the running statistics, from the statistics of each
+    /// part (Chan, Golub and LeVeque 1979, eq. 1.5). As exact as statistics of the whole batch.
+    /// </summary>
+    /// <param name="rows">How many rows each process holds.</param>
+    /// <param name="channels">K.</param>
+    /// <param name="parts">[processes][2][channels]: means, then biased variances, of the rows of each process. Float32.</param>
+    /// <param name="statistics">Buffers for the results.</param>
+    public void BatchNormMerge(in SharedRows rows, int channels, BufferView parts, in BatchStatistics statistics)
+    {
+        using OperationScope call = new(this);
+        rows.Validate();
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(channels);
+        call.Read(parts, checked(2L * rows.Parts * channels));
+        call.WriteStatistics(statistics, channels, nameof(statistics));
+        call.RequireApart();
+        BatchNormMergeCore(rows, channels, parts, statistics);
+    }
+
+    internal abstract void BatchNormMergeCore(in SharedRows rows, int channels, BufferView parts, in BatchStatistics statistics);
+
+    /// <summary>
     /// Folds a batch norm with known statistics into an affine map: scale = gamma / sqrt(variance + epsilon), bias = beta - mean * scale
     /// (Ioffe and Szegedy 2015, algorithm 2). For training (batch statistics) and evaluation (running statistics). Every buffer has one
     /// Float32 number for each channel.
@@ -103,16 +124,11 @@ public abstract partial class Backend
     /// <param name="dGamma">K sums, Float32.</param>
     /// <param name="dBeta">K sums, Float32.</param>
     /// <param name="dResidual">Optional: dz, the error of the residual branch; may be dy.</param>
-    /// <param name="others">Optional: the rows that other processes hold, if the statistics are those of all. dx then has their part in the
-    /// statistics; dGamma and dBeta are the sums over the rows of this process.</param>
-    /// <exception cref="NotSupportedException">There are other rows, and the host cannot address the backend's memory.</exception>
     public void BatchNormBackward(
         long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy,
-        BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual, IRowSums? others = null)
+        BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual)
     {
         using OperationScope call = new(this);
-        if (others is not null && !HostAddressable)
-            throw new NotSupportedException($"the {Name} backend does not share the rows of a batch norm with other processes");
         long length = ElementCount.OfRows(rows, channels);
         RequireDefined(relu);
         RequirePositive(state.Epsilon);
@@ -131,12 +147,79 @@ public abstract partial class Backend
         call.Allow(result, error);
         call.Allow(branch, error);
         call.RequireApart();
-        BatchNormBackwardCore(rows, channels, x, state, relu, y, dy, dx, dGamma, dBeta, dResidual, others);
+        BatchNormBackwardCore(rows, channels, x, state, relu, y, dy, dx, dGamma, dBeta, dResidual);
     }
 
-    internal abstract void BatchNormBackwardCore(
+    internal virtual void BatchNormBackwardCore(
         long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy,
-        BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual, IRowSums? others);
+        BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual)
+    {
+        BatchNormBackwardSumsCore(rows, channels, x, state, relu, y, dy, dGamma, dBeta);
+        BatchNormBackwardErrorsCore(rows, channels, x, state, relu, y, dy, dGamma, dBeta, dx, dResidual);
+    }
+
+    /// <summary>
+    /// The first half of <see cref="BatchNormBackward"/>: dGamma and dBeta. Processes whose batch norms share their statistics sum both, each
+    /// weighted by its share of the images, before the second half.
+    /// </summary>
+    /// <inheritdoc cref="BatchNormBackward"/>
+    public void BatchNormBackwardSums(
+        long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy, BufferView dGamma, BufferView dBeta)
+    {
+        using OperationScope call = new(this);
+        long length = ElementCount.OfRows(rows, channels);
+        RequireDefined(relu);
+        RequirePositive(state.Epsilon);
+        call.ReadActivations(x, length);
+        call.Read(state.Mean, channels);
+        call.Read(state.Variance, channels);
+        call.Read(state.Scale, channels);
+        call.Read(state.Bias, channels);
+        call.ReadActivationsIfPresent(y, length);
+        call.ReadActivations(dy, length);
+        call.Write(dGamma, channels);
+        call.Write(dBeta, channels);
+        call.RequireApart();
+        BatchNormBackwardSumsCore(rows, channels, x, state, relu, y, dy, dGamma, dBeta);
+    }
+
+    internal abstract void BatchNormBackwardSumsCore(
+        long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy, BufferView dGamma, BufferView dBeta);
+
+    /// <summary>
+    /// The second half of <see cref="BatchNormBackward"/>: dx and dResidual, from the sums of the first half. Where a process holds the part w of
+    /// all images, and dy is the error of the mean over its own, the sums over all processes of w * dGamma and w * dBeta take the place of its
+    /// own: its rows are fewer by w, and so are the sums, measured in its own errors.
+    /// </summary>
+    /// <inheritdoc cref="BatchNormBackward"/>
+    public void BatchNormBackwardErrors(
+        long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy,
+        BufferView dGamma, BufferView dBeta, BufferView dx, BufferView dResidual)
+    {
+        using OperationScope call = new(this);
+        long length = ElementCount.OfRows(rows, channels);
+        RequireDefined(relu);
+        RequirePositive(state.Epsilon);
+        int input = call.ReadActivations(x, length);
+        call.Read(state.Mean, channels);
+        call.Read(state.Variance, channels);
+        call.Read(state.Scale, channels);
+        call.Read(state.Bias, channels);
+        int output = call.ReadActivationsIfPresent(y, length), error = call.ReadActivations(dy, length);
+        call.Read(dGamma, channels);
+        call.Read(dBeta, channels);
+        int result = call.WriteActivations(dx, length), branch = call.WriteActivationsIfPresent(dResidual, length);
+        call.Allow(result, input);
+        call.Allow(result, output);
+        call.Allow(result, error);
+        call.Allow(branch, error);
+        call.RequireApart();
+        BatchNormBackwardErrorsCore(rows, channels, x, state, relu, y, dy, dGamma, dBeta, dx, dResidual);
+    }
+
+    internal abstract void BatchNormBackwardErrorsCore(
+        long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy,
+        BufferView dGamma, BufferView dBeta, BufferView dx, BufferView dResidual);
 
     /// <summary>db[k] = sum over rows of dy[row][k]: the gradient of a bias under backpropagation (Rumelhart, Hinton and Williams
     /// 1986).</summary>

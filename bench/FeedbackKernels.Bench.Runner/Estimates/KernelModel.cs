@@ -25,6 +25,8 @@ internal static class KernelModel
         CudaBackend.StatisticsFinishArguments a => NormWork.Finish("norm finish", a.Chunks, a.Channels),
         CudaBackend.BackwardFinishArguments a => NormWork.Finish("norm finish", a.Chunks, a.Channels),
         CudaBackend.BiasFinishArguments a => NormWork.Finish("bias gradient", a.Chunks, a.Channels),
+        CudaBackend.MergeArguments a => NormWork.Merge(a.Parts, a.Channels),
+        CudaBackend.BackwardMeansArguments a => NormWork.Means(a.Channels),
         CudaBackend.FoldArguments a => NormWork.Fold(a.Channels),
         CudaBackend.ChannelAffineArguments a => NormWork.Affine(launch, a),
         CudaBackend.BackwardApplyArguments a => NormWork.BackwardApply(launch, a),

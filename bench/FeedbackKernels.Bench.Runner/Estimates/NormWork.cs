@@ -29,6 +29,12 @@ internal static unsafe class NormWork
 
     public static KernelWork Fold(int channels) => new("norm fold", 6.0 * sizeof(float) * channels) { Rounds = 2 };
 
+    public static KernelWork Means(int channels) => new("norm backward means", 5.0 * sizeof(float) * channels) { Rounds = 2 };
+
+    /// <summary>A thread reads the parts of its channel twice: for the mean, and for the deviations from it.</summary>
+    public static KernelWork Merge(int parts, int channels) =>
+        new("norm merge", (4.0 * parts + 4) * sizeof(float) * channels) { Rounds = 2 * Math.Ceiling(parts / InFlight) + 1 };
+
     public static KernelWork Affine(in LaunchFacts launch, in CudaBackend.ChannelAffineArguments arguments) => new(
         "norm forward", (double)launch.Bytes * arguments.Rows * arguments.Channels * (arguments.Residual == null ? 2 : 3));
 

@@ -11,6 +11,9 @@ internal unsafe struct ChannelArguments
     /// <summary>Results of [rows][channels].</summary>
     public float* Output, DResidual;
 
+    /// <summary>Whether DResidual is there already, and is read.</summary>
+    public bool ResidualIsStored;
+
     /// <summary>One element for each channel.</summary>
     public float* Mean, Scale, Bias, MeanError, ErrorSlope;
 
@@ -145,7 +148,8 @@ internal static unsafe class ChannelPasses
         }
     }
 
-    /// <summary>output = scale * (dz - meanError - (x - mean) * errorSlope), masked where a ReLU before the norm was off.</summary>
+    /// <summary>output = scale * (dz - meanError - (x - mean) * errorSlope), masked where a ReLU before the norm was off. Writes dz where the
+    /// residual branch needs it and the sums have not written it.</summary>
     public readonly struct BackwardApply : IChannelPass
     {
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -155,11 +159,12 @@ internal static unsafe class ChannelPasses
             nint offset = (nint)firstRow * stride + channel;
             TVector mean = TOps.Load(a->Mean + channel), scale = TOps.Load(a->Scale + channel), bias = TOps.Load(a->Bias + channel);
             TVector meanError = TOps.Load(a->MeanError + channel), errorSlope = TOps.Load(a->ErrorSlope + channel);
-            bool stored = a->DResidual != null, reluBefore = a->Relu == ReluPosition.Before;
+            bool read = a->ResidualIsStored, write = a->DResidual != null && !read, reluBefore = a->Relu == ReluPosition.Before;
             for (long row = 0; row < rows; row++, offset += stride)
             {
                 TVector x = TOps.Load(a->X + offset);
-                TVector dz = stored ? TOps.Load(a->DResidual + offset) : MaskedError<TVector, TOps>(a, offset, x, scale, bias);
+                TVector dz = read ? TOps.Load(a->DResidual + offset) : MaskedError<TVector, TOps>(a, offset, x, scale, bias);
+                if (write) TOps.Store(dz, a->DResidual + offset);
                 TVector trend = TOps.MultiplyAdd(TOps.Subtract(x, mean), errorSlope, meanError);
                 TVector error = TOps.Multiply(scale, TOps.Subtract(dz, trend));
                 if (reluBefore) error = TOps.KeepWherePositive(error, x);

@@ -43,62 +43,31 @@ public sealed unsafe partial class CpuBackend
         _pool.Run(job.Chunks, ref job);
     }
 
+    // One load an element less than the two halves where there is a residual branch: the first half stores its error, which the second
+    // would compute again.
     internal override void BatchNormBackwardCore(
         long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy,
-        BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual, IRowSums? others)
+        BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual)
     {
-        float* vectors = _scratch.Floats(ScratchUse.ChannelVectors, 2L * channels);
-        var job = new ChannelJob
-        {
-            Kernel = _kernels->BackwardSums,
-            Rows = rows,
-            ResultsPerChunk = 2,
-            Arguments = new ChannelArguments
-            {
-                Channels = channels,
-                X = x.Floats,
-                Y = y.Floats,
-                Dy = dy.Floats,
-                Output = dx.Floats,
-                DResidual = dResidual.Floats,
-                Mean = state.Mean.Floats,
-                Scale = state.Scale.Floats,
-                Bias = state.Bias.Floats,
-                MeanError = vectors,
-                ErrorSlope = vectors + channels,
-                Relu = relu,
-            },
-        };
-        job.ChunkResults = _scratch.Floats(ScratchUse.ChunkResults, (long)job.Chunks * 2 * channels);
-        _pool.Run(job.Chunks, ref job);
-        double* all = _scratch.Doubles(ScratchUse.DoubleSums, 2L * channels);
-        for (int k = 0; k < channels; k++)
-        {
-            double sum = 0, deviationSum = 0;
-            for (int chunk = 0; chunk < job.Chunks; chunk++)
-            {
-                float* results = job.ChunkResults + (nint)chunk * 2 * channels + k;
-                sum += results[0];
-                deviationSum += results[channels];
-            }
+        ChannelJob job = BackwardJob(rows, channels, x, state, relu, y, dy, dResidual);
+        BackwardSums(job, state, dGamma, dBeta);
+        job.Arguments.ResidualIsStored = !dResidual.IsAbsent;
+        BackwardErrors(job, state, dGamma, dBeta, dx);
+    }
 
-            (all[k], all[channels + k]) = (sum, deviationSum);
-            dBeta.Floats[k] = (float)sum;
-            dGamma.Floats[k] = (float)(deviationSum * InverseDeviation(state, k));
-        }
+    internal override void BatchNormBackwardSumsCore(
+        long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy, BufferView dGamma, BufferView dBeta) =>
+        BackwardSums(BackwardJob(rows, channels, x, state, relu, y, dy), state, dGamma, dBeta);
 
-        others?.Add(new Span<double>(all, 2 * channels));
-        long allRows = others?.Rows ?? rows;
-        for (int k = 0; k < channels; k++)
-        {
-            double inverseDeviation = InverseDeviation(state, k);
-            job.Arguments.MeanError[k] = (float)(all[k] / allRows);
-            job.Arguments.ErrorSlope[k] = (float)(all[channels + k] * inverseDeviation * inverseDeviation / allRows);
-        }
+    internal override void BatchNormBackwardErrorsCore(
+        long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy,
+        BufferView dGamma, BufferView dBeta, BufferView dx, BufferView dResidual) =>
+        BackwardErrors(BackwardJob(rows, channels, x, state, relu, y, dy, dResidual), state, dGamma, dBeta, dx);
 
-        job.Kernel = _kernels->BackwardApply;
-        job.ChunkResults = null;
-        _pool.Run(job.Chunks, ref job);
+    internal override void BatchNormMergeCore(in SharedRows rows, int channels, BufferView parts, in BatchStatistics statistics)
+    {
+        var pointers = new StatisticsPointers(statistics);
+        for (int k = 0; k < channels; k++) StatisticsWriter.StoreMerged(pointers, k, rows, channels, parts.Floats);
     }
 
     internal override void BiasGradientCore(long rows, int channels, BufferView dy, BufferView db)
@@ -115,6 +84,63 @@ public sealed unsafe partial class CpuBackend
 
             db.Floats[k] = (float)sum;
         }
+    }
+
+    private static ChannelJob BackwardJob(
+        long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy, BufferView dResidual = default)
+    {
+        var arguments = new ChannelArguments
+        {
+            Channels = channels,
+            X = x.Floats,
+            Y = y.Floats,
+            Dy = dy.Floats,
+            DResidual = dResidual.Floats,
+            Mean = state.Mean.Floats,
+            Scale = state.Scale.Floats,
+            Bias = state.Bias.Floats,
+            Relu = relu,
+        };
+        return new ChannelJob { Rows = rows, Arguments = arguments };
+    }
+
+    private void BackwardSums(ChannelJob job, in BatchNormState state, BufferView dGamma, BufferView dBeta)
+    {
+        int channels = job.Arguments.Channels;
+        job.Kernel = _kernels->BackwardSums;
+        job.ResultsPerChunk = 2;
+        job.ChunkResults = _scratch.Floats(ScratchUse.ChunkResults, (long)job.Chunks * 2 * channels);
+        _pool.Run(job.Chunks, ref job);
+        for (int k = 0; k < channels; k++)
+        {
+            double sum = 0, deviationSum = 0;
+            for (int chunk = 0; chunk < job.Chunks; chunk++)
+            {
+                float* results = job.ChunkResults + (nint)chunk * 2 * channels + k;
+                sum += results[0];
+                deviationSum += results[channels];
+            }
+
+            dBeta.Floats[k] = (float)sum;
+            dGamma.Floats[k] = (float)(deviationSum * InverseDeviation(state, k));
+        }
+    }
+
+    private void BackwardErrors(ChannelJob job, in BatchNormState state, BufferView dGamma, BufferView dBeta, BufferView dx)
+    {
+        int channels = job.Arguments.Channels;
+        float* vectors = _scratch.Floats(ScratchUse.ChannelVectors, 2L * channels);
+        for (int k = 0; k < channels; k++)
+        {
+            vectors[k] = (float)(dBeta.Floats[k] / (double)job.Rows);
+            vectors[channels + k] = (float)(dGamma.Floats[k] * InverseDeviation(state, k) / job.Rows);
+        }
+
+        job.Kernel = _kernels->BackwardApply;
+        job.Arguments.Output = dx.Floats;
+        job.Arguments.MeanError = vectors;
+        job.Arguments.ErrorSlope = vectors + channels;
+        _pool.Run(job.Chunks, ref job);
     }
 
     private static double InverseDeviation(in BatchNormState state, int channel) => 1 / Math.Sqrt((double)state.Variance.Floats[channel] + state.Epsilon);

@@ -33,12 +33,14 @@ public sealed unsafe partial class CudaBackend
         StatisticsFinishKernel = new("batch_norm", "batch_norm_finish"),
         FoldKernel = new("batch_norm", "batch_norm_fold"),
         BackwardFinishKernel = new("batch_norm", "batch_norm_backward_finish"),
+        BackwardMeansKernel = new("batch_norm", "batch_norm_backward_means"),
+        MergeKernel = new("batch_norm", "batch_norm_merge"),
         BiasFinishKernel = new("batch_norm", "bias_finish");
 
     private static IEnumerable<CudaKernel> BatchNormKernels =>
     [
         .. StatisticsKernels.All, .. ColumnSumsKernels.All, .. ChannelAffineKernels.All, .. BackwardSumsKernels.All, .. BackwardApplyKernels.All,
-        StatisticsFinishKernel, FoldKernel, BackwardFinishKernel, BiasFinishKernel,
+        StatisticsFinishKernel, MergeKernel, FoldKernel, BackwardFinishKernel, BackwardMeansKernel, BiasFinishKernel,
     ];
 
     internal override void BatchNormStatisticsCore(long rows, int channels, BufferView x, in BatchStatistics statistics)
@@ -101,12 +103,61 @@ public sealed unsafe partial class CudaBackend
             new Grid(DivideUp(rows, rowsPerBlock)), ElementThreads, arguments, new RowsOfChannels(rows, channels));
     }
 
+    // One kernel less than the two halves: the sums of the chunks also give what the error of each element needs.
     internal override void BatchNormBackwardCore(
         long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy,
-        BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual, IRowSums? others)
+        BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual)
+    {
+        BackwardVectors vectors = BackwardSums(rows, channels, x, state, relu, y, dy, dGamma, dBeta);
+        BackwardApply(rows, channels, x, state, relu, y, dy, vectors, dx, dResidual);
+    }
+
+    internal override void BatchNormBackwardSumsCore(
+        long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy, BufferView dGamma, BufferView dBeta) =>
+        BackwardSums(rows, channels, x, state, relu, y, dy, dGamma, dBeta);
+
+    internal override void BatchNormBackwardErrorsCore(
+        long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy,
+        BufferView dGamma, BufferView dBeta, BufferView dx, BufferView dResidual)
+    {
+        BackwardVectors vectors = TakeVectors(channels);
+        var arguments = new BackwardMeansArguments
+        {
+            Rows = rows,
+            Channels = channels,
+            Epsilon = state.Epsilon,
+            Variance = state.Variance.Floats,
+            DGamma = dGamma.Floats,
+            DBeta = dBeta.Floats,
+            MeanError = vectors.MeanError.Floats,
+            ErrorSlope = vectors.ErrorSlope.Floats,
+        };
+        Launch(BackwardMeansKernel, new Grid(DivideUp(channels, ElementThreads)), ElementThreads, arguments, new RowsOfChannels(rows, channels));
+        BackwardApply(rows, channels, x, state, relu, y, dy, vectors, dx, dResidual);
+    }
+
+    internal override void BatchNormMergeCore(in SharedRows rows, int channels, BufferView parts, in BatchStatistics statistics)
+    {
+        var arguments = new MergeArguments
+        {
+            Images = rows.Images,
+            Parts = rows.Parts,
+            RowsPerImage = rows.RowsPerImage,
+            Channels = channels,
+            Momentum = statistics.Momentum,
+            Statistics = parts.Floats,
+            Mean = statistics.Mean.Floats,
+            Variance = statistics.Variance.Floats,
+            RunningMean = statistics.RunningMean.Floats,
+            RunningVariance = statistics.RunningVariance.Floats,
+        };
+        Launch(MergeKernel, new Grid(DivideUp(channels, ElementThreads)), ElementThreads, arguments, new RowsOfChannels(rows.All, channels));
+    }
+
+    private BackwardVectors BackwardSums(
+        long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy, BufferView dGamma, BufferView dBeta)
     {
         Chunks chunks = ChunksOf(rows);
-        var sizes = new RowsOfChannels(rows, channels);
         var sums = new BackwardSumsArguments
         {
             Rows = rows,
@@ -127,17 +178,23 @@ public sealed unsafe partial class CudaBackend
             && AllowWide(x, y, dy, state.Mean, state.Scale, state.Bias);
         int width = paired ? 2 : 1;
         Launch(
-            BackwardSumsKernels[(ActivationType, width)], ColumnGrid(DivideUp(channels, width), chunks.Count), ColumnThreads, sums, sizes);
-        (BufferView meanError, BufferView errorSlope) = FinishBackwardSums(sums, chunks.Count, state, dGamma, dBeta);
+            BackwardSumsKernels[(ActivationType, width)], ColumnGrid(DivideUp(channels, width), chunks.Count), ColumnThreads, sums,
+            new RowsOfChannels(rows, channels), operation: nameof(BatchNormBackwardCore));
+        return FinishBackwardSums(sums, chunks.Count, state, dGamma, dBeta);
+    }
 
+    private void BackwardApply(
+        long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy, in BackwardVectors vectors,
+        BufferView dx, BufferView dResidual)
+    {
         int rowsPerBlock = RowsPerBlock(channels);
-        width = WidthOf(channels, x, y, dy, state.Mean, state.Scale, state.Bias, dx, dResidual);
+        int width = WidthOf(channels, x, y, dy, state.Mean, state.Scale, state.Bias, dx, dResidual);
         var apply = new BackwardApplyArguments
         {
             Rows = rows,
             Channels = channels,
             RowsPerBlock = rowsPerBlock,
-            ReluAfter = sums.ReluAfter,
+            ReluAfter = relu == ReluPosition.After ? 1 : 0,
             ReluBefore = relu == ReluPosition.Before ? 1 : 0,
             X = x.Pointer,
             Y = y.Pointer,
@@ -145,23 +202,22 @@ public sealed unsafe partial class CudaBackend
             Mean = state.Mean.Floats,
             Scale = state.Scale.Floats,
             Bias = state.Bias.Floats,
-            MeanError = meanError.Floats,
-            ErrorSlope = errorSlope.Floats,
+            MeanError = vectors.MeanError.Floats,
+            ErrorSlope = vectors.ErrorSlope.Floats,
             Dx = dx.Pointer,
             DResidual = dResidual.Pointer,
         };
-        Launch(BackwardApplyKernels[(ActivationType, width)], new Grid(DivideUp(rows, rowsPerBlock)), ElementThreads, apply, sizes);
+        Launch(
+            BackwardApplyKernels[(ActivationType, width)], new Grid(DivideUp(rows, rowsPerBlock)), ElementThreads, apply,
+            new RowsOfChannels(rows, channels), operation: nameof(BatchNormBackwardCore));
     }
 
     /// <summary>Adds the sums of the chunks: dGamma, dBeta, and the two vectors of K elements that the error of each element needs.</summary>
-    private (BufferView MeanError, BufferView ErrorSlope) FinishBackwardSums(
+    private BackwardVectors FinishBackwardSums(
         in BackwardSumsArguments sums, int chunks, in BatchNormState state, BufferView dGamma, BufferView dBeta)
     {
         int channels = sums.Channels;
-        // Both vectors start on a multiple of 16 bytes.
-        long padded = DivideUp(channels, 4) * 4;
-        BufferView meanError = BufferView.FromPointer(Scratch.Get(ScratchPurpose.ChannelVectors, 2 * padded * sizeof(float)), channels);
-        BufferView errorSlope = BufferView.FromPointer(meanError.Address + (nint)padded * sizeof(float), channels);
+        BackwardVectors vectors = TakeVectors(channels);
         var finish = new BackwardFinishArguments
         {
             Rows = sums.Rows,
@@ -172,13 +228,21 @@ public sealed unsafe partial class CudaBackend
             Variance = state.Variance.Floats,
             DGamma = dGamma.Floats,
             DBeta = dBeta.Floats,
-            MeanError = meanError.Floats,
-            ErrorSlope = errorSlope.Floats,
+            MeanError = vectors.MeanError.Floats,
+            ErrorSlope = vectors.ErrorSlope.Floats,
         };
         Launch(
             BackwardFinishKernel, FinishGrid(channels), FinishThreads, finish, new RowsOfChannels(sums.Rows, channels),
             operation: nameof(BatchNormBackwardCore));
-        return (meanError, errorSlope);
+        return vectors;
+    }
+
+    private BackwardVectors TakeVectors(int channels)
+    {
+        // Both vectors start on a multiple of 16 bytes.
+        long padded = DivideUp(channels, 4) * 4;
+        BufferView meanError = BufferView.FromPointer(Scratch.Get(ScratchPurpose.ChannelVectors, 2 * padded * sizeof(float)), channels);
+        return new BackwardVectors(meanError, BufferView.FromPointer(meanError.Address + (nint)padded * sizeof(float), channels));
     }
 
     private ColumnSumsArguments StartSums(long rows, int channels, Chunks chunks, BufferView x) => new()
@@ -239,6 +303,8 @@ public sealed unsafe partial class CudaBackend
 
     private readonly record struct Chunks(int Rows, int Count);
 
+    private readonly record struct BackwardVectors(BufferView MeanError, BufferView ErrorSlope);
+
     internal struct ColumnSumsArguments
     {
         public long Rows;
@@ -273,6 +339,22 @@ public sealed unsafe partial class CudaBackend
         public float Epsilon;
         public fixed byte Hole[4];
         public float* Partials, Variance, DGamma, DBeta, MeanError, ErrorSlope;
+    }
+
+    internal struct BackwardMeansArguments
+    {
+        public long Rows;
+        public int Channels;
+        public float Epsilon;
+        public float* Variance, DGamma, DBeta, MeanError, ErrorSlope;
+    }
+
+    internal struct MergeArguments
+    {
+        public long Images;
+        public int Parts, RowsPerImage, Channels;
+        public float Momentum;
+        public float* Statistics, Mean, Variance, RunningMean, RunningVariance;
     }
 
     internal struct BiasFinishArguments

@@ -44,11 +44,9 @@ public sealed unsafe partial class ReferenceBackend
         }
     }
 
-    internal override void BatchNormBackwardCore(
-        long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy,
-        BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual, IRowSums? others)
+    internal override void BatchNormBackwardSumsCore(
+        long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy, BufferView dGamma, BufferView dBeta)
     {
-        double[] sums = new double[2 * channels];
         for (int k = 0; k < channels; k++)
         {
             double mean = state.Mean.Floats[k], inverseDeviation = InverseDeviation(state.Variance.Floats[k], state.Epsilon);
@@ -61,28 +59,36 @@ public sealed unsafe partial class ReferenceBackend
                 sumNormalised += dz * (x.Read(row * channels + k) - mean) * inverseDeviation;
             }
 
-            (sums[2 * k], sums[2 * k + 1]) = (sum, sumNormalised);
             dGamma.Floats[k] = (float)sumNormalised;
             dBeta.Floats[k] = (float)sum;
         }
+    }
 
-        others?.Add(sums);
-        long allRows = others?.Rows ?? rows;
+    internal override void BatchNormBackwardErrorsCore(
+        long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy,
+        BufferView dGamma, BufferView dBeta, BufferView dx, BufferView dResidual)
+    {
         for (int k = 0; k < channels; k++)
         {
             double mean = state.Mean.Floats[k], inverseDeviation = InverseDeviation(state.Variance.Floats[k], state.Epsilon);
             double scale = state.Scale.Floats[k], bias = state.Bias.Floats[k];
+            double meanError = dBeta.Floats[k] / (double)rows, slope = dGamma.Floats[k] / (double)rows;
             for (long row = 0; row < rows; row++)
             {
                 long i = row * channels + k;
                 double dz = MaskedError(i, x, scale, bias, relu, y, dy);
-                double normalised = (x.Read(i) - mean) * inverseDeviation;
-                double error = scale * (dz - sums[2 * k] / allRows - normalised * sums[2 * k + 1] / allRows);
+                double error = scale * (dz - meanError - (x.Read(i) - mean) * inverseDeviation * slope);
                 if (relu == ReluPosition.Before && !(x.Read(i) > 0)) error = 0;
                 if (!dResidual.IsAbsent) dResidual.Write(i, dz);
                 dx.Write(i, error);
             }
         }
+    }
+
+    internal override void BatchNormMergeCore(in SharedRows rows, int channels, BufferView parts, in BatchStatistics statistics)
+    {
+        var pointers = new StatisticsPointers(statistics);
+        for (int k = 0; k < channels; k++) StatisticsWriter.StoreMerged(pointers, k, rows, channels, parts.Floats);
     }
 
     internal override void BiasGradientCore(long rows, int channels, BufferView dy, BufferView db)

@@ -75,9 +75,7 @@ public sealed class BatchNorm : IDisposable
 
     /// <summary>Where the statistics of a training batch go.</summary>
     /// <param name="pass">The pass.</param>
-    public BatchStatistics Statistics(in Pass pass) => pass.UpdateRunningStatistics && !IsShared
-        ? new BatchStatistics(_mean, _variance, RunningMean, RunningVariance, Momentum)
-        : new BatchStatistics(_mean, _variance);
+    public BatchStatistics Statistics(in Pass pass) => IsShared ? _shared!.Part : AllStatistics(pass);
 
     /// <summary>Computes <see cref="Scale"/> and <see cref="Bias"/> from the batch's statistics in training, from the
     /// running ones otherwise.</summary>
@@ -90,27 +88,36 @@ public sealed class BatchNorm : IDisposable
     /// <see cref="Bias"/>.</summary>
     internal void DropShift() => _backend.Fill(_bias, 0);
 
-    /// <summary>Computes the statistics over the batches of all processes from now on.</summary>
+    /// <summary>Computes the statistics over the batches of all processes from now on, in passes that share them.</summary>
     internal void Share(NormSharing sharing) => _shared = new Shared(this, sharing);
 
-    /// <summary>After the statistics of this process's batch: replaces them by those of all, if they are shared.</summary>
+    /// <summary>After the statistics of this process's batch: makes those of all processes of them, if they are shared.</summary>
     /// <param name="rows">Rows of this process.</param>
     /// <param name="pass">The pass.</param>
     internal void Merge(long rows, in Pass pass)
     {
-        if (IsShared) _shared!.Merge(rows, pass.UpdateRunningStatistics);
+        if (IsShared) _shared!.Merge(rows, AllStatistics(pass));
     }
 
-    /// <summary>The rows that other processes hold in the backward pass; null where the statistics are those of this process.</summary>
-    /// <param name="rows">Rows of this process.</param>
-    internal IRowSums? OtherRows(long rows)
+    /// <summary>The backward pass: see <see cref="Backend.BatchNormBackward"/>.</summary>
+    internal void Backward(long rows, BufferView x, ReluPosition relu, BufferView y, BufferView dy, BufferView dx, BufferView dResidual)
     {
-        if (!IsShared) return null;
-        _shared!.OwnRows = rows;
-        return _shared;
+        if (!IsShared)
+        {
+            _backend.BatchNormBackward(rows, Channels, x, State, relu, y, dy, dx, Gamma.Gradient, Beta.Gradient, dResidual);
+            return;
+        }
+
+        _backend.BatchNormBackwardSums(rows, Channels, x, State, relu, y, dy, Gamma.Gradient, Beta.Gradient);
+        _shared!.SumGradients();
+        _backend.BatchNormBackwardErrors(rows, Channels, x, State, relu, y, dy, Gamma.Gradient, Beta.Gradient, dx, dResidual);
     }
 
-    private bool IsShared => _shared?.Sharing.IsOn == true;
+    private bool IsShared => _shared?.IsOn == true;
+
+    private BatchStatistics AllStatistics(in Pass pass) => pass.UpdateRunningStatistics
+        ? new BatchStatistics(_mean, _variance, RunningMean, RunningVariance, Momentum)
+        : new BatchStatistics(_mean, _variance);
 
     /// <inheritdoc/>
     public void Dispose()
@@ -123,57 +130,47 @@ public sealed class BatchNorm : IDisposable
     /// <summary>Takes memory for the running statistics. They have none yet.</summary>
     internal void Bind(DeviceBuffer mean, DeviceBuffer variance) => (_runningMean, _runningVariance) = (mean, variance);
 
-    /// <summary>The norm's part in what processes share.</summary>
-    private sealed class Shared(BatchNorm norm, NormSharing sharing) : IRowSums
+    /// <summary>What the norm shares with those of other processes.</summary>
+    private sealed class Shared
     {
-        private readonly double[] _sums = new double[2 * norm.Channels];
-        private readonly float[] _values = new float[norm.Channels], _others = new float[norm.Channels];
+        private readonly BatchNorm _norm;
+        private readonly NormSharing _sharing;
+        private readonly DeviceBuffer _parts, _ownMean, _ownVariance;
+        private readonly PendingSum _partsSum, _gradientSum;
 
-        public NormSharing Sharing => sharing;
-
-        /// <summary>Rows of the pass in this process.</summary>
-        public long OwnRows { get; set; }
-
-        public long Rows => sharing.RowsOfAll(OwnRows);
-
-        /// <summary>Sums of errors. Each process has the error of the mean over its own images; it gets the sums in the same unit.</summary>
-        public void Add(Span<double> sums)
+        public Shared(BatchNorm norm, NormSharing sharing)
         {
-            foreach (ref double sum in sums) sum *= sharing.Weight;
-            sharing.Add(sums);
-            foreach (ref double sum in sums) sum /= sharing.Weight;
+            (_norm, _sharing) = (norm, sharing);
+            _parts = sharing.PartsOf(norm.Channels);
+            (_ownMean, _ownVariance) = sharing.OwnPartOf(norm.Channels);
+            _partsSum = sharing.CreateSum(_parts, $"batch statistics of {norm.Name}");
+            // Both in one sum: what a sum costs is the waiting for it. Gaps between parameters are 0.
+            long first = norm.Gamma.Offset, length = norm.Beta.Offset + norm.Channels - first;
+            if (norm.Beta.Offset != first + ParameterSlab.Padded(norm.Channels)) throw new InvalidOperationException($"{norm.Name}: weight and bias are not side by side");
+            _gradientSum = sharing.CreateSum(norm.Gamma.Slab!.Gradients!.Slice(first, length, $"gradients of {norm.Name}"), $"gradients of {norm.Name}");
         }
 
-        /// <summary>Mean and variance over the rows of all processes, from the sums of values and of squares. In double precision the
-        /// difference of squares loses nothing that the statistics in single precision had.</summary>
-        public void Merge(long rows, bool updateRunning)
-        {
-            int channels = norm.Channels;
-            norm._backend.Download(norm._mean, _values);
-            norm._backend.Download(norm._variance, _others);
-            for (int k = 0; k < channels; k++) (_sums[k], _sums[channels + k]) = (rows * (double)_values[k], rows * (_others[k] + (double)_values[k] * _values[k]));
-            sharing.Add(_sums);
-            long all = sharing.RowsOfAll(rows);
-            for (int k = 0; k < channels; k++)
-            {
-                double mean = _sums[k] / all, variance = Math.Max(0, _sums[channels + k] / all - mean * mean);
-                (_sums[k], _sums[channels + k]) = (mean, variance);
-                (_values[k], _others[k]) = ((float)mean, (float)variance);
-            }
+        public bool IsOn => _sharing.IsOn;
 
-            norm._backend.Upload<float>(_values, norm._mean);
-            norm._backend.Upload<float>(_others, norm._variance);
-            if (!updateRunning) return;
-            Move(norm.RunningMean, _sums.AsSpan(0, channels), 1);
-            Move(norm.RunningVariance, _sums.AsSpan(channels), all > 1 ? (double)all / (all - 1) : 1);
+        /// <summary>Where the statistics of this process's batch go.</summary>
+        public BatchStatistics Part => new(_ownMean, _ownVariance);
+
+        /// <summary>Each process adds its part to zeros, so that each then has all parts: a difference of sums of squares would lose the
+        /// variance where the mean is far from zero.</summary>
+        public void Merge(long rows, in BatchStatistics all)
+        {
+            _partsSum.Begin();
+            _partsSum.Wait();
+            _norm._backend.BatchNormMerge(_sharing.RowsOfAll(rows), _norm.Channels, _parts, all);
+            _norm._backend.Fill(_parts, 0);
         }
 
-        // As the statistics of one process move: the variance in them is the unbiased one.
-        private void Move(DeviceBuffer running, ReadOnlySpan<double> batch, double factor)
+        /// <summary>The gradients of gamma and beta are then those of all processes, which the sum at the end of the step leaves as they are:
+        /// the shares add up to 1.</summary>
+        public void SumGradients()
         {
-            norm._backend.Download(running, _values);
-            for (int k = 0; k < _values.Length; k++) _values[k] = (float)(_values[k] + Momentum * (batch[k] * factor - _values[k]));
-            norm._backend.Upload<float>(_values, running);
+            _gradientSum.Begin(_sharing.Share);
+            _gradientSum.Wait();
         }
     }
 }

@@ -213,9 +213,8 @@ public sealed class ConvUnit : Block, IDisposable
             : NormFollowsActivation ? ReluPosition.Before
             : ReluPosition.After;
         bool joinIsMasked = _residual is not null && relu == ReluPosition.After;
-        _backend.BatchNormBackward(
-            shape.OutputLength / shape.K, shape.K, _preNorm, norm.State, relu, joinIsMasked ? _output : null, _error,
-            _preNorm, norm.Gamma.Gradient, norm.Beta.Gradient, joinIsMasked ? _error : null, norm.OtherRows(shape.OutputLength / shape.K));
+        norm.Backward(
+            shape.OutputLength / shape.K, _preNorm, relu, joinIsMasked ? _output : null, _error, _preNorm, joinIsMasked ? _error : null);
         return _preNorm!;
     }
 

@@ -280,11 +280,11 @@ public sealed class Model : IState, IDisposable
     }
 
     /// <summary>Computes the statistics of batch norms over the images of all processes, in passes between <see cref="NormSharing.Begin"/> and
-    /// <see cref="NormSharing.End"/>.</summary>
+    /// <see cref="NormSharing.End"/>. The caller disposes what it returns after the last of them.</summary>
     /// <param name="group">The processes.</param>
     internal NormSharing ShareNorms(Communicator group)
     {
-        var sharing = new NormSharing(group);
+        var sharing = new NormSharing(Backend, group, Norms.Max(norm => norm.Channels));
         foreach (BatchNorm norm in Norms) norm.Share(sharing);
         return sharing;
     }

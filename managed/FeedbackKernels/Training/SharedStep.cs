@@ -18,7 +18,7 @@ internal readonly record struct SharedResults(double Loss, int Images, int Right
 /// its own images, and the sum weights it by their share: the gradient of the mean over all images, also where processes have unequal numbers
 /// of them. All processes get the same bits, so their weights, and B, stay equal without being sent.
 /// </summary>
-internal sealed class SharedStep : IGradientWatcher
+internal sealed class SharedStep : IGradientWatcher, IDisposable
 {
     /// <summary>Elements of a bucket. Large enough for the bandwidth to count and not the latency, small enough to begin early: 4 MiB. PyTorch
     /// takes 25 MB, for networks with a higher latency. Tests have smaller models.</summary>
@@ -46,7 +46,7 @@ internal sealed class SharedStep : IGradientWatcher
     public SharedStep(Model model, Communicator group, bool overlaps, bool syncNorms = false)
     {
         (_group, _overlaps) = (group, overlaps && Environment.GetEnvironmentVariable(OverlapVariable) != "0");
-        if (syncNorms) _norms = model.ShareNorms(group);
+        if (syncNorms && model.Norms.Count > 0) _norms = model.ShareNorms(group);
         AddBuckets(model.Weights);
         if (model.Layers.Any(layer => layer.Feedback is { LearnsFromActivity: true }))
             _others.Add(group.CreateGradientSum(model.FeedbackWeights!.Gradients!, "gradients of feedback weights"));
@@ -114,6 +114,9 @@ internal sealed class SharedStep : IGradientWatcher
         foreach (PendingSum sum in _others) sum.Wait();
         _begun = 0;
     }
+
+    /// <inheritdoc/>
+    public void Dispose() => _norms?.Dispose();
 
     private void BeginResults(in SharedResults own)
     {

@@ -65,11 +65,6 @@ public sealed class Trainer : IState, IDisposable
         if (share > model.MaxBatch) throw new ArgumentException($"a batch of {share}, the model is planned for {model.MaxBatch}", nameof(options));
         if (_group.IsShared && !_group.CanSum(model.Backend))
             throw new NotSupportedException($"{_group.Size} processes by {_group.Description} cannot sum buffers of the {model.Backend.Name} backend");
-        if (_group.IsShared && !model.Backend.HostAddressable && (options.SyncBatchNorm || options.MirrorSplit))
-        {
-            string what = options.SyncBatchNorm ? "synchronised batch norms" : "a divided mirror";
-            throw new NotSupportedException($"{what} of several processes are computed by the cpu backend only, not by {model.Backend.Name}");
-        }
         if (options.AlignEvery > 0) model.RequireStatistics(Math.Min(data.Test.Count, model.MaxBatch));
         long steps = (long)options.Epochs * (data.Train.Count / options.Batch);
         if (steps > int.MaxValue)
@@ -196,6 +191,7 @@ public sealed class Trainer : IState, IDisposable
     /// <summary>Gives back the memory of the optimiser and of the feed.</summary>
     public void Dispose()
     {
+        _shared?.Dispose();
         _average?.Dispose();
         _gradients?.Dispose();
         _optimiser.Dispose();

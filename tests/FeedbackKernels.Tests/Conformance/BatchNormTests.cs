@@ -1,5 +1,4 @@
 using FeedbackKernels.Interop;
-using FeedbackKernels.Tests.Cuda;
 
 namespace FeedbackKernels.Tests.Conformance;
 
@@ -155,60 +154,99 @@ public class BatchNormTests
             : [bench.Get(dx), bench.Get(dGamma), bench.Get(dBeta)];
     }
 
-    /// <summary>A batch in two parts, each with the sums of the other, has the errors of the whole batch.</summary>
-    [Theory]
-    [InlineData(false)]
-    [InlineData(true)]
-    public void Parts_of_a_batch_that_share_their_sums_have_the_errors_of_the_whole(bool isReference)
+    [Theory, ClassData(typeof(Candidates))]
+    public void Merged_statistics_are_those_of_the_whole_batch(string candidate)
     {
-        const int channels = 5, rows = 24, first = 10;
-        using Backend backend = isReference ? new ReferenceBackend() : new CpuBackend(1);
-        using var bench = new Workbench(backend);
-        float[] values = Values.Normal(rows * channels, 1), errors = Values.Normal(rows * channels, 2);
-        (DeviceBuffer x, BatchNormState state) = Forward(bench, values, rows, channels);
-        float[][] whole = Run(0, rows, null);
-        // What the second part adds is known from a run with nothing else to add to it.
-        var known = new Recorded(rows);
-        Run(first, rows, known);
-        float[][] part = Run(0, first, new Recorded(rows) { Adds = known.Seen });
-        Assert.All(whole[0][..(first * channels)].Zip(part[0]), pair => Assert.Equal(pair.First, pair.Second, 1e-5f));
-        // The gradients are those of the part alone: processes sum them with all others.
-        Assert.NotEqual(whole[1], part[1]);
-
-        float[][] Run(int from, int to, IRowSums? others)
+        using Backend backend = Candidates.Create(candidate);
+        // Seven images for three processes: two, two and three.
+        const int rowsPerImage = 5;
+        var rows = new SharedRows(7, 3, rowsPerImage);
+        Assert.Equal([10, 10, 15], Enumerable.Range(0, 3).Select(rows.RowsOf));
+        foreach (int channels in (int[])[1, 17, 300])
         {
-            int count = to - from;
-            float[] of(float[] all) => all[(from * channels)..(to * channels)];
-            DeviceBuffer dx = bench.OutputActivations((long)count * channels), dGamma = bench.Output(channels), dBeta = bench.Output(channels);
-            backend.BatchNormBackward(
-                count, channels, bench.PutActivations(of(values)), state, ReluPosition.After, null, bench.PutActivations(of(errors)), dx, dGamma, dBeta, null, others);
-            return [bench.Get(dx), bench.Get(dGamma), bench.Get(dBeta)];
+            float[] x = Values.Normal(rows.All * channels, 7, 2);
+            // A mean of 1000 times the deviation: a difference of squares in single precision would have no correct digit.
+            for (int i = 0; i < x.Length; i++) x[i] += i % channels * 2000 / channels;
+            using var known = new Workbench(new ReferenceBackend());
+            (float[] Mean, float[] Variance, float[] RunningMean, float[] RunningVariance) expected = Store(known, to =>
+                known.Backend.BatchNormStatistics(rows.All, channels, known.PutActivations(x), to));
+            var parts = new List<float>();
+            for (int part = 0, first = 0; part < rows.Parts; part++)
+            {
+                int count = (int)rows.RowsOf(part);
+                DeviceBuffer mean = known.Output(channels), variance = known.Output(channels);
+                known.Backend.BatchNormStatistics(count, channels, known.PutActivations(x[(first * channels)..((first + count) * channels)]), new BatchStatistics(mean, variance));
+                parts.AddRange([.. known.Get(mean), .. known.Get(variance)]);
+                first += count;
+            }
+
+            using var bench = new Workbench(backend);
+            (float[] Mean, float[] Variance, float[] RunningMean, float[] RunningVariance) actual = Store(bench, to =>
+                backend.BatchNormMerge(rows, channels, bench.Put([.. parts]), to));
+            for (int k = 0; k < channels; k++)
+            {
+                Assert.Equal(expected.Mean[k], actual.Mean[k], 1e-6 * Math.Abs(expected.Mean[k]) + 1e-5);
+                Assert.Equal(expected.RunningMean[k], actual.RunningMean[k], 1e-6 * Math.Abs(expected.Mean[k]) + 1e-5);
+                // Means in single precision: 1000 is stored with an error of 3e-5.
+                Assert.Equal(expected.Variance[k], actual.Variance[k], 2e-4 * expected.Variance[k]);
+                Assert.Equal(expected.RunningVariance[k], actual.RunningVariance[k], 2e-4 * expected.Variance[k]);
+            }
+
+            (float[], float[], float[], float[]) Store(Workbench on, Action<BatchStatistics> compute)
+            {
+                DeviceBuffer mean = on.Output(channels), variance = on.Output(channels);
+                DeviceBuffer runningMean = on.Put(Values.Normal(channels, 1)), runningVariance = on.Put(Values.Normal(channels, 2));
+                compute(new BatchStatistics(mean, variance, runningMean, runningVariance, 0.25f));
+                return (on.Get(mean), on.Get(variance), on.Get(runningMean), on.Get(runningVariance));
+            }
         }
     }
 
-    [Fact]
-    public void A_device_shares_no_rows()
+    /// <summary>Processes that hold parts of a batch, each with the error of the mean over its own images, have the errors of the whole batch
+    /// if they sum what the first half gives.</summary>
+    [Theory, MemberData(nameof(BackwardCases))]
+    public void Parts_of_a_batch_that_share_their_sums_have_the_errors_of_the_whole(string candidate, ReluPosition relu, bool join)
     {
-        CudaUnderTest.Require();
-        using Backend backend = CudaUnderTest.CreateBackend();
+        using Backend backend = Candidates.Create(candidate);
         using var bench = new Workbench(backend);
-        (DeviceBuffer x, BatchNormState state) = Forward(bench, Values.Normal(12, 1), 4, 3);
-        Assert.Throws<NotSupportedException>(() => backend.BatchNormBackward(
-            4, 3, x, state, ReluPosition.None, null, bench.PutActivations(Values.Normal(12, 2)), bench.OutputActivations(12), bench.Output(3), bench.Output(3), null, new Recorded(8)));
-    }
-
-    private sealed class Recorded(long rows) : IRowSums
-    {
-        public double[]? Adds { get; init; }
-
-        public double[] Seen { get; private set; } = [];
-
-        public long Rows => rows;
-
-        public void Add(Span<double> sums)
+        (int First, int Count, float Share)[] parts = [(0, 10, 0.25f), (10, 10, 0.25f), (20, 20, 0.5f)];
+        const int rows = 40;
+        foreach (int channels in (int[])[5, 64])
         {
-            Seen = sums.ToArray();
-            for (int i = 0; i < (Adds?.Length ?? 0); i++) sums[i] += Adds![i];
+            float[] values = Values.Normal(rows * channels, 1), errors = Values.Normal(rows * channels, 2), outputs = Values.Normal(rows * channels, 5);
+            if (relu == ReluPosition.Before) values = [.. values.Select(v => Math.Max(v, 0))];
+            (DeviceBuffer x, BatchNormState state) = Forward(bench, values, rows, channels);
+            DeviceBuffer dx = bench.OutputActivations((long)rows * channels), dResidual = bench.OutputActivations((long)rows * channels);
+            DeviceBuffer dGamma = bench.Output(channels), dBeta = bench.Output(channels);
+            backend.BatchNormBackward(
+                rows, channels, x, state, relu, join ? bench.PutActivations(outputs) : null, bench.PutActivations(errors), dx, dGamma, dBeta, join ? dResidual : null);
+            float[] gammaSum = new float[channels], betaSum = new float[channels];
+            foreach ((int first, int count, float share) in parts)
+            {
+                DeviceBuffer partGamma = bench.Output(channels), partBeta = bench.Output(channels);
+                backend.BatchNormBackwardSums(count, channels, Of(values, first, count), state, relu, Output(first, count), Of(errors, first, count, share), partGamma, partBeta);
+                foreach ((int k, float sum) in bench.Get(partGamma).Index()) gammaSum[k] += share * sum;
+                foreach ((int k, float sum) in bench.Get(partBeta).Index()) betaSum[k] += share * sum;
+            }
+
+            Values.AssertClose(bench.Get(dGamma), gammaSum, rows);
+            Values.AssertClose(bench.Get(dBeta), betaSum, rows);
+            foreach ((int first, int count, float share) in parts)
+            {
+                DeviceBuffer partDx = bench.OutputActivations((long)count * channels), partDResidual = bench.OutputActivations((long)count * channels);
+                backend.BatchNormBackwardErrors(
+                    count, channels, Of(values, first, count), state, relu, Output(first, count), Of(errors, first, count, share), bench.Put(gammaSum), bench.Put(betaSum),
+                    partDx, join ? partDResidual : null);
+                int from = first * channels, to = from + count * channels;
+                Values.AssertClose(bench.Get(dx)[from..to], [.. bench.Get(partDx).Select(value => share * value)], rows, stored: backend.ActivationType);
+                if (join) Values.AssertSameBits(bench.Get(dResidual)[from..to], [.. bench.Get(partDResidual).Select(value => share * value)]);
+            }
+
+            DeviceBuffer? Output(int first, int count) => join ? Of(outputs, first, count) : null;
+
+            // A share is a power of two, and divides without rounding.
+            DeviceBuffer Of(float[] all, int first, int count, float share = 1) =>
+                bench.PutActivations([.. all.AsSpan(first * channels, count * channels).ToArray().Select(value => value / share)]);
         }
     }
 

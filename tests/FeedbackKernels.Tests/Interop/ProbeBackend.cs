@@ -75,8 +75,18 @@ internal sealed class ProbeBackend(ElementType activations) : Backend
         Within();
 
     internal override void BatchNormBackwardCore(
-        long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy, BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual, IRowSums? others) =>
+        long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy, BufferView dx, BufferView dGamma, BufferView dBeta, BufferView dResidual) =>
         Within();
+
+    internal override void BatchNormBackwardSumsCore(
+        long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy, BufferView dGamma, BufferView dBeta) =>
+        Within();
+
+    internal override void BatchNormBackwardErrorsCore(
+        long rows, int channels, BufferView x, in BatchNormState state, ReluPosition relu, BufferView y, BufferView dy, BufferView dGamma, BufferView dBeta, BufferView dx, BufferView dResidual) =>
+        Within();
+
+    internal override void BatchNormMergeCore(in SharedRows rows, int channels, BufferView parts, in BatchStatistics statistics) => Within();
 
     internal override void BiasGradientCore(long rows, int channels, BufferView dy, BufferView db) => Within();
 

@@ -81,12 +81,32 @@ internal static class OperationCases
         new("BatchNormBackward", (b, a) => Void(() => b.BatchNormBackward(
                 a.Get<long>("rows"), a.Get<int>("channels"), a["x"],
                 new BatchNormState(a["state.Mean"], a["state.Variance"], a["state.Scale"], a["state.Bias"], a.Get<float>("state.Epsilon")),
-                a.Get<ReluPosition>("relu"), a["y"], a["dy"], a["dx"], a["dGamma"], a["dBeta"], a["dResidual"], a.Get<RowsHere>("others").Others)),
+                a.Get<ReluPosition>("relu"), a["y"], a["dy"], a["dx"], a["dGamma"], a["dBeta"], a["dResidual"])),
             RowsOfChannels, In("x", Elements), In("state.Mean", Channels, Holds.Floats), In("state.Variance", Channels, Holds.Floats),
             In("state.Scale", Channels, Holds.Floats), In("state.Bias", Channels, Holds.Floats), new Setting("state.Epsilon", 1e-5f, 0f, -1f),
-            new Setting("relu", ReluPosition.After), new Setting("others", new RowsHere()), In("y", Elements) with { Optional = true }, In("dy", Elements),
+            new Setting("relu", ReluPosition.After), In("y", Elements) with { Optional = true }, In("dy", Elements),
             Out("dx", Elements) with { MayBe = ["x", "y", "dy"] }, Out("dGamma", Channels, Holds.Floats), Out("dBeta", Channels, Holds.Floats),
             Out("dResidual", Elements) with { Optional = true, MayBe = ["dy"] }),
+        new("BatchNormBackwardSums", (b, a) => Void(() => b.BatchNormBackwardSums(
+                a.Get<long>("rows"), a.Get<int>("channels"), a["x"],
+                new BatchNormState(a["state.Mean"], a["state.Variance"], a["state.Scale"], a["state.Bias"], a.Get<float>("state.Epsilon")),
+                a.Get<ReluPosition>("relu"), a["y"], a["dy"], a["dGamma"], a["dBeta"])),
+            RowsOfChannels, In("x", Elements), In("state.Mean", Channels, Holds.Floats), In("state.Variance", Channels, Holds.Floats),
+            In("state.Scale", Channels, Holds.Floats), In("state.Bias", Channels, Holds.Floats), new Setting("state.Epsilon", 1e-5f, 0f, -1f),
+            new Setting("relu", ReluPosition.After), In("y", Elements) with { Optional = true }, In("dy", Elements),
+            Out("dGamma", Channels, Holds.Floats), Out("dBeta", Channels, Holds.Floats)),
+        new("BatchNormBackwardErrors", (b, a) => Void(() => b.BatchNormBackwardErrors(
+                a.Get<long>("rows"), a.Get<int>("channels"), a["x"],
+                new BatchNormState(a["state.Mean"], a["state.Variance"], a["state.Scale"], a["state.Bias"], a.Get<float>("state.Epsilon")),
+                a.Get<ReluPosition>("relu"), a["y"], a["dy"], a["dGamma"], a["dBeta"], a["dx"], a["dResidual"])),
+            RowsOfChannels, In("x", Elements), In("state.Mean", Channels, Holds.Floats), In("state.Variance", Channels, Holds.Floats),
+            In("state.Scale", Channels, Holds.Floats), In("state.Bias", Channels, Holds.Floats), new Setting("state.Epsilon", 1e-5f, 0f, -1f),
+            new Setting("relu", ReluPosition.After), In("y", Elements) with { Optional = true }, In("dy", Elements),
+            In("dGamma", Channels, Holds.Floats), In("dBeta", Channels, Holds.Floats), Out("dx", Elements) with { MayBe = ["x", "y", "dy"] },
+            Out("dResidual", Elements) with { Optional = true, MayBe = ["dy"] }),
+        new("BatchNormMerge", (b, a) => Void(() => b.BatchNormMerge(a.Get<SharedRows>("rows"), a.Get<int>("channels"), a["parts"], StatisticsOf(a, "statistics"))),
+            new Setting("rows", new SharedRows(5, 2, 3), new SharedRows(1, 2, 3), new SharedRows(5, 0, 3), new SharedRows(5, 2, 0)),
+            new Setting("channels", Channels, WrongChannels), In("parts", 4 * Channels, Holds.Floats), StatisticsOperands("statistics", Channels, optional: false)),
         new("BiasGradient", (b, a) => Void(() => b.BiasGradient(a.Get<long>("rows"), a.Get<int>("channels"), a["dy"], a["db"])),
             RowsOfChannels, In("dy", Elements), Out("db", Channels, Holds.Floats)),
         new("ActivationForward", (b, a) => Void(() => b.ActivationForward(a.Get<Activation>("activation"), a.Get<long>("length"), a["x"], a["y"])),
@@ -264,6 +284,3 @@ internal static class OperationCases
         return null;
     }
 }
-
-/// <summary>No rows in other processes, which every backend takes.</summary>
-internal sealed record RowsHere(IRowSums? Others = null);
