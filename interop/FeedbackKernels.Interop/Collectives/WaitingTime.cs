@@ -22,6 +22,15 @@ internal static class WaitingTime
             : throw new CommunicationException($"{EnvironmentVariable} is '{text}', wanted seconds above 0, at most 1000000");
     }
 
+    /// <summary>What to say of a process that has waited too long.</summary>
+    /// <param name="engine">What it waits in: NCCL or MPI.</param>
+    /// <param name="rank">Number of the process.</param>
+    /// <param name="waited">How long it has waited.</param>
+    /// <param name="what">What for.</param>
+    /// <param name="limit">How long it might have.</param>
+    public static string Over(string engine, int rank, TimeSpan waited, string what, TimeSpan limit) =>
+        $"{engine}: process {rank} has waited {Text(waited)} for the {what}; another process hangs, or cannot be reached ({EnvironmentVariable} sets the limit of {Text(limit)})";
+
     /// <summary>A time as errors say it.</summary>
     public static string Text(TimeSpan time) => string.Create(CultureInfo.InvariantCulture, $"{time.TotalSeconds:0.#} s");
 }

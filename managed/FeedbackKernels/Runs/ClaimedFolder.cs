@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using FeedbackKernels.Storage;
 
 namespace FeedbackKernels.Runs;
@@ -14,6 +15,9 @@ internal sealed class ClaimedFolder : IDisposable
     // EWOULDBLOCK of Linux and of macOS, ERROR_SHARING_VIOLATION of Windows.
     private static readonly int[] LockedCodes = [11, 35, unchecked((int)0x80070020)];
 
+    // mpirun may return before the processes that it has killed are gone, and a script resumes the run at once.
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(2);
+
     private readonly FileStream _lock;
 
     private ClaimedFolder(string path, FileStream held) => (Path, _lock) = (path, held);
@@ -28,10 +32,16 @@ internal sealed class ClaimedFolder : IDisposable
     public static bool IsEmptyFolder(string path) =>
         Directory.EnumerateFileSystemEntries(path).All(entry => System.IO.Path.GetFileName(entry) == LockFile);
 
-    /// <summary>Claims a folder; creates it if it does not exist.</summary>
+    /// <summary>Claims a folder; creates it if it does not exist. Waits for a moment for a process that is being ended.</summary>
     /// <exception cref="IOException">It is claimed already.</exception>
-    public static ClaimedFolder Take(string path) =>
-        TryTake(path) ?? throw new IOException($"folder '{path}' is in use: another run writes to it");
+    public static ClaimedFolder Take(string path)
+    {
+        for (long start = Stopwatch.GetTimestamp(); ; Thread.Sleep(20))
+        {
+            if (TryTake(path) is { } taken) return taken;
+            if (Stopwatch.GetElapsedTime(start) > Patience) throw new IOException($"folder '{path}' is in use: another run writes to it");
+        }
+    }
 
     /// <summary>Claims a folder; null if it is claimed already.</summary>
     public static ClaimedFolder? TryTake(string path)

@@ -75,17 +75,8 @@ public sealed class MpiTests : IDisposable
     public async Task A_process_that_is_killed_ends_the_others_with_an_error_that_names_it()
     {
         Require("mpirun.openmpi");
-        using Process launcher = Start("mpirun.openmpi", 2, $"train {Small} --rule bp --batch 8 --epochs 100000 --out {Path("run")}");
+        using Process launcher = await StartEndless();
         Task<string> error = launcher.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
-        _ = launcher.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken);
-        var waiting = Stopwatch.StartNew();
-        // The line of an epoch is written before its checkpoint, which goes to the disk beside the steps of the next epoch.
-        while (!Directory.Exists(Path("run/checkpoints")) || Directory.GetFiles(Path("run/checkpoints"), "step-*.safetensors").Length == 0)
-        {
-            Assert.True(waiting.Elapsed < Patience && !launcher.HasExited, "no checkpoint was written");
-            await Task.Delay(50, TestContext.Current.CancellationToken);
-        }
-
         int second = SecondProcess();
         var since = Stopwatch.StartNew();
         using (Process killed = Process.GetProcessById(second)) killed.Kill();
@@ -98,23 +89,36 @@ public sealed class MpiTests : IDisposable
         (int code, _, string complaint) = FeedbackProgram.Run("resume", Path("run"), "--epochs", $"{epochs}");
         Assert.True(code == 0, complaint);
         Assert.Equal(epochs, File.ReadLines(Path("run/metrics.csv")).Count() - 1);
+    }
 
-        int SecondProcess()
+    [Fact]
+    public async Task A_process_that_hangs_ends_all_when_the_time_is_over()
+    {
+        Require("mpirun.openmpi");
+        using Process launcher = await StartEndless(new Dictionary<string, string> { ["FEEDBACK_WAITING_TIME"] = "2" });
+        Task<string> error = launcher.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
+        int second = SecondProcess();
+        using (Process kill = Process.Start("kill", ["-STOP", $"{second}"])) await kill.WaitForExitAsync(TestContext.Current.CancellationToken);
+        await launcher.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(TimeSpan.FromSeconds(20), TestContext.Current.CancellationToken);
+        Assert.NotEqual(0, launcher.ExitCode);
+        Assert.Matches(
+            @"process 0: feedback: MPI: process 0 has waited 2(\.\d)? s for the sum of .+; another process hangs, or cannot be reached \(FEEDBACK_WAITING_TIME sets the limit of 2 s\)",
+            await error);
+        // The launcher has ended it too, which may take a moment longer.
+        for (var waiting = Stopwatch.StartNew(); IsAlive(second); await Task.Delay(50, TestContext.Current.CancellationToken))
+            Assert.True(waiting.Elapsed < TimeSpan.FromSeconds(10), "the process that hung is still there");
+
+        // Where nobody asks how it ended, a process that has ended stays in the list as a zombie.
+        static bool IsAlive(int process)
         {
-            foreach (string path in Directory.EnumerateDirectories("/proc").Where(p => int.TryParse(System.IO.Path.GetFileName(p), out _)))
+            try
             {
-                try
-                {
-                    if (!File.ReadAllText(System.IO.Path.Combine(path, "cmdline")).Contains(Path("run"), StringComparison.Ordinal)) continue;
-                    if (File.ReadAllText(System.IO.Path.Combine(path, "environ")).Split('\0').Contains("OMPI_COMM_WORLD_RANK=1")) return int.Parse(System.IO.Path.GetFileName(path), System.Globalization.CultureInfo.InvariantCulture);
-                }
-                catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-                {
-                    // It has ended, or belongs to someone else.
-                }
+                return !File.ReadAllText($"/proc/{process}/stat").Contains(") Z ", StringComparison.Ordinal);
             }
-
-            throw new InvalidOperationException("there is no second process");
+            catch (IOException)
+            {
+                return false;
+            }
         }
     }
 
@@ -304,6 +308,40 @@ public sealed class MpiTests : IDisposable
         };
         foreach ((string name, string value) in variables ?? new Dictionary<string, string>()) start.Environment[name] = value;
         return Process.Start(start)!;
+    }
+
+    /// <summary>A training of two processes that does not end by itself, after its first checkpoint. The line of an epoch is written before its
+    /// checkpoint, which goes to the disk beside the steps of the next.</summary>
+    private async Task<Process> StartEndless(IReadOnlyDictionary<string, string>? variables = null)
+    {
+        Process launcher = Start("mpirun.openmpi", 2, $"train {Small} --rule bp --batch 8 --epochs 100000 --out {Path("run")}", variables);
+        _ = launcher.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken);
+        var waiting = Stopwatch.StartNew();
+        while (!Directory.Exists(Path("run/checkpoints")) || Directory.GetFiles(Path("run/checkpoints"), "step-*.safetensors").Length == 0)
+        {
+            Assert.True(waiting.Elapsed < Patience && !launcher.HasExited, "no checkpoint was written");
+            await Task.Delay(50, TestContext.Current.CancellationToken);
+        }
+
+        return launcher;
+    }
+
+    private int SecondProcess()
+    {
+        foreach (string path in Directory.EnumerateDirectories("/proc").Where(p => int.TryParse(System.IO.Path.GetFileName(p), out _)))
+        {
+            try
+            {
+                if (!File.ReadAllText(System.IO.Path.Combine(path, "cmdline")).Contains(Path("run"), StringComparison.Ordinal)) continue;
+                if (File.ReadAllText(System.IO.Path.Combine(path, "environ")).Split('\0').Contains("OMPI_COMM_WORLD_RANK=1")) return int.Parse(System.IO.Path.GetFileName(path), System.Globalization.CultureInfo.InvariantCulture);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // It has ended, or belongs to someone else.
+            }
+        }
+
+        throw new InvalidOperationException("there is no second process");
     }
 
     private async Task<(int Code, string Output, string Error)> Run(

@@ -239,6 +239,17 @@ public sealed class RunFolderTests : IDisposable
     }
 
     [Fact]
+    public async Task A_folder_whose_process_is_about_to_end_is_waited_for()
+    {
+        ClaimedFolder ending = ClaimedFolder.Take(Run);
+        Task<ClaimedFolder> next = Task.Run(() => ClaimedFolder.Take(Run), TestContext.Current.CancellationToken);
+        await Task.Delay(200, TestContext.Current.CancellationToken);
+        Assert.False(next.IsCompleted);
+        ending.Dispose();
+        (await next).Dispose();
+    }
+
+    [Fact]
     public async Task Runs_that_start_together_have_folders_of_their_own()
     {
         CancellationToken cancel = TestContext.Current.CancellationToken;

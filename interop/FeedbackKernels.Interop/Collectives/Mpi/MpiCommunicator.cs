@@ -35,7 +35,8 @@ internal sealed unsafe class MpiCommunicator : Communicator
             if (_mpi.IsOpenMpi) MpiLibrary.SetUnlessSet("OMPI_MCA_coll_libnbc_iallreduce_algorithm", "3");
             (int rank, int size, int localRank, int localSize) = (0, 0, 0, 0);
             string version = "";
-            _thread.Call(() => (rank, size, localRank, localSize, version) = Start());
+            _thread.Call("start of all processes", () => (rank, size, localRank, localSize, version) = Start());
+            _thread.Rank = rank;
             (_rank, _size, _localRank, _localSize, Description) = (rank, size, localRank, localSize, version);
         }
         catch
@@ -63,11 +64,11 @@ internal sealed unsafe class MpiCommunicator : Communicator
     /// <inheritdoc/>
     public override void Sum(Span<double> values)
     {
-        fixed (double* numbers = values)
-        {
-            var (address, count) = ((nint)numbers, values.Length);
-            _thread.Call(() => _mpi.Check(_mpi.AllReduce(_mpi.InPlace, (void*)address, count, _mpi.Doubles, _mpi.SumOperation, _mpi.World), "sum"));
-        }
+        double[] numbers = values.ToArray();
+        PendingSum sum = CreateSum(numbers, "a few numbers");
+        sum.Begin();
+        sum.Wait();
+        numbers.CopyTo(values);
     }
 
     /// <inheritdoc/>
@@ -76,11 +77,14 @@ internal sealed unsafe class MpiCommunicator : Communicator
         ArgumentOutOfRangeException.ThrowIfNegative(from);
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(from, Size);
         if (bytes.IsEmpty) return;
-        fixed (byte* first = bytes)
+        // A copy that MPI may write to when this process does not wait for it any more.
+        byte[] sent = GC.AllocateUninitializedArray<byte>(bytes.Length, pinned: true);
+        bytes.CopyTo(sent);
+        _thread.Call($"broadcast of process {from}", () =>
         {
-            var (address, count) = ((nint)first, bytes.Length);
-            _thread.Call(() => _mpi.Check(_mpi.Broadcast((void*)address, count, _mpi.Bytes, from, _mpi.World), "broadcast"));
-        }
+            fixed (byte* first = sent) _mpi.Check(_mpi.Broadcast(first, sent.Length, _mpi.Bytes, from, _mpi.World), "broadcast");
+        });
+        sent.CopyTo(bytes);
     }
 
     /// <inheritdoc/>
@@ -119,7 +123,7 @@ internal sealed unsafe class MpiCommunicator : Communicator
     {
         if (_left || !disposing) return;
         _left = true;
-        _thread.Call(() => _mpi.Check(_mpi.Finalize(), "finalize"));
+        _thread.Call("end of all processes", () => _mpi.Check(_mpi.Finalize(), "finalize"));
         _thread.Dispose();
     }
 
@@ -164,6 +168,8 @@ internal sealed unsafe class MpiCommunicator : Communicator
             (_of, _numbers, _name) = (of, numbers, name);
             (_type, _count) = (of._mpi.Doubles, numbers.Length);
         }
+
+        string IMpiWork.Name => $"sum of {_name}";
 
         bool IMpiWork.IsPending { get; set; }
 

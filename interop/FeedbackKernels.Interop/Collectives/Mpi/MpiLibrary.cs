@@ -25,7 +25,6 @@ internal sealed unsafe partial class MpiLibrary
     internal readonly delegate* unmanaged<nint, int*, int> CommRank, CommSize;
     internal readonly delegate* unmanaged<nint, int, int, nint, nint*, int> CommSplitType;
     internal readonly delegate* unmanaged<nint, nint, int> CommSetErrorHandler;
-    internal readonly delegate* unmanaged<void*, void*, int, nint, nint, nint, int> AllReduce;
     internal readonly delegate* unmanaged<void*, void*, int, nint, nint, nint, nint*, int> IAllReduce;
     internal readonly delegate* unmanaged<void*, int, nint, int, nint, int> Broadcast;
     internal readonly delegate* unmanaged<nint*, int*, nint, int> Test;
@@ -43,7 +42,6 @@ internal sealed unsafe partial class MpiLibrary
         CommSize = (delegate* unmanaged<nint, int*, int>)Export("MPI_Comm_size");
         CommSplitType = (delegate* unmanaged<nint, int, int, nint, nint*, int>)Export("MPI_Comm_split_type");
         CommSetErrorHandler = (delegate* unmanaged<nint, nint, int>)Export("MPI_Comm_set_errhandler");
-        AllReduce = (delegate* unmanaged<void*, void*, int, nint, nint, nint, int>)Export("MPI_Allreduce");
         IAllReduce = (delegate* unmanaged<void*, void*, int, nint, nint, nint, nint*, int>)Export("MPI_Iallreduce");
         Broadcast = (delegate* unmanaged<void*, int, nint, int, nint, int>)Export("MPI_Bcast");
         Test = (delegate* unmanaged<nint*, int*, nint, int>)Export("MPI_Test");

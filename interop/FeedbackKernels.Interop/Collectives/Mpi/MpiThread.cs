@@ -9,6 +9,7 @@ internal sealed class MpiThread : IDisposable
     // Between two looks at operations that nobody waits for yet. The computing thread also asks for a look after each block of the model.
     private const int MillisecondsBetweenLooks = 1;
 
+    private readonly TimeSpan _limit = WaitingTime.Read();
     private readonly object _gate = new();
     private readonly Queue<IMpiWork> _queue = new();
     private readonly List<IMpiWork> _running = [];
@@ -16,6 +17,9 @@ internal sealed class MpiThread : IDisposable
     private Exception? _failure;
     private int _waiting;
     private bool _lookWanted, _stopping;
+
+    /// <summary>Number of the process, for errors.</summary>
+    public int Rank { get; set; }
 
     public MpiThread()
     {
@@ -36,7 +40,8 @@ internal sealed class MpiThread : IDisposable
     }
 
     /// <summary>Waits until work has been done.</summary>
-    /// <exception cref="CommunicationException">MPI reports an error.</exception>
+    /// <exception cref="CommunicationException">MPI reports an error, or the work takes longer than processes wait for each other. Nothing
+    /// else can be done by MPI then.</exception>
     public void Wait(IMpiWork work)
     {
         lock (_gate)
@@ -44,16 +49,25 @@ internal sealed class MpiThread : IDisposable
             if (!work.IsPending) return;
             _waiting++;
             Monitor.PulseAll(_gate);
-            while (work.IsPending && _failure is null) Monitor.Wait(_gate);
+            long start = Environment.TickCount64;
+            while (work.IsPending && _failure is null)
+            {
+                TimeSpan waited = TimeSpan.FromMilliseconds(Environment.TickCount64 - start);
+                if (waited >= _limit) _failure = new CommunicationException(WaitingTime.Over("MPI", Rank, waited, work.Name, _limit));
+                else Monitor.Wait(_gate, _limit - waited);
+            }
+
             _waiting--;
             if (_failure is not null) throw _failure is CommunicationException ? new CommunicationException(_failure.Message) : new InvalidOperationException(_failure.Message, _failure);
         }
     }
 
     /// <summary>Runs a call on the thread and waits for it.</summary>
-    public void Call(Action call)
+    /// <param name="name">What it is for.</param>
+    /// <param name="call">The call. What MPI reads and writes is held by it, also when nobody waits any more.</param>
+    public void Call(string name, Action call)
     {
-        var work = new OneCall(call);
+        var work = new OneCall(name, call);
         Post(work);
         Wait(work);
     }
@@ -76,6 +90,8 @@ internal sealed class MpiThread : IDisposable
         {
             _stopping = true;
             Monitor.PulseAll(_gate);
+            // After an error the thread may be in a call that never ends.
+            if (_failure is not null) return;
         }
 
         _thread.Join();
@@ -87,6 +103,7 @@ internal sealed class MpiThread : IDisposable
         {
             while (Next(out bool isWaitedFor))
             {
+                if (_failure is not null) return;
                 bool ended = false;
                 for (int i = _running.Count - 1; i >= 0; i--)
                 {
@@ -156,8 +173,10 @@ internal sealed class MpiThread : IDisposable
         }
     }
 
-    private sealed class OneCall(Action call) : IMpiWork
+    private sealed class OneCall(string name, Action call) : IMpiWork
     {
+        public string Name => name;
+
         public bool IsPending { get; set; }
 
         public bool Begin()
@@ -173,6 +192,9 @@ internal sealed class MpiThread : IDisposable
 /// <summary>Work for the thread that calls MPI.</summary>
 internal interface IMpiWork
 {
+    /// <summary>What it is, for errors.</summary>
+    string Name { get; }
+
     /// <summary>Whether it is queued or goes on.</summary>
     bool IsPending { get; set; }
 

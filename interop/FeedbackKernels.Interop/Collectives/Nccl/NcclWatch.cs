@@ -135,7 +135,7 @@ internal sealed class NcclWatch : IDisposable
         }
 
         return waited > _limit.TotalMilliseconds
-            ? $"NCCL: process {_hosts.Rank} has waited {WaitingTime.Text(TimeSpan.FromMilliseconds(waited))} for the sum of {waiting}; another process hangs, or cannot be reached ({WaitingTime.EnvironmentVariable} sets the limit of {WaitingTime.Text(_limit)})"
+            ? WaitingTime.Over("NCCL", _hosts.Rank, TimeSpan.FromMilliseconds(waited), $"sum of {waiting}", _limit)
             : null;
     }
 
