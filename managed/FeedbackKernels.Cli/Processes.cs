@@ -26,6 +26,8 @@ internal static class Processes
     public static void Join(string command, string? backend)
     {
         if (Launcher.Detect() is not { Size: > 1 } launcher) return;
+        // mpirun gives each process a terminal of its own, and .NET would send it control characters, which end in the log of a job.
+        Environment.SetEnvironmentVariable("TERM", "dumb");
         Console.SetError(new LinePrefixWriter(Console.Error, $"process {launcher.Rank}: "));
         if (launcher.Rank > 0) Console.SetOut(TextWriter.Null);
         if (!Shared.Contains(command))

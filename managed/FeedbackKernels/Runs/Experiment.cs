@@ -128,7 +128,7 @@ public static class Experiment
         if (before.Processes == now.Processes) return null;
         string norms = model.Norms.Count == 0 || now.Training.SyncBatchNorm ? "sums are added in another order"
             : $"batch norms see {Share(now)} images instead of {Share(before)}";
-        return $"the run had {before.Processes} processes and goes on with {now.Processes}: the order of images is the same, but {norms}";
+        return $"the run had {before.Processes} {(before.Processes == 1 ? "process" : "processes")} and goes on with {now.Processes}: the order of images is the same, but {norms}";
 
         static int Share(RunConfig config) => Communicator.LargestShareOf(config.Training.PartBatch, config.Processes);
     }
