@@ -32,6 +32,8 @@ TRAIN_MODEL=${TRAIN_MODEL:-resnet20}
 TRAIN_RULES=${TRAIN_RULES:-bp,wm,kp,ss,fa,dfa}
 TRAIN_OPTIONS=${TRAIN_OPTIONS:---epochs 10 --batch 128 --lr 0.2 --schedule one-cycle}
 TEST_OPTIONS=${TEST_OPTIONS:--namespace FeedbackKernels.Tests.Conformance -namespace FeedbackKernels.Tests.Cuda -class- FeedbackKernels.Tests.Conformance.SimdLevelTests}
+# Classes elsewhere that compute on the device. The test framework takes them in a run of their own.
+OTHER_TESTS=${OTHER_TESTS:-Interop.CallerTests Interop.MemorySafetyTests Interop.Operations.OperationTests KnownAnswers.OperationAnswerTests KnownAnswers.RandomAnswerTests Models.ResizeTests Training.ResumeTests Training.UpdateNoiseTests}
 SANITIZER_OPTIONS=${SANITIZER_OPTIONS:--class FeedbackKernels.Tests.Conformance.BatchNormTests -class FeedbackKernels.Tests.Conformance.PoolingTests -class FeedbackKernels.Tests.Cuda.TensorCoreTests}
 PYTHON=${PYTHON:-python3}
 PEER_DEVICE=${PEER_DEVICE:-cuda}              # cpu: to check the script without a GPU
@@ -225,7 +227,10 @@ if wants list; then run_list; fi
 
 if wants device; then part "device" device.txt describe; fi
 
-if wants tests; then part "conformance tests" tests.log "$kit/tests/FeedbackKernels.Tests" -noColor $TEST_OPTIONS; fi
+if wants tests; then
+  part "conformance tests" tests.log "$kit/tests/FeedbackKernels.Tests" -noColor $TEST_OPTIONS
+  part "other tests on the device" tests-other.log "$kit/tests/FeedbackKernels.Tests" -noColor $(for class in $OTHER_TESTS; do echo -class "FeedbackKernels.Tests.$class"; done)
+fi
 
 if wants sanitizer; then
   for tool in memcheck racecheck; do

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Reflection;
 using System.Text;
+using System.Text.RegularExpressions;
 using System.Xml.Linq;
 using FeedbackKernels.Interop;
 using FeedbackKernels.Tests.Docs;
@@ -52,6 +53,35 @@ public class EmulatedOnlyTests
             .Select(t => $"{t.Attribute("type")!.Value.Split('.')[^1]}.{t.Attribute("method")!.Value}").Distinct();
         Assert.Equal(expected.Order(), skipped.Order());
         Assert.True(tests.Count(t => t.Attribute("result")!.Value == "Pass") > 100, output);
+    }
+
+    // Classes that compute on the device and need more than the kit has, or that skip all on it.
+    private static readonly Dictionary<string, string> NotInTheKit = new()
+    {
+        ["Docs.EmbeddingTests"] = "compiles the text of a README",
+        ["Bench.RunnerTests"] = "starts the program of the benchmarks, which the kit's list runs",
+        ["Bench.EstimateTests"] = "compares with the emulated driver",
+        ["Runs.Checkpoints.OutOfMemoryTests"] = "starts a program that limits its memory",
+        ["Collectives.NcclTests"] = "sums by the emulated NCCL",
+        ["Cli.MpiTests"] = "starts the command line under a launcher",
+        ["Cli.OptionTests"] = "starts the command line",
+    };
+
+    [Fact]
+    public void The_kit_runs_each_class_that_computes_on_the_device()
+    {
+        Assert.SkipWhen(NamedFiles.Root is null, "the tests run outside the repository");
+        string run = File.ReadAllText(Path.Combine(NamedFiles.Root!, "bench", "gpu-kit", "run.sh"));
+        string[] named = [.. Regex.Match(run, "OTHER_TESTS:-([^}]*)}").Groups[1].Value.Split(' ')];
+        // Whole namespaces, but for a class that needs no device.
+        Assert.Contains("-namespace FeedbackKernels.Tests.Conformance -namespace FeedbackKernels.Tests.Cuda", run);
+        Assert.All(named, name => Assert.NotNull(typeof(EmulatedOnlyTests).Assembly.GetType($"FeedbackKernels.Tests.{name}")));
+        string sources = Path.Combine(NamedFiles.Root!, "tests", "FeedbackKernels.Tests");
+        IEnumerable<string> computing = Directory.EnumerateFiles(sources, "*Tests.cs", SearchOption.AllDirectories)
+            .Where(file => Regex.IsMatch(File.ReadAllText(file), @"CudaUnderTest\.|Candidates\)|Binary32Backends"))
+            .Select(file => Path.GetRelativePath(sources, file)[..^3].Replace(Path.DirectorySeparatorChar, '.'))
+            .Where(name => !name.StartsWith("Cuda.", StringComparison.Ordinal) && !name.StartsWith("Conformance.", StringComparison.Ordinal));
+        Assert.Equal(named.Concat(NotInTheKit.Keys).Order(StringComparer.Ordinal), computing.Order(StringComparer.Ordinal));
     }
 
     private static string Table()
