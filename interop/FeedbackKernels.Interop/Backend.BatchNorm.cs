@@ -133,10 +133,7 @@ public abstract partial class Backend
         RequireDefined(relu);
         RequirePositive(state.Epsilon);
         int input = call.ReadActivations(x, length);
-        call.Read(state.Mean, channels);
-        call.Read(state.Variance, channels);
-        call.Read(state.Scale, channels);
-        call.Read(state.Bias, channels);
+        call.ReadState(state, channels);
         int output = call.ReadActivationsIfPresent(y, length), error = call.ReadActivations(dy, length);
         int result = call.WriteActivations(dx, length);
         call.Write(dGamma, channels);
@@ -171,10 +168,7 @@ public abstract partial class Backend
         RequireDefined(relu);
         RequirePositive(state.Epsilon);
         call.ReadActivations(x, length);
-        call.Read(state.Mean, channels);
-        call.Read(state.Variance, channels);
-        call.Read(state.Scale, channels);
-        call.Read(state.Bias, channels);
+        call.ReadState(state, channels);
         call.ReadActivationsIfPresent(y, length);
         call.ReadActivations(dy, length);
         call.Write(dGamma, channels);
@@ -201,10 +195,7 @@ public abstract partial class Backend
         RequireDefined(relu);
         RequirePositive(state.Epsilon);
         int input = call.ReadActivations(x, length);
-        call.Read(state.Mean, channels);
-        call.Read(state.Variance, channels);
-        call.Read(state.Scale, channels);
-        call.Read(state.Bias, channels);
+        call.ReadState(state, channels);
         int output = call.ReadActivationsIfPresent(y, length), error = call.ReadActivations(dy, length);
         call.Read(dGamma, channels);
         call.Read(dBeta, channels);

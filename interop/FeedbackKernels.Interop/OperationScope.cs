@@ -46,6 +46,15 @@ internal ref struct OperationScope
         BufferView view, long length, ElementType type = ElementType.Float32, [CallerArgumentExpression(nameof(view))] string name = "") =>
         view.IsAbsent ? -1 : Read(view, length, type, name);
 
+    /// <summary>Declares what the forward pass of a batch norm has left.</summary>
+    public void ReadState(in BatchNormState state, long channels)
+    {
+        Read(state.Mean, channels);
+        Read(state.Variance, channels);
+        Read(state.Scale, channels);
+        Read(state.Bias, channels);
+    }
+
     /// <summary>Declares an operand that may be Float32 or the type of activations: weights, or the operand of an operation on any
     /// numbers.</summary>
     public int ReadEither(BufferView view, long length, [CallerArgumentExpression(nameof(view))] string name = "")

@@ -64,11 +64,8 @@ public sealed unsafe partial class CpuBackend
         BufferView dGamma, BufferView dBeta, BufferView dx, BufferView dResidual) =>
         BackwardErrors(BackwardJob(rows, channels, x, state, relu, y, dy, dResidual), state, dGamma, dBeta, dx);
 
-    internal override void BatchNormMergeCore(in SharedRows rows, int channels, BufferView parts, in BatchStatistics statistics)
-    {
-        var pointers = new StatisticsPointers(statistics);
-        for (int k = 0; k < channels; k++) StatisticsWriter.StoreMerged(pointers, k, rows, channels, parts.Floats);
-    }
+    internal override void BatchNormMergeCore(in SharedRows rows, int channels, BufferView parts, in BatchStatistics statistics) =>
+        StatisticsWriter.Merge(statistics, rows, channels, parts.Floats);
 
     internal override void BiasGradientCore(long rows, int channels, BufferView dy, BufferView db)
     {

@@ -31,24 +31,27 @@ internal static unsafe class StatisticsWriter
         }
     }
 
-    /// <summary>Stores the statistics of a channel whose rows several processes hold.</summary>
+    /// <summary>Stores the statistics of channels whose rows several processes hold.</summary>
     /// <param name="statistics">The buffers.</param>
-    /// <param name="k">Channel.</param>
     /// <param name="rows">Rows of each process.</param>
     /// <param name="channels">Number of channels.</param>
     /// <param name="parts">[processes][2][channels]: means, and biased variances.</param>
-    public static void StoreMerged(in StatisticsPointers statistics, int k, in SharedRows rows, int channels, float* parts)
+    public static void Merge(in BatchStatistics statistics, in SharedRows rows, int channels, float* parts)
     {
-        double sum = 0, squares = 0;
-        for (int part = 0; part < rows.Parts; part++) sum += rows.RowsOf(part) * (double)parts[2L * part * channels + k];
-        double mean = sum / rows.All;
-        for (int part = 0; part < rows.Parts; part++)
+        var pointers = new StatisticsPointers(statistics);
+        for (int k = 0; k < channels; k++)
         {
-            float* of = parts + 2L * part * channels + k;
-            double deviation = of[0] - mean;
-            squares += rows.RowsOf(part) * (of[channels] + deviation * deviation);
-        }
+            double sum = 0, squares = 0;
+            for (int part = 0; part < rows.Parts; part++) sum += rows.RowsOf(part) * (double)parts[2L * part * channels + k];
+            double mean = sum / rows.All;
+            for (int part = 0; part < rows.Parts; part++)
+            {
+                float* of = parts + 2L * part * channels + k;
+                double deviation = of[0] - mean;
+                squares += rows.RowsOf(part) * (of[channels] + deviation * deviation);
+            }
 
-        Store(statistics, k, rows.All, mean, squares);
+            Store(pointers, k, rows.All, mean, squares);
+        }
     }
 }

@@ -85,11 +85,8 @@ public sealed unsafe partial class ReferenceBackend
         }
     }
 
-    internal override void BatchNormMergeCore(in SharedRows rows, int channels, BufferView parts, in BatchStatistics statistics)
-    {
-        var pointers = new StatisticsPointers(statistics);
-        for (int k = 0; k < channels; k++) StatisticsWriter.StoreMerged(pointers, k, rows, channels, parts.Floats);
-    }
+    internal override void BatchNormMergeCore(in SharedRows rows, int channels, BufferView parts, in BatchStatistics statistics) =>
+        StatisticsWriter.Merge(statistics, rows, channels, parts.Floats);
 
     internal override void BiasGradientCore(long rows, int channels, BufferView dy, BufferView db)
     {

@@ -26,12 +26,7 @@ public sealed class NcclTrainingTests : IDisposable
     [EmulatedOnly(Shim)]
     public async Task Every_rule_ends_on_the_same_bits_in_both_ranks_and_whenever_the_device_works()
     {
-        using RankProcesses ranks = RankProcesses.StartTest(2, typeof(NcclTrainingTests), nameof(Rank_trains_under_every_rule), (Results, _folder));
-        foreach ((int code, string output, string error) in await ranks.End(TestContext.Current.CancellationToken))
-        {
-            Assert.True(code == 0, output + error);
-            Assert.Contains("Failed: 0, Skipped: 0", output);
-        }
+        await RunInTwo(nameof(Rank_trains_under_every_rule));
 
         string[][] lines = [.. Enumerable.Range(0, 2).Select(rank => File.ReadAllLines(ResultsOf(_folder, rank)))];
         Assert.Equal(lines[0], lines[1]);
@@ -67,12 +62,7 @@ public sealed class NcclTrainingTests : IDisposable
     [EmulatedOnly(Shim)]
     public async Task Norms_and_mirrors_of_two_devices_can_be_those_of_one()
     {
-        using RankProcesses ranks = RankProcesses.StartTest(2, typeof(NcclTrainingTests), nameof(Rank_shares_norms_and_mirrors), (Results, _folder));
-        foreach ((int code, string output, string error) in await ranks.End(TestContext.Current.CancellationToken))
-        {
-            Assert.True(code == 0, output + error);
-            Assert.Contains("Failed: 0, Skipped: 0", output);
-        }
+        await RunInTwo(nameof(Rank_shares_norms_and_mirrors));
 
         Assert.Equal(File.ReadAllText(ResultsOf(_folder, 0)), File.ReadAllText(ResultsOf(_folder, 1)));
     }
@@ -128,6 +118,16 @@ public sealed class NcclTrainingTests : IDisposable
 
     private static float[] StateOf(Model model) =>
         [.. model.TensorsAndFeedback().SelectMany(tensor => model.Backend.Download(tensor.Buffer))];
+
+    private async Task RunInTwo(string test)
+    {
+        using RankProcesses ranks = RankProcesses.StartTest(2, typeof(NcclTrainingTests), test, (Results, _folder));
+        foreach ((int code, string output, string error) in await ranks.End(TestContext.Current.CancellationToken))
+        {
+            Assert.True(code == 0, output + error);
+            Assert.Contains("Failed: 0, Skipped: 0", output);
+        }
+    }
 
     private static string ResultsOf(string folder, int rank) => Path.Combine(folder, $"rank{rank}.txt");
 
