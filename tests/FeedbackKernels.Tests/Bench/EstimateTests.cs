@@ -76,6 +76,10 @@ public class EstimateTests
         Assert.Equal(4, kinds["pooling"]);
         Assert.Equal(1, kinds["loss"]);
         Assert.Equal(1, kinds["update"]);
+        // The bias of the classifier; and sums of weight gradients that are split. Nothing of the initial weights.
+        Assert.Equal(2, kinds["bias gradient"]);
+        Assert.Contains("sum of splits", kinds.Keys);
+        Assert.Equal(13, kinds.Count);
     }
 
     [Fact]
@@ -136,6 +140,9 @@ public class EstimateTests
         double backprop = Flops("backprop"), mirror = Flops("weight-mirror"), kolenPollack = Flops("kolen-pollack");
         Assert.Equal(backprop, kolenPollack);
         Assert.InRange(mirror / backprop, 1.003, 1.1);
+        // B that never moves is drawn before the first step.
+        Assert.Equal(KindsOf("resnet20", "backprop", 128, "h200"), KindsOf("resnet20", "feedback-alignment", 128, "h200"));
+        Assert.Contains("feedback weights", KindsOf("resnet20", "sign-symmetry", 128, "h200").Keys);
 
         static double Flops(string rule) => Step("resnet20", rule, 128, "h200").Sum(l => l.Count * l.Launch.Work.Flops);
     }
