@@ -211,7 +211,7 @@ run_list() {
   entry measure 30 "step of $model as a graph" step-graph.csv bench step --backend cuda --precision bf16 --model "$model" --batch "$BATCH" --rounds "$SAMPLES" --inner "$INNER"
   entry measure 30 "step of $model, kernel by kernel" step-launches.csv \
     bench step --backend cuda --precision bf16 --model "$model" --batch "$BATCH" --rounds "$SAMPLES" --inner "$INNER" --no-cuda-graph
-  entry measure 40 "an epoch under each rule" epoch.log feedback compare --backend cuda --precision bf16 --rules "$TRAIN_RULES" --model "$TRAIN_MODEL" \
+  entry measure 40 "an epoch under six rules" epoch.log feedback compare --backend cuda --precision bf16 --rules "$TRAIN_RULES" --model "$TRAIN_MODEL" \
     --data "$(source_of "$data")" $LIST_EPOCH --out "$folder/list-epoch"
   if [ -n "$peer" ]; then
     entry peer 30 "PyTorch's step of $model" step-torch.csv \
