@@ -55,18 +55,19 @@ constexpr std::size_t AreaBytes = 256 << 10;
 // What a rank calls. The factor of a weighted sum is its own.
 struct Call
 {
-    int kind, type, root, padding;
+    int kind, type, root, weighted;
     unsigned long long count;
 
+    // Also whether sums have factors: NCCL chooses its algorithm by the operation.
     bool operator==(const Call& other) const
     {
-        return kind == other.kind && type == other.type && root == other.root && count == other.count;
+        return kind == other.kind && type == other.type && root == other.root && weighted == other.weighted && count == other.count;
     }
 
     std::string text() const
     {
         const std::string of = std::to_string(count) + " elements of type " + std::to_string(type);
-        return kind == 0 ? "a sum of " + of : "a broadcast of " + of + " from rank " + std::to_string(root);
+        return kind == 0 ? (weighted ? "a weighted sum of " : "a sum of ") + of : "a broadcast of " + of + " from rank " + std::to_string(root);
     }
 };
 
@@ -283,7 +284,7 @@ bool is_known(Communicator* communicator)
     return communicators.count(communicator) != 0;
 }
 
-int queue(const void* from, void* to, const Call& call, int operation, Communicator* at, void* stream)
+int queue(const void* from, void* to, Call call, int operation, Communicator* at, void* stream)
 {
     void* context = nullptr;
     if (!is_known(at) || at->aborted) return refuse(InvalidArgument, "there is no such communicator");
@@ -299,6 +300,7 @@ int queue(const void* from, void* to, const Call& call, int operation, Communica
         const auto index = static_cast<std::size_t>(operation - FirstWeighted);
         if (operation < FirstWeighted || index >= at->weights.size()) return refuse(InvalidArgument, "operation " + std::to_string(operation));
         weight = at->weights[index];
+        call.weighted = 1;
         if (weight.type != call.type) return refuse(InvalidArgument, "a factor of type " + std::to_string(weight.type) + " for " + call.text());
     }
 
@@ -321,6 +323,9 @@ Shared* map(const char* name)
 }  // namespace
 
 EXPORT void emulatedNcclEarly(int value) { early = value != 0; }
+
+// Whether a communicator has been neither aborted nor destroyed.
+EXPORT int emulatedNcclKnows(Communicator* communicator) { return is_known(communicator); }
 
 EXPORT int ncclGetVersion(int* version)
 {
@@ -404,6 +409,8 @@ EXPORT int ncclCommGetAsyncError(Communicator* communicator, int* result)
 
 EXPORT int ncclCommAbort(Communicator* communicator)
 {
+    // As of a communicator whose connections never end.
+    while (std::getenv("FEEDBACK_EMULATED_NCCL_ABORT_HANGS")) std::this_thread::sleep_for(std::chrono::seconds(1));
     std::lock_guard<std::mutex> guard(lock);
     if (communicators.erase(communicator) == 0) return InvalidArgument;
     communicator->aborted = true;

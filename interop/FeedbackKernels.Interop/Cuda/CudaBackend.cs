@@ -101,7 +101,8 @@ public sealed unsafe partial class CudaBackend : Backend
     /// its compiler said. A file is loaded when one of its kernels is first launched.</summary>
     public IReadOnlyList<CudaKernelFile> LoadedKernels => _kernels.Loaded;
 
-    /// <summary>Loads all files of kernels, so that no step waits for the driver's compiler.</summary>
+    /// <summary>Loads all kernels, so that no step waits for the driver's compiler, and no kernel that runs makes the driver wait to load
+    /// another.</summary>
     /// <exception cref="ObjectDisposedException">The backend has been disposed.</exception>
     /// <exception cref="CudaException">The driver does not load a file; the message names it and quotes the driver's compiler.</exception>
     /// <exception cref="IOException">The file that <see cref="CudaKernelFile.LogVariable"/> names cannot be written.</exception>

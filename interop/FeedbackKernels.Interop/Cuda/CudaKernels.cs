@@ -48,10 +48,12 @@ internal sealed class CudaKernels(CudaContext context, CudaDevice device, Func<s
     /// has and which is needed.</exception>
     public void Try() => ModuleOf("fill");
 
-    /// <summary>Loads every file for the device.</summary>
+    /// <summary>Loads every file for the device, and every kernel: with lazy loading, the driver loads a kernel when it is asked for it.</summary>
     public void LoadAll()
     {
         foreach (string file in CudaArchive.Files(device.Architecture, ".ptx")) ModuleOf(file);
+        foreach (CudaKernel kernel in CudaBackend.AllKernels)
+            if (_modules.ContainsKey(kernel.File)) _ = Get(kernel, sharedBytes: 0);
     }
 
     /// <summary>The names of the kernels in the embedded PTX of an architecture, by file.</summary>

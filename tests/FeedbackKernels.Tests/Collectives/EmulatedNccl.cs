@@ -13,6 +13,12 @@ internal static partial class EmulatedNccl
     /// the backend come too soon.</summary>
     public static void RunEarly(bool early) => SetEarly(early ? 1 : 0);
 
+    /// <summary>Whether a communicator has been neither aborted nor destroyed.</summary>
+    public static bool Knows(nint communicator) => KnowsCommunicator(communicator) != 0;
+
+    [LibraryImport(Library, EntryPoint = "emulatedNcclKnows")]
+    private static partial int KnowsCommunicator(nint communicator);
+
     [LibraryImport(Library, EntryPoint = "emulatedNcclEarly")]
     private static partial void SetEarly(int value);
 }

@@ -116,6 +116,20 @@ public sealed class NcclCommandLineTests : IDisposable
         Assert.StartsWith("process 1: ", error);
     }
 
+    [Fact]
+    [EmulatedOnly(Shim)]
+    public async Task An_abort_that_does_not_end_ends_the_process()
+    {
+        using RankProcesses ranks = await InSecondEpoch(("FEEDBACK_WAITING_TIME", "2"), ("FEEDBACK_EMULATED_NCCL_ABORT_HANGS", "1"));
+        ranks[1].Kill();
+        var clock = Stopwatch.StartNew();
+        (int code, _, string error) = await FeedbackProgram.End(ranks[0], TestContext.Current.CancellationToken);
+        Assert.InRange(clock.Elapsed.TotalSeconds, 0, 15);
+        Assert.Equal(1, code);
+        Assert.StartsWith("process 0: ", error);
+        Assert.Contains("process 1 has ended", error);
+    }
+
     [Theory]
     [InlineData(0)]
     [InlineData(1)]

@@ -32,6 +32,12 @@ public class NcclTests
             again.Wait();
             again.Wait();
             Values.AssertSameBits([.. expected.Select(v => Enumerable.Repeat(v, size).Aggregate((a, b) => a + b))], backend.Download(x));
+
+            // A part of a batch with images in one process alone: all name the same kind of operation nevertheless.
+            backend.Upload<float>(values[group.Rank], x);
+            sum.Begin(group.Rank == 0 ? 1 : 0);
+            sum.Wait();
+            Assert.Equal(values[0], backend.Download(x));
         });
     }
 
@@ -83,10 +89,10 @@ public class NcclTests
     }
 
     [Theory]
-    [InlineData("length", "a sum of 100 elements of type 7", "a sum of 99 elements of type 7")]
-    [InlineData("type", "a sum of 100 elements of type 7", "a sum of 100 elements of type 9")]
-    [InlineData("call", "a sum of 100 elements of type 7", "a broadcast of 400 elements of type 0 from rank 1")]
-    [InlineData("left", "a sum of 100 elements of type 7", "has left")]
+    [InlineData("length", "a weighted sum of 100 elements of type 7", "a weighted sum of 99 elements of type 7")]
+    [InlineData("type", "a weighted sum of 100 elements of type 7", "a weighted sum of 100 elements of type 9")]
+    [InlineData("call", "a weighted sum of 100 elements of type 7", "a broadcast of 400 elements of type 0 from rank 1")]
+    [InlineData("left", "a weighted sum of 100 elements of type 7", "has left")]
     [EmulatedOnly(Shim)]
     public void A_broken_call_is_an_error_of_all(string fault, string first, string second)
     {
@@ -174,6 +180,79 @@ public class NcclTests
         Assert.Equal("process 1 has failed; its own message says why", Assert.IsType<CommunicationException>(found[0]).Message);
         Assert.InRange(Environment.TickCount64 - start, 0, 8000);
     }
+
+    [Fact]
+    [EmulatedOnly(Shim)]
+    public void Nothing_is_aborted_during_a_call_that_ends() => Abort(callEnds: true);
+
+    [Fact]
+    [EmulatedOnly(Shim)]
+    public void A_call_that_does_not_end_is_aborted() => Abort(callEnds: false);
+
+    private static void Abort(bool callEnds)
+    {
+        using var inCall = new ManualResetEventSlim();
+        Exception?[] found = Ranks.TryOnDevices(
+            2, (group, _) =>
+            {
+                if (group.Rank == 1)
+                {
+                    inCall.Wait(TestContext.Current.CancellationToken);
+                    throw new TimeoutException();
+                }
+
+                using (group.Watch.Call())
+                {
+                    inCall.Set();
+                    Assert.True(SpinWait.SpinUntil(() => Record.Exception(group.Watch.ThrowIfFailed) is not null, TimeSpan.FromSeconds(10)));
+                    Thread.Sleep(500);
+                    Assert.True(EmulatedNccl.Knows(group.Handle));
+                    if (!callEnds) Assert.True(SpinWait.SpinUntil(() => !EmulatedNccl.Knows(group.Handle), TimeSpan.FromSeconds(10)));
+                }
+
+                Assert.True(SpinWait.SpinUntil(() => !EmulatedNccl.Knows(group.Handle), TimeSpan.FromSeconds(10)));
+                Assert.Throws<CommunicationException>(() => group.Watch.Call());
+            },
+            Ranks.Limit);
+        Assert.Null(found[0]);
+    }
+
+    [Fact]
+    [EmulatedOnly(Shim)]
+    public void One_thread_at_a_time_is_in_a_call()
+    {
+        using var backend = new CudaBackend(driver: EmulatedDriver.Path);
+        using DeviceBuffer x = backend.Allocate(10, "x");
+        using var group = new NcclCommunicator(Communicator.Alone, backend, library: EmulatedNccl.Path);
+        PendingSum sum = group.CreateSum(x, "x");
+        var second = new Thread(() => sum.Begin());
+        using (group.Watch.Call())
+        {
+            second.Start();
+            Assert.False(second.Join(500));
+        }
+
+        second.Join();
+        sum.Wait();
+    }
+
+    [Fact]
+    [EmulatedOnly(Shim)]
+    public void A_backend_in_a_context_of_the_caller_is_refused()
+    {
+        using var primary = new CudaBackend(driver: EmulatedDriver.Path);
+        using var own = new CudaBackend(driver: EmulatedDriver.Path, context: 0x1000);
+        using var given = new CudaBackend(driver: EmulatedDriver.Path, context: primary.Context.DangerousGetHandle());
+        string e = Assert.Throws<ArgumentException>(() => new NcclCommunicator(Communicator.Alone, own, library: EmulatedNccl.Path)).Message;
+        Assert.Contains("wanted the primary context of the device", e);
+        new NcclCommunicator(Communicator.Alone, given, library: EmulatedNccl.Path).Dispose();
+    }
+
+    [Fact]
+    [EmulatedOnly(Shim)]
+    public void All_kernels_are_loaded_before_the_first_sum() => Ranks.RunOnDevices(
+        2, (group, backend) => Assert.Equal(
+            CudaBackend.AllKernels.Select(k => k.File).Distinct().Count(file => !file.Contains("_sm90", StringComparison.Ordinal)), backend.LoadedKernels.Count));
 
     [Fact]
     [EmulatedOnly(Shim)]

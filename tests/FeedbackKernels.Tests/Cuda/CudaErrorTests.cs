@@ -95,6 +95,21 @@ public class CudaErrorTests
     }
 
     [Theory]
+    // Of the release notes of the PTX ISA.
+    [InlineData(12000, "8.0")]
+    [InlineData(12050, "8.5")]
+    [InlineData(12060, "8.5")]
+    [InlineData(12080, "8.7")]
+    [InlineData(12090, "8.8")]
+    [InlineData(13000, "9.0")]
+    [EmulatedOnly("sets the version of the driver")]
+    public void A_driver_compiles_PTX_up_to_the_version_of_its_CUDA(int driver, string expected)
+    {
+        using EmulatedDriver.Setting version = EmulatedDriver.With("driver-version", driver, 12040), machine = EmulatedDriver.With("module-result", 222, 0);
+        Assert.Contains($" compiles PTX up to {expected};", Assert.Throws<PlatformNotSupportedException>(() => CudaUnderTest.CreateBackend()).Message);
+    }
+
+    [Theory]
     [InlineData(222, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION (222)")]
     [InlineData(209, "CUDA_ERROR_NO_BINARY_FOR_GPU (209)")]
     [EmulatedOnly("sets results of the driver")]

@@ -30,6 +30,8 @@ public sealed class NcclCommunicator : Communicator
     /// them.</param>
     /// <param name="library">The file of NCCL; null for what the environment variable FEEDBACK_NCCL names, or else the system's.</param>
     /// <exception cref="PlatformNotSupportedException">NCCL cannot be loaded; the message names every path tried.</exception>
+    /// <exception cref="ArgumentException">The backend works in a context of the caller's: NCCL takes memory and streams of the device's
+    /// primary context.</exception>
     /// <exception cref="CommunicationException">The processes cannot reach each other by NCCL.</exception>
     public NcclCommunicator(Communicator hosts, CudaBackend backend, ElementType gradients = ElementType.Float32, string? library = null)
         : this(hosts, backend, gradients, library, WaitingTime.Read())
@@ -52,7 +54,11 @@ public sealed class NcclCommunicator : Communicator
             ElementType.BFloat16 => NcclType.BFloat16,
             _ => throw new ArgumentOutOfRangeException(nameof(gradients), gradients, "gradients are summed as Float32 or BFloat16"),
         };
+        if (!backend.Context.IsPrimary)
+            throw new ArgumentException("works in a context of the caller's; wanted the primary context of the device, in which NCCL works", nameof(backend));
         (_hosts, _backend) = (hosts, backend);
+        // To load code, the driver may wait for all work on the device: also for a sum that waits for another process.
+        backend.LoadKernels();
         _library = NcclLibrary.Load(library);
         _communicator = Join(limit);
         _stream = new CudaStream(backend.Context);
@@ -136,6 +142,9 @@ public sealed class NcclCommunicator : Communicator
 
     internal NcclWatch Watch => _watch;
 
+    /// <summary>The ncclComm_t.</summary>
+    internal nint Handle => _communicator;
+
     /// <summary>Queues the sum or the broadcast of numbers behind all that the backend has been told so far.</summary>
     internal void Queue(NcclSum sum, BufferView values, NcclType type, float weight, int? broadcastFrom)
     {
@@ -147,6 +156,7 @@ public sealed class NcclCommunicator : Communicator
         using CudaContext.Scope scope = _backend.Context.Enter();
         try
         {
+            using NcclWatch.CallScope call = _watch.Call();
             if (broadcastFrom is { } from)
                 _library.Broadcast(_communicator, values.Address, values.Length * values.Type.Size(), from, stream, sum.Name);
             else
@@ -164,11 +174,12 @@ public sealed class NcclCommunicator : Communicator
 
     /// <summary>
     /// The sum with a factor for the numbers of this process. NCCL multiplies what it loads anyway, so the factor costs no pass over the
-    /// gradients; a kernel of the backend would read and write all of them once more, in the step's critical path.
+    /// gradients; a kernel of the backend would read and write all of them once more, in the step's critical path. All processes have to name
+    /// the same kind of operation, by which NCCL chooses its algorithm, so a factor of 1 is one too: others may have none (a part of a batch
+    /// without images). NCCL does not add such sums in the switches of NVLink (NVLS).
     /// </summary>
     private int OperationOf(float weight, NcclType type)
     {
-        if (weight == 1) return NcclLibrary.Sum;
         if (_operations.TryGetValue((weight, type), out int known)) return known;
         return _operations[(weight, type)] = _library.CreateWeightedSum(_communicator, weight, type);
     }

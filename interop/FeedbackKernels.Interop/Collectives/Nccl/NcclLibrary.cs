@@ -17,7 +17,7 @@ internal enum NcclType
     BFloat16 = 9,
 }
 
-/// <summary>The library of NCCL (2.11 or newer), loaded when the first processes with GPUs join. It finds the CUDA driver by itself.</summary>
+/// <summary>The library of NCCL (2.11 or newer; before 2.19 an abort may hang), loaded when the first processes with GPUs join. It finds the CUDA driver by itself.</summary>
 internal sealed unsafe class NcclLibrary
 {
     /// <summary>The environment variable that names the library, if it is not <see cref="DefaultName"/>.</summary>
@@ -114,7 +114,7 @@ internal sealed unsafe class NcclLibrary
         return result is NcclResult.Success or NcclResult.InProgress ? null : Describe(result, communicator);
     }
 
-    /// <summary>Ends what goes on and gives the communicator back, also while another thread is in a call with it.</summary>
+    /// <summary>Ends what goes on and gives the communicator back. No other thread is in a call with it.</summary>
     public void Abort(nint communicator) => _ = _commAbort(communicator);
 
     /// <summary>Gives a communicator back that has nothing left to do.</summary>

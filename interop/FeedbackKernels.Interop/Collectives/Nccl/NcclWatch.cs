@@ -10,12 +10,16 @@ internal sealed class NcclWatch : IDisposable
     /// <summary>Milliseconds between two looks.</summary>
     public const int MillisecondsBetweenLooks = 20;
 
+    // How long an abort waits for a call of another thread, which takes microseconds unless it makes a connection; and how long the abort
+    // may take.
+    private static readonly TimeSpan LongestCall = TimeSpan.FromSeconds(3), LongestAbort = TimeSpan.FromSeconds(10);
+
     private readonly NcclLibrary _library;
     private readonly nint _communicator;
     private readonly Communicator _hosts;
     private readonly CudaContext _context;
     private readonly TimeSpan _limit;
-    private readonly object _gate = new();
+    private readonly object _gate = new(), _calls = new();
 
     // Those that have begun, in their order; they are queued a little later.
     private readonly List<(NcclSum Sum, bool IsQueued)> _running = [];
@@ -38,6 +42,24 @@ internal sealed class NcclWatch : IDisposable
         if ((_failure ?? _hosts.Failure) is { } text) throw new CommunicationException(text);
     }
 
+    /// <summary>Begins a call of NCCL's, during which nothing is aborted.</summary>
+    /// <exception cref="CommunicationException">As of <see cref="ThrowIfFailed"/>; the communicator may be gone.</exception>
+    public CallScope Call()
+    {
+        Monitor.Enter(_calls);
+        try
+        {
+            ThrowIfFailed();
+        }
+        catch
+        {
+            Monitor.Exit(_calls);
+            throw;
+        }
+
+        return new CallScope(_calls);
+    }
+
     /// <summary>Notes the first error and has NCCL end its work.</summary>
     public void Fail(string text)
     {
@@ -47,8 +69,9 @@ internal sealed class NcclWatch : IDisposable
             _failure ??= text;
             if (_given) return;
             _given = true;
-            _library.Abort(_communicator);
         }
+
+        Abort();
     }
 
     /// <summary>A sum begins.</summary>
@@ -88,7 +111,7 @@ internal sealed class NcclWatch : IDisposable
             Monitor.PulseAll(_gate);
         }
 
-        _thread.Join();
+        if (!_thread.Join(LongestCall + 2 * LongestAbort)) return;
         bool runs, given;
         lock (_gate)
         {
@@ -100,8 +123,32 @@ internal sealed class NcclWatch : IDisposable
 
         if (given) return;
         using CudaContext.Scope scope = _context.Enter();
-        if (runs || _hosts.Failure is not null) _library.Abort(_communicator);
+        if (runs || _hosts.Failure is not null) Abort();
         else _library.Destroy(_communicator);
+    }
+
+    /// <summary>
+    /// Ends all work on the device. An abort frees the communicator, so NCCL wants no thread in a call with it
+    /// (https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/usage/communicators.html). But a call may itself wait for a process that
+    /// does not come any more, which only an abort ends. And an abort may not end (NVIDIA/nccl#829, #992): then device and host would wait
+    /// for ever, and the process ends instead.
+    /// </summary>
+    private void Abort()
+    {
+        bool alone = Monitor.TryEnter(_calls, LongestCall);
+        try
+        {
+            var thread = new Thread(() => _library.Abort(_communicator)) { IsBackground = true, Name = "NCCL abort" };
+            thread.Start();
+            if (thread.Join(LongestAbort)) return;
+        }
+        finally
+        {
+            if (alone) Monitor.Exit(_calls);
+        }
+
+        Console.Error.WriteLine($"{_failure}; NCCL does not end its work either");
+        _hosts.Abort(1);
     }
 
     private void Run()
@@ -145,5 +192,11 @@ internal sealed class NcclWatch : IDisposable
         using CudaContext.Scope scope = _context.Enter();
         // Errors of the device are those of the backend, which reports them when it waits.
         return _running.RemoveAll(running => running.IsQueued && DriverApi.EventQuery(running.Sum.Ended.DangerousGetHandle()) != CudaResult.NotReady) > 0;
+    }
+
+    /// <summary>A call of NCCL's, to its end.</summary>
+    internal readonly ref struct CallScope(object calls)
+    {
+        public void Dispose() => Monitor.Exit(calls);
     }
 }

@@ -30,6 +30,17 @@ internal sealed class CudaContext : SafeHandle
 
     public override bool IsInvalid => handle == 0;
 
+    /// <summary>Whether it is the primary context of its device, also where the caller has given it.</summary>
+    public bool IsPrimary
+    {
+        get
+        {
+            if (_isPrimary) return true;
+            using var primary = new CudaContext(_device);
+            return primary.handle == handle;
+        }
+    }
+
     /// <summary>Makes the context current on this thread until the scope ends.</summary>
     public Scope Enter()
     {

@@ -63,8 +63,9 @@ internal sealed unsafe class CudaDevice
     /// <summary><see cref="DriverVersion"/> as major.minor.</summary>
     public string DriverVersionText => VersionText(DriverVersion);
 
-    /// <summary>The newest PTX version that the driver compiles: 7.8 with CUDA 11.8, 8.0 with 12.0, 9.0 with 13.0.</summary>
-    public string NewestPtx => VersionText(DriverVersion - 4000);
+    /// <summary>The newest PTX version that the driver compiles (PTX ISA, release notes): 7.8 with CUDA 11.8, 8.0 with 12.0, 9.0 with 13.0.
+    /// CUDA 12.6 has that of 12.5, and those after it one less than their own number.</summary>
+    public string NewestPtx => VersionText(DriverVersion - 4000 - (DriverVersion is >= 12_060 and < 13_000 ? 10 : 0));
 
     /// <summary>The architecture whose PTX is used: sm_90a, which runs on Hopper alone, or else sm_80.</summary>
     public string Architecture => Major == 9 && Minor == 0 ? "sm_90a" : "sm_80";
