@@ -411,6 +411,8 @@ EXPORT int ncclCommAbort(Communicator* communicator)
 {
     // As of a communicator whose connections never end.
     while (std::getenv("FEEDBACK_EMULATED_NCCL_ABORT_HANGS")) std::this_thread::sleep_for(std::chrono::seconds(1));
+    // What the driver waits for ends.
+    if (const char* held = std::getenv("FEEDBACK_EMULATED_HELD_BY")) unlink(held);
     std::lock_guard<std::mutex> guard(lock);
     if (communicators.erase(communicator) == 0) return InvalidArgument;
     communicator->aborted = true;

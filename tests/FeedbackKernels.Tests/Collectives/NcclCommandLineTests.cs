@@ -118,6 +118,23 @@ public sealed class NcclCommandLineTests : IDisposable
 
     [Fact]
     [EmulatedOnly(Shim)]
+    public async Task A_driver_that_waits_for_the_device_does_not_hide_that_a_process_has_ended()
+    {
+        string held = Path.Combine(_folder, "held");
+        using RankProcesses ranks = await InSecondEpoch(("FEEDBACK_EMULATED_HELD_BY", held));
+        await File.WriteAllTextAsync(held, "", TestContext.Current.CancellationToken);
+        await Task.Delay(500, TestContext.Current.CancellationToken);
+        ranks[1].Kill();
+        var clock = Stopwatch.StartNew();
+        (int code, _, string error) = await FeedbackProgram.End(ranks[0], TestContext.Current.CancellationToken);
+        Assert.InRange(clock.Elapsed.TotalSeconds, 0, 10);
+        Assert.Equal(1, code);
+        Assert.Contains("process 1 has ended", error);
+        Assert.False(File.Exists(held));
+    }
+
+    [Fact]
+    [EmulatedOnly(Shim)]
     public async Task An_abort_that_does_not_end_ends_the_process()
     {
         using RankProcesses ranks = await InSecondEpoch(("FEEDBACK_WAITING_TIME", "2"), ("FEEDBACK_EMULATED_NCCL_ABORT_HANGS", "1"));

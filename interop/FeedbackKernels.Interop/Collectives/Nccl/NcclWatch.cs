@@ -21,10 +21,13 @@ internal sealed class NcclWatch : IDisposable
     private readonly TimeSpan _limit;
     private readonly object _gate = new(), _calls = new();
 
-    // Those that have begun, in their order; they are queued a little later.
-    private readonly List<(NcclSum Sum, bool IsQueued)> _running = [];
-    private readonly Thread _thread;
-    private long _lastProgress;
+    // Those that have begun, in their order, with a number for each time; they are queued a little later.
+    private readonly List<(NcclSum Sum, long Number, bool IsQueued)> _running = [];
+
+    // Those of them of which the driver is being asked.
+    private readonly List<(NcclSum Sum, long Number)> _asked = [];
+    private readonly Thread _thread, _events;
+    private long _lastProgress, _begun;
     private volatile string? _failure;
     private bool _stopping, _given;
 
@@ -32,7 +35,11 @@ internal sealed class NcclWatch : IDisposable
     {
         (_library, _communicator, _hosts, _context, _limit) = (library, communicator, hosts, context, limit);
         _thread = new Thread(Run) { IsBackground = true, Name = "NCCL watch" };
+        // While the driver waits for the device, to load a kernel or to make a graph, it lets no thread in. Where the device waits for
+        // another process, what ends that must not ask the driver.
+        _events = new Thread(Ask) { IsBackground = true, Name = "NCCL events" };
         _thread.Start();
+        _events.Start();
     }
 
     /// <summary>Throws what the thread has found.</summary>
@@ -82,7 +89,7 @@ internal sealed class NcclWatch : IDisposable
             if (_running.Count == 0) _lastProgress = Environment.TickCount64;
             // It may still be running since the step before: then only its newest end counts.
             _running.RemoveAll(running => running.Sum == sum);
-            _running.Add((sum, false));
+            _running.Add((sum, ++_begun, false));
         }
     }
 
@@ -92,7 +99,7 @@ internal sealed class NcclWatch : IDisposable
         lock (_gate)
         {
             int at = _running.FindIndex(running => running.Sum == sum);
-            if (at >= 0) _running[at] = (sum, true);
+            if (at >= 0) _running[at] = _running[at] with { IsQueued = true };
         }
     }
 
@@ -111,11 +118,11 @@ internal sealed class NcclWatch : IDisposable
             Monitor.PulseAll(_gate);
         }
 
-        if (!_thread.Join(LongestCall + 2 * LongestAbort)) return;
+        if (!_thread.Join(LongestCall + 2 * LongestAbort) || !_events.Join(LongestAbort)) return;
+        RemoveEnded();
         bool runs, given;
         lock (_gate)
         {
-            RemoveEnded();
             runs = _running.Count > 0;
             given = _given;
             _given = true;
@@ -147,26 +154,32 @@ internal sealed class NcclWatch : IDisposable
             if (alone) Monitor.Exit(_calls);
         }
 
-        Console.Error.WriteLine($"{_failure}; NCCL does not end its work either");
+        Console.Error.WriteLine($"{_failure ?? _hosts.Failure ?? "a sum has not ended"}; NCCL does not end its work either");
         _hosts.Abort(1);
     }
 
     private void Run()
     {
-        while (true)
-        {
-            lock (_gate)
-            {
-                if (_stopping || _failure is not null) return;
-                Monitor.Wait(_gate, MillisecondsBetweenLooks);
-                if (_stopping || _failure is not null) return;
-            }
-
+        while (WaitForNextLook())
             if (Look() is { } text) Fail(text);
+    }
+
+    private void Ask()
+    {
+        while (WaitForNextLook()) RemoveEnded();
+    }
+
+    private bool WaitForNextLook()
+    {
+        lock (_gate)
+        {
+            if (_stopping || _failure is not null) return false;
+            Monitor.Wait(_gate, MillisecondsBetweenLooks);
+            return !_stopping && _failure is null;
         }
     }
 
-    /// <summary>What is wrong; null if nothing is.</summary>
+    /// <summary>What is wrong; null if nothing is. Does not call the driver.</summary>
     private string? Look()
     {
         if (_hosts.Failure is { } text) return text;
@@ -175,7 +188,6 @@ internal sealed class NcclWatch : IDisposable
         lock (_gate)
         {
             if (_given) return null;
-            if (RemoveEnded()) _lastProgress = Environment.TickCount64;
             waiting = _running.Count > 0 ? _running[0].Sum.Name : "nothing";
             waited = _running.Count > 0 ? Environment.TickCount64 - _lastProgress : 0;
             if (_library.FailureOf(_communicator) is { } error) return $"NCCL: {error}, while process {_hosts.Rank} waited for the sum of {waiting}";
@@ -186,12 +198,33 @@ internal sealed class NcclWatch : IDisposable
             : null;
     }
 
-    /// <summary>Whether a sum has ended since the last look.</summary>
-    private bool RemoveEnded()
+    /// <summary>Forgets the sums that have ended.</summary>
+    private void RemoveEnded()
     {
+        lock (_gate)
+        {
+            foreach ((NcclSum sum, long number, bool isQueued) in _running)
+            {
+                if (!isQueued) continue;
+                // It may be disposed meanwhile.
+                bool isKept = false;
+                sum.Ended.DangerousAddRef(ref isKept);
+                _asked.Add((sum, number));
+            }
+        }
+
         using CudaContext.Scope scope = _context.Enter();
-        // Errors of the device are those of the backend, which reports them when it waits.
-        return _running.RemoveAll(running => running.IsQueued && DriverApi.EventQuery(running.Sum.Ended.DangerousGetHandle()) != CudaResult.NotReady) > 0;
+        foreach ((NcclSum sum, long number) in _asked)
+        {
+            // Errors of the device are those of the backend, which reports them when it waits.
+            bool hasEnded = DriverApi.EventQuery(sum.Ended.DangerousGetHandle()) != CudaResult.NotReady;
+            sum.Ended.DangerousRelease();
+            if (!hasEnded) continue;
+            lock (_gate)
+                if (_running.RemoveAll(running => running.Number == number) > 0) _lastProgress = Environment.TickCount64;
+        }
+
+        _asked.Clear();
     }
 
     /// <summary>A call of NCCL's, to its end.</summary>
