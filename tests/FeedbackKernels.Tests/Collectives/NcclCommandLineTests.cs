@@ -120,8 +120,9 @@ public sealed class NcclCommandLineTests : IDisposable
     [EmulatedOnly(Shim)]
     public async Task A_driver_that_waits_for_the_device_does_not_hide_that_a_process_has_ended()
     {
-        string held = Path.Combine(_folder, "held");
-        using RankProcesses ranks = await InSecondEpoch(("FEEDBACK_EMULATED_HELD_BY", held));
+        // Of the first process alone: a sum that waits for the other would not be asked for yet.
+        string held = Path.Combine(_folder, "held0");
+        using RankProcesses ranks = await InSecondEpoch(("FEEDBACK_EMULATED_HELD_BY", Path.Combine(_folder, "held{rank}")));
         await File.WriteAllTextAsync(held, "", TestContext.Current.CancellationToken);
         await Task.Delay(500, TestContext.Current.CancellationToken);
         ranks[1].Kill();
