@@ -16,9 +16,9 @@
 LIST_SECONDS=${LIST_SECONDS:-540}             # for the whole list
 LIST_BATCH=${LIST_BATCH:-8}                   # images where the list compares kernels
 LIST_EPOCH=${LIST_EPOCH:---epochs 1 --batch 128 --lr 0.1}
-# What the list compares first: strides of 2 with padding, whose boxes start outside of the map; then shapes with tiles of 256 columns.
+# What the list compares first: strides of 2 with padding, whose boxes start outside of the map; then fewer channels than a box of the TMA
+# has; then shapes with tiles of 256 columns.
 LIST_STRIDED=${LIST_STRIDED:-2,14,14,64,128,3,3,2,1 3,9,7,64,64,3,3,2,1 8,56,56,128,128,3,3,2,1 2,28,28,256,512,3,3,2,1}
-# And fewer channels than a box of the TMA has, or filters with fewer lines.
 LIST_NARROW=${LIST_NARROW:-8,16,16,32,32,3,3,1,1 2,6,5,48,72,1,1,1,0 2,9,7,40,48,3,3,2,1}
 LIST_WIDE=${LIST_WIDE:-11,56,56,512,256,1,1,1,0 11,56,56,64,256,3,3,1,1 11,56,56,256,64,3,3,1,1 11,56,56,256,512,1,1,1,0}
 MODELS=${MODELS:-resnet18 resnet50}           # models to measure

@@ -213,12 +213,16 @@ public class EstimateTests
     private static IReadOnlyList<(PaperLaunch Launch, double Count)> Step(string model, string rule, int images, string card)
     {
         const int steps = 8;
+        return EstimateCommand.Average(LaunchesOf(model, rule, images, card, steps), steps);
+    }
+
+    /// <summary>The launches of some steps of a model of the catalogue, in bf16.</summary>
+    internal static IReadOnlyList<PaperLaunch> LaunchesOf(string model, string rule, int images, string card, int steps)
+    {
         int size = ModelCatalog.UsualImageSize(model);
         ModelSpec spec = ModelCatalog.Create(model, new MapShape(size, size, 3), ModelCatalog.UsualClasses(model));
-        return EstimateCommand.Average(
-            EstimateCommand.Launches(
-                Card.Named(card), spec, EstimateCommand.NamesOf(model, images), images, EstimateCommand.RuleNamed(rule), CudaPrecision.Bf16, steps),
-            steps);
+        return EstimateCommand.Launches(
+            Card.Named(card), spec, EstimateCommand.NamesOf(model, images), images, EstimateCommand.RuleNamed(rule), CudaPrecision.Bf16, steps);
     }
 
     private static ModelSpec SpecOf(string model) =>

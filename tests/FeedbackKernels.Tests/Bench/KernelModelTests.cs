@@ -1,6 +1,5 @@
 using FeedbackKernels.Bench.Estimates;
 using FeedbackKernels.Interop;
-using FeedbackKernels.Models;
 
 namespace FeedbackKernels.Tests.Bench;
 
@@ -196,20 +195,16 @@ public unsafe class KernelModelTests
         // Pipelined: four stages of depth 32, so two steps, and 64 inputs with padding.
         AssertWork(
             expected with { L2 = 3 * 64 * (64 + 64) * 2 + 2 * outputs, Executed = 2 * 3 * 64 * 64 * 64, Products = Figure.Mma64x64, Steps = 0.5 },
-
             Bf16("conv_forward_pipelined_64_64", nameof(CudaBackend.ConvForwardCore), 3), arguments, Strided);
         AssertWork(
             expected with { L2 = 3 * 64 * (128 + 64) * 2 + 2 * outputs, Executed = 2 * 3 * 64 * 128 * 64, Products = Figure.Mma128x64, Steps = 0.5 },
-
             Bf16("conv_forward_pipelined_128_64", nameof(CudaBackend.ConvForwardCore), 3), arguments, Strided);
         AssertWork(
             expected with { L2 = 3 * 64 * (128 + 128) * 2 + 2 * outputs, Executed = 2 * 3 * 64 * 128 * 128, Products = Figure.Mma128x128, Steps = 0.5 },
-
             Bf16("conv_forward_pipelined_128_128", nameof(CudaBackend.ConvForwardCore), 3), arguments, Strided);
         // Binary32, on vector units.
         AssertWork(
             expected with { Hbm = 4 * (touched + weights + outputs), L2 = 3 * 48 * (128 + 64) * 4 + 4 * outputs, Products = Figure.PortableVector },
-
             Fp32("conv_forward_fp32_8_8", nameof(CudaBackend.ConvForwardCore), 3), arguments, Strided);
         // Results in binary32 of operands in bf16.
         AssertWork(
@@ -459,7 +454,5 @@ public unsafe class KernelModelTests
 
     private static PaperLaunch FirstOf(IEnumerable<PaperLaunch> step, string layer, string kind) => step.First(l => l.Subject == layer && l.Work.Kind == kind);
 
-    private static IReadOnlyList<PaperLaunch> Step(string model, int images) => EstimateCommand.Launches(
-        Card.Named("h200"), ModelCatalog.Create(model, new MapShape(224, 224, 3), 1000), EstimateCommand.NamesOf(model, images), images,
-        EstimateCommand.RuleNamed("backprop"), CudaPrecision.Bf16, 1);
+    private static IReadOnlyList<PaperLaunch> Step(string model, int images) => EstimateTests.LaunchesOf(model, "backprop", images, "h200", steps: 1);
 }

@@ -91,13 +91,7 @@ public sealed class NcclCommandLineTests : IDisposable
     public async Task A_process_that_is_killed_ends_the_other_with_an_error_that_names_it(int killed)
     {
         using RankProcesses ranks = await InSecondEpoch();
-        ranks[killed].Kill();
-        var clock = Stopwatch.StartNew();
-        (int code, _, string error) = await FeedbackProgram.End(ranks[1 - killed], TestContext.Current.CancellationToken);
-        Assert.InRange(clock.Elapsed.TotalSeconds, 0, 10);
-        Assert.Equal(1, code);
-        Assert.Contains($"process {killed} has ended", error);
-        Assert.StartsWith($"process {1 - killed}: ", error);
+        await AssertEndsAfterKill(ranks, killed, seconds: 10);
     }
 
     [Fact]
@@ -125,12 +119,7 @@ public sealed class NcclCommandLineTests : IDisposable
         using RankProcesses ranks = await InSecondEpoch(("FEEDBACK_EMULATED_HELD_BY", Path.Combine(_folder, "held{rank}")));
         await File.WriteAllTextAsync(held, "", TestContext.Current.CancellationToken);
         await Task.Delay(500, TestContext.Current.CancellationToken);
-        ranks[1].Kill();
-        var clock = Stopwatch.StartNew();
-        (int code, _, string error) = await FeedbackProgram.End(ranks[0], TestContext.Current.CancellationToken);
-        Assert.InRange(clock.Elapsed.TotalSeconds, 0, 10);
-        Assert.Equal(1, code);
-        Assert.Contains("process 1 has ended", error);
+        await AssertEndsAfterKill(ranks, killed: 1, seconds: 10);
         Assert.False(File.Exists(held));
     }
 
@@ -139,13 +128,7 @@ public sealed class NcclCommandLineTests : IDisposable
     public async Task An_abort_that_does_not_end_ends_the_process()
     {
         using RankProcesses ranks = await InSecondEpoch(("FEEDBACK_WAITING_TIME", "2"), ("FEEDBACK_EMULATED_NCCL_ABORT_HANGS", "1"));
-        ranks[1].Kill();
-        var clock = Stopwatch.StartNew();
-        (int code, _, string error) = await FeedbackProgram.End(ranks[0], TestContext.Current.CancellationToken);
-        Assert.InRange(clock.Elapsed.TotalSeconds, 0, 15);
-        Assert.Equal(1, code);
-        Assert.StartsWith("process 0: ", error);
-        Assert.Contains("process 1 has ended", error);
+        await AssertEndsAfterKill(ranks, killed: 1, seconds: 15);
     }
 
     [Theory]
@@ -221,6 +204,18 @@ public sealed class NcclCommandLineTests : IDisposable
     }
 
     /// <summary>Two processes of a run that does not end by itself.</summary>
+    /// <summary>Kills one of two processes; the other ends with an error that names it.</summary>
+    private static async Task AssertEndsAfterKill(RankProcesses ranks, int killed, double seconds)
+    {
+        ranks[killed].Kill();
+        var clock = Stopwatch.StartNew();
+        (int code, _, string error) = await FeedbackProgram.End(ranks[1 - killed], TestContext.Current.CancellationToken);
+        Assert.InRange(clock.Elapsed.TotalSeconds, 0, seconds);
+        Assert.Equal(1, code);
+        Assert.Contains($"process {killed} has ended", error);
+        Assert.StartsWith($"process {1 - killed}: ", error);
+    }
+
     private async Task<RankProcesses> InSecondEpoch(params (string Name, string Value)[] variables)
     {
         RankProcesses ranks = RankProcesses.Start(2, _folder, [.. Long, "--out", "run"], variables);

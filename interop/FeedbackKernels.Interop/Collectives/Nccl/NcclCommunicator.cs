@@ -57,9 +57,9 @@ public sealed class NcclCommunicator : Communicator
         if (!backend.Context.IsPrimary)
             throw new ArgumentException("works in a context of the caller's; wanted the primary context of the device, in which NCCL works", nameof(backend));
         (_hosts, _backend) = (hosts, backend);
+        _library = NcclLibrary.Load(library);
         // To load code, the driver may wait for all work on the device: also for a sum that waits for another process.
         backend.LoadKernels();
-        _library = NcclLibrary.Load(library);
         _communicator = Join(limit);
         _stream = new CudaStream(backend.Context);
         _watch = new NcclWatch(_library, _communicator, hosts, backend.Context, limit);

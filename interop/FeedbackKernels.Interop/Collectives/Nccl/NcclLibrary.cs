@@ -17,7 +17,8 @@ internal enum NcclType
     BFloat16 = 9,
 }
 
-/// <summary>The library of NCCL (2.11 or newer; before 2.19 an abort may hang), loaded when the first processes with GPUs join. It finds the CUDA driver by itself.</summary>
+/// <summary>The library of NCCL (2.11 or newer; before 2.19.4 an abort may hang), loaded when the first processes with GPUs join. It finds the
+/// CUDA driver by itself.</summary>
 internal sealed unsafe class NcclLibrary
 {
     /// <summary>The environment variable that names the library, if it is not <see cref="DefaultName"/>.</summary>
@@ -25,9 +26,6 @@ internal sealed unsafe class NcclLibrary
 
     /// <summary>The name that the system's loader looks for.</summary>
     public const string DefaultName = "libnccl.so.2";
-
-    /// <summary>ncclSum.</summary>
-    public const int Sum = 0;
 
     // ncclScalarHostImmediate: the factor has been read when the call returns.
     private const int ScalarOfHost = 1;

@@ -118,9 +118,11 @@ internal sealed class NcclWatch : IDisposable
             Monitor.PulseAll(_gate);
         }
 
-        if (!_thread.Join(LongestCall + 2 * LongestAbort) || !_events.Join(LongestAbort)) return;
-        RemoveEnded();
-        bool runs, given;
+        if (!_thread.Join(LongestCall + 2 * LongestAbort)) return;
+        // Before the driver is asked, which may wait for what this ends.
+        if (_hosts.Failure is { } text) Fail(text);
+        bool answers = _events.Join(LongestAbort), runs, given;
+        if (answers) RemoveEnded();
         lock (_gate)
         {
             runs = _running.Count > 0;
@@ -129,9 +131,14 @@ internal sealed class NcclWatch : IDisposable
         }
 
         if (given) return;
+        if (runs || !answers)
+        {
+            Abort();
+            return;
+        }
+
         using CudaContext.Scope scope = _context.Enter();
-        if (runs || _hosts.Failure is not null) Abort();
-        else _library.Destroy(_communicator);
+        _library.Destroy(_communicator);
     }
 
     /// <summary>
@@ -154,7 +161,7 @@ internal sealed class NcclWatch : IDisposable
             if (alone) Monitor.Exit(_calls);
         }
 
-        Console.Error.WriteLine($"{_failure ?? _hosts.Failure ?? "a sum has not ended"}; NCCL does not end its work either");
+        Console.Error.WriteLine($"{_failure ?? "a sum has not ended"}; NCCL does not end its work either");
         _hosts.Abort(1);
     }
 
