@@ -13,6 +13,9 @@ internal readonly struct HadamardMatrix
     // Below this bit, the code of a row or column is its index in Sylvester's matrix. The 36 bits from here on are for that of Paley.
     private const int PaleyBit = 28;
 
+    // The signs of the rows of Paley's matrices, for each prime: 76 numbers in all, which take longer to compute than a row of noise.
+    private static readonly ulong[][] s_paleyCodes = [.. Primes.ToArray().Select(PaleyCodes)];
+
     // The primes of Paley's second construction, q ≡ 1 (mod 4), which gives 2 (q + 1) rows. With 17 the code of a row fits in 64 bits.
     private static ReadOnlySpan<int> Primes => [5, 13, 17];
 
@@ -43,16 +46,8 @@ internal readonly struct HadamardMatrix
     public int Order => PaleyRows << SylvesterBits;
 
     /// <summary>The code of a row: the entry at a row and a column is negative if their codes have an odd number of bits in common.</summary>
-    public ulong RowCode(uint row)
-    {
-        ulong code = IndexInSylvester(row);
-        for (int column = 0; Prime > 0 && column < PaleyRows; column++)
-        {
-            if (IsNegativeInPaley((int)(row >> SylvesterBits), column)) code |= 1UL << PaleyBit + column;
-        }
-
-        return code;
-    }
+    public ulong RowCode(uint row) =>
+        IndexInSylvester(row) | (Prime > 0 ? s_paleyCodes[Primes.IndexOf(Prime)][(int)(row >> SylvesterBits)] : 0);
 
     /// <summary>The code of a column; see <see cref="RowCode"/>.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -93,17 +88,31 @@ internal readonly struct HadamardMatrix
         return x & mask;
     }
 
+    private static ulong[] PaleyCodes(int prime)
+    {
+        var codes = new ulong[PaleyRowsOf(prime)];
+        for (int row = 0; row < codes.Length; row++)
+        {
+            for (int column = 0; column < codes.Length; column++)
+            {
+                if (IsNegativeInPaley(prime, row, column)) codes[row] |= 1UL << PaleyBit + column;
+            }
+        }
+
+        return codes;
+    }
+
     /// <summary>
     /// Paley's second construction: a symmetric matrix S of q + 1 rows, 0 on the diagonal, 1 in the rest of the first row and column, and
     /// 1 or -1 elsewhere as the difference of row and column is a square modulo q or not. Each 0 is replaced by (1 -1; -1 -1), each ±1 by
     /// ±(1 1; 1 -1).
     /// </summary>
-    private bool IsNegativeInPaley(int row, int column)
+    private static bool IsNegativeInPaley(int prime, int row, int column)
     {
         int i = row / 2, j = column / 2;
         bool bothOdd = (row & column & 1) != 0, oneOdd = ((row | column) & 1) != 0;
         if (i == j) return oneOdd;
-        return bothOdd ^ (i > 0 && j > 0 && (SquaresModulo(Prime) >> Math.Abs(i - j) & 1) == 0);
+        return bothOdd ^ (i > 0 && j > 0 && (SquaresModulo(prime) >> Math.Abs(i - j) & 1) == 0);
     }
 
     /// <summary>A bit for each square other than 0: -1 is one as well, so that the sign of a difference does not matter.</summary>

@@ -1,5 +1,6 @@
 using System.Numerics;
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 
 namespace FeedbackKernels.Interop;
 
@@ -169,17 +170,20 @@ public readonly record struct MirrorNoise
         PhiloxBlock order = new RandomKey(Seed, RandomPurpose.MirrorOrder, Layer, (uint)(sample / matrix.Order)).Block(0);
         ulong row = matrix.RowCode(matrix.Permute((uint)(sample % matrix.Order), order.X, order.Y));
         Vector<uint> rowLow = new((uint)row), rowHigh = new((uint)(row >> 32));
+        ref uint lows = ref MemoryMarshal.GetReference(low[..values.Length]), highs = ref MemoryMarshal.GetReference(high[..values.Length]);
+        ref float signs = ref MemoryMarshal.GetReference(magnitudes[..values.Length]), outputs = ref MemoryMarshal.GetReference(values);
         int i = 0;
         for (; i + Vector<uint>.Count <= values.Length; i += Vector<uint>.Count)
         {
             // The parity of the bits that both codes have, folded into the lowest bit.
-            Vector<uint> common = rowLow & new Vector<uint>(low[i..]) ^ rowHigh & new Vector<uint>(high[i..]);
+            Vector<uint> common = rowLow & Vector.LoadUnsafe(ref lows, (nuint)i) ^ rowHigh & Vector.LoadUnsafe(ref highs, (nuint)i);
             common ^= common >>> 16;
             common ^= common >>> 8;
             common ^= common >>> 4;
             common ^= common >>> 2;
             common ^= common >>> 1;
-            (Vector.AsVectorUInt32(new Vector<float>(magnitudes[i..])) ^ common << 31).As<uint, float>().CopyTo(values[i..]);
+            Vector<uint> signed = Vector.AsVectorUInt32(Vector.LoadUnsafe(ref signs, (nuint)i)) ^ common << 31;
+            Vector.AsVectorSingle(signed).StoreUnsafe(ref outputs, (nuint)i);
         }
 
         for (; i < values.Length; i++)

@@ -43,8 +43,8 @@ public enum MirrorUpdate
 /// corrects the difference. What Kolen-Pollack lacks is a start (its difference shrinks by the decay alone); what the mirror lacks is
 /// speed (B waits for the next cycle).</para>
 /// </remarks>
-/// <param name="Samples">Noise samples n in a mirror step; null for the number that <see cref="SamplesFor"/> returns, about 1 %
-/// of the work of a training step, somewhat more at batches below 64.</param>
+/// <param name="Samples">Noise samples n in a mirror step; null for the number that <see cref="SamplesFor"/> returns, 1 or
+/// 2 % of the work of a training step, somewhat more at batches below 64.</param>
 /// <param name="Noise">Distribution of the noise.</param>
 /// <param name="NoiseDeviation">Its standard deviation σ. It cancels where the response is linear.</param>
 /// <param name="Rate">λ; null for 1 where a cycle measures W exactly (balanced noise, patches, linear response) and
@@ -77,7 +77,7 @@ public sealed record WeightMirror(
             nameof(Samples),
             new OptionalNumberOption<int>(
                 "--mirror-samples", new Bounds(1, 1_000_000), "noise samples in a mirror step. More give a better angle and take longer.",
-                whenOmitted: "--batch; for patches at least 64 or four times --batch, whichever is less, and a whole cycle of balanced noise in small layers where that is about 1 % of the layer's work or less, and in small linear layers"),
+                whenOmitted: "--batch; for patches at least 64 or four times --batch, whichever is less, and a whole cycle of balanced noise in small layers where that is at most 5 % of the layer's work, and in small linear layers"),
             rule => rule.Samples, (rule, value) => rule with { Samples = value })
         .Setting(
             nameof(Noise), new ChoiceOption<NoiseKind>("--mirror-noise", "distribution of the noise."),
@@ -150,7 +150,7 @@ public sealed record WeightMirror(
     /// Noise samples of a mirror step: <see cref="Samples"/> if it is set, otherwise one per image, and of patches at least 64 or four per
     /// image, whichever is less. All layers take the same number, because the angle of B grows as sqrt(d / n) and a step costs n d K: at a
     /// fixed total cost the squared angles are smallest for n in proportion to 1 / sqrt(K), which differs little between layers. A small
-    /// layer takes a whole cycle in each step where that costs next to nothing.
+    /// layer takes a whole cycle in each step where that is little beside its other work: its B is then Wᵀ, and does not lag.
     /// </summary>
     /// <param name="shape">The layer, at the batch of a training step.</param>
     public int SamplesFor(in ConvShape shape)
@@ -166,12 +166,12 @@ public sealed record WeightMirror(
 
     private static bool WholeCycleIsCheap(in ConvShape shape, int cycle)
     {
-        // For comparison: a mirror step of 128 samples takes 35 million in all layers of a ResNet-20 together.
-        const long smallProducts = 4_000_000;
+        // Those of a layer of 3x3 with 64 channels are 21 million; all layers of a ResNet-20 together have 120 million.
+        const long smallProducts = 25_000_000;
         if (cycle * shape.WeightLength > smallProducts) return false;
-        // Two products of the mirror, each over the cycle, beside the layer's three, each over all positions: 1 % of them. Those of a
+        // Two products of the mirror, each over the cycle, beside the layer's three, each over all positions: 5 % of them. Those of a
         // classifier are small in any case, and its W turns fast.
-        return shape.P * shape.Q == 1 || cycle <= (long)shape.N * shape.P * shape.Q / 64;
+        return shape.P * shape.Q == 1 || 40L * cycle <= 3L * shape.N * shape.P * shape.Q;
     }
 
     /// <inheritdoc/>

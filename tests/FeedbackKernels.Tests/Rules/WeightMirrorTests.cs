@@ -79,7 +79,7 @@ public class WeightMirrorTests
     [InlineData(48, 64)]
     [InlineData(128, 128)]
     public void Samples_follow_the_batch(int batch, int samples) =>
-        Assert.Equal(samples, new WeightMirror().SamplesFor(new ConvShape(batch, 56, 56, 64, 64, 3, 3, 1, 1)));
+        Assert.Equal(samples, new WeightMirror().SamplesFor(new ConvShape(batch, 56, 56, 128, 128, 3, 3, 1, 1)));
 
     [Fact]
     public void A_small_layer_takes_a_cycle_each_step_unless_told_otherwise()
@@ -92,10 +92,12 @@ public class WeightMirrorTests
     }
 
     [Theory]
-    [InlineData(71, 71)]
-    [InlineData(72, 288)]
-    public void A_layer_takes_a_cycle_each_step_where_that_is_little_beside_its_positions(int batch, int samples) =>
-        Assert.Equal(samples, new WeightMirror().SamplesFor(new ConvShape(batch, 16, 16, 32, 32, 3, 3, 1, 1)));
+    [InlineData(14, 16, 32, 56)]
+    [InlineData(15, 16, 32, 288)]
+    [InlineData(119, 8, 64, 119)]
+    [InlineData(120, 8, 64, 576)]
+    public void A_layer_takes_a_cycle_each_step_where_that_is_little_beside_its_positions(int batch, int side, int channels, int samples) =>
+        Assert.Equal(samples, new WeightMirror().SamplesFor(new ConvShape(batch, side, side, channels, channels, 3, 3, 1, 1)));
 
     [Fact]
     public void A_mirror_step_touches_nothing_but_B()

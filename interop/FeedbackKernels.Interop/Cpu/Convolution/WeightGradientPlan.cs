@@ -3,7 +3,7 @@ namespace FeedbackKernels.Interop;
 /// <summary>
 /// How a weight gradient is cut into items: a split of the images (split-K: the reduction runs over pixels), a group of input channels and
 /// a group of panels of dW's columns. Splits depend on the shape alone and are added in order, so the sum does not depend on the number of
-/// threads. Only the groups of panels, which divide no sum, do.
+/// threads. Only the groups, which divide no sum, do.
 /// </summary>
 internal readonly struct WeightGradientPlan
 {
@@ -28,8 +28,8 @@ internal readonly struct WeightGradientPlan
     private const long PartialBytes = 4 * 1024 * 1024;
     private const int MostSplits = 16, SplitPixels = 1536;
 
-    // Items for each thread, if there are not more splits than that. Every group of panels packs x for itself, which costs more than threads
-    // that end at different times.
+    // Items for each thread, if there are not more splits than that. Every group of panels packs x for itself, and every group of channels
+    // dy, which costs more than threads that end at different times. The smaller of the two is packed several times.
     private const int ItemsPerThread = 1;
 
     public readonly ConvShape Shape;
@@ -96,6 +96,8 @@ internal readonly struct WeightGradientPlan
 
         long groupStrips = Math.Max(1, GroupBytes / (StripStride * sizeof(float)));
         ChannelGroups = ByFilterRow ? 1 : (int)Rounding.DivideUp(Strips, groupStrips);
+        if (!ByFilterRow && shape.InputLength > shape.OutputLength)
+            ChannelGroups = Math.Clamp(Rounding.DivideUp32(ItemsPerThread * threads, Splits), ChannelGroups, Math.Max(ChannelGroups, Strips));
         int parts = Splits * ChannelGroups;
         PanelGroups = Math.Clamp(Rounding.DivideUp32(ItemsPerThread * threads, parts), 1, Layout.Count);
         Items = WorkItems.Checked((long)Splits * PanelGroups * ChannelGroups);
