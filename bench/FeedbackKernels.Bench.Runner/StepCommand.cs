@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.CommandLine.Parsing;
 using System.Diagnostics;
 using System.Globalization;
 using FeedbackKernels.Interop;
@@ -14,15 +13,6 @@ namespace FeedbackKernels.Bench;
 /// in use.</summary>
 internal static class StepCommand
 {
-    // Direct feedback goes to channels: weights of all elements of an ImageNet model would take gigabytes.
-    internal static readonly FeedbackRule[] Rules =
-        [.. RuleCatalog.All.Select(entry => entry.Create() switch
-        {
-            DirectFeedbackAlignment direct => direct with { Target = DirectTarget.Channels },
-            DirectKolenPollack direct => direct with { Target = DirectTarget.Channels },
-            FeedbackRule rule => rule,
-        })];
-
     // Enough to keep the queue full; the PyTorch peer uses the same number.
     private const int QueuedSteps = 10;
 
@@ -31,13 +21,7 @@ internal static class StepCommand
         var model = new Option<string>("--model") { Description = "Model to train.", DefaultValueFactory = _ => "resnet20" };
         var batch = new Option<int>("--batch") { Description = "Images in a training step.", DefaultValueFactory = _ => 128 };
         var size = new Option<int>("--size") { Description = "Rows and columns of an image; 0 for the model's usual size." };
-        var rule = new Option<FeedbackRule[]>("--rule")
-        {
-            Description = $"Learning rules, separated by commas, which run in turn; all for every rule. The models of all of them are in memory at once. [default: {Backprop.RuleName}]",
-            HelpName = "names",
-            DefaultValueFactory = _ => [new Backprop()],
-            CustomParser = ParseRules,
-        };
+        Option<FeedbackRule[]> rule = BenchRules.SeveralOption();
         var rounds = new Option<int>("--rounds") { Description = "Samples to measure for each rule, after two for warm-up.", DefaultValueFactory = _ => 15 };
         var inner = new Option<int>("--inner") { Description = "Steps in a sample; 0 for one, or ten if the backend queues its work (CUDA)." };
         var choice = new BackendOptions();
@@ -53,10 +37,11 @@ internal static class StepCommand
             string name = parsed.GetValue(model)!;
             int images = parsed.GetValue(batch), rows = parsed.GetValue(size) is > 0 and var given ? given : ModelCatalog.UsualImageSize(name);
             ModelSpec spec = ModelCatalog.Create(name, new MapShape(rows, rows, 3), ModelCatalog.UsualClasses(name));
-            int steps = parsed.GetValue(inner) is > 0 and var some ? some : backend.QueuesWork ? QueuedSteps : 1;
+            FeedbackRule[] rules = parsed.GetValue(rule) is { Length: > 0 } some ? some : [new Backprop()];
+            int steps = parsed.GetValue(inner) is > 0 and var wanted ? wanted : backend.QueuesWork ? QueuedSteps : 1;
             TextWriter output = parsed.InvocationConfiguration.Output;
             (List<(string Rule, Timing Time)> results, long bytes) =
-                Measure(backend, spec, images, parsed.GetValue(rule)!, parsed.GetValue(rounds), steps);
+                Measure(backend, spec, images, rules, parsed.GetValue(rounds), steps);
             foreach ((string ruleName, Timing time) in results)
             {
                 output.WriteLine(string.Create(
@@ -88,20 +73,6 @@ internal static class StepCommand
         long bytes = BytesInUse(backend);
         foreach (Stepper stepper in steppers) stepper.Dispose();
         return ([.. chosen.Zip(seconds, (r, times) => (r.Name, Timing.OfSamples(times)))], bytes);
-    }
-
-    private static FeedbackRule[] ParseRules(ArgumentResult result)
-    {
-        string text = result.Tokens.Single().Value;
-        if (text == "all") return Rules;
-        string[] names = text.Split(',');
-        if (names.FirstOrDefault(name => Rules.All(rule => rule.Name != name)) is { } unknown)
-        {
-            result.AddError($"--rule '{unknown}' is unknown; rules: {string.Join(", ", Rules.Select(rule => rule.Name))}, all");
-            return [];
-        }
-
-        return [.. names.Distinct().Select(name => Rules.Single(rule => rule.Name == name))];
     }
 
     private static long BytesInUse(Backend backend)

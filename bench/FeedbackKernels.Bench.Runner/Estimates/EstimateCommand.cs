@@ -21,8 +21,7 @@ internal static class EstimateCommand
     {
         var model = new Option<string>("--model") { Description = "Model to train.", DefaultValueFactory = _ => "resnet50" };
         var batch = new Option<int>("--batch") { Description = "Images in a training step.", DefaultValueFactory = _ => 256 };
-        var rule = new Option<string>("--rule") { Description = "Learning rule.", DefaultValueFactory = _ => StepCommand.Rules[0].Name };
-        rule.AcceptOnlyFromAmong([.. StepCommand.Rules.Select(r => r.Name)]);
+        Option<FeedbackRule?> rule = BenchRules.Option();
         var card = new Option<string>("--card") { Description = "GPU: chooses kernels and assumptions.", DefaultValueFactory = _ => Card.All[0].Name };
         card.AcceptOnlyFromAmong([.. Card.All.Select(c => c.Name)]);
         var assume = new Option<string>("--assume")
@@ -42,20 +41,18 @@ internal static class EstimateCommand
             ArgumentOutOfRangeException.ThrowIfNegativeOrZero(images, "--batch");
             Card chosen = Card.Named(parsed.GetValue(card)!);
             if (parsed.GetValue(assume) is { } file) chosen = chosen.With(Assumptions.Read(file));
-            string name = parsed.GetValue(model)!, ruleName = parsed.GetValue(rule)!;
+            string name = parsed.GetValue(model)!;
+            FeedbackRule trained = parsed.GetValue(rule) ?? new Backprop();
             int size = ModelCatalog.UsualImageSize(name);
             ModelSpec spec = ModelCatalog.Create(name, new MapShape(size, size, 3), ModelCatalog.UsualClasses(name));
             IReadOnlyList<(PaperLaunch Launch, double Count)> step =
-                Average(Launches(chosen, spec, NamesOf(name, images), images, RuleNamed(ruleName), parsed.GetValue(precision), Steps), Steps);
-            var report = new Report(parsed.InvocationConfiguration.Output, $"estimate,{chosen.Name},{ruleName},{name},{images}", chosen);
+                Average(Launches(chosen, spec, NamesOf(name, images), images, trained, parsed.GetValue(precision), Steps), Steps);
+            var report = new Report(parsed.InvocationConfiguration.Output, $"estimate,{chosen.Name},{trained.Name},{name},{images}", chosen);
             report.PrintAssumptions();
             report.Print(step, images, parsed.GetValue(launches));
         });
         return command;
     }
-
-    /// <summary>The rule with a name, as <c>bench step</c> trains it.</summary>
-    internal static FeedbackRule RuleNamed(string name) => StepCommand.Rules.First(r => r.Name == name);
 
     /// <summary>The launches of some training steps, in order.</summary>
     internal static IReadOnlyList<PaperLaunch> Launches(

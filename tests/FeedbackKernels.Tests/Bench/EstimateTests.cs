@@ -13,18 +13,18 @@ public class EstimateTests
     private const int Images = 2, Steps = 2;
 
     public static MatrixTheoryData<string, string, CudaPrecision, string> Choices => new(
-        ["resnet8", "bottleneck"], StepCommand.Rules.Select(r => r.Name), Enum.GetValues<CudaPrecision>(), ["h200", "a100"]);
+        ["resnet8", "bottleneck"], BenchRules.All.Select(r => r.Name), Enum.GetValues<CudaPrecision>(), ["h200", "a100"]);
 
     [Theory, MemberData(nameof(Choices))]
     [EmulatedOnly("sets the compute capability of the device, and counts its launches by kernel")]
     public void A_step_on_paper_launches_what_a_driver_runs(string model, string rule, CudaPrecision precision, string card)
     {
         IReadOnlyList<PaperLaunch> paper =
-            EstimateCommand.Launches(Card.Named(card), SpecOf(model), s => s.ToString(), Images, EstimateCommand.RuleNamed(rule), precision, Steps);
+            EstimateCommand.Launches(Card.Named(card), SpecOf(model), s => s.ToString(), Images, BenchRules.Find(rule)!, precision, Steps);
 
         using EmulatedDriver.Setting capability = EmulatedDriver.With("compute-major", Card.Named(card).Major, 8);
         using CudaBackend backend = CudaUnderTest.CreateBackend(precision: precision);
-        using var stepper = new Stepper(backend, SpecOf(model), EstimateCommand.RuleNamed(rule), Images);
+        using var stepper = new Stepper(backend, SpecOf(model), BenchRules.Find(rule)!, Images);
         backend.Synchronize();
         Dictionary<string, long> before = Ran();
         var recorder = new LaunchRecorder(s => s.ToString(), precision == CudaPrecision.Bf16 ? 2 : 4);
@@ -222,7 +222,7 @@ public class EstimateTests
         int size = ModelCatalog.UsualImageSize(model);
         ModelSpec spec = ModelCatalog.Create(model, new MapShape(size, size, 3), ModelCatalog.UsualClasses(model));
         return EstimateCommand.Launches(
-            Card.Named(card), spec, EstimateCommand.NamesOf(model, images), images, EstimateCommand.RuleNamed(rule), CudaPrecision.Bf16, steps);
+            Card.Named(card), spec, EstimateCommand.NamesOf(model, images), images, BenchRules.Find(rule)!, CudaPrecision.Bf16, steps);
     }
 
     private static ModelSpec SpecOf(string model) =>

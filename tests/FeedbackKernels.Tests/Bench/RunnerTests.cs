@@ -108,13 +108,28 @@ public sealed class RunnerTests
     public void Steps_take_every_rule_in_turn(string[] choice)
     {
         string[] lines = Bench(choice, "step", "--model", "lenet", "--rule", "all", "--batch", "2", "--rounds", "2", "--inner", "1");
-        Assert.Equal(StepCommand.Rules.Select(r => $"model,feedback-kernels,{r.Name},lenet,2"), lines.Select(line => string.Join(',', line.Split(',')[..5])));
+        Assert.Equal(BenchRules.All.Select(r => $"model,feedback-kernels,{r.Name},lenet,2"), lines.Select(line => string.Join(',', line.Split(',')[..5])));
         Assert.All(lines, line => Assert.True(Number(line, 5) > 0 && Number(line, 6) >= Number(line, 5), line));
 
         lines = Bench(choice, "step", "--model", "lenet", "--batch", "2", "--rounds", "1");
         Assert.Equal(2, lines.Length);
         Assert.StartsWith("memory,feedback-kernels,backprop,lenet,2,", lines[1]);
         Assert.True(Number(lines[1], 5) > 0, lines[1]);
+    }
+
+    [Fact]
+    public void Rules_have_their_short_names_too()
+    {
+        string[] lines = Bench([], "step", "--model", "lenet", "--rule", "kp,wm,weight-mirror", "--batch", "2", "--rounds", "1");
+        Assert.Equal(["kolen-pollack", "weight-mirror"], lines.Select(line => line.Split(',')[2]));
+        Assert.Equal("weight-mirror", Bench([], "estimate", "--model", "resnet8", "--batch", "4", "--rule", "wm")[^1].Split(',')[2]);
+        foreach (string command in (string[])["step", "estimate"])
+        {
+            (int code, _, string error) = Run(command, "--rule", "relay");
+            Assert.Equal(1, code);
+            Assert.Contains("--rule 'relay' is unknown; rules: backprop (bp), feedback-alignment (fa), ", error);
+            Assert.Contains("[default: backprop]\n", Run(command, "--help").Output);
+        }
     }
 
     [Theory, MemberData(nameof(Choices))]

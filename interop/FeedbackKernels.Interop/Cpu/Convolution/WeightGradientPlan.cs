@@ -96,7 +96,7 @@ internal readonly struct WeightGradientPlan
 
         long groupStrips = Math.Max(1, GroupBytes / (StripStride * sizeof(float)));
         ChannelGroups = ByFilterRow ? 1 : (int)Rounding.DivideUp(Strips, groupStrips);
-        if (!ByFilterRow && shape.InputLength > shape.OutputLength)
+        if (!ByFilterRow && (Pointwise ? shape.C > shape.K : shape.InputLength > shape.OutputLength))
             ChannelGroups = Math.Clamp(Rounding.DivideUp32(ItemsPerThread * threads, Splits), ChannelGroups, Math.Max(ChannelGroups, Strips));
         int parts = Splits * ChannelGroups;
         PanelGroups = Math.Clamp(Rounding.DivideUp32(ItemsPerThread * threads, parts), 1, Layout.Count);
