@@ -22,7 +22,7 @@ internal static class BenchRules
     /// <summary>An option for one rule.</summary>
     public static Option<FeedbackRule?> Option() => new("--rule")
     {
-        Description = $"Learning rule: {Names}. [default: {Backprop.RuleName}]",
+        Description = $"Learning rule: {RuleCatalog.Names}. [default: {Backprop.RuleName}]",
         HelpName = "name",
         CustomParser = result => Parse(result, [result.Tokens.Single().Value], "").FirstOrDefault(),
     };
@@ -30,17 +30,15 @@ internal static class BenchRules
     /// <summary>An option for several rules.</summary>
     public static Option<FeedbackRule[]> SeveralOption() => new("--rule")
     {
-        Description = $"Learning rules, separated by commas, which run in turn: {Names}; all for every rule. The models of all of them are in memory at once. [default: {Backprop.RuleName}]",
+        Description = $"Learning rules, separated by commas, which run in turn: {RuleCatalog.Names}; all for every rule. The models of all of them are in memory at once. [default: {Backprop.RuleName}]",
         HelpName = "names",
         CustomParser = result => result.Tokens.Single().Value is var text && text == "all" ? All : Parse(result, text.Split(','), ", all"),
     };
 
-    private static string Names => string.Join(", ", RuleCatalog.All.Select(entry => $"{entry.Name} ({entry.ShortName})"));
-
     private static FeedbackRule[] Parse(ArgumentResult result, string[] names, string further)
     {
         if (names.FirstOrDefault(name => Find(name) is null) is not { } unknown) return [.. names.Select(name => Find(name)!).Distinct()];
-        result.AddError($"--rule '{unknown}' is unknown; rules: {Names}{further}");
+        result.AddError($"--rule '{unknown}' is unknown; rules: {RuleCatalog.Names}{further}");
         return [];
     }
 }

@@ -28,7 +28,7 @@ internal static class CompareCommand
         var output = new OutputFolder();
         var names = new Setting<FeedbackRule[]>("--rules", Use.Always)
         {
-            Description = $"Learning rules, separated by commas: {RuleOptions.RuleNames}. [default: {string.Join(',', StandardRules.Select(r => r.Name))}]",
+            Description = $"Learning rules, separated by commas: {RuleCatalog.Names}. [default: {string.Join(',', StandardRules.Select(r => r.Name))}]",
             HelpName = "names",
             Arity = ArgumentArity.ExactlyOne,
             CustomParser = result => [.. result.Tokens.Single().Value.Split(',').Select(name => RuleOptions.Parse(name, result))],

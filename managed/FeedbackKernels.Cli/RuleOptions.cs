@@ -21,9 +21,6 @@ internal sealed class RuleOptions
 
     private readonly Line[] _lines = [.. RuleCatalog.Options.Select(option => option.Accept(new LineOf(option)))];
 
-    /// <summary>Names of the rules, with their abbreviations.</summary>
-    public static string RuleNames => string.Join(", ", RuleCatalog.All.Select(rule => $"{rule.Name} ({rule.ShortName})"));
-
     /// <summary>All options.</summary>
     public IEnumerable<Option> All => [_ruleFor, .. _lines.Select(line => line.Option)];
 
@@ -31,14 +28,14 @@ internal sealed class RuleOptions
     public static FeedbackRule Parse(string name, SymbolResult result)
     {
         if (RuleCatalog.Find(name) is { } rule) return rule.Create();
-        result.AddError($"unknown rule '{name}'; there are {RuleNames}");
+        result.AddError($"unknown rule '{name}'; there are {RuleCatalog.Names}");
         return new Backprop();
     }
 
     /// <summary>The option of the rule of all layers, for commands that train under one rule.</summary>
     public static Setting<FeedbackRule> ForAllLayers() => new("--rule", Use.Always)
     {
-        Description = $"Learning rule: {RuleNames}. [default: {Backprop.RuleName}]",
+        Description = $"Learning rule: {RuleCatalog.Names}. [default: {Backprop.RuleName}]",
         HelpName = "name",
         CustomParser = result => Parse(result.Tokens.Single().Value, result),
     };

@@ -24,7 +24,7 @@ internal static class StudyCommand
         HashSet<string> sweepable = [.. options.All.Concat(rules.All).Select(option => option.Name)];
         var names = new Setting<StudyRule[]>("--rules", Use.Always)
         {
-            Description = $"Learning rules, separated by commas or blanks: {RuleOptions.RuleNames}. In quotes, options that hold for one rule alone follow its name, as \"kp --kp-early-shrink 1\"; LABEL= before the name labels it. Differences are from the first rule that is backprop. [default: {string.Join(',', CompareCommand.StandardRules.Select(r => r.Name))}]",
+            Description = $"Learning rules, separated by commas or blanks: {RuleCatalog.Names}. In quotes, options that hold for one rule alone follow its name, as \"kp --kp-early-shrink 1\"; LABEL= before the name labels it. Differences are from the first rule that is backprop. [default: {string.Join(',', CompareCommand.StandardRules.Select(r => r.Name))}]",
             HelpName = "names",
             AllowMultipleArgumentsPerToken = true,
             Arity = ArgumentArity.OneOrMore,

@@ -23,6 +23,9 @@ public static class RuleCatalog
         DirectKolenPollack.Entry,
     ];
 
+    /// <summary>The names of all rules, with their abbreviations, for help texts and errors.</summary>
+    internal static string Names => string.Join(", ", All.Select(entry => $"{entry.Name} ({entry.ShortName})"));
+
     /// <summary>Options of all rules, each once.</summary>
     public static IReadOnlyList<RuleOption> Options { get; } = [.. All.SelectMany(entry => entry.Settings).Select(setting => setting.Option).Distinct()];
 

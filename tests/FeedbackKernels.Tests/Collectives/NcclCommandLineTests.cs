@@ -203,7 +203,6 @@ public sealed class NcclCommandLineTests : IDisposable
             "process 1: feedback: torchrun started 2 processes; processes on CPUs are started by mpirun, as in mpirun -n 2 feedback train\n", ends[1].Error);
     }
 
-    /// <summary>Two processes of a run that does not end by itself.</summary>
     /// <summary>Kills one of two processes; the other ends with an error that names it.</summary>
     private static async Task AssertEndsAfterKill(RankProcesses ranks, int killed, double seconds)
     {
@@ -216,6 +215,7 @@ public sealed class NcclCommandLineTests : IDisposable
         Assert.StartsWith($"process {1 - killed}: ", error);
     }
 
+    /// <summary>Two processes of a run that does not end by itself.</summary>
     private async Task<RankProcesses> InSecondEpoch(params (string Name, string Value)[] variables)
     {
         RankProcesses ranks = RankProcesses.Start(2, _folder, [.. Long, "--out", "run"], variables);

@@ -29,21 +29,13 @@ public class WeightGradientPlanTests
     public void The_sums_do_not_depend_on_the_threads(int inputs, int outputs)
     {
         ConvShape shape = ConvShape.Linear(100, inputs, outputs);
-        float[] x = new float[shape.InputLength], dy = new float[shape.OutputLength];
-        new RandomKey(1, RandomPurpose.User, 0).FillGaussian(x, 1);
-        new RandomKey(1, RandomPurpose.User, 1).FillGaussian(dy, 1);
-        float[] one = Gradient(1);
-        Assert.All([2, 3, 8], threads => Assert.Equal(one, Gradient(threads)));
+        ConvolutionTests.Results one = RunAll(1);
+        Assert.All([2, 3, 8], threads => one.AssertSameBits(RunAll(threads)));
 
-        float[] Gradient(int threads)
+        ConvolutionTests.Results RunAll(int threads)
         {
             using var backend = new CpuBackend(threads);
-            using DeviceBuffer inputBuffer = backend.Allocate(x.Length, "x"), errorBuffer = backend.Allocate(dy.Length, "dy");
-            using DeviceBuffer gradient = backend.Allocate(shape.WeightLength, "dw");
-            backend.Upload<float>(x, inputBuffer);
-            backend.Upload<float>(dy, errorBuffer);
-            backend.ConvWeightGradient(shape, inputBuffer, errorBuffer, gradient);
-            return backend.Download(gradient);
+            return ConvolutionTests.RunAll(backend, shape, Values.Normal);
         }
     }
 }
