@@ -114,7 +114,9 @@ public sealed record WeightMirror(
                 "--mirror-update",
                 "correct: each mirror step corrects B by the response to the noise less B's own response. average: B is an average of the forward weights over a cycle of noise, as in the paper.",
                 whenOmitted: "correct for balanced patches with linear response, else average"),
-            rule => rule.Update, (rule, value) => rule with { Update = value }, NeedsExactCycles, rule => rule.MeasuresExactly)
+            rule => rule.Update, (rule, value) => rule with { Update = value }, NeedsExactCycles,
+            // Average is always possible, and what happens anyway where a correction is not.
+            rule => rule.MeasuresExactly || rule.Update == MirrorUpdate.Average)
         .Setting(
             nameof(Follow),
             new SwitchOption("--mirror-follow", "false", "true", "B also gets each update that the forward weights get, as under Kolen-Pollack, and the mirror corrects what is left."),

@@ -42,8 +42,8 @@ public sealed class UnusedOptionTests : IDisposable
         (["--mirror-form", "patch"], ["--rule", "kp"], "the rule weight-mirror"),
         (["--mirror-response", "relu"], ["--rule", "kp"], "the rule weight-mirror"),
         (["--mirror-update", "correct"], ["--rule", "kp"], "the rule weight-mirror with balanced --mirror-noise"),
-        (["--mirror-update", "average"], ["--rule", "wm", "--mirror-noise", "gaussian"], "the rule weight-mirror with balanced --mirror-noise"),
-        (["--mirror-update", "average"], ["--rule", "wm", "--mirror-form", "full-map"], "the rule weight-mirror with balanced --mirror-noise"),
+        (["--mirror-update", "correct"], ["--rule", "wm", "--mirror-noise", "gaussian"], "the rule weight-mirror with balanced --mirror-noise"),
+        (["--mirror-update", "correct"], ["--rule", "wm", "--mirror-form", "full-map"], "the rule weight-mirror with balanced --mirror-noise"),
         (["--mirror-update", "correct"], ["--rule", "wm", "--mirror-response", "relu"], "the rule weight-mirror with balanced --mirror-noise"),
         (["--mirror-follow", "true"], ["--rule", "wm", "--mirror-update", "average"], "the rule weight-mirror with --mirror-update correct"),
         (["--kp-decay", "0.1"], ["--rule", "wm"], "the rule kolen-pollack"),
@@ -159,6 +159,10 @@ public sealed class UnusedOptionTests : IDisposable
     // One of the rules is enough.
     [InlineData("compare --model lenet --rules bp,kp --kp-early-steps 2 --kp-form closed-form")]
     [InlineData("compare --model lenet --rules bp,dfa --rule-for fc3=fa --feedback-init he --direct-target channels")]
+    // What happens anyway may be said.
+    [InlineData("train --model lenet --rule wm --mirror-warm-up 3 --mirror-noise gaussian --mirror-update average")]
+    [InlineData("train --model lenet --rule wm --mirror-warm-up 3 --mirror-form full-map --mirror-update average")]
+    [InlineData("compare --model lenet --rules bp,wm --mirror-warm-up 3 --mirror-response relu --mirror-update average")]
     // With settings of the CPU backend, auto chooses the CPU.
     [InlineData("train --model lenet --threads 1 --exact")]
     public void An_option_that_one_choice_uses_is_taken(string arguments)
