@@ -130,7 +130,7 @@ public sealed class StudyCommandTests : IDisposable
         Assert.Contains("1 of 4 runs have finished", File.ReadAllText(At("killed/study.html")));
         (int code, string output, string error) = FeedbackProgram.Run(command);
         Assert.Equal((0, ""), (code, error));
-        Assert.Contains("4 runs: 2 rules x 2 seeds; 1 have ended", output);
+        Assert.Contains("4 runs: 2 rules x 2 seeds; 1 has ended", output);
         Assert.Equal(first, File.ReadAllBytes(At("killed/backprop/seed-1/summary.json")));
         AssertEqualStudies("whole", "killed");
         Assert.Contains("goes on after step", File.ReadAllText(At("killed/kolen-pollack/seed-1/log.txt")));
@@ -175,7 +175,7 @@ public sealed class StudyCommandTests : IDisposable
         Study("study", $"{Small} --rules bp --seeds 1");
         byte[] first = File.ReadAllBytes(At("study/backprop/seed-1/summary.json"));
         string output = Study("study", $"{Small} --rules fa,bp --seeds 1-2");
-        Assert.Contains("4 runs: 2 rules x 2 seeds; 1 have ended", output);
+        Assert.Contains("4 runs: 2 rules x 2 seeds; 1 has ended", output);
         Assert.Contains("run 3 of 3: ", output);
         Assert.Equal(first, File.ReadAllBytes(At("study/backprop/seed-1/summary.json")));
         Assert.Equal(["feedback-alignment 1", "feedback-alignment 2", "backprop 1", "backprop 2"], Table("study/study.csv").Select(run => $"{run["label"]} {run["seed"]}"));
@@ -183,7 +183,7 @@ public sealed class StudyCommandTests : IDisposable
         AssertEqualStudies("at-once", "study");
         // Another value of a sweep.
         Study("sweep", $"{Small} --rules bp --seeds 1 --sweep momentum=0.5");
-        Assert.Contains("1 have ended", Study("sweep", $"{Small} --rules bp --seeds 1 --sweep momentum=0.90,0.5"));
+        Assert.Contains("1 has ended", Study("sweep", $"{Small} --rules bp --seeds 1 --sweep momentum=0.90,0.5"));
         // Numbers have one form, so that the same value is the same run.
         Assert.Contains("all have ended", Study("sweep", $"{Small} --rules bp --seeds 1 --sweep momentum=5e-1,.9"));
     }
@@ -311,6 +311,13 @@ public sealed class StudyCommandTests : IDisposable
         File.Delete(At("study/backprop/seed-1"));
         Assert.Equal((0, ""), FeedbackProgram.Run(command) is var (again, _, complaint) ? (again, complaint) : default);
         Assert.All(Table("study/study.csv"), run => Assert.Equal(("finished", ""), (run["status"], run["failure"])));
+    }
+
+    [Fact]
+    public void The_first_line_counts_one_run_in_the_singular()
+    {
+        string output = Study("study", $"{Small} --seeds 7", ["bp"]);
+        Assert.Contains("1 run: 1 rule x 1 seed\n", output.ReplaceLineEndings("\n"));
     }
 
     [Fact]
