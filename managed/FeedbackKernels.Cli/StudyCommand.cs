@@ -137,9 +137,7 @@ internal static class StudyCommand
         string swept = outline.Option is null ? "" : Text($" x {outline.Values.Count} values of {outline.Option}");
         int left = study.Remaining.Count;
         string done = left == outline.Runs ? "" : left == 0 ? "; all have ended" : Text($"; {outline.Runs - left} {(outline.Runs - left == 1 ? "has" : "have")} ended");
-        return Text($"{Count(outline.Runs, "run")}: {Count(outline.Labels.Count, "rule")} x {Count(outline.Seeds.Count, "seed")}{swept}{done}");
-
-        static string Count(int number, string noun) => Text($"{number} {noun}{(number == 1 ? "" : "s")}");
+        return $"{StudyPage.Count(outline.Runs, "run")}: {StudyPage.Count(outline.Labels.Count, "rule")} x {StudyPage.Count(outline.Seeds.Count, "seed")}{swept}{done}";
     }
 
     private static void Print(StudyResults results)

@@ -221,7 +221,8 @@ internal static class StudyPage
     /// <summary>An option without its dashes.</summary>
     private static string Name(string option) => option.TrimStart('-');
 
-    private static string Count(int count, string what) => Text($"{count} {what}{(count == 1 ? "" : "s")}");
+    /// <summary>A number and what it counts, in the singular for 1.</summary>
+    internal static string Count(int count, string what) => Text($"{count} {what}{(count == 1 ? "" : "s")}");
 
     private static string Plain(double value, string format) => double.IsFinite(value) ? value.ToString(format, CultureInfo.InvariantCulture) : "–";
 
