@@ -79,6 +79,22 @@ public class TcpTests
         Assert.All(found[..2], e => Assert.Equal("process 2 has failed; its own message says why", Assert.IsType<CommunicationException>(e).Message));
     }
 
+    /// <summary>One that fails while the others still join closes their connections under them.</summary>
+    [Fact]
+    public async Task A_failure_that_comes_before_the_communicator_is_an_error_of_its_first_call()
+    {
+        var place = new TcpPlace(0, 2, 0, 2, "127.0.0.1", Ranks.FreePort());
+        Task<(Socket?[] Numbers, Socket?[] News)> first = Task.Run(() => place.Connect(Ranks.Limit));
+        (Socket?[] numbers, Socket?[] lines) = (place with { Rank = 1 }).Connect(Ranks.Limit);
+        new TcpNews((await first).News, (await first).Numbers).Fail("process 0 has failed");
+        var news = new TcpNews(lines, numbers);
+        news.Wait(Ranks.Limit);
+
+        using var group = new TcpCommunicator(place with { Rank = 1 }, numbers, news, Ranks.Limit);
+
+        Assert.Equal("process 0 has failed", Assert.Throws<CommunicationException>(() => group.Sum(new double[1])).Message);
+    }
+
     [Fact]
     public void A_process_that_hangs_is_named_to_all_when_the_time_is_over()
     {
@@ -138,6 +154,20 @@ public class TcpTests
                 }
             }
         }
+    }
+
+    [Theory]
+    [InlineData(2, 4, "process 2 was started as one of 4, process 0 as one of 3")]
+    [InlineData(1, 3, "two processes were started as process 1")]
+    public async Task A_process_that_cannot_be_admitted_is_named_and_its_connection_closed(int rank, int size, string expected)
+    {
+        var place = new TcpPlace(0, 3, 0, 3, "127.0.0.1", Ranks.FreePort());
+        Task<Exception?> first = Task.Run(() => Record.Exception(() => place.Connect(Ranks.Limit)));
+        (place with { Rank = 1 }).Connect(Ranks.Limit);
+        using var refused = new TcpClient(place.Host, place.Port) { ReceiveTimeout = 10_000 };
+        refused.Client.Send([.. "feedback"u8, (byte)rank, 0, 0, 0, (byte)size, 0, 0, 0, 0, 0, 0, 0]);
+        Assert.Equal(expected, Assert.IsType<CommunicationException>(await first).Message);
+        Assert.Equal(0, refused.Client.Receive(new byte[1]));
     }
 
     [Fact]

@@ -15,8 +15,8 @@ internal sealed class TcpCommunicator : Communicator
     // What an exchange is, in the header of its messages.
     private const int Summing = 1, Broadcasting = 2, HeaderBytes = 16;
 
-    // Between a connection that breaks and the news of why it did.
-    private static readonly TimeSpan NewsComesIn = TimeSpan.FromSeconds(1);
+    // Between a connection that breaks and the news of why it did, on a machine whose threads are all busy.
+    private static readonly TimeSpan NewsComesIn = TimeSpan.FromSeconds(5);
 
     private readonly TimeSpan _limit;
     private readonly TcpNews _news;
@@ -27,18 +27,15 @@ internal sealed class TcpCommunicator : Communicator
     private double[] _received = [];
     private bool _left;
 
-    private TcpCommunicator(TcpPlace place, Socket?[] peers, TcpNews news, TimeSpan limit)
+    /// <summary>Takes connections that are set up.</summary>
+    /// <param name="place">The place of this process.</param>
+    /// <param name="peers">The connections that carry the numbers; the news may have closed them already, as another process may have failed.</param>
+    /// <param name="news">The connections that say how the others end.</param>
+    /// <param name="limit">Longest time for which this process waits for another.</param>
+    internal TcpCommunicator(TcpPlace place, Socket?[] peers, TcpNews news, TimeSpan limit)
     {
         (Rank, Size, LocalRank, LocalSize) = (place.Rank, place.Size, place.LocalRank, place.LocalSize);
         (_peers, _news, _limit) = (peers, news, limit);
-        foreach (Socket? peer in peers)
-        {
-            if (peer is null) continue;
-            peer.NoDelay = true;
-            // The first says who is missing, so it is the first to give up.
-            peer.SendTimeout = peer.ReceiveTimeout = (int)Math.Min(int.MaxValue, (limit + (IsFirst ? TimeSpan.Zero : 5 * NewsComesIn)).TotalMilliseconds);
-        }
-
         Description = $"TCP to {place.Host}:{place.Port.ToString(CultureInfo.InvariantCulture)}";
     }
 
@@ -70,7 +67,17 @@ internal sealed class TcpCommunicator : Communicator
     public static TcpCommunicator Join(TcpPlace place, TimeSpan limit)
     {
         (Socket?[] peers, Socket?[] news) = place.Connect(limit);
+        // Before anybody listens to the news: the first failure closes these connections.
+        foreach (Socket? peer in peers) SetUp(peer, place.Rank == 0 ? limit : limit + NewsComesIn);
         return new TcpCommunicator(place, peers, new TcpNews(news, peers), limit);
+    }
+
+    // The first says who is missing, so it is the first to give up.
+    private static void SetUp(Socket? peer, TimeSpan limit)
+    {
+        if (peer is null) return;
+        peer.NoDelay = true;
+        peer.SendTimeout = peer.ReceiveTimeout = (int)Math.Min(int.MaxValue, limit.TotalMilliseconds);
     }
 
     /// <inheritdoc/>

@@ -164,9 +164,15 @@ internal sealed record TcpPlace(int Rank, int Size, int LocalRank, int LocalSize
         }
 
         (int rank, int size, int purpose) = (Read(hello, 0), Read(hello, 1), Read(hello, 2));
-        if (size != Size || rank <= 0 || rank >= Size || purpose is not (ForNumbers or ForNews))
-            throw new CommunicationException($"process {rank} was started as one of {size}, process 0 as one of {Size}");
-        if (made[purpose][rank] is not null) throw new CommunicationException($"two processes were started as process {rank}");
+        string? wrong = size != Size || rank <= 0 || rank >= Size || purpose is not (ForNumbers or ForNews)
+            ? $"process {rank} was started as one of {size}, process 0 as one of {Size}"
+            : made[purpose][rank] is null ? null : $"two processes were started as process {rank}";
+        if (wrong is not null)
+        {
+            socket.Dispose();
+            throw new CommunicationException(wrong);
+        }
+
         made[purpose][rank] = socket;
         return true;
     }
