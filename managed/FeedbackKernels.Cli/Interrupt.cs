@@ -36,8 +36,8 @@ internal sealed class Interrupt : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
+        // The source is not disposed: a signal that came just before may still be in its handler, which cancels it.
         foreach (PosixSignalRegistration signal in _signals) signal.Dispose();
-        _source.Dispose();
     }
 
     private void Handle(PosixSignalContext context)

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Net;
+using System.Net.Sockets;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.Hosting;
 
@@ -31,7 +32,7 @@ internal static class Program
         {
             await app.StartAsync(cancel);
         }
-        catch (IOException e)
+        catch (Exception e) when (e is IOException or SocketException)
         {
             return Complain($"cannot listen on {settings.Host}, port {settings.Port}: {e.InnerException?.Message ?? e.Message}; --port chooses another port, --port 0 any that is free");
         }

@@ -78,6 +78,15 @@ public sealed class ProgramTests : IDisposable
         Assert.Matches($"^feedback: cannot listen on 127.0.0.1, port {port}: address already in use; --port chooses another port, --port 0 any that is free\n$", (await process.StandardError.ReadToEndAsync(Cancel)).ToLowerInvariant());
     }
 
+    [Fact]
+    public async Task An_address_of_another_machine_is_an_error_that_names_it()
+    {
+        // Of those that are for documents (RFC 5737), which no machine has.
+        Process process = Start("feedback", "watch", _folder, "--port", "0", "--host", "192.0.2.1");
+        Assert.Equal(1, await End(process));
+        Assert.StartsWith("feedback: cannot listen on 192.0.2.1, port 0: ", await process.StandardError.ReadToEndAsync(Cancel));
+    }
+
     [Theory]
     [InlineData("--host", "example.org", "--host 'example.org': wanted localhost or an IP address")]
     [InlineData("--port", "65536", "--port 65536: wanted")]

@@ -183,6 +183,8 @@ public sealed class WatchServerTests : IAsyncLifetime
         await ReadUntil(reader, "\"run\":\"a\"");
         var later = new WrittenRun(Path.Combine(_folder, "later"));
         await ReadUntil(reader, "\"name\":\"later\"");
+        // The server tells of a run before it reads the run's tables.
+        await ReadUntil(reader, "\"run\":\"later\",\"table\":\"metrics\",\"anew\":true");
         later.AddEpoch();
         Assert.Contains("\"1\",\"100\"", await ReadUntil(reader, "\"run\":\"later\",\"table\":\"metrics\",\"anew\":false"));
         // A stream that is open does not hold up the end.

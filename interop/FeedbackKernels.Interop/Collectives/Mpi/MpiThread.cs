@@ -58,9 +58,17 @@ internal sealed class MpiThread : IDisposable
             }
 
             _waiting--;
-            if (_failure is not null) throw _failure is CommunicationException ? new CommunicationException(_failure.Message) : new InvalidOperationException(_failure.Message, _failure);
+            if (_failure is not null) throw Again(_failure);
         }
     }
+
+    // Each of the threads that wait throws an exception of its own, of the same type if that is one that a call may throw.
+    private static Exception Again(Exception failure) => failure switch
+    {
+        CommunicationException => new CommunicationException(failure.Message),
+        PlatformNotSupportedException => new PlatformNotSupportedException(failure.Message),
+        _ => new InvalidOperationException(failure.Message, failure),
+    };
 
     /// <summary>Runs a call on the thread and waits for it.</summary>
     /// <param name="name">What it is for.</param>

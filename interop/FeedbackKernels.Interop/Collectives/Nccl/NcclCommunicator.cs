@@ -164,7 +164,7 @@ public sealed class NcclCommunicator : Communicator
         }
         catch (CommunicationException e)
         {
-            _watch.Fail(e.Message);
+            _watch.FailOfNccl(e.Message);
             _watch.ThrowIfFailed();
         }
 
@@ -211,8 +211,9 @@ public sealed class NcclCommunicator : Communicator
                 using CudaContext.Scope scope = _backend.Context.Enter();
                 joined = _library.Join(NcclUniqueId.FromBytes(bytes), Rank, Size);
             }
-            catch (Exception e) when (e is CommunicationException or CudaException)
+            catch (Exception e) when (e is CommunicationException or CudaException or ObjectDisposedException)
             {
+                // The last if another process fails before this thread has begun, and the caller has left.
                 failure = e;
             }
         })

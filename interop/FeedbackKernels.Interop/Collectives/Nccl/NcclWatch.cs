@@ -10,6 +10,9 @@ internal sealed class NcclWatch : IDisposable
     /// <summary>Milliseconds between two looks.</summary>
     public const int MillisecondsBetweenLooks = 20;
 
+    // Between an error of NCCL's and the news of the process that caused it, which disposes its backend in between.
+    private const int MillisecondsUntilNews = 3000;
+
     // How long an abort waits for a call of another thread, which takes microseconds unless it makes a connection; and how long the abort
     // may take.
     private static readonly TimeSpan LongestCall = TimeSpan.FromSeconds(3), LongestAbort = TimeSpan.FromSeconds(10);
@@ -29,6 +32,7 @@ internal sealed class NcclWatch : IDisposable
     private readonly Thread _thread, _events;
     private long _lastProgress, _begun;
     private volatile string? _failure;
+    private volatile bool _hasError;
     private bool _stopping, _given;
 
     public NcclWatch(NcclLibrary library, nint communicator, Communicator hosts, CudaContext context, TimeSpan limit)
@@ -46,7 +50,10 @@ internal sealed class NcclWatch : IDisposable
     /// <exception cref="CommunicationException">A process has ended or hangs, or NCCL reports an error.</exception>
     public void ThrowIfFailed()
     {
-        if ((_failure ?? _hosts.Failure) is { } text) throw new CommunicationException(text);
+        string? text;
+        // After an error of NCCL's no result can be trusted, also before it is known what to say of it.
+        while ((text = _failure ?? _hosts.Failure) is null && _hasError) Thread.Sleep(1);
+        if (text is not null) throw new CommunicationException(text);
     }
 
     /// <summary>Begins a call of NCCL's, during which nothing is aborted.</summary>
@@ -79,6 +86,18 @@ internal sealed class NcclWatch : IDisposable
         }
 
         Abort();
+    }
+
+    /// <summary>
+    /// Notes an error of NCCL's. Its cause may be a process that has failed, which gives NCCL back before it can tell the others why: that is
+    /// waited for.
+    /// </summary>
+    public void FailOfNccl(string text)
+    {
+        _hasError = true;
+        long start = Environment.TickCount64;
+        while (_hosts.Failure is null && Environment.TickCount64 - start < MillisecondsUntilNews) Thread.Sleep(MillisecondsBetweenLooks);
+        Fail(_hosts.Failure ?? text);
     }
 
     /// <summary>A sum begins.</summary>
@@ -168,7 +187,10 @@ internal sealed class NcclWatch : IDisposable
     private void Run()
     {
         while (WaitForNextLook())
-            if (Look() is { } text) Fail(text);
+        {
+            if (_hosts.Failure is { } text || (text = SumThatIsLate()) is not null) Fail(text);
+            else if (ErrorOfNccl() is { } error) FailOfNccl(error);
+        }
     }
 
     private void Ask()
@@ -186,23 +208,26 @@ internal sealed class NcclWatch : IDisposable
         }
     }
 
-    /// <summary>What is wrong; null if nothing is. Does not call the driver.</summary>
-    private string? Look()
+    /// <summary>The error that NCCL reports, if any.</summary>
+    private string? ErrorOfNccl()
     {
-        if (_hosts.Failure is { } text) return text;
-        string waiting;
-        double waited;
         lock (_gate)
         {
-            if (_given) return null;
-            waiting = _running.Count > 0 ? _running[0].Sum.Name : "nothing";
-            waited = _running.Count > 0 ? Environment.TickCount64 - _lastProgress : 0;
-            if (_library.FailureOf(_communicator) is { } error) return $"NCCL: {error}, while process {_hosts.Rank} waited for the sum of {waiting}";
+            if (_given || _library.FailureOf(_communicator) is not { } error) return null;
+            string waiting = _running.Count > 0 ? _running[0].Sum.Name : "nothing";
+            return $"NCCL: {error}, while process {_hosts.Rank} waited for the sum of {waiting}";
         }
+    }
 
-        return waited > _limit.TotalMilliseconds
-            ? WaitingTime.Over("NCCL", _hosts.Rank, TimeSpan.FromMilliseconds(waited), $"sum of {waiting}", _limit)
-            : null;
+    /// <summary>Says which sum has not ended within the limit, if any. Does not call the driver.</summary>
+    private string? SumThatIsLate()
+    {
+        lock (_gate)
+        {
+            if (_given || _running.Count == 0) return null;
+            TimeSpan waited = TimeSpan.FromMilliseconds(Environment.TickCount64 - _lastProgress);
+            return waited > _limit ? WaitingTime.Over("NCCL", _hosts.Rank, waited, $"sum of {_running[0].Sum.Name}", _limit) : null;
+        }
     }
 
     /// <summary>Forgets the sums that have ended.</summary>

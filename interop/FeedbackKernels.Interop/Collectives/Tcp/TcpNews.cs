@@ -25,7 +25,9 @@ internal sealed class TcpNews
     {
         (_lines, _peers) = (lines, peers);
         foreach (Socket? line in lines) ExpectLife(line);
-        _listening = [.. Enumerable.Range(0, lines.Length).Where(i => lines[i] is not null).Select(i => Task.Run(() => Listen(i)))];
+        // In threads of their own: those of the pool may all be busy, and then a failure would be told too late.
+        _listening = [.. Enumerable.Range(0, lines.Length).Where(i => lines[i] is not null).Select(i =>
+            Task.Factory.StartNew(() => Listen(i), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default))];
     }
 
     /// <summary>The first failure; null while there is none.</summary>
@@ -60,6 +62,7 @@ internal sealed class TcpNews
     private static void ExpectLife(Socket? line)
     {
         if (line is null) return;
+        line.ReceiveTimeout = 0;
         line.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);
         line.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveTime, 10);
         line.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveInterval, 5);
@@ -80,19 +83,19 @@ internal sealed class TcpNews
         }
     }
 
-    private async Task Listen(int rank)
+    private void Listen(int rank)
     {
         Socket line = _lines[rank]!;
         string text = $"process {rank} has ended";
         try
         {
             byte[] header = new byte[sizeof(int)];
-            if (await Fill(line, header))
+            if (Fill(line, header))
             {
                 int length = BitConverter.ToInt32(header);
                 if (length == 0) return;
                 byte[] said = new byte[Math.Clamp(length, 0, MostBytes)];
-                if (await Fill(line, said)) text = Encoding.UTF8.GetString(said);
+                if (Fill(line, said)) text = Encoding.UTF8.GetString(said);
             }
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException)
@@ -103,11 +106,11 @@ internal sealed class TcpNews
         Fail(text);
     }
 
-    private static async Task<bool> Fill(Socket line, Memory<byte> bytes)
+    private static bool Fill(Socket line, Span<byte> bytes)
     {
         while (!bytes.IsEmpty)
         {
-            int count = await line.ReceiveAsync(bytes);
+            int count = line.Receive(bytes);
             if (count == 0) return false;
             bytes = bytes[count..];
         }

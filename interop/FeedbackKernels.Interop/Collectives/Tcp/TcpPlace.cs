@@ -127,7 +127,6 @@ internal sealed record TcpPlace(int Rank, int Size, int LocalRank, int LocalSize
         {
             bool six = Dns.GetHostAddresses(Host) is [{ AddressFamily: AddressFamily.InterNetworkV6 }, ..];
             var listener = new TcpListener(six ? IPAddress.IPv6Any : IPAddress.Any, Port);
-            listener.Server.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
             if (six) listener.Server.DualMode = true;
             listener.Start(2 * Size);
             return listener;

@@ -27,6 +27,7 @@ internal sealed class CheckpointWriter : ICheckpoints, IDisposable
 
     // Written by the background thread, read by the other once the task has ended.
     private string? _failure;
+    private long? _newest;
     private long _waitedTicks;
 
     /// <summary>Creates the folder.</summary>
@@ -41,13 +42,20 @@ internal sealed class CheckpointWriter : ICheckpoints, IDisposable
         Trainer trainer, Snapshot snapshot, Backend backend, CheckpointFolder folder, RunConfig config, long? newest, ITrainingObserver observer)
     {
         (_trainer, _folder, _interval, _keep, _observer) = (trainer, folder, config.CheckpointEvery, config.KeepCheckpoints, observer);
-        (_notes, Newest) = (CheckpointNotes.Of(config, backend), newest);
+        (_notes, _newest) = (CheckpointNotes.Of(config, backend), newest);
         (_snapshot, _onDevice) = (snapshot, !backend.HostAddressable);
         folder.Create();
     }
 
-    /// <summary>Step of the newest checkpoint that is whole; null if there is none.</summary>
-    public long? Newest { get; private set; }
+    /// <summary>Step of the newest checkpoint that is whole; null if there is none. Waits for the one that is being written.</summary>
+    public long? Newest
+    {
+        get
+        {
+            WaitForDisk();
+            return _newest;
+        }
+    }
 
     /// <inheritdoc/>
     public double SecondsWaited => Interlocked.Read(ref _waitedTicks) / (double)Stopwatch.Frequency;
@@ -92,8 +100,10 @@ internal sealed class CheckpointWriter : ICheckpoints, IDisposable
     }
 
     /// <inheritdoc/>
-    // Waits without throwing: where End has not been called, another error ends the run.
-    public void Dispose() => Task.WaitAny(_writing);
+    public void Dispose() => WaitForDisk();
+
+    // Without throwing: where End has not been called, another error ends the run.
+    private void WaitForDisk() => Task.WaitAny(_writing);
 
     private void Finish()
     {
@@ -119,13 +129,13 @@ internal sealed class CheckpointWriter : ICheckpoints, IDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            string former = Newest is { } newest ? $"that of step {newest} stays" : "there is none before it";
+            string former = _newest is { } newest ? $"that of step {newest} stays" : "there is none before it";
             _failure = $"the checkpoint of step {step} could not be written, {former}: {e.Message}";
             _warnings.Enqueue($"{_failure}. The run goes on and tries again at the next checkpoint");
             return;
         }
 
-        (Newest, _failure) = (step, null);
+        (_newest, _failure) = (step, null);
         Prune(best);
     }
 

@@ -128,6 +128,21 @@ public sealed class StoppedRunTests : IDisposable
         Assert.Equal(1, writer.Newest);
     }
 
+    /// <summary>An error that comes while a checkpoint is being written says up to where the run is saved.</summary>
+    [Fact]
+    public void The_newest_checkpoint_is_known_when_it_is_written()
+    {
+        using var model = new Model(_backend, Config.Describe(Data.Train.RequireShape(), 10), Config.Rules, 16, seed: 1);
+        using var trainer = new Trainer(model, Data, Config.Training);
+        using var snapshot = new Snapshot(trainer, _backend);
+        using var writer = new CheckpointWriter(trainer, snapshot, _backend, new CheckpointFolder(Run), Config, newest: null, new Warnings());
+        for (int step = 1; step <= 5; step++)
+        {
+            writer.Save(step);
+            Assert.Equal(step, writer.Newest);
+        }
+    }
+
     [Fact]
     public void The_best_epoch_is_kept()
     {
