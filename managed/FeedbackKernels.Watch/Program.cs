@@ -34,7 +34,9 @@ internal static class Program
         }
         catch (Exception e) when (e is IOException or SocketException)
         {
-            return Complain($"cannot listen on {settings.Host}, port {settings.Port}: {e.InnerException?.Message ?? e.Message}; --port chooses another port, --port 0 any that is free");
+            // Kestrel reports a port in use as an IOException; another port does not help where this machine has no such address.
+            string remedy = e is IOException ? "; --port chooses another port, --port 0 any that is free" : "";
+            return Complain($"cannot listen on {settings.Host}, port {settings.Port}: {e.InnerException?.Message ?? e.Message}{remedy}");
         }
 
         string address = app.Urls.First();

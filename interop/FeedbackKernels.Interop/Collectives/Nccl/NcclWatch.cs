@@ -10,7 +10,7 @@ internal sealed class NcclWatch : IDisposable
     /// <summary>Milliseconds between two looks.</summary>
     public const int MillisecondsBetweenLooks = 20;
 
-    // Between an error of NCCL's and the news of the process that caused it, which disposes its backend in between.
+    // How long after an error of NCCL the news of its cause may come: a process that fails disposes its backend before it says why.
     private const int MillisecondsUntilNews = 3000;
 
     // How long an abort waits for a call of another thread, which takes microseconds unless it makes a connection; and how long the abort
@@ -188,7 +188,7 @@ internal sealed class NcclWatch : IDisposable
     {
         while (WaitForNextLook())
         {
-            if (_hosts.Failure is { } text || (text = SumThatIsLate()) is not null) Fail(text);
+            if ((_hosts.Failure ?? SumThatIsLate()) is { } text) Fail(text);
             else if (ErrorOfNccl() is { } error) FailOfNccl(error);
         }
     }

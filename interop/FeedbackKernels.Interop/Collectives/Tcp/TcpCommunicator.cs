@@ -15,7 +15,7 @@ internal sealed class TcpCommunicator : Communicator
     // What an exchange is, in the header of its messages.
     private const int Summing = 1, Broadcasting = 2, HeaderBytes = 16;
 
-    // Between a connection that breaks and the news of why it did, on a machine whose threads are all busy.
+    // Longest time between a connection that breaks and the news of why it did, on a loaded machine.
     private static readonly TimeSpan NewsComesIn = TimeSpan.FromSeconds(5);
 
     private readonly TimeSpan _limit;
